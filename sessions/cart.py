@@ -1,0 +1,213 @@
+"""The rules of the cart: which lines are alike, which one is meant, how much fits in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sessions import rules
+from sessions.errors import (
+    AmbiguousSku,
+    InvalidValue,
+    LimitExceeded,
+    LineNotFound,
+    NotEnoughLeft,
+)
+from sessions.events import (
+    CartEvent,
+    CartLine,
+    CartReplaced,
+    Item,
+    ItemAdded,
+    ItemRemoved,
+    ItemsReturned,
+    Product,
+    QuantityChanged,
+    ReturnedLine,
+    TotalDeclared,
+)
+from sessions.session import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from sessions.commands import (
+        AddItem,
+        CartItem,
+        RemoveItem,
+        ReplaceCart,
+        ReturnItem,
+        ReturnItems,
+        SetQuantity,
+    )
+    from sessions.session import Session
+
+Lines = tuple[Line, ...]
+
+_MEASURES = ("weight", "height", "width", "length")
+
+
+def add_item(session: Session, command: AddItem) -> list[CartEvent]:
+    """AddItem: the units go onto the line that is alike, or onto a new last one."""
+    item, quantity = _item(command)
+    position, line_quantity = _merged(session.lines, item, quantity)
+    lines = len(session.lines) + (position == len(session.lines))
+    _check_size(lines, session.units + quantity)
+    return [ItemAdded(position, item, quantity, line_quantity)]
+
+
+def set_quantity(session: Session, command: SetQuantity) -> list[CartEvent]:
+    """SetQuantity: one line's, within the limit of units."""
+    position = _the_line(session.lines, command.position, command.sku)
+    quantity = rules.count("quantity", command.quantity)
+    line = session.lines[position]
+    if quantity == line.quantity:
+        return []
+    _check_size(len(session.lines), session.units + quantity - line.quantity)
+    return [QuantityChanged(position, line.item.sku, line.quantity, quantity)]
+
+
+def remove_item(session: Session, command: RemoveItem) -> list[CartEvent]:
+    """RemoveItem: one line."""
+    position = _the_line(session.lines, command.position, command.sku)
+    line = session.lines[position]
+    return [ItemRemoved(position, line.item, line.quantity)]
+
+
+def replace_cart(session: Session, command: ReplaceCart) -> list[CartEvent]:
+    """ReplaceCart: all lines, and the declared total."""
+    return filled(session, command.cart_items, command.total)
+
+
+def filled(session: Session, items: Sequence[CartItem], total: Decimal | None) -> list[CartEvent]:
+    """The cart made to hold these items, merged as if they were added one by one."""
+    lines: list[Line] = []
+    for index, given in enumerate(rules.sequence("cartItems", items)):
+        item, quantity = _item(given, f"cartItems[{index}].")
+        position, line_quantity = _merged(lines, item, quantity)
+        lines[position:] = [Line(item, line_quantity), *lines[position + 1 :]]
+    _check_size(len(lines), sum(line.quantity for line in lines))
+    events: list[CartEvent] = []
+    same_lines = _same_lines(session.lines, lines)
+    if not same_lines or (total is None and session.declared_total is not None):
+        events.append(CartReplaced(tuple([CartLine(line.item, line.quantity) for line in lines])))
+    if total is not None:
+        declared = rules.money("total", total)
+        if not same_lines or declared != session.declared_total:
+            events.append(TotalDeclared(declared))
+    return events
+
+
+def return_items(session: Session, command: ReturnItems) -> list[ItemsReturned]:
+    """ReturnItems: units of lines, all as asked or none."""
+    asked = rules.sequence("items", command.items)
+    if not asked:
+        raise InvalidValue(field="items", rule="at least one item", value="none")
+    left = [line.remaining for line in session.lines]
+    for index, item in enumerate(asked):
+        _take(session.lines, left, item, f"items[{index}].")
+    return [ItemsReturned(tuple(_returned(session.lines, left)))]
+
+
+def _returned(lines: Lines, left: Sequence[int]) -> list[ReturnedLine]:
+    return [
+        ReturnedLine(position, line.item.sku, line.item.price, line.remaining - left[position])
+        for position, line in enumerate(lines)
+        if line.remaining != left[position]
+    ]
+
+
+def _take(lines: Lines, left: list[int], asked: ReturnItem, path: str) -> None:
+    positions = _addressed(lines, asked.position, asked.sku, path)
+    available = sum([left[position] for position in positions])
+    if asked.quantity is None:
+        quantity = available
+    else:
+        quantity = rules.count(f"{path}quantity", asked.quantity)
+    if not 0 < quantity <= available:
+        sku = lines[positions[0]].item.sku
+        wanted = asked.quantity or "all"
+        raise NotEnoughLeft(field=f"{path}quantity", asked=wanted, left=available, sku=sku)
+    for position in positions:
+        taken = min(quantity, left[position])
+        left[position] -= taken
+        quantity -= taken
+
+
+def _item(given: CartItem | AddItem, path: str = "") -> tuple[Item, int]:
+    measures = {
+        name: rules.money(path + name, value)
+        for name in _MEASURES
+        if (value := getattr(given, name)) is not None
+    }
+    item = Item(
+        sku=rules.text(f"{path}sku", given.sku),
+        price=rules.money(f"{path}price", given.price),
+        name=_free_text(f"{path}name", given.name),
+        category=_free_text(f"{path}category", given.category),
+        product=_product(f"{path}product", given.product),
+        attributes=rules.attributes(f"{path}attributes", given.attributes),
+        **measures,
+    )
+    return item, rules.count(f"{path}quantity", given.quantity)
+
+
+def _free_text(field: str, value: object) -> str:
+    return rules.text(field, value, least=0, most=None)
+
+
+def _product(field: str, value: object) -> Product | None:
+    if value is None:
+        return None
+    if not isinstance(value, Product):
+        raise InvalidValue(field=field, rule="a Product", value=ascii(value))
+    return Product(_free_text(f"{field}.name", value.name))
+
+
+def _merged(lines: Sequence[Line], item: Item, quantity: int) -> tuple[int, int]:
+    for position, line in enumerate(lines):
+        if line.item.sku == item.sku and _alike(line.item, item):
+            return position, line.quantity + quantity
+    return len(lines), quantity
+
+
+def _alike(one: Item, other: Item) -> bool:
+    return one == other and rules.same_json(one.attributes, other.attributes)
+
+
+def _same_lines(old: Sequence[Line], new: Sequence[Line]) -> bool:
+    return len(old) == len(new) and all(
+        one.quantity == other.quantity and _alike(one.item, other.item)
+        for one, other in zip(old, new, strict=True)
+    )
+
+
+def _check_size(lines: int, units: int) -> None:
+    if lines > rules.MAX_LINES:
+        raise LimitExceeded(field="cartItems", limit=f"{rules.MAX_LINES} lines", value=lines)
+    if units > rules.MAX_UNITS:
+        raise LimitExceeded(field="cartItems", limit=f"{rules.MAX_UNITS} units", value=units)
+
+
+def _the_line(lines: Lines, position: int | None, sku: str | None) -> int:
+    positions = _addressed(lines, position, sku)
+    if len(positions) > 1:
+        raise AmbiguousSku(field="sku", value=sku, positions=positions)
+    return positions[0]
+
+
+def _addressed(
+    lines: Lines, position: int | None, sku: str | None, path: str = ""
+) -> Sequence[int]:
+    if position is None and sku is None:
+        raise InvalidValue(field=f"{path}position", rule="a position or an sku", value="neither")
+    if position is None:
+        found = [i for i, line in enumerate(lines) if line.item.sku == sku]
+        if not found:
+            raise LineNotFound(field=f"{path}sku", value=sku)
+        return found
+    if rules.count(f"{path}position", position, least=0) >= len(lines):
+        raise LineNotFound(field=f"{path}position", value=position)
+    if sku is not None and lines[position].item.sku != sku:
+        raise LineNotFound(field=f"{path}sku", value=sku)
+    return [position]

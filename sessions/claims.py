@@ -1,0 +1,87 @@
+"""Claims: limits that hold across streams, exactly, under any concurrency.
+
+A claim is held by a stream on a limit, such as "the first session of cust-7". It is taken in the
+transaction that appends the events which say so, refused when the limit is used up, counted once
+however often one holder takes it, and released by an event that says so. Everything about it is
+in the events: the stored claims can be computed from them afresh at any time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sessions.events import (
+    ProfileChanged,
+    SessionCancelled,
+    SessionClosed,
+    SessionOpened,
+    SessionReopened,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sessions.events import Event
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A stream's claim on a limit; `at_most` holders may have one (None: any number)."""
+
+    limit: str
+    at_most: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """How much of a limit is used: by how many holders, and whether the asking stream is one."""
+
+    count: int = 0
+    held: bool = False
+
+    def admits(self, claim: Claim) -> bool:
+        """Whether the asking stream may take the claim."""
+        return self.held or claim.at_most is None or self.count < claim.at_most
+
+
+def first_session(profile_id: str) -> Claim:
+    """The claim on being a profile's first session; it is never released."""
+    return Claim(f"first-session:{profile_id}", 1)
+
+
+def redemption(kind: str, code: str) -> Claim:
+    """The claim on a redemption of a coupon or referral code; codes have no limit yet."""
+    return Claim(f"{kind}-redemption:{code}")
+
+
+def taken_by(event: Event) -> list[Claim]:
+    """The claims that an event takes for its stream."""
+    match event:
+        case SessionOpened() | ProfileChanged() if event.first_session and event.profile_id:
+            return [first_session(event.profile_id)]
+        case SessionClosed():
+            return _redemptions(event)
+        case _:
+            return []
+
+
+def released_by(event: Event) -> list[Claim]:
+    """The claims of its stream that an event releases."""
+    match event:
+        case SessionCancelled() | SessionReopened():
+            return _redemptions(event)
+        case _:
+            return []
+
+
+def _redemptions(event: SessionClosed | SessionCancelled | SessionReopened) -> list[Claim]:
+    codes = {"coupon": event.coupon, "referral": event.referral}
+    return [redemption(kind, code) for kind, code in codes.items() if code]
+
+
+def is_first(profile_id: str, used: Mapping[str, Usage]) -> bool:
+    """Whether the asking session is the first of a profile; an anonymous one always is."""
+    if not profile_id:
+        return True
+    claim = first_session(profile_id)
+    return used[claim.limit].admits(claim)

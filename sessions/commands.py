@@ -1,0 +1,208 @@
+"""What may be asked of a session: the commands' shapes. The rules are in `sessions.decide`.
+
+In JSON a command is an object with the tag `command` (`{"command": "add-item", "sku": ...}`),
+its fields in camelCase; a field that does not exist is refused. Decoding checks the shape and
+names the path to what is wrong; values are checked when the command is decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence  # noqa: TC003  msgspec reads the annotations
+from datetime import datetime  # noqa: TC003  msgspec reads the annotations
+from decimal import Decimal  # noqa: TC003  msgspec reads the annotations
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from sessions.events import Product
+
+
+class Shape(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    repr_omit_defaults=True,
+    rename="camel",
+):
+    """The shape that all input shares: frozen, camelCase, unknown fields refused."""
+
+
+class CartItem(Shape, kw_only=True):
+    """An article that goes into the cart.
+
+    Attributes:
+        sku: Its stock keeping unit, 1 to 1000 characters.
+        price: Of one unit, before discounts: >= 0, below 10^12, at most 6 decimals.
+        quantity: Units, from 1.
+        weight: Grams; `height`, `width` and `length` are millimetres.
+        attributes: Any JSON by name.
+        position: The server's, as are `returned_quantity` and `remaining_quantity`: clients
+            send them back; they are ignored.
+    """
+
+    sku: str
+    price: Decimal
+    quantity: int = 1
+    name: str = ""
+    category: str = ""
+    product: Product | None = None
+    weight: Decimal | None = None
+    height: Decimal | None = None
+    width: Decimal | None = None
+    length: Decimal | None = None
+    attributes: dict[str, Any] = {}
+    position: Any | UnsetType = UNSET
+    returned_quantity: Any | UnsetType = UNSET
+    remaining_quantity: Any | UnsetType = UNSET
+
+
+class ReturnItem(Shape, kw_only=True):
+    """Units to return: of the line at a position, or of the lines with an sku.
+
+    Without a quantity it is all that remains. With both, the line must have the sku.
+    """
+
+    position: int | None = None
+    sku: str | None = None
+    quantity: int | None = None
+
+
+class BaseCommand(Shape, kw_only=True, tag_field="command"):
+    """What every command may carry.
+
+    Attributes:
+        at: When it happened, with a timezone; None is now. Not before the session's latest
+            event, and not more than five minutes ahead of the clock.
+    """
+
+    at: datetime | None = None
+
+
+class OpenSession(BaseCommand, tag="open", kw_only=True):
+    """Begin a session; `state="closed"` records an old order at once.
+
+    `total` declares the cart's total where its lines are not known: it is shown until the cart
+    changes.
+    """
+
+    profile_id: str = ""
+    cart_items: Sequence[CartItem] = ()
+    coupon: str = ""
+    referral: str = ""
+    identifiers: Sequence[str] = ()
+    attributes: dict[str, Any] = {}
+    total: Decimal | None = None
+    state: Literal["open", "closed"] = "open"
+
+
+class AddItem(CartItem, tag_field="command", tag="add-item", kw_only=True):
+    """Put units of an article into the cart: on the line that is alike, or on a new last one."""
+
+    at: datetime | None = None
+
+
+class SetQuantity(BaseCommand, tag="set-quantity", kw_only=True):
+    """Set a line's quantity, from 1."""
+
+    quantity: int
+    position: int | None = None
+    sku: str | None = None
+
+
+class RemoveItem(BaseCommand, tag="remove-item", kw_only=True):
+    """Take a line out of the cart; the lines behind it move up."""
+
+    position: int | None = None
+    sku: str | None = None
+
+
+class ReplaceCart(BaseCommand, tag="replace-cart", kw_only=True):
+    """Put these items in place of the whole cart; `total` as in OpenSession."""
+
+    cart_items: Sequence[CartItem]
+    total: Decimal | None = None
+
+
+class ApplyCoupon(BaseCommand, tag="apply-coupon", kw_only=True):
+    """Enter a coupon code, in place of the one that is there."""
+
+    coupon: str
+
+
+class RemoveCoupon(BaseCommand, tag="remove-coupon", kw_only=True):
+    """Take the coupon code out."""
+
+
+class ApplyReferral(BaseCommand, tag="apply-referral", kw_only=True):
+    """Enter a referral code, in place of the one that is there."""
+
+    referral: str
+
+
+class RemoveReferral(BaseCommand, tag="remove-referral", kw_only=True):
+    """Take the referral code out."""
+
+
+class SetAttributes(BaseCommand, tag="set-attributes", kw_only=True):
+    """Merge attributes into the session's; None removes one."""
+
+    attributes: dict[str, Any]
+
+
+class SetIdentifiers(BaseCommand, tag="set-identifiers", kw_only=True):
+    """Replace the identifiers, at most 5."""
+
+    identifiers: Sequence[str]
+
+
+class SetProfile(BaseCommand, tag="set-profile", kw_only=True):
+    """Attach the session to a profile; "" makes it anonymous."""
+
+    profile_id: str
+
+
+class SetDiscount(BaseCommand, tag="set-discount", kw_only=True):
+    """Give a discount a value under its label; the last value of a label wins."""
+
+    label: str
+    value: Decimal
+
+
+class RemoveDiscount(BaseCommand, tag="remove-discount", kw_only=True):
+    """Take a discount away."""
+
+    label: str
+
+
+class CloseSession(BaseCommand, tag="close", kw_only=True):
+    """Complete the order."""
+
+
+class CancelSession(BaseCommand, tag="cancel", kw_only=True):
+    """Make the session void; what it was granted is rolled back."""
+
+
+class ReopenSession(BaseCommand, tag="reopen", kw_only=True):
+    """Make a closed session editable again; what it was granted is rolled back."""
+
+
+class ReturnItems(BaseCommand, tag="return", kw_only=True):
+    """Take units back, all or none of them."""
+
+    items: Sequence[ReturnItem]
+
+
+CartCommand: TypeAlias = AddItem | SetQuantity | RemoveItem | ReplaceCart
+CodeCommand: TypeAlias = ApplyCoupon | RemoveCoupon | ApplyReferral | RemoveReferral
+DetailCommand: TypeAlias = (
+    SetAttributes | SetIdentifiers | SetProfile | SetDiscount | RemoveDiscount
+)
+LifecycleCommand: TypeAlias = CloseSession | CancelSession | ReopenSession | ReturnItems
+Command: TypeAlias = OpenSession | CartCommand | CodeCommand | DetailCommand | LifecycleCommand
+
+
+def name_of(command: Command) -> str:
+    """The command's name, as in its tag: "add-item"."""
+    return str(type(command).__struct_config__.tag)

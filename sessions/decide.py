@@ -1,0 +1,273 @@
+"""The rules: `decide` says what a command makes of a session, or says no, here and only here."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003  msgspec reads the annotations
+from typing import TYPE_CHECKING, assert_never
+
+import msgspec
+
+from sessions import cart, rules
+from sessions.claims import Claim, Usage, first_session, is_first, taken_by
+from sessions.commands import (
+    AddItem,
+    ApplyCoupon,
+    ApplyReferral,
+    CancelSession,
+    CloseSession,
+    CodeCommand,
+    Command,
+    DetailCommand,
+    LifecycleCommand,
+    OpenSession,
+    RemoveCoupon,
+    RemoveDiscount,
+    RemoveItem,
+    RemoveReferral,
+    ReopenSession,
+    ReplaceCart,
+    ReturnItems,
+    SetAttributes,
+    SetDiscount,
+    SetIdentifiers,
+    SetProfile,
+    SetQuantity,
+    name_of,
+)
+from sessions.errors import (
+    IllegalTransition,
+    InvalidValue,
+    SessionExists,
+    SessionNotClosed,
+    SessionNotFound,
+    SessionNotOpen,
+)
+from sessions.events import (
+    AttributesChanged,
+    CouponApplied,
+    CouponRemoved,
+    DiscountRemoved,
+    DiscountSet,
+    Event,
+    IdentifiersReplaced,
+    ProfileChanged,
+    ReferralApplied,
+    ReferralRemoved,
+    SessionCancelled,
+    SessionClosed,
+    SessionOpened,
+    SessionReopened,
+)
+from sessions.session import evolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sessions.session import Session
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What was read outside the stream before a decision.
+
+    Attributes:
+        session_id: The stream's id.
+        now: The clock.
+        used: How much is used of each limit that `asks` names for the command.
+    """
+
+    session_id: str
+    now: datetime
+    used: dict[str, Usage] = {}
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What a command makes of a session: events (none: it is so already), and their claims."""
+
+    at: datetime
+    events: Sequence[Event]
+    claims: Sequence[Claim] = ()
+
+
+def asks(command: Command) -> list[Claim]:
+    """The claims whose limits must be known to decide a command."""
+    if isinstance(command, OpenSession | SetProfile):
+        profile = command.profile_id
+        return [first_session(profile)] if profile and isinstance(profile, str) else []
+    return []
+
+
+def decide(command: Command, session: Session | None, known: Known) -> Decision:
+    """Decide a command for a session as it is (None: it does not exist).
+
+    Raises:
+        Refused: A rule forbids it; the class and the fields say which.
+    """
+    if isinstance(command, OpenSession):
+        if session is not None:
+            raise SessionExists(session=known.session_id)
+        at = rules.happened_at(command.at, None, known.now)
+        events = _open(command, at, known)
+    else:
+        if session is None:
+            raise SessionNotFound(session=known.session_id)
+        _check_state(command, session.state, known.session_id)
+        at = rules.happened_at(command.at, session.updated, known.now)
+        events = _decide(command, session, known)
+    return Decision(at, events, [claim for event in events for claim in taken_by(event)])
+
+
+def _check_state(command: Command, state: str, session_id: str) -> None:
+    match command:
+        case CancelSession():
+            allowed, refusal = state != "cancelled", IllegalTransition
+        case ReopenSession():
+            allowed, refusal = state == "closed", SessionNotClosed
+        case ReturnItems():
+            allowed, refusal = state in {"closed", "partially_returned"}, SessionNotClosed
+        case _:
+            allowed, refusal = state == "open", SessionNotOpen
+    if not allowed:
+        raise refusal(session=session_id, state=state, command=name_of(command))
+
+
+def _open(command: OpenSession, at: datetime, known: Known) -> list[Event]:
+    profile = rules.text("profileId", command.profile_id, least=0)
+    events: list[Event] = [SessionOpened(is_first(profile, known.used), profile)]
+    session = evolve(None, events[0], at)
+    events += cart.filled(session, command.cart_items, command.total)
+    events += _coupon(session, rules.code("coupon", command.coupon, least=0))
+    events += _referral(session, rules.code("referral", command.referral, least=0))
+    events += _identifiers(session, SetIdentifiers(identifiers=command.identifiers))
+    events += _attributes(session, SetAttributes(attributes=command.attributes))
+    if command.state not in {"open", "closed"}:
+        raise InvalidValue(field="state", rule="open or closed", value=ascii(command.state))
+    if command.state == "closed":
+        for event in events[1:]:
+            session = evolve(session, event, at)
+        events.append(_closed(session))
+    return events
+
+
+def _decide(  # noqa: C901  one line a command
+    command: Command, session: Session, known: Known
+) -> Sequence[Event]:
+    match command:
+        case AddItem():
+            return cart.add_item(session, command)
+        case SetQuantity():
+            return cart.set_quantity(session, command)
+        case RemoveItem():
+            return cart.remove_item(session, command)
+        case ReplaceCart():
+            return cart.replace_cart(session, command)
+        case ApplyCoupon() | RemoveCoupon() | ApplyReferral() | RemoveReferral():
+            return _codes(command, session)
+        case CloseSession() | CancelSession() | ReopenSession() | ReturnItems():
+            return _lifecycle(command, session)
+        case OpenSession():
+            raise AssertionError
+        case _:
+            return _details(command, session, known)
+
+
+def _codes(command: CodeCommand, session: Session) -> Sequence[Event]:
+    match command:
+        case ApplyCoupon():
+            return _coupon(session, rules.code("coupon", command.coupon))
+        case RemoveCoupon():
+            return [CouponRemoved(session.coupon)] if session.coupon else []
+        case ApplyReferral():
+            return _referral(session, rules.code("referral", command.referral))
+        case RemoveReferral():
+            return [ReferralRemoved(session.referral)] if session.referral else []
+        case _:
+            assert_never(command)
+
+
+def _coupon(session: Session, code: str) -> Sequence[Event]:
+    return [] if code == session.coupon else [CouponApplied(code, session.coupon)]
+
+
+def _referral(session: Session, code: str) -> Sequence[Event]:
+    return [] if code == session.referral else [ReferralApplied(code, session.referral)]
+
+
+def _details(command: DetailCommand, session: Session, known: Known) -> Sequence[Event]:
+    match command:
+        case SetAttributes():
+            return _attributes(session, command)
+        case SetIdentifiers():
+            return _identifiers(session, command)
+        case SetProfile():
+            return _profile(session, command, known)
+        case SetDiscount():
+            return _discount(session, command)
+        case RemoveDiscount():
+            label = rules.text("label", command.label)
+            value = session.discounts.get(label)
+            return [] if value is None else [DiscountRemoved(label, value)]
+        case _:
+            assert_never(command)
+
+
+def _attributes(session: Session, command: SetAttributes) -> Sequence[Event]:
+    given = rules.attributes("attributes", command.attributes)
+    old = session.attributes
+    removed = tuple(sorted([name for name in given if given[name] is None and name in old]))
+    values = {
+        name: value
+        for name, value in given.items()
+        if value is not None and not (name in old and rules.same_json(old[name], value))
+    }
+    return [AttributesChanged(values, removed)] if values or removed else []
+
+
+def _identifiers(session: Session, command: SetIdentifiers) -> Sequence[Event]:
+    given = rules.identifiers("identifiers", command.identifiers)
+    return [] if given == session.identifiers else [IdentifiersReplaced(given)]
+
+
+def _profile(session: Session, command: SetProfile, known: Known) -> Sequence[Event]:
+    profile = rules.text("profileId", command.profile_id, least=0)
+    if profile == session.profile_id:
+        return []
+    return [ProfileChanged(session.profile_id, profile, is_first(profile, known.used))]
+
+
+def _discount(session: Session, command: SetDiscount) -> Sequence[Event]:
+    label = rules.text("label", command.label)
+    value = rules.money("value", command.value)
+    replaced = session.discounts.get(label)
+    return [] if value == replaced else [DiscountSet(label, value, replaced)]
+
+
+def _lifecycle(command: LifecycleCommand, session: Session) -> Sequence[Event]:
+    match command:
+        case CloseSession():
+            return [_closed(session)]
+        case CancelSession():
+            return [_cancelled(session)]
+        case ReopenSession():
+            return [_reopened(session)]
+        case ReturnItems():
+            return cart.return_items(session, command)
+        case _:
+            assert_never(command)
+
+
+def _closed(session: Session) -> SessionClosed:
+    return SessionClosed(session.total, session.coupon, session.referral)
+
+
+def _cancelled(session: Session) -> SessionCancelled:
+    if session.closed is None:
+        return SessionCancelled(session.state, discounts=session.discounts)
+    return SessionCancelled(
+        session.state, session.closed, session.coupon, session.referral, session.discounts
+    )
+
+
+def _reopened(session: Session) -> SessionReopened:
+    if session.closed is None:
+        raise AssertionError
+    return SessionReopened(session.closed, session.coupon, session.referral, session.discounts)

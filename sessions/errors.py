@@ -1,0 +1,137 @@
+"""Everything that this library raises. The docstring of a class is its message."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+
+class SessionsError(Exception):
+    """something went wrong"""  # noqa: D403, D415  the docstring is the message
+
+    retry: ClassVar[bool] = False
+    """Whether the same call can succeed later, with nothing else changed."""
+
+    def __init__(self, **fields: Any) -> None:  # noqa: ANN401  each class names its own
+        self.fields = fields
+        super().__init__(inspect.cleandoc(type(self).__doc__ or "").format_map(fields))
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        """A field of the message: `error.session`, `error.state`, ..."""
+        try:
+            return self.__dict__["fields"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.fields)
+
+
+def _rebuilt(kind: type[SessionsError], fields: dict[str, Any]) -> SessionsError:
+    return kind(**fields)
+
+
+class Refused(SessionsError):
+    """the command was refused"""
+
+
+class SessionNotFound(Refused):
+    """session {session!r} does not exist"""
+
+
+class SessionExists(Refused):
+    """session {session!r} exists already"""
+
+
+class IllegalTransition(Refused):
+    """session {session!r} is {state}: {command} is not possible"""
+
+
+class SessionNotOpen(IllegalTransition):
+    """session {session!r} is {state}: {command} needs an open session"""
+
+
+class SessionNotClosed(IllegalTransition):
+    """session {session!r} is {state}: {command} needs a closed session"""
+
+
+class InvalidValue(Refused):
+    """{field}: {rule}, not {value}"""
+
+
+class LimitExceeded(Refused):
+    """{field}: at most {limit}, not {value}"""
+
+
+class LineNotFound(Refused):
+    """{field}: no line of the cart has it: {value!r}"""
+
+
+class AmbiguousSku(Refused):
+    """{field}: {value!r} stands on the lines {positions}: name a position"""
+
+
+class NotEnoughLeft(Refused):
+    """{field}: {asked} to return, but only {left} left of {sku!r}"""
+
+
+class VersionConflict(SessionsError):
+    """session {session!r} is at version {actual}, not at the expected {expected}"""
+
+
+class IdempotencyKeyReused(SessionsError):
+    """idempotency key {key!r} was used before, for another session or other fields"""
+
+
+class VersionNotFound(SessionsError):
+    """session {session!r} has no version {version}: its newest is {newest}"""
+
+
+class PositionNotFound(SessionsError):
+    """the log of application {application} has no position {position}: its newest is {newest}"""
+
+
+class InvalidURL(SessionsError):
+    """{url!r} is no store's URL: {rule}"""
+
+
+class StoreNotFound(SessionsError):
+    """there is no store at {path}: the first command makes one"""
+
+
+class NotAStore(SessionsError):
+    """{path} is no customer-sessions store: {reason}"""
+
+
+class StoreTooNew(SessionsError):
+    """{path} has schema {found}, and this library knows up to {known}: upgrade customer-sessions"""
+
+
+class StoreBusy(SessionsError):
+    """another writer held {path} for more than {seconds} s"""
+
+    retry = True
+
+
+class StoreClosed(SessionsError):
+    """the store is closed"""
+
+
+class StorageFailed(SessionsError):
+    """{path}: the database failed: {reason}"""
+
+    retry = True
+
+
+class ViewsDiffer(SessionsError):
+    """the store keeps the inline views {stored}, and this process has {found}: run `sessions rebuild`"""
+
+    retry = False
+
+
+class UnknownEvent(SessionsError):
+    """this library does not know the event {type} (version {type_version}) at {where}: upgrade it"""
+
+
+class UndecodableEvent(SessionsError):
+    """the event {type} (version {type_version}) at {where} cannot be decoded: {reason}"""

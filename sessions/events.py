@@ -1,0 +1,262 @@
+"""What happened to a session: the events, and the envelope that each is recorded in.
+
+The stored form begins here: the names and fields below are in databases, and are read for ever.
+
+An event is bare: it says what happened, completely enough that a reader understands the step
+without the code and without the earlier events. Stream, version, position, times and who caused
+it stand in the envelope, `Recorded`. Add a field only with a default; for any other change write
+an upcaster (`sessions.mapper`). A field left out of the stored form has its default, and a
+default never changes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003  msgspec reads the annotations
+from decimal import Decimal  # noqa: TC003  msgspec reads the annotations
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+
+State = Literal["open", "closed", "partially_returned", "cancelled"]
+
+
+class Fact(
+    msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True, rename="camel"
+):
+    """The shape that everything stored shares: frozen, camelCase, defaults left out."""
+
+
+class Product(Fact):
+    """The product that an article belongs to."""
+
+    name: str
+
+
+class Item(Fact):
+    """An article at a price: all that a caller says of a cart line, except how many.
+
+    `price` is for one unit, in the application's currency; `weight` is in grams, `height`,
+    `width` and `length` are in millimetres.
+    """
+
+    sku: str
+    price: Decimal
+    name: str = ""
+    category: str = ""
+    product: Product | None = None
+    weight: Decimal | None = None
+    height: Decimal | None = None
+    width: Decimal | None = None
+    length: Decimal | None = None
+    attributes: dict[str, Any] = {}
+
+
+class CartLine(Fact):
+    """A line of a replaced cart: an item and its units. Its index is its position."""
+
+    item: Item
+    quantity: int
+
+
+class ReturnedLine(Fact):
+    """Units of one line that came back, and the price that each was sold at."""
+
+    position: int
+    sku: str
+    price: Decimal
+    quantity: int
+
+
+class SessionOpened(Fact):
+    """A session began. `first_session` is decided here, once (facts: firstSession)."""
+
+    first_session: bool
+    profile_id: str = ""
+
+
+class ItemAdded(Fact):
+    """Units of an item came into the cart, at a new last position or on the line that has it.
+
+    `line_quantity` is what the line holds after it; it equals `quantity` on a new line.
+    """
+
+    position: int
+    item: Item
+    quantity: int
+    line_quantity: int
+
+
+class QuantityChanged(Fact):
+    """A line's quantity was set."""
+
+    position: int
+    sku: str
+    old_quantity: int
+    quantity: int
+
+
+class ItemRemoved(Fact):
+    """A line left the cart; the lines behind it moved up by one position."""
+
+    position: int
+    item: Item
+    quantity: int
+
+
+class CartReplaced(Fact):
+    """The whole cart was replaced by these lines, in this order."""
+
+    lines: tuple[CartLine, ...]
+
+
+class TotalDeclared(Fact):
+    """The caller declared the cart's total; it holds until the cart changes next."""
+
+    total: Decimal
+
+
+class CouponApplied(Fact):
+    """A coupon code was entered, in place of the `replaced` one."""
+
+    coupon: str
+    replaced: str = ""
+
+
+class CouponRemoved(Fact):
+    """The coupon code was taken out."""
+
+    coupon: str
+
+
+class ReferralApplied(Fact):
+    """A referral code was entered, in place of the `replaced` one."""
+
+    referral: str
+    replaced: str = ""
+
+
+class ReferralRemoved(Fact):
+    """The referral code was taken out."""
+
+    referral: str
+
+
+class AttributesChanged(Fact):
+    """Attributes got new values, or were removed; those not named kept theirs."""
+
+    values: dict[str, Any] = {}
+    removed: tuple[str, ...] = ()
+
+
+class IdentifiersReplaced(Fact):
+    """The identifiers (hashed devices, addresses) of the session were replaced."""
+
+    identifiers: tuple[str, ...]
+
+
+class ProfileChanged(Fact):
+    """The session moved from one profile to another; "" is nobody known."""
+
+    old_profile_id: str
+    profile_id: str
+    first_session: bool
+
+
+class DiscountSet(Fact):
+    """A discount got a value under its label; `replaced` is the value it had."""
+
+    label: str
+    value: Decimal
+    replaced: Decimal | None = None
+
+
+class DiscountRemoved(Fact):
+    """A discount was taken away."""
+
+    label: str
+    value: Decimal
+
+
+class SessionClosed(Fact):
+    """The order was completed: its total before discounts, and the codes that it redeemed."""
+
+    total: Decimal
+    coupon: str = ""
+    referral: str = ""
+
+
+class SessionCancelled(Fact):
+    """The session became void, and what it had been granted was rolled back.
+
+    `closed_at` is when it had been closed (None: it was still open, and no code was redeemed);
+    `coupon` and `referral` are the redeemed codes that are usable again.
+    """
+
+    old_state: State
+    closed_at: datetime | None = None
+    coupon: str = ""
+    referral: str = ""
+    discounts: dict[str, Decimal] = {}
+
+
+class SessionReopened(Fact):
+    """A closed session became editable again, and what it had been granted was rolled back."""
+
+    closed_at: datetime
+    coupon: str = ""
+    referral: str = ""
+    discounts: dict[str, Decimal] = {}
+
+
+class ItemsReturned(Fact):
+    """Units came back, by ascending position."""
+
+    items: tuple[ReturnedLine, ...]
+
+
+CartEvent: TypeAlias = ItemAdded | QuantityChanged | ItemRemoved | CartReplaced | TotalDeclared
+CodeEvent: TypeAlias = CouponApplied | CouponRemoved | ReferralApplied | ReferralRemoved
+DetailEvent: TypeAlias = (
+    AttributesChanged | IdentifiersReplaced | ProfileChanged | DiscountSet | DiscountRemoved
+)
+LifecycleEvent: TypeAlias = SessionClosed | SessionCancelled | SessionReopened | ItemsReturned
+Event: TypeAlias = SessionOpened | CartEvent | CodeEvent | DetailEvent | LifecycleEvent
+
+EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
+"""Every event by its stored name: the registry, the codec's list and the to-do list in one."""
+
+SESSION = "session"
+"""The category of the streams of this module's events."""
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """An event in its envelope, as the log holds it.
+
+    Attributes:
+        application_id: The application whose log it is in.
+        position: Its place in that log: from 1, without gaps, never reused.
+        category: What the stream is of; "session" for a customer session.
+        stream_id: The stream's id in its category: the session's integrationId.
+        version: Its place in the stream, from 1.
+        at: When it happened (UTC).
+        recorded_at: When it was recorded (UTC).
+        command_id: The UUIDv7 of the command that caused it; its events share it.
+        metadata: Who and why: `actor`, `correlationId`, `causationId`, and free keys.
+        event: What happened.
+    """
+
+    application_id: int
+    position: int
+    category: str
+    stream_id: str
+    version: int
+    at: datetime
+    recorded_at: datetime
+    command_id: str
+    metadata: dict[str, Any]
+    event: Event
+
+    @property
+    def type(self) -> str:
+        """The event's stored name, such as `ItemAdded`."""
+        return type(self.event).__name__

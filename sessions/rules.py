@@ -1,0 +1,169 @@
+"""The rules of single values: each takes a field's name and its value, and answers with the
+value in its stored form, or refuses.
+
+The limits are those of the Integration API (facts: limits, ranges, attribute rules).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, Inexact
+from typing import Any
+
+import msgspec
+
+from sessions.errors import InvalidValue, LimitExceeded
+from sessions.money import DECIMALS, DIGITS, plain
+
+MAX_ID = 1000
+MAX_CODE = 100
+MAX_KEY = 255
+MAX_IDENTIFIERS = 5
+MAX_LINES = 1000
+MAX_UNITS = 10_000
+MAX_DEPTH = 100
+MAX_INT_BITS = 4096
+CLOCK_SKEW = timedelta(minutes=5)
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_JSON = msgspec.json.Encoder(order="deterministic")
+
+
+def text(field: str, value: object, *, least: int = 1, most: int | None = MAX_ID) -> str:
+    """Any Unicode but U+0000, of a length in characters."""
+    if not isinstance(value, str):
+        raise InvalidValue(field=field, rule="a text", value=_shown(value))
+    if "\0" in value or not (value.isascii() or _encodes(value)):
+        raise InvalidValue(field=field, rule="Unicode text without U+0000", value=_shown(value))
+    if len(value) < least:
+        raise InvalidValue(field=field, rule=f"{least} to {most} characters", value=_shown(value))
+    if most is not None and len(value) > most:
+        raise LimitExceeded(field=field, limit=f"{most} characters", value=len(value))
+    return value
+
+
+def code(field: str, value: object, *, least: int = 1) -> str:
+    """A coupon or referral code: at most 100 characters."""
+    return text(field, value, least=least, most=MAX_CODE)
+
+
+def money(field: str, value: object) -> Decimal:
+    """An amount in the application's currency (or a measure): never a float."""
+    if type(value) is int:
+        value = Decimal(value)
+    if not isinstance(value, Decimal):
+        raise InvalidValue(field=field, rule="a Decimal or an int", value=_shown(value))
+    if not value.is_finite() or value < 0:
+        raise InvalidValue(field=field, rule="a finite number >= 0", value=value)
+    if value and value.adjusted() >= DIGITS:
+        raise LimitExceeded(field=field, limit=f"{DIGITS} digits before the point", value=value)
+    try:
+        value = plain(value)
+    except Inexact:
+        value = Decimal((0, (1,), -DECIMALS - 1))
+    if -int(value.as_tuple().exponent) > DECIMALS:
+        raise LimitExceeded(field=field, limit=f"{DECIMALS} decimals", value="more")
+    return value
+
+
+def count(field: str, value: object, *, least: int = 1) -> int:
+    """A whole number, from `least`."""
+    if type(value) is not int or value < least:
+        raise InvalidValue(field=field, rule=f"a whole number >= {least}", value=_shown(value))
+    return value
+
+
+def attributes(field: str, value: object) -> dict[str, Any]:
+    """Any JSON under names that match `^[A-Za-z]\\w*$`; a copy of the caller's."""
+    if not isinstance(value, Mapping):
+        raise InvalidValue(field=field, rule="an object", value=_shown(value))
+    for name in value:
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
+            rule = "names of a letter, then letters, digits and _"
+            raise InvalidValue(field=field, rule=rule, value=_shown(name))
+    return {name: json(f"{field}.{name}", inner) for name, inner in value.items()}
+
+
+def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911  JSON is any of these
+    """A JSON value; a copy of the caller's."""
+    if depth > MAX_DEPTH:
+        raise LimitExceeded(field=field, limit=f"{MAX_DEPTH} levels", value="deeper")
+    match value:
+        case None | bool():
+            return value
+        case int() if value.bit_length() <= MAX_INT_BITS:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case str():
+            return text(field, value, least=0, most=None)
+        case Mapping():
+            return {
+                text(field, key, least=0, most=None): json(f"{field}.{key}", inner, depth + 1)
+                for key, inner in value.items()
+            }
+        case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
+            return [json(f"{field}[{i}]", inner, depth + 1) for i, inner in enumerate(value)]
+        case _:
+            raise InvalidValue(field=field, rule="a JSON value", value=_shown(value))
+
+
+def same_json(one: object, other: object) -> bool:
+    """Whether two JSON values are written alike: 1, 1.0 and true are three values."""
+    return _JSON.encode(one) == _JSON.encode(other)
+
+
+def identifiers(field: str, value: object) -> tuple[str, ...]:
+    """At most 5 texts."""
+    values = sequence(field, value)
+    if len(values) > MAX_IDENTIFIERS:
+        raise LimitExceeded(field=field, limit=MAX_IDENTIFIERS, value=len(values))
+    return tuple([text(f"{field}[{i}]", inner) for i, inner in enumerate(values)])
+
+
+def sequence(field: str, value: object) -> Sequence[Any]:
+    """A list or a tuple."""
+    if not isinstance(value, list | tuple):
+        raise InvalidValue(field=field, rule="a list", value=_shown(value))
+    return value
+
+
+def moment(field: str, value: object) -> datetime:
+    """A time with a timezone, in UTC."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidValue(field=field, rule="a time with a timezone", value=_shown(value))
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        rule = "a time from year 1 to 9999 in UTC"
+        raise InvalidValue(field=field, rule=rule, value=value) from None
+
+
+def happened_at(value: datetime | None, latest: datetime | None, now: datetime) -> datetime:
+    """When a command happened: as it says, or else now; never before the latest event."""
+    if value is None:
+        return now if latest is None else max(now, latest)
+    at = moment("at", value)
+    if latest is not None and at < latest:
+        rule = f"not before the session's latest event at {latest.isoformat()}"
+        raise InvalidValue(field="at", rule=rule, value=at.isoformat())
+    if at > now + CLOCK_SKEW:
+        rule = "not more than five minutes ahead of the clock"
+        raise InvalidValue(field="at", rule=rule, value=at.isoformat())
+    return at
+
+
+def _encodes(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: object) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."  # noqa: PLR2004  a terminal's line
