@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sessions.events import Product
+from sessions.events import Product  # noqa: TC001  msgspec reads the annotations
 
 
 class Shape(
@@ -29,7 +29,7 @@ class Shape(
     """The shape that all input shares: frozen, camelCase, unknown fields refused."""
 
 
-class CartItem(Shape, kw_only=True):
+class CartItem(Shape, frozen=True, kw_only=True):
     """An article that goes into the cart.
 
     Attributes:
@@ -58,7 +58,7 @@ class CartItem(Shape, kw_only=True):
     remaining_quantity: Any | UnsetType = UNSET
 
 
-class ReturnItem(Shape, kw_only=True):
+class ReturnItem(Shape, frozen=True, kw_only=True):
     """Units to return: of the line at a position, or of the lines with an sku.
 
     Without a quantity it is all that remains. With both, the line must have the sku.
@@ -69,7 +69,7 @@ class ReturnItem(Shape, kw_only=True):
     quantity: int | None = None
 
 
-class BaseCommand(Shape, kw_only=True, tag_field="command"):
+class BaseCommand(Shape, frozen=True, kw_only=True, tag_field="command"):
     """What every command may carry.
 
     Attributes:
@@ -80,7 +80,7 @@ class BaseCommand(Shape, kw_only=True, tag_field="command"):
     at: datetime | None = None
 
 
-class OpenSession(BaseCommand, tag="open", kw_only=True):
+class OpenSession(BaseCommand, frozen=True, tag="open", kw_only=True):
     """Begin a session; `state="closed"` records an old order at once.
 
     `total` declares the cart's total where its lines are not known: it is shown until the cart
@@ -97,13 +97,13 @@ class OpenSession(BaseCommand, tag="open", kw_only=True):
     state: Literal["open", "closed"] = "open"
 
 
-class AddItem(CartItem, tag_field="command", tag="add-item", kw_only=True):
+class AddItem(CartItem, frozen=True, tag_field="command", tag="add-item", kw_only=True):
     """Put units of an article into the cart: on the line that is alike, or on a new last one."""
 
     at: datetime | None = None
 
 
-class SetQuantity(BaseCommand, tag="set-quantity", kw_only=True):
+class SetQuantity(BaseCommand, frozen=True, tag="set-quantity", kw_only=True):
     """Set a line's quantity, from 1."""
 
     quantity: int
@@ -111,84 +111,84 @@ class SetQuantity(BaseCommand, tag="set-quantity", kw_only=True):
     sku: str | None = None
 
 
-class RemoveItem(BaseCommand, tag="remove-item", kw_only=True):
+class RemoveItem(BaseCommand, frozen=True, tag="remove-item", kw_only=True):
     """Take a line out of the cart; the lines behind it move up."""
 
     position: int | None = None
     sku: str | None = None
 
 
-class ReplaceCart(BaseCommand, tag="replace-cart", kw_only=True):
+class ReplaceCart(BaseCommand, frozen=True, tag="replace-cart", kw_only=True):
     """Put these items in place of the whole cart; `total` as in OpenSession."""
 
     cart_items: Sequence[CartItem]
     total: Decimal | None = None
 
 
-class ApplyCoupon(BaseCommand, tag="apply-coupon", kw_only=True):
+class ApplyCoupon(BaseCommand, frozen=True, tag="apply-coupon", kw_only=True):
     """Enter a coupon code, in place of the one that is there."""
 
     coupon: str
 
 
-class RemoveCoupon(BaseCommand, tag="remove-coupon", kw_only=True):
+class RemoveCoupon(BaseCommand, frozen=True, tag="remove-coupon", kw_only=True):
     """Take the coupon code out."""
 
 
-class ApplyReferral(BaseCommand, tag="apply-referral", kw_only=True):
+class ApplyReferral(BaseCommand, frozen=True, tag="apply-referral", kw_only=True):
     """Enter a referral code, in place of the one that is there."""
 
     referral: str
 
 
-class RemoveReferral(BaseCommand, tag="remove-referral", kw_only=True):
+class RemoveReferral(BaseCommand, frozen=True, tag="remove-referral", kw_only=True):
     """Take the referral code out."""
 
 
-class SetAttributes(BaseCommand, tag="set-attributes", kw_only=True):
+class SetAttributes(BaseCommand, frozen=True, tag="set-attributes", kw_only=True):
     """Merge attributes into the session's; None removes one."""
 
     attributes: dict[str, Any]
 
 
-class SetIdentifiers(BaseCommand, tag="set-identifiers", kw_only=True):
+class SetIdentifiers(BaseCommand, frozen=True, tag="set-identifiers", kw_only=True):
     """Replace the identifiers, at most 5."""
 
     identifiers: Sequence[str]
 
 
-class SetProfile(BaseCommand, tag="set-profile", kw_only=True):
+class SetProfile(BaseCommand, frozen=True, tag="set-profile", kw_only=True):
     """Attach the session to a profile; "" makes it anonymous."""
 
     profile_id: str
 
 
-class SetDiscount(BaseCommand, tag="set-discount", kw_only=True):
+class SetDiscount(BaseCommand, frozen=True, tag="set-discount", kw_only=True):
     """Give a discount a value under its label; the last value of a label wins."""
 
     label: str
     value: Decimal
 
 
-class RemoveDiscount(BaseCommand, tag="remove-discount", kw_only=True):
+class RemoveDiscount(BaseCommand, frozen=True, tag="remove-discount", kw_only=True):
     """Take a discount away."""
 
     label: str
 
 
-class CloseSession(BaseCommand, tag="close", kw_only=True):
+class CloseSession(BaseCommand, frozen=True, tag="close", kw_only=True):
     """Complete the order."""
 
 
-class CancelSession(BaseCommand, tag="cancel", kw_only=True):
+class CancelSession(BaseCommand, frozen=True, tag="cancel", kw_only=True):
     """Make the session void; what it was granted is rolled back."""
 
 
-class ReopenSession(BaseCommand, tag="reopen", kw_only=True):
+class ReopenSession(BaseCommand, frozen=True, tag="reopen", kw_only=True):
     """Make a closed session editable again; what it was granted is rolled back."""
 
 
-class ReturnItems(BaseCommand, tag="return", kw_only=True):
+class ReturnItems(BaseCommand, frozen=True, tag="return", kw_only=True):
     """Take units back, all or none of them."""
 
     items: Sequence[ReturnItem]

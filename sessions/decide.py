@@ -106,7 +106,7 @@ def decide(command: Command, session: Session | None, known: Known) -> Decision:
         if session is not None:
             raise SessionExists(session=known.session_id)
         at = rules.happened_at(command.at, None, known.now)
-        events = _open(command, at, known)
+        events: Sequence[Event] = _open(command, at, known)
     else:
         if session is None:
             raise SessionNotFound(session=known.session_id)
@@ -148,7 +148,7 @@ def _open(command: OpenSession, at: datetime, known: Known) -> list[Event]:
     return events
 
 
-def _decide(  # noqa: C901  one line a command
+def _decide(  # noqa: PLR0911  one line a command
     command: Command, session: Session, known: Known
 ) -> Sequence[Event]:
     match command:

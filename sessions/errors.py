@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 
 class SessionsError(Exception):
-    """something went wrong"""  # noqa: D403, D415  the docstring is the message
+    """something went wrong"""
 
     retry: ClassVar[bool] = False
     """Whether the same call can succeed later, with nothing else changed."""
@@ -37,6 +37,10 @@ class Refused(SessionsError):
 
 class SessionNotFound(Refused):
     """session {session!r} does not exist"""
+
+
+class SessionNotYet(SessionNotFound):
+    """session {session!r} did not exist at {moment}"""
 
 
 class SessionExists(Refused):
@@ -73,6 +77,10 @@ class AmbiguousSku(Refused):
 
 class NotEnoughLeft(Refused):
     """{field}: {asked} to return, but only {left} left of {sku!r}"""
+
+
+class ClaimRefused(SessionsError):
+    """{limit} is used up"""
 
 
 class VersionConflict(SessionsError):
@@ -124,13 +132,11 @@ class StorageFailed(SessionsError):
 
 
 class ViewsDiffer(SessionsError):
-    """the store keeps the inline views {stored}, and this process has {found}: run `sessions rebuild`"""
-
-    retry = False
+    """the store keeps the views {stored}, this process has {found}: run `sessions rebuild`"""
 
 
 class UnknownEvent(SessionsError):
-    """this library does not know the event {type} (version {type_version}) at {where}: upgrade it"""
+    """the event {type} (version {type_version}) at {where} is of a newer library: upgrade"""
 
 
 class UndecodableEvent(SessionsError):

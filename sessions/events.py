@@ -26,13 +26,13 @@ class Fact(
     """The shape that everything stored shares: frozen, camelCase, defaults left out."""
 
 
-class Product(Fact):
+class Product(Fact, frozen=True):
     """The product that an article belongs to."""
 
     name: str
 
 
-class Item(Fact):
+class Item(Fact, frozen=True):
     """An article at a price: all that a caller says of a cart line, except how many.
 
     `price` is for one unit, in the application's currency; `weight` is in grams, `height`,
@@ -51,14 +51,14 @@ class Item(Fact):
     attributes: dict[str, Any] = {}
 
 
-class CartLine(Fact):
+class CartLine(Fact, frozen=True):
     """A line of a replaced cart: an item and its units. Its index is its position."""
 
     item: Item
     quantity: int
 
 
-class ReturnedLine(Fact):
+class ReturnedLine(Fact, frozen=True):
     """Units of one line that came back, and the price that each was sold at."""
 
     position: int
@@ -67,14 +67,14 @@ class ReturnedLine(Fact):
     quantity: int
 
 
-class SessionOpened(Fact):
+class SessionOpened(Fact, frozen=True):
     """A session began. `first_session` is decided here, once (facts: firstSession)."""
 
     first_session: bool
     profile_id: str = ""
 
 
-class ItemAdded(Fact):
+class ItemAdded(Fact, frozen=True):
     """Units of an item came into the cart, at a new last position or on the line that has it.
 
     `line_quantity` is what the line holds after it; it equals `quantity` on a new line.
@@ -86,7 +86,7 @@ class ItemAdded(Fact):
     line_quantity: int
 
 
-class QuantityChanged(Fact):
+class QuantityChanged(Fact, frozen=True):
     """A line's quantity was set."""
 
     position: int
@@ -95,7 +95,7 @@ class QuantityChanged(Fact):
     quantity: int
 
 
-class ItemRemoved(Fact):
+class ItemRemoved(Fact, frozen=True):
     """A line left the cart; the lines behind it moved up by one position."""
 
     position: int
@@ -103,58 +103,58 @@ class ItemRemoved(Fact):
     quantity: int
 
 
-class CartReplaced(Fact):
+class CartReplaced(Fact, frozen=True):
     """The whole cart was replaced by these lines, in this order."""
 
     lines: tuple[CartLine, ...]
 
 
-class TotalDeclared(Fact):
+class TotalDeclared(Fact, frozen=True):
     """The caller declared the cart's total; it holds until the cart changes next."""
 
     total: Decimal
 
 
-class CouponApplied(Fact):
+class CouponApplied(Fact, frozen=True):
     """A coupon code was entered, in place of the `replaced` one."""
 
     coupon: str
     replaced: str = ""
 
 
-class CouponRemoved(Fact):
+class CouponRemoved(Fact, frozen=True):
     """The coupon code was taken out."""
 
     coupon: str
 
 
-class ReferralApplied(Fact):
+class ReferralApplied(Fact, frozen=True):
     """A referral code was entered, in place of the `replaced` one."""
 
     referral: str
     replaced: str = ""
 
 
-class ReferralRemoved(Fact):
+class ReferralRemoved(Fact, frozen=True):
     """The referral code was taken out."""
 
     referral: str
 
 
-class AttributesChanged(Fact):
+class AttributesChanged(Fact, frozen=True):
     """Attributes got new values, or were removed; those not named kept theirs."""
 
     values: dict[str, Any] = {}
     removed: tuple[str, ...] = ()
 
 
-class IdentifiersReplaced(Fact):
+class IdentifiersReplaced(Fact, frozen=True):
     """The identifiers (hashed devices, addresses) of the session were replaced."""
 
     identifiers: tuple[str, ...]
 
 
-class ProfileChanged(Fact):
+class ProfileChanged(Fact, frozen=True):
     """The session moved from one profile to another; "" is nobody known."""
 
     old_profile_id: str
@@ -162,7 +162,7 @@ class ProfileChanged(Fact):
     first_session: bool
 
 
-class DiscountSet(Fact):
+class DiscountSet(Fact, frozen=True):
     """A discount got a value under its label; `replaced` is the value it had."""
 
     label: str
@@ -170,14 +170,14 @@ class DiscountSet(Fact):
     replaced: Decimal | None = None
 
 
-class DiscountRemoved(Fact):
+class DiscountRemoved(Fact, frozen=True):
     """A discount was taken away."""
 
     label: str
     value: Decimal
 
 
-class SessionClosed(Fact):
+class SessionClosed(Fact, frozen=True):
     """The order was completed: its total before discounts, and the codes that it redeemed."""
 
     total: Decimal
@@ -185,7 +185,7 @@ class SessionClosed(Fact):
     referral: str = ""
 
 
-class SessionCancelled(Fact):
+class SessionCancelled(Fact, frozen=True):
     """The session became void, and what it had been granted was rolled back.
 
     `closed_at` is when it had been closed (None: it was still open, and no code was redeemed);
@@ -199,7 +199,7 @@ class SessionCancelled(Fact):
     discounts: dict[str, Decimal] = {}
 
 
-class SessionReopened(Fact):
+class SessionReopened(Fact, frozen=True):
     """A closed session became editable again, and what it had been granted was rolled back."""
 
     closed_at: datetime
@@ -208,7 +208,7 @@ class SessionReopened(Fact):
     discounts: dict[str, Decimal] = {}
 
 
-class ItemsReturned(Fact):
+class ItemsReturned(Fact, frozen=True):
     """Units came back, by ascending position."""
 
     items: tuple[ReturnedLine, ...]

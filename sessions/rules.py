@@ -1,5 +1,6 @@
-"""The rules of single values: each takes a field's name and its value, and answers with the
-value in its stored form, or refuses.
+"""The rules of single values.
+
+Each takes a field's name and its value, and answers with the value in its stored form, or refuses.
 
 The limits are those of the Integration API (facts: limits, ranges, attribute rules).
 """
@@ -24,6 +25,7 @@ MAX_KEY = 255
 MAX_IDENTIFIERS = 5
 MAX_LINES = 1000
 MAX_UNITS = 10_000
+MAX_PAGE = 1000
 MAX_DEPTH = 100
 MAX_INT_BITS = 4096
 CLOCK_SKEW = timedelta(minutes=5)
@@ -77,7 +79,7 @@ def count(field: str, value: object, *, least: int = 1) -> int:
 
 
 def attributes(field: str, value: object) -> dict[str, Any]:
-    """Any JSON under names that match `^[A-Za-z]\\w*$`; a copy of the caller's."""
+    r"""Any JSON under names that match `^[A-Za-z]\w*$`; a copy of the caller's."""
     if not isinstance(value, Mapping):
         raise InvalidValue(field=field, rule="an object", value=_shown(value))
     for name in value:
@@ -87,7 +89,15 @@ def attributes(field: str, value: object) -> dict[str, Any]:
     return {name: json(f"{field}.{name}", inner) for name, inner in value.items()}
 
 
-def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911  JSON is any of these
+def metadata(field: str, value: object) -> dict[str, Any]:
+    """Any JSON object; a copy of the caller's."""
+    copy = json(field, value)
+    if not isinstance(copy, dict):
+        raise InvalidValue(field=field, rule="an object", value=_shown(value))
+    return copy
+
+
+def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401
     """A JSON value; a copy of the caller's."""
     if depth > MAX_DEPTH:
         raise LimitExceeded(field=field, limit=f"{MAX_DEPTH} levels", value="deeper")

@@ -1,5 +1,3 @@
-# Copyright (c) 2026 The customer-sessions authors
-
 """The summary figures of a retail import, computed anew: an oracle that shares no code with it.
 
 Run as `python -m tests.retail_reference FILE`: prints the figures as one JSON line.

@@ -1,0 +1,255 @@
+"""What is a session? The `CustomerSession` of the Talon.One Integration API, as a pure fold."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal  # noqa: TC003  msgspec reads the annotations
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import asdict
+
+from sessions.events import SESSION, Item, Recorded, State
+from sessions.inline import Projection
+from sessions.schema import APPLICATION_ID, Column, Table
+from sessions.session import Line, Session, evolve, total_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class CartItem(Item, frozen=True, kw_only=True):
+    """A cart line: what was given, and what the store knows of it.
+
+    Attributes:
+        quantity: Units, returned ones included.
+        position: Its place in the cart, from 0.
+        returned_quantity: Units that came back.
+        remaining_quantity: Units that did not.
+    """
+
+    quantity: int
+    position: int
+    returned_quantity: int
+    remaining_quantity: int
+
+
+class CustomerSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The entity of the Integration API (v1), with today's `updateCount`: all fields, always.
+
+    Attributes:
+        integration_id: The session's id.
+        created: When it was opened (UTC).
+        application_id: The application that owns it.
+        profile_id: The customer; "" is nobody known.
+        coupon: The coupon code entered, or "".
+        referral: The referral code entered, or "".
+        state: open, closed, partially_returned or cancelled.
+        cart_items: The cart's lines by position.
+        identifiers: Hashed devices and addresses, at most 5.
+        total: Price times quantity over the cart, before discounts; returns do not change it.
+        attributes: Any JSON by name.
+        first_session: Whether it is its profile's first; always so for nobody known.
+        discounts: Amounts by label, in the application's currency.
+        update_count: How many commands changed it, the opening one included.
+        updated: When its latest event happened (UTC).
+    """
+
+    integration_id: str
+    created: datetime
+    application_id: int
+    profile_id: str
+    coupon: str
+    referral: str
+    state: State
+    cart_items: list[CartItem]
+    identifiers: list[str]
+    total: Decimal
+    attributes: dict[str, Any]
+    first_session: bool
+    discounts: dict[str, Decimal]
+    update_count: int
+    updated: datetime
+
+    def to_json(self) -> str:
+        """The object as the API writes it: camelCase, money as numbers, times with `Z`."""
+        return _ENCODER.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, document: str | bytes) -> CustomerSession:
+        """The object of its JSON, every digit kept."""
+        return _DECODER.decode(document)
+
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
+_DECODER = msgspec.json.Decoder(CustomerSession)
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    """The fold's state: the session, and what its envelopes say."""
+
+    application_id: int
+    session_id: str
+    version: int
+    update_count: int
+    command_id: str
+    session: Session
+
+    def customer_session(self) -> CustomerSession:
+        """What people look at."""
+        session = self.session
+        return CustomerSession(
+            integration_id=self.session_id,
+            created=session.created,
+            application_id=self.application_id,
+            profile_id=session.profile_id,
+            coupon=session.coupon,
+            referral=session.referral,
+            state=session.state,
+            cart_items=[_cart_item(i, line) for i, line in enumerate(session.lines)],
+            identifiers=list(session.identifiers),
+            total=session.total,
+            attributes=session.attributes,
+            first_session=session.first_session,
+            discounts=session.discounts,
+            update_count=self.update_count,
+            updated=session.updated,
+        )
+
+
+def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
+    """The view after an event. Events of one command count as one update."""
+    before, count, last = (
+        (None, 0, "") if view is None else (view.session, view.update_count, view.command_id)
+    )
+    return SessionView(
+        recorded.application_id,
+        recorded.stream_id,
+        recorded.version,
+        count + (recorded.command_id != last),
+        recorded.command_id,
+        evolve(before, recorded.event, recorded.at),
+    )
+
+
+def folded(events: Iterable[Recorded]) -> SessionView | None:
+    """The view after all of a session's events; None if there are none."""
+    view = None
+    for recorded in events:
+        view = fold(view, recorded)
+    return view
+
+
+def _cart_item(position: int, line: Line) -> CartItem:
+    item = line.item
+    return CartItem(
+        sku=item.sku,
+        price=item.price,
+        name=item.name,
+        category=item.category,
+        product=item.product,
+        weight=item.weight,
+        height=item.height,
+        width=item.width,
+        length=item.length,
+        attributes=item.attributes,
+        quantity=line.quantity,
+        position=position,
+        returned_quantity=line.returned,
+        remaining_quantity=line.remaining,
+    )
+
+
+# --- the inline view
+
+TABLE = Table(
+    "customer_sessions",
+    (
+        APPLICATION_ID,
+        Column("session_id"),
+        Column("version", "integer"),
+        Column("state"),
+        Column("profile_id"),
+        Column("coupon"),
+        Column("referral"),
+        Column("first_session", "flag"),
+        Column("total", "money"),
+        Column("created", "time"),
+        Column("updated", "time"),
+        Column("closed", "time", nullable=True),
+        Column("update_count", "integer"),
+        Column("line_count", "integer"),
+        Column("unit_count", "integer"),
+        Column("returned_count", "integer"),
+        Column("command_id"),
+        Column("document", "json"),
+    ),
+    key=("application_id", "session_id"),
+    indexes=(("application_id", "state", "updated"),),
+)
+
+
+def to_row(view: SessionView) -> Sequence[object]:
+    """The row of `TABLE` for a view."""
+    session, shown = view.session, view.customer_session()
+    return (
+        view.session_id,
+        view.version,
+        session.state,
+        session.profile_id,
+        session.coupon,
+        session.referral,
+        session.first_session,
+        shown.total,
+        session.created,
+        session.updated,
+        session.closed,
+        view.update_count,
+        len(session.lines),
+        session.units,
+        sum([line.returned for line in session.lines]),
+        view.command_id,
+        shown.to_json(),
+    )
+
+
+def from_row(row: Sequence[Any]) -> SessionView:
+    """The view of a row of `TABLE`."""
+    shown = CustomerSession.from_json(row[16])
+    lines = tuple([_line(item) for item in shown.cart_items])
+    session = Session(
+        created=shown.created,
+        updated=shown.updated,
+        first_session=shown.first_session,
+        state=shown.state,
+        profile_id=shown.profile_id,
+        lines=lines,
+        coupon=shown.coupon,
+        referral=shown.referral,
+        identifiers=tuple(shown.identifiers),
+        attributes=shown.attributes,
+        discounts=shown.discounts,
+        declared_total=None if shown.total == total_of(lines) else shown.total,
+        closed=None if row[10] is None else datetime.fromisoformat(row[10]),
+    )
+    return SessionView(shown.application_id, row[0], row[1], row[11], row[15], session)
+
+
+def _line(shown: CartItem) -> Line:
+    given = {name: value for name, value in asdict(shown).items() if name in Item.__struct_fields__}
+    return Line(Item(**given), shown.quantity, shown.returned_quantity)
+
+
+def _keys(recorded: Recorded) -> Sequence[tuple[str]]:
+    return ((recorded.stream_id,),) if recorded.category == SESSION else ()
+
+
+PROJECTION = Projection(
+    name="customer_sessions",
+    version=1,
+    table=TABLE,
+    keys=_keys,
+    fold=fold,
+    to_row=to_row,
+    from_row=from_row,
+)

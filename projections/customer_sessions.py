@@ -1,0 +1,190 @@
+"""The questions that people ask of the session views: now, and at any moment of the past."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from projections import customer_history
+from projections.customer_session import TABLE, CustomerSession, folded
+from projections.timeline import Step, steps
+from sessions import clock, rules
+from sessions.errors import (
+    InvalidValue,
+    PositionNotFound,
+    SessionNotFound,
+    SessionNotYet,
+    VersionNotFound,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sessions.events import State
+    from sessions.store import SessionStore
+
+_GET = f"SELECT document FROM {TABLE.name} WHERE application_id = ? AND session_id = ?"
+
+_ATTACHED = (
+    f"SELECT session_id, max(position) AS attached FROM {customer_history.TABLE.name} "
+    "WHERE application_id = ? AND profile_id = ? AND at <= ? GROUP BY session_id"
+)
+
+_OF_PROFILE = (
+    f"SELECT document FROM {TABLE.name} JOIN ({_ATTACHED}) USING (session_id) "
+    "WHERE application_id = ? AND profile_id = ? ORDER BY attached"
+)
+
+_EVER = "9999-12-31T23:59:59.999999Z"
+
+
+class CustomerSessions:
+    """The sessions of a store's application, as views."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+
+    def get(
+        self,
+        session_id: str,
+        *,
+        version: int | None = None,
+        as_of: datetime | None = None,
+        position: int | None = None,
+    ) -> CustomerSession:
+        """A session as it is, or as it was.
+
+        Args:
+            session_id: Its integrationId.
+            version: After so many of its events.
+            as_of: At a time (with a timezone): after the events with `at` up to it.
+            position: As the store knew it when its log had come to this position.
+
+        Raises:
+            SessionNotFound: There is no such session; `SessionNotYet`: not at that moment.
+            VersionNotFound: The version is beyond the newest.
+            PositionNotFound: The position is beyond the log's end.
+            InvalidValue: More than one moment is given, or one that is none.
+        """
+        given = [moment for moment in (version, as_of, position) if moment is not None]
+        if len(given) > 1:
+            rule = "one of version, as_of and position"
+            raise InvalidValue(field="moment", rule=rule, value=f"{len(given)} of them")
+        if given:
+            return self._past(session_id, version, as_of, position)
+        rows = self._store.query(_GET, (self._store.application_id, session_id))
+        if not rows:
+            raise SessionNotFound(session=session_id)
+        return CustomerSession.from_json(rows[0][0])
+
+    def of_profile(
+        self, profile_id: str, *, as_of: datetime | None = None
+    ) -> list[CustomerSession]:
+        """A customer's sessions in the order in which they were attached to the profile.
+
+        Args:
+            profile_id: The customer; sessions that went to another profile are not among them.
+            as_of: As it was at a time (with a timezone): the sessions then, as they were.
+        """
+        application = self._store.application_id
+        if as_of is None:
+            parameters = (application, profile_id, _EVER, application, profile_id)
+            rows = self._store.query(_OF_PROFILE, parameters)
+            return [CustomerSession.from_json(document) for (document,) in rows]
+        as_of = rules.moment("as_of", as_of)
+        rows = self._store.query(
+            f"{_ATTACHED} ORDER BY attached", (application, profile_id, clock.text(as_of))
+        )
+        then = [self._past(session_id, None, as_of, None) for session_id, _ in rows]
+        return [view for view in then if view.profile_id == profile_id]
+
+    def find(  # noqa: PLR0913  the filters that may be asked for
+        self,
+        *,
+        state: State | None = None,
+        profile_id: str | None = None,
+        coupon: str | None = None,
+        referral: str | None = None,
+        updated_before: datetime | None = None,
+        updated_since: datetime | None = None,
+        limit: int = 100,
+        after: CustomerSession | None = None,
+    ) -> list[CustomerSession]:
+        """Sessions by what they are now, the longest untouched first (abandoned carts).
+
+        Args:
+            state: In this state.
+            profile_id: Of this customer; "" finds anonymous ones.
+            coupon: With this coupon code entered.
+            referral: With this referral code entered.
+            updated_before: Whose latest event happened before this time.
+            updated_since: Whose latest event happened at this time or later.
+            limit: At most so many, from 1 to 1000.
+            after: The last session of the page before, to go on behind it.
+        """
+        bounds = (
+            ("state = ?", state),
+            ("profile_id = ?", profile_id),
+            ("coupon = ?", coupon),
+            ("referral = ?", referral),
+            ("updated < ?", _text("updated_before", updated_before)),
+            ("updated >= ?", _text("updated_since", updated_since)),
+        )
+        given = [(bound, value) for bound, value in bounds if value is not None]
+        where = ["application_id = ?", *[bound for bound, _ in given]]
+        parameters = [self._store.application_id, *[value for _, value in given]]
+        if after is not None:
+            where.append("(updated, session_id) > (?, ?)")
+            parameters += [clock.text(after.updated), after.integration_id]
+        if rules.count("limit", limit) > rules.MAX_PAGE:
+            raise InvalidValue(field="limit", rule=f"at most {rules.MAX_PAGE}", value=limit)
+        sql = (
+            f"SELECT document FROM {TABLE.name} WHERE {' AND '.join(where)} "
+            f"ORDER BY updated, session_id LIMIT {limit}"
+        )
+        rows = self._store.query(sql, parameters)
+        return [CustomerSession.from_json(document) for (document,) in rows]
+
+    def timeline(self, session_id: str) -> Iterator[Step]:
+        """Each event of a session, and what it changed in the view, field by field.
+
+        Raises:
+            SessionNotFound: There is no such session.
+        """
+        events = self._store.events(session_id)
+        first = next(events, None)
+        if first is None:
+            raise SessionNotFound(session=session_id)
+        return steps(self._store.events(session_id))
+
+    def _past(
+        self,
+        session_id: str,
+        version: int | None,
+        as_of: datetime | None,
+        position: int | None,
+    ) -> CustomerSession:
+        if version is not None:
+            rules.count("version", version)
+        if as_of is not None:
+            as_of = rules.moment("as_of", as_of)
+        if position is not None:
+            self._check_position(position)
+        events = self._store.events(session_id, until=version, as_of=as_of, position=position)
+        view = folded(events)
+        if view is None:
+            self.get(session_id)
+            raise SessionNotYet(session=session_id, moment=as_of or f"position {position}")
+        if version not in {None, view.version}:
+            raise VersionNotFound(session=session_id, version=version, newest=view.version)
+        return view.customer_session()
+
+    def _check_position(self, position: int) -> None:
+        newest = self._store.position
+        if rules.count("position", position, least=0) > newest:
+            application = self._store.application_id
+            raise PositionNotFound(application=application, position=position, newest=newest)
+
+
+def _text(field: str, value: datetime | None) -> str | None:
+    return None if value is None else clock.text(rules.moment(field, value))

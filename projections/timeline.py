@@ -1,0 +1,66 @@
+"""What did each event change? A session's view, field by field, before and after."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from projections.customer_session import fold
+from sessions.events import Recorded  # noqa: TC001  msgspec reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A field of the view that an event changed.
+
+    Attributes:
+        path: The field in the JSON view, such as `cartItems[0].quantity`.
+        before: Its value before; None where there was none.
+        after: Its value after; None where there is none.
+    """
+
+    path: str
+    before: Any
+    after: Any
+
+
+class Step(msgspec.Struct, frozen=True):
+    """An event of a session, and what it changed in the view."""
+
+    recorded: Recorded
+    changes: list[Change]
+
+
+def steps(events: Iterable[Recorded]) -> Iterator[Step]:
+    """A step for each of a session's events, from the first."""
+    view = None
+    before: dict[str, Any] = {}
+    for recorded in events:
+        view = fold(view, recorded)
+        after = msgspec.to_builtins(
+            view.customer_session(), builtin_types=(Decimal, datetime), str_keys=True
+        )
+        yield Step(recorded, list(_changes("", before, after)))
+        before = after
+
+
+def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:  # noqa: ANN401  JSON
+    match before, after:
+        case dict(), dict():
+            for name in [*after, *(name for name in before if name not in after)]:
+                inner = f"{path}.{name}" if path else name
+                yield from _changes(inner, before.get(name), after.get(name))
+        case list(), list():
+            for i in range(max(len(before), len(after))):
+                yield from _changes(f"{path}[{i}]", _at(before, i), _at(after, i))
+        case _ if (type(before), before) != (type(after), after):
+            yield Change(path, before, after)
+
+
+def _at(values: list[Any], index: int) -> Any:  # noqa: ANN401
+    return values[index] if index < len(values) else None

@@ -1,0 +1,89 @@
+"""Answers to commands, and the idempotency keys that they are kept for."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sessions.commands import Command  # noqa: TC001  msgspec reads the annotations
+from sessions.errors import InvalidValue
+from sessions.events import Recorded  # noqa: TC001  msgspec reads the annotations
+from sessions.mapper import encode_json
+from sessions.money import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """The answer to a command.
+
+    Attributes:
+        session_id: The session.
+        version: The session's version after it.
+        position: The log position of the session's latest event after it.
+        events: What it recorded; empty if it changed nothing.
+    """
+
+    session_id: str
+    version: int
+    position: int
+    events: list[Recorded]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A command for a session, and the version that the caller expects the session to be at."""
+
+    session_id: str
+    command: Command
+    expected_version: int | None = None
+
+
+def fingerprint(requests: Sequence[Request]) -> str:
+    """The SHA-256 of what is asked: sessions and fields as given, whatever their notation.
+
+    Raises:
+        InvalidValue: A field holds something that JSON has no form for.
+    """
+    asked = [(request.session_id, _fields(request.command)) for request in requests]
+    try:
+        return hashlib.sha256(encode_json(asked).encode()).hexdigest()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValue(field="command", rule="JSON values", value=error) from error
+
+
+def to_json(answers: Sequence[Executed]) -> str:
+    """Answers as they are kept: the events by their number, as they are in the log."""
+    return encode_json([(a.session_id, a.version, a.position, len(a.events)) for a in answers])
+
+
+def from_json(kept: str, read: Callable[[int, int], list[Recorded]]) -> list[Executed]:
+    """Answers as they were given; `read` reads the log from after a position up to another."""
+    rows = msgspec.json.decode(kept, type=list[tuple[str, int, int, int]])
+    return [
+        Executed(session_id, version, position, read(position - count, position) if count else [])
+        for session_id, version, position, count in rows
+    ]
+
+
+def _fields(command: Command) -> Any:  # noqa: ANN401  JSON of any shape
+    try:
+        fields = msgspec.to_builtins(command, builtin_types=(Decimal, datetime), str_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValue(field="command", rule="JSON values", value=error) from error
+    return {name: _notation(value) for name, value in fields.items()}
+
+
+def _notation(value: Any) -> Any:  # noqa: ANN401
+    """One notation for one value: 59.90 is 59.9, and a time is its instant."""
+    match value:
+        case Decimal() if value.is_finite() and abs(value.adjusted()) < 40:  # noqa: PLR2004
+            return str(plain(value)) if len(value.as_tuple().digits) < 40 else str(value)  # noqa: PLR2004
+        case datetime() if value.tzinfo:
+            return value.astimezone(UTC)
+        case _:
+            return value

@@ -1,0 +1,129 @@
+"""Events to stored bytes and back, whatever version of an event wrote the bytes.
+
+Data is canonical UTF-8 JSON: keys sorted, defaults left out, Decimals as plain numbers. A stored
+event is named by its class's name and a version of its shape. To change a shape in a way that a
+new field with a default cannot express: keep the old class under another name, raise `VERSIONS`,
+and add an `Upcaster` from the old shape to the next one; golden bytes in the tests hold every
+shape that ever was.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from sessions import clock
+from sessions.errors import UndecodableEvent, UnknownEvent
+from sessions.events import EVENTS, Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sessions.events import Event
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number", order="sorted")
+
+VERSIONS: Mapping[str, int] = {}
+"""The newest version of each event's shape; 1 where it is not named."""
+
+
+class Upcaster(msgspec.Struct, frozen=True):
+    """How the shape of a version becomes the next version's.
+
+    `shape` is the Struct that the old bytes are decoded as.
+    """
+
+    shape: type[msgspec.Struct]
+    to_next: Callable[[Any], Any]
+
+
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+"""By stored name and version: the one place where old shapes live on."""
+
+
+class Mapper:
+    """Encodes and decodes events by stored name and version."""
+
+    def __init__(
+        self,
+        events: Mapping[str, type[Any]] = EVENTS,
+        versions: Mapping[str, int] = VERSIONS,
+        upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
+    ) -> None:
+        self._newest = {name: versions.get(name, 1) for name in events}
+        self._upcasters = dict(upcasters)
+        self._decoders = {
+            (name, self._newest[name]): msgspec.json.Decoder(kind) for name, kind in events.items()
+        } | {old: msgspec.json.Decoder(upcaster.shape) for old, upcaster in upcasters.items()}
+
+    def encode(self, event: Event) -> tuple[str, int, str]:
+        """The stored name, version and data of an event."""
+        name = type(event).__name__
+        return name, self._newest[name], _ENCODER.encode(event).decode()
+
+    def decode(self, name: str, version: int, data: str | bytes, where: object) -> Event:
+        """The event of stored data, brought up to the newest shape.
+
+        Raises:
+            UnknownEvent: A newer library wrote it.
+            UndecodableEvent: The data does not fit the shape.
+        """
+        decoder = self._decoders.get((name, version))
+        if decoder is None:
+            raise UnknownEvent(type=name, type_version=version, where=where)
+        try:
+            event: Any = decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise UndecodableEvent(
+                type=name, type_version=version, where=where, reason=error
+            ) from error
+        for passed in range(version, self._newest[name]):
+            event = self._upcasters[name, passed].to_next(event)
+        return cast("Event", event)
+
+    def to_row(self, recorded: Recorded) -> Sequence[object]:
+        """The row of `schema.EVENTS` for an envelope, as the database takes it."""
+        name, version, data = self.encode(recorded.event)
+        return (
+            recorded.application_id,
+            recorded.position,
+            recorded.category,
+            recorded.stream_id,
+            recorded.version,
+            name,
+            version,
+            clock.text(recorded.at),
+            clock.text(recorded.recorded_at),
+            recorded.command_id,
+            encode_json(recorded.metadata) if recorded.metadata else "{}",
+            data,
+        )
+
+    def to_recorded(self, row: Sequence[Any]) -> Recorded:
+        """The envelope of a row of `schema.EVENTS`.
+
+        Raises:
+            UnknownEvent: A newer library wrote it.
+            UndecodableEvent: The data does not fit the shape.
+        """
+        (application, position, category, stream, version) = row[:5]
+        (name, shape, at, now, command, meta, data) = row[5:]
+        return Recorded(
+            application,
+            position,
+            category,
+            stream,
+            version,
+            datetime.fromisoformat(at),
+            datetime.fromisoformat(now),
+            command,
+            {} if meta == "{}" else msgspec.json.decode(meta),
+            self.decode(name, shape, data, f"position {position}"),
+        )
+
+
+def encode_json(value: object) -> str:
+    """A value as canonical JSON text."""
+    return _ENCODER.encode(value).decode()

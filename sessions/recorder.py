@@ -1,0 +1,300 @@
+"""The recorder: everything that a store keeps, on eventsourcing's recorder for SQLite.
+
+It passes the test cases that eventsourcing ships for recorders, and keeps besides the events what
+belongs into their transaction: positions, claims and answers. To eventsourcing a stream is named
+`category-id`, a topic is an event's stored name, and a notification's id is its position.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from eventsourcing.persistence import Notification, StoredEvent
+from eventsourcing.sqlite import SQLiteApplicationRecorder
+
+from sessions import clock, schema
+from sessions.claims import Claim, Usage
+from sessions.errors import ClaimRefused, NotAStore, StoreTooNew
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from eventsourcing.sqlite import SQLiteCursor
+
+    from sessions.sqlite import Datastore
+
+    Query = Callable[[str, Sequence[object]], list[Any]]
+
+_OF_APPLICATION = "application_id = ?"
+_OF_STREAM = "application_id = ? AND category = ? AND stream_id = ?"
+_OF_LIMIT = "application_id = ? AND limit_name = ?"
+_OF_CLAIM = f"{_OF_LIMIT} AND holder = ?"
+
+_HEAD = (
+    "SELECT (SELECT position FROM applications WHERE application_id = ?), "
+    "(SELECT group_concat(name || ' ' || version, ', ') "
+    "FROM (SELECT name, version FROM inline_views ORDER BY name))"
+)
+_ADVANCE = (
+    f"{schema.APPLICATIONS.insert()} "
+    "ON CONFLICT (application_id) DO UPDATE SET position = excluded.position"
+)
+_USAGE = (
+    f"SELECT (SELECT used FROM limits WHERE {_OF_LIMIT}), "
+    f"EXISTS (SELECT 1 FROM claims WHERE {_OF_CLAIM})"
+)
+_COUNT_UP = (
+    f"{schema.LIMITS.insert()} ON CONFLICT (application_id, limit_name) "
+    "DO UPDATE SET used = used + 1 WHERE ?4 IS NULL OR used < ?4"
+)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where an application's log ends, and which inline views its writers keep."""
+
+    position: int
+    views: str
+
+
+class SessionRecorder(SQLiteApplicationRecorder):
+    """The recorder of one application in one SQLite database."""
+
+    datastore: Datastore
+
+    def __init__(self, datastore: Datastore, application_id: int) -> None:
+        self.application_id = application_id
+        super().__init__(datastore, events_table_name=schema.EVENTS.name)
+        self._insert_event = schema.EVENTS.insert()
+
+    # --- the schema
+
+    def construct_create_table_statements(self) -> list[str]:
+        """The statements that make a new store."""
+        return [statement for table in schema.TABLES for statement in table.create()]
+
+    def create_table(self) -> None:
+        """Make the store if it is new.
+
+        Raises:
+            NotAStore: It is a database of something else.
+            StoreTooNew: A newer library made it.
+        """
+        with self.datastore.writing() as connection:
+            self.make(connection)
+
+    def make(self, connection: sqlite3.Connection) -> bool:
+        """Make the store if it is new, in a transaction; whether it was there already.
+
+        Raises:
+            NotAStore: It is a database of something else.
+            StoreTooNew: A newer library made it.
+        """
+        if self.is_store(lambda *asked: connection.execute(*asked).fetchall()):
+            return True
+        for statement in self.create_table_statements:
+            connection.execute(statement)
+        applied = schema.MIGRATIONS.values((schema.SCHEMA_VERSION, clock.now()))
+        connection.execute(schema.MIGRATIONS.insert(), applied)
+        return False
+
+    def is_store(self, query: Query) -> bool:
+        """Whether the database holds a store that this library knows; False where it is empty.
+
+        Raises:
+            NotAStore: It is a database of something else.
+            StoreTooNew: A newer library made it.
+        """
+        path = self.datastore.path
+        found = {name for (name,) in query("SELECT name FROM sqlite_master", ())}
+        if not found:
+            return False
+        if not {table.name for table in schema.TABLES} <= found:
+            raise NotAStore(path=path, reason="it holds other tables")
+        ((version,),) = query("SELECT max(version) FROM migrations", ())
+        if version > schema.SCHEMA_VERSION:
+            raise StoreTooNew(path=path, found=version, known=schema.SCHEMA_VERSION)
+        return True
+
+    # --- the log
+
+    def head(self, query: Query) -> Head:
+        """Where the log ends."""
+        ((position, views),) = query(_HEAD, (self.application_id,))
+        return Head(position or 0, views or "")
+
+    def advance(self, connection: sqlite3.Connection, position: int) -> None:
+        """Set where the log ends."""
+        connection.execute(_ADVANCE, (self.application_id, position))
+
+    def append(self, connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> None:
+        """Write rows of `schema.EVENTS`, as the database takes them."""
+        connection.executemany(self._insert_event, rows)
+
+    def stream_rows(  # noqa: PLR0913  the bounds that may be asked for
+        self,
+        query: Query,
+        category: str,
+        stream_id: str,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        as_of: datetime | None = None,
+        position: int | None = None,
+        limit: int = -1,
+    ) -> list[Any]:
+        """Rows of a stream in order: after a version, up to a version, time or position."""
+        bounds = (
+            ("version <= ?", until),
+            ("at <= ?", as_of and clock.text(as_of)),
+            ("position <= ?", position),
+        )
+        given = [(bound, value) for bound, value in bounds if value is not None]
+        where = " AND ".join([_OF_STREAM, "version > ?", *[bound for bound, _ in given]])
+        parameters = (category, stream_id, after, *[value for _, value in given])
+        sql = schema.EVENTS.select(where, "version", limit)
+        return query(sql, (self.application_id, *parameters))
+
+    def log_rows(self, query: Query, after: int, limit: int, until: int | None = None) -> list[Any]:
+        """Rows of the log in order, after a position."""
+        where, parameters = f"{_OF_APPLICATION} AND position > ?", [self.application_id, after]
+        if until is not None:
+            where, parameters = f"{where} AND position <= ?", [*parameters, until]
+        return query(schema.EVENTS.select(where, "position", limit), parameters)
+
+    # --- claims and answers
+
+    def usage(self, query: Query, limit: str, holder: str) -> Usage:
+        """How much of a limit is used, and whether a stream holds a claim on it."""
+        of_limit = (self.application_id, limit)
+        ((used, held),) = query(_USAGE, (*of_limit, *of_limit, holder))
+        return Usage(used or 0, bool(held))
+
+    def take(self, connection: sqlite3.Connection, claim: Claim, holder: str) -> None:
+        """Let a stream hold a claim; once, however often it takes it.
+
+        Raises:
+            ClaimRefused: The limit is used up by others.
+        """
+        row = (self.application_id, claim.limit, holder)
+        taken = connection.execute(f"{schema.CLAIMS.insert()} ON CONFLICT DO NOTHING", row)
+        if taken.rowcount:
+            counted = connection.execute(_COUNT_UP, (*row[:2], 1, claim.at_most))
+            if not counted.rowcount:
+                raise ClaimRefused(limit=claim.limit)
+
+    def release(self, connection: sqlite3.Connection, claim: Claim, holder: str) -> None:
+        """Let a stream hold a claim no longer."""
+        row = (self.application_id, claim.limit, holder)
+        released = connection.execute(f"DELETE FROM claims WHERE {_OF_CLAIM}", row)
+        if released.rowcount:
+            connection.execute(f"UPDATE limits SET used = used - 1 WHERE {_OF_LIMIT}", row[:2])
+            connection.execute(f"DELETE FROM limits WHERE {_OF_LIMIT} AND used = 0", row[:2])
+
+    def answer(self, query: Query, key: str) -> tuple[str, str] | None:
+        """The request and the answer that an idempotency key is kept for."""
+        sql = f"SELECT request, answer FROM answers WHERE {_OF_APPLICATION} AND idempotency_key = ?"
+        rows = query(sql, (self.application_id, key))
+        return rows[0] if rows else None
+
+    def keep_answer(
+        self, connection: sqlite3.Connection, key: str, request: str, answer: str, at: datetime
+    ) -> None:
+        """Keep an answer for an idempotency key."""
+        row = schema.ANSWERS.values((self.application_id, key, request, answer, at))
+        connection.execute(schema.ANSWERS.insert(), row)
+
+    # --- eventsourcing's interface
+
+    def _insert_events(
+        self,
+        c: SQLiteCursor,
+        stored_events: Sequence[StoredEvent],
+        **_: Any,  # noqa: ANN401  as eventsourcing has it
+    ) -> Sequence[int] | None:
+        if not stored_events:
+            return None
+        connection = c.sqlite_cursor.connection
+        first = self.head(lambda *asked: connection.execute(*asked).fetchall()).position + 1
+        now = clock.now()
+        rows = [
+            schema.EVENTS.values(self._foreign_row(position, stored, now))
+            for position, stored in enumerate(stored_events, first)
+        ]
+        self.append(connection, rows)
+        self.advance(connection, first + len(rows) - 1)
+        return range(first, first + len(rows))
+
+    def _foreign_row(self, position: int, stored: StoredEvent, now: datetime) -> Sequence[object]:
+        category, _, stream_id = str(stored.originator_id).partition("-")
+        name, _, version = stored.topic.partition(".")
+        return (
+            self.application_id,
+            position,
+            category,
+            stream_id,
+            stored.originator_version,
+            name,
+            int(version or 1),
+            now,
+            now,
+            clock.new_command_id(now),
+            "{}",
+            stored.state.decode(),
+        )
+
+    def select_events(
+        self,
+        originator_id: Any,  # noqa: ANN401  a UUID or a text, as eventsourcing has it
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The events of a stream named `category-id`."""
+        category, _, stream_id = str(originator_id).partition("-")
+        where, parameters = _OF_STREAM, [self.application_id, category, stream_id]
+        for bound, value in (("version > ?", gt), ("version <= ?", lte)):
+            if value is not None:
+                where, parameters = f"{where} AND {bound}", [*parameters, value]
+        order = "version DESC" if desc else "version"
+        rows = self.datastore.query(schema.EVENTS.select(where, order, limit), parameters)
+        return [StoredEvent(**_foreign(row)) for row in rows]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """The log from a position on."""
+        after = 0 if start is None else start - inclusive_of_start
+        where = f"{_OF_APPLICATION} AND position > ?"
+        parameters: list[object] = [self.application_id, after]
+        if stop is not None:
+            where, parameters = f"{where} AND position <= ?", [*parameters, stop]
+        if topics:
+            marks = ", ".join("?" * len(topics))
+            where, parameters = f"{where} AND type IN ({marks})", [*parameters, *topics]
+        rows = self.datastore.query(schema.EVENTS.select(where, "position", limit), parameters)
+        return [Notification(id=row[1], **_foreign(row)) for row in rows]
+
+    def max_notification_id(self) -> int | None:  # type: ignore[override] # the base forgets None
+        """Where the log ends; None if it is empty."""
+        return self.head(self.datastore.query).position or None
+
+
+def _foreign(row: Sequence[Any]) -> dict[str, Any]:
+    name, version = row[5], row[6]
+    return {
+        "originator_id": f"{row[2]}-{row[3]}",
+        "originator_version": row[4],
+        "topic": name if version == 1 else f"{name}.{version}",
+        "state": row[11].encode(),
+    }

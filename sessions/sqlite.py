@@ -1,0 +1,216 @@
+"""SQLite: connections, transactions, and the recorder on eventsourcing's.
+
+The store's promises rest on a few settings: WAL (readers never wait for a writer),
+`synchronous=FULL` (an answer is on disk) and `BEGIN IMMEDIATE` (a transaction that will write has
+the lock before it reads, so that nothing it read can change).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections import deque
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from eventsourcing.persistence import IntegrityError
+from eventsourcing.sqlite import SQLiteCursor, SQLiteDatastore
+
+from sessions.errors import NotAStore, StorageFailed, StoreBusy, StoreClosed, StoreNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MEMORY = ":memory:"
+LOCK_TIMEOUT = 30.0
+"""Seconds that a writer waits for the others."""
+
+_CACHE_KIB = 16_384
+_inherited: list[sqlite3.Connection] = []
+"""Connections of a parent process: closing one in a child would harm the parent's."""
+
+_datastores: weakref.WeakSet[Datastore] = weakref.WeakSet()
+
+
+class Datastore(SQLiteDatastore):
+    """The connections to one database file, or to one database in memory.
+
+    One connection writes, any number read; in memory there is one for both, behind a lock.
+    Threads may share it, and a forked child opens connections of its own.
+    """
+
+    def __init__(self, path: str, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
+        super().__init__(path, originator_id_type="text")
+        self.path = path
+        self.in_memory = path == MEMORY
+        self.lock_timeout = lock_timeout
+        self._closed = False
+        self._writer: sqlite3.Connection | None = None
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._lock = threading.RLock()
+        _datastores.add(self)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to read."""
+        return self._writer is not None or (not self.in_memory and Path(self.path).exists())
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """All rows of one SELECT, as tuples."""
+        with self.reading() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with; each statement sees the newest commit."""
+        if self.in_memory:
+            with self._lock:
+                yield self._writing_connection()
+            return
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = self._connect(must_exist=True)
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        finally:
+            if self._closed:
+                connection.close()
+            else:
+                self._readers.append(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A connection all of whose statements see one and the same commit."""
+        with self.reading() as connection:
+            connection.execute("SAVEPOINT snapshot")
+            try:
+                yield connection
+            finally:
+                connection.execute("RELEASE snapshot")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The lock among this process's writers; a thread may take it again."""
+        if not self._lock.acquire(timeout=self.lock_timeout):
+            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def writing(self, *, commit: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction that has the lock from its beginning, and commits at its end."""
+        with self.locked():
+            connection = self._writing_connection()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT" if commit else "ROLLBACK")
+            except sqlite3.Error as error:
+                raise self._failure(error) from error
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        """Eventsourcing's door to the same transactions."""
+        with self.writing() if commit else self.snapshot() as connection:
+            try:
+                yield SQLiteCursor(connection.cursor())
+            except sqlite3.IntegrityError as error:
+                raise IntegrityError(error) from error
+
+    def get_connection(self, *, commit: bool) -> Any:  # noqa: ANN401  its type is a private one
+        """Eventsourcing's bare connections are not given out: `transaction` is the door."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Wait for the writer, and close; a reader that is at work closes when it is done."""
+        with self._lock:
+            self._closed = True
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close()
+        while self._readers:
+            self._readers.pop().close()
+
+    def _writing_connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._writer = self._connect(must_exist=False)
+        return self._writer
+
+    def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreClosed
+        if must_exist and not self.exists:
+            raise StoreNotFound(path=self.path)
+        name = MEMORY if self.in_memory else f"file:{quote(self.path)}?mode=rwc"
+        try:
+            connection = sqlite3.connect(
+                name,
+                uri=not self.in_memory,
+                timeout=self.lock_timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            self._configure(connection)
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        return connection
+
+    def _configure(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute("PRAGMA synchronous = FULL")
+        if self.in_memory:
+            return
+        # Several processes may make the same file at once, and SQLite does not wait here by itself.
+        deadline = time.monotonic() + self.lock_timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+    def _failure(self, error: sqlite3.Error) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return StoreBusy(path=self.path, seconds=self.lock_timeout)
+        if code == sqlite3.SQLITE_NOTADB:
+            return NotAStore(path=self.path, reason="the file is not a database")
+        return StorageFailed(path=self.path, reason=error)
+
+    def _begin_again_in_child(self) -> None:
+        """After a fork: the parent's connections stay the parent's, its locks are not ours."""
+        self._lock = threading.RLock()
+        if self.in_memory:
+            if self._writer is not None and self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            return
+        _inherited.extend(self._readers)
+        self._readers = deque()
+        if self._writer is not None:
+            _inherited.append(self._writer)
+            self._writer = None
+
+
+def _after_fork() -> None:
+    for datastore in list(_datastores):
+        datastore._begin_again_in_child()  # noqa: SLF001  the module's own
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,366 @@
+"""SessionStore: the door to the database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
+
+from sessions import answers, clock, inline, rules
+from sessions.answers import Executed, Request
+from sessions.errors import InvalidURL, InvalidValue, StoreNotFound
+from sessions.events import SESSION, Recorded
+from sessions.mapper import Mapper
+from sessions.recorder import SessionRecorder
+from sessions.schema import INLINE_VIEWS
+from sessions.sqlite import LOCK_TIMEOUT, MEMORY, Datastore
+from sessions.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from sessions.commands import Command
+    from sessions.transaction import Transaction
+
+_PAGE = 500
+_BATCH_COMMANDS = 1000
+_BATCH_SECONDS = 1.0
+
+
+class SessionStore:
+    """The customer sessions of one application: all that happened, in one log.
+
+    Open it with `SessionStore.open`. Threads may share it; processes each open their own, also
+    after a fork. It is a context manager that closes it.
+    """
+
+    def __init__(
+        self,
+        datastore: Datastore,
+        application_id: int,
+        *,
+        read_only: bool = False,
+        now: Callable[[], datetime] = clock.now,
+    ) -> None:
+        self.application_id = rules.count("applicationId", application_id)
+        self.mapper = Mapper()
+        self.recorder = SessionRecorder(datastore, self.application_id)
+        self._datastore = datastore
+        self._read_only = read_only
+        self._projections = inline.installed()
+        self._writer = Writer(self.recorder, self.mapper, self._projections, now)
+        self._batches = threading.local()
+        self._is_made = datastore.exists and self.recorder.is_store(datastore.query)
+        if datastore.in_memory:
+            self._make()
+        elif self._is_made and not read_only:
+            self._writer.check_views(self.recorder.head(datastore.query).views)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        application_id: int = 1,
+        *,
+        read_only: bool = False,
+        lock_timeout: float = LOCK_TIMEOUT,
+        now: Callable[[], datetime] = clock.now,
+    ) -> Self:
+        """Open the store at a URL; the first command makes it, reading never does.
+
+        Args:
+            url: `sqlite:///relative.db`, `sqlite:////absolute.db`, or `memory:` (SQLite in
+                memory: the same code and all features, gone when it is closed).
+            application_id: The application whose sessions these are, from 1.
+            read_only: Refuse commands, and do not ask for the store's inline views.
+            lock_timeout: Seconds to wait for other writers.
+            now: The clock, for tests.
+
+        Raises:
+            InvalidURL: It names no place where a store can be.
+            NotAStore: There is something else.
+            StoreTooNew: A newer version of this library made it.
+            ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`.
+        """
+        datastore = Datastore(_path(url), lock_timeout=lock_timeout)
+        try:
+            return cls(datastore, application_id, read_only=read_only, now=now)
+        except BaseException:
+            datastore.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections; commands that are being executed finish first."""
+        self._datastore.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- writing
+
+    def execute(  # noqa: PLR0913  all but the first two have defaults
+        self,
+        session_id: str,
+        command: Command,
+        *,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> Executed:
+        """Decide a command for a session and record what it does, durably.
+
+        Args:
+            session_id: The session's integrationId, 1 to 1000 characters.
+            command: What is asked.
+            idempotency_key: Makes a retry safe, for ever: the same key with the same session and
+                fields gives the first answer again and writes nothing. 1 to 255 characters.
+            expected_version: The version that the session must be at; 0: it must not exist.
+            metadata: Who and why, kept with the events: `actor`, `correlationId`,
+                `causationId`, and any other JSON.
+            dry_run: Answer what would happen, and write nothing.
+
+        Raises:
+            Refused: A rule forbids it; the class and its fields say which.
+            VersionConflict: The session is at another version than expected.
+            IdempotencyKeyReused: The key was used for something else.
+            StoreBusy: Other writers held the lock for too long; a retry can help.
+        """
+        request = Request(session_id, command, expected_version)
+        return self._run([request], idempotency_key, metadata, dry_run=dry_run)[0]
+
+    def execute_many(  # noqa: PLR0913
+        self,
+        session_id: str,
+        commands: Sequence[Command],
+        *,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> list[Executed]:
+        """Execute commands for a session in one transaction, all of them or none.
+
+        Arguments and errors are those of `execute`; the answer has an `Executed` a command.
+        """
+        expected = [expected_version, *[None] * (len(commands) - 1)]
+        requests = [
+            Request(session_id, command, version)
+            for command, version in zip(commands, expected, strict=False)
+        ]
+        return self._run(requests, idempotency_key, metadata, dry_run=dry_run)
+
+    def execute_all(
+        self,
+        commands: Sequence[tuple[str, Command]],
+        *,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> list[Executed]:
+        """Execute commands, each for a session of its own, in one transaction: all or none.
+
+        Arguments and errors are those of `execute`; the answer has an `Executed` a command.
+        """
+        requests = [Request(session_id, command) for session_id, command in commands]
+        return self._run(requests, idempotency_key, metadata, dry_run=dry_run)
+
+    def answered(self, idempotency_key: str) -> list[Executed] | None:
+        """What was answered under an idempotency key; None if it is not used yet."""
+        kept = self.recorder.answer(self.query, idempotency_key)
+        return kept and answers.from_json(kept[1], self._between)
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Let the commands that this thread executes inside share transactions: a bulk load.
+
+        The rules and the result are those of one by one: a refusal raises for its command alone,
+        and reads in this thread see the batch's own writes. It commits every 1000 commands, after
+        a second, and at the end; an exception that leaves it drops only what is not committed.
+        Other writers wait while it holds the lock.
+        """
+        outer: Batch | None = getattr(self._batches, "current", None)
+        if outer is not None:
+            yield outer
+            return
+        self._batches.current = batch = Batch(self._writer)
+        try:
+            with batch:
+                yield batch
+        finally:
+            self._batches.current = None
+
+    def _run(
+        self,
+        requests: Sequence[Request],
+        key: str | None,
+        metadata: Mapping[str, Any] | None,
+        *,
+        dry_run: bool,
+    ) -> list[Executed]:
+        for request in requests:
+            rules.text("integrationId", request.session_id)
+        if key is not None:
+            rules.text("idempotencyKey", key, most=rules.MAX_KEY)
+        meta = rules.metadata("metadata", metadata or {})
+        self._check_writable(dry_run=dry_run)
+        batch: Batch | None = getattr(self._batches, "current", None)
+        if batch is not None and not dry_run:
+            return batch.run(requests, key, meta)
+        with self._writer.transaction(commit=not dry_run) as transaction:
+            return transaction.run(requests, key, meta)
+
+    def _check_writable(self, *, dry_run: bool) -> None:
+        if self._read_only:
+            raise InvalidValue(field="store", rule="opened for writing", value="read_only=True")
+        if not self._is_made:
+            if dry_run:
+                raise StoreNotFound(path=self._datastore.path)
+            self._make()
+
+    def _make(self) -> None:
+        with self._datastore.writing() as connection:
+            if not self.recorder.make(connection):
+                for projection in self._projections:
+                    for statement in projection.table.create():
+                        connection.execute(statement)
+                    row = (projection.name, projection.version)
+                    connection.execute(INLINE_VIEWS.insert(), row)
+        self._is_made = True
+
+    # --- reading
+
+    @property
+    def position(self) -> int:
+        """Where the log ends: the position of the newest event, 0 if there is none."""
+        return self.recorder.head(self.query).position
+
+    def events(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        until: int | None = None,
+        as_of: datetime | None = None,
+        position: int | None = None,
+    ) -> Iterator[Recorded]:
+        """A session's events in order, read lazily in pages.
+
+        Args:
+            session_id: The session; one that does not exist has no events.
+            after: The version after which to begin.
+            until: The last version; None reads to the end.
+            as_of: Only what happened up to this time, by `at`.
+            position: Only what the log held up to this position.
+        """
+        while True:
+            rows = self.recorder.stream_rows(
+                self.query,
+                SESSION,
+                session_id,
+                after=after,
+                until=until,
+                limit=_PAGE,
+                as_of=as_of,
+                position=position,
+            )
+            yield from map(self.mapper.to_recorded, rows)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][4]
+
+    def log(self, after: int = 0, *, until: int | None = None) -> Iterator[Recorded]:
+        """The application's events in order, read lazily in pages, without a lock between them.
+
+        Args:
+            after: The position after which to begin.
+            until: The last position; None reads to the end.
+        """
+        while True:
+            rows = self.recorder.log_rows(self.query, after, _PAGE, until)
+            yield from map(self.mapper.to_recorded, rows)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][1]
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """All rows of one SELECT as tuples: for projections, and for a look of your own.
+
+        Raises:
+            StoreNotFound: Nothing was written yet.
+        """
+        batch: Batch | None = getattr(self._batches, "current", None)
+        if batch is not None and batch.transaction is not None:
+            return batch.transaction.query(sql, parameters)
+        if not self._is_made:
+            self._is_made = self._datastore.exists and self.recorder.is_store(self._datastore.query)
+            if not self._is_made:
+                raise StoreNotFound(path=self._datastore.path)
+        return self._datastore.query(sql, parameters)
+
+    def _between(self, after: int, until: int) -> list[Recorded]:
+        return list(self.log(after, until=until))
+
+
+class Batch:
+    """The transactions that a bulk load shares; see `SessionStore.batch`."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._open = ExitStack()
+        self._commands = 0
+        self._since = 0.0
+        self.transaction: Transaction | None = None
+
+    def run(
+        self, requests: Sequence[Request], key: str | None, metadata: dict[str, Any]
+    ) -> list[Executed]:
+        """Decide commands, all or none of them, in the batch's transaction."""
+        if self.transaction is None:
+            self.transaction = self._open.enter_context(self._writer.transaction())
+            self._since = time.monotonic()
+        executed = self.transaction.run(requests, key, metadata)
+        self._commands += len(requests)
+        late = time.monotonic() - self._since > _BATCH_SECONDS
+        if self._commands >= _BATCH_COMMANDS or late:
+            self.commit()
+        return executed
+
+    def commit(self) -> None:
+        """Make what was executed so far durable."""
+        self.transaction, self._commands = None, 0
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.transaction = None
+        self._open.__exit__(*error)  # type: ignore[arg-type] # as it came
+
+
+def _path(url: str) -> str:
+    if url in {"memory:", "memory://"}:
+        return MEMORY
+    scheme, separator, rest = url.partition(":///")
+    if scheme != "sqlite" or not separator:
+        raise InvalidURL(url=url, rule="it begins with sqlite:/// or is memory:")
+    path = Path(unquote(rest))
+    if not rest or path.is_dir():
+        raise InvalidURL(url=url, rule="it names no file")
+    if not path.parent.is_dir():
+        raise InvalidURL(url=url, rule=f"the directory {path.parent} does not exist")
+    return str(path)

@@ -1,0 +1,175 @@
+"""One transaction of a writer: what it decides, and what it writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sessions import answers, clock
+from sessions.answers import Executed
+from sessions.claims import released_by
+from sessions.decide import Decision, Known, asks, decide
+from sessions.errors import IdempotencyKeyReused, VersionConflict
+from sessions.events import SESSION, Recorded
+from sessions.session import Session, evolve
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from sessions.answers import Request
+    from sessions.writer import Writer
+
+Metadata = dict[str, Any]
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A session as its stream makes it, and where the stream ends; None is before its beginning."""
+
+    session: Session | None = None
+    version: int = 0
+    position: int = 0
+
+
+class Transaction:
+    """Decides commands on what it has read under the lock, and on what it decided before."""
+
+    def __init__(self, writer: Writer, connection: sqlite3.Connection, position: int) -> None:
+        self.connection = connection
+        self.position = position
+        self.states: dict[str, Held] = {}
+        self._writer = writer
+        self._recorder = writer.recorder
+        self._pending: list[Recorded] = []
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """All rows of one SELECT, its own decisions included."""
+        self.flush()
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def run(self, requests: Sequence[Request], key: str | None, meta: Metadata) -> list[Executed]:
+        """Decide commands, all or none of them; with a key, once for ever.
+
+        Raises:
+            Refused: A rule forbids one of them.
+            VersionConflict: A session is not at the version that the caller expects.
+            IdempotencyKeyReused: The key is another request's.
+        """
+        if key is None:
+            return self._decide(requests, meta)
+        request = answers.fingerprint(requests)
+        kept = self._recorder.answer(self._read, key)
+        if kept is None:
+            executed = self._decide(requests, meta)
+            answer = answers.to_json(executed)
+            now = self._writer.now()
+            self._recorder.keep_answer(self.connection, key, request, answer, now)
+            return executed
+        if kept[0] != request:
+            raise IdempotencyKeyReused(key=key)
+        return answers.from_json(kept[1], self._log)
+
+    def flush(self) -> None:
+        """Write what is decided: the events, the views, and where the log ends."""
+        if self._pending:
+            pending, self._pending = self._pending, []
+            to_row = self._writer.mapper.to_row
+            self._recorder.append(self.connection, [to_row(recorded) for recorded in pending])
+            self._recorder.advance(self.connection, self.position)
+            self._writer.views.fold(self.connection, pending)
+            self._writer.views.write(self.connection)
+
+    def _read(self, sql: str, parameters: Sequence[object]) -> list[Any]:
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def _log(self, after: int, until: int) -> list[Recorded]:
+        rows = self._recorder.log_rows(self.query, after, -1, until)
+        return [self._writer.mapper.to_recorded(row) for row in rows]
+
+    def _decide(self, requests: Sequence[Request], meta: Metadata) -> list[Executed]:
+        if len(requests) == 1:
+            return [self._execute(requests[0], meta)]
+        states, pending, position = dict(self.states), len(self._pending), self.position
+        self.connection.execute("SAVEPOINT unit")
+        try:
+            return [self._execute(request, meta) for request in requests]
+        except BaseException:
+            self.connection.execute("ROLLBACK TO unit")
+            self.states, self.position = states, position
+            del self._pending[pending:]
+            raise
+        finally:
+            self.connection.execute("RELEASE unit")
+
+    def _execute(self, request: Request, meta: Metadata) -> Executed:
+        session_id, command, expected = (
+            request.session_id,
+            request.command,
+            request.expected_version,
+        )
+        held = self._held(session_id)
+        if expected is not None and expected != held.version:
+            raise VersionConflict(session=session_id, expected=expected, actual=held.version)
+        used = {
+            claim.limit: self._recorder.usage(self._read, claim.limit, session_id)
+            for claim in asks(command)
+        }
+        known = Known(session_id, self._writer.now(), used)
+        decision = decide(command, held.session, known)
+        events = self._enveloped(held, decision, known, meta) if decision.events else []
+        if events:
+            self._take_in(session_id, held, events, decision)
+            held = self.states[session_id]
+        return Executed(session_id, held.version, held.position, events)
+
+    def _enveloped(
+        self, held: Held, decision: Decision, known: Known, meta: Metadata
+    ) -> list[Recorded]:
+        command_id = clock.new_command_id(known.now)
+        return [
+            Recorded(
+                self._recorder.application_id,
+                self.position + offset,
+                SESSION,
+                known.session_id,
+                held.version + offset,
+                decision.at,
+                known.now,
+                command_id,
+                meta,
+                event,
+            )
+            for offset, event in enumerate(decision.events, 1)
+        ]
+
+    def _take_in(
+        self, session_id: str, held: Held, events: Sequence[Recorded], decision: Decision
+    ) -> None:
+        session = held.session
+        for recorded in events:
+            session = evolve(session, recorded.event, recorded.at)
+            for claim in released_by(recorded.event):
+                self._recorder.release(self.connection, claim, session_id)
+        for claim in decision.claims:
+            self._recorder.take(self.connection, claim, session_id)
+        self.position = events[-1].position
+        self.states[session_id] = Held(session, events[-1].version, self.position)
+        self._pending += events
+
+    def _held(self, session_id: str) -> Held:
+        held = self.states.get(session_id)
+        if held is None:
+            held, proved = self._writer.last_seen(session_id)
+            if not proved:
+                held = self._caught_up(session_id, held)
+            if held.session is not None:
+                self.states[session_id] = held
+        return held
+
+    def _caught_up(self, session_id: str, held: Held) -> Held:
+        rows = self._recorder.stream_rows(self._read, SESSION, session_id, after=held.version)
+        for recorded in map(self._writer.mapper.to_recorded, rows):
+            session = evolve(held.session, recorded.event, recorded.at)
+            held = Held(session, recorded.version, recorded.position)
+        return held
