@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal  # noqa: TC003  msgspec reads the annotations
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec

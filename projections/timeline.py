@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from projections.customer_session import fold
-from sessions.events import Recorded  # noqa: TC001  msgspec reads the annotations
+from sessions.events import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sessions.commands import Command  # noqa: TC001  msgspec reads the annotations
+from sessions.commands import Command
 from sessions.errors import InvalidValue
-from sessions.events import Recorded  # noqa: TC001  msgspec reads the annotations
+from sessions.events import Recorded
 from sessions.mapper import encode_json
 from sessions.money import plain
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 from datetime import UTC, datetime
+
+_random = random.Random()  # noqa: S311  command ids are unique, not secret
+os.register_at_fork(after_in_child=_random.seed)
 
 
 def now() -> datetime:
@@ -13,10 +17,9 @@ def now() -> datetime:
 
 def new_command_id(at: datetime) -> str:
     """A new UUIDv7 (RFC 9562) of a time, in its canonical text form."""
-    milliseconds = int(at.timestamp() * 1000)
-    random = int.from_bytes(os.urandom(10))
-    high, low = random >> 68, random & 0x3FFF_FFFF_FFFF_FFFF
-    value = f"{milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low:032x}"
+    bits = _random.getrandbits(74)
+    high, low = bits >> 62, bits & 0x3FFF_FFFF_FFFF_FFFF
+    value = f"{int(at.timestamp() * 1000):012x}7{high:03x}{low | 1 << 63:016x}"
     return f"{value[:8]}-{value[8:12]}-{value[12:16]}-{value[16:20]}-{value[20:]}"
 
 

@@ -7,15 +7,15 @@ names the path to what is wrong; values are checked when the command is decided.
 
 from __future__ import annotations
 
-from collections.abc import Sequence  # noqa: TC003  msgspec reads the annotations
-from datetime import datetime  # noqa: TC003  msgspec reads the annotations
-from decimal import Decimal  # noqa: TC003  msgspec reads the annotations
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sessions.events import Product  # noqa: TC001  msgspec reads the annotations
+from sessions.events import Product
 
 
 class Shape(

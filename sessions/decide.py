@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  msgspec reads the annotations
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, assert_never
 
 import msgspec
@@ -61,8 +62,6 @@ from sessions.events import (
 from sessions.session import evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sessions.session import Session
 
 

@@ -11,8 +11,8 @@ default never changes.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  msgspec reads the annotations
-from decimal import Decimal  # noqa: TC003  msgspec reads the annotations
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec

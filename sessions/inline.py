@@ -8,18 +8,20 @@ are found (the entry point group `customer_sessions.inline`), and how a writer r
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from sessions.events import Recorded
+from sessions.schema import Table
+
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
-    from sessions.events import Recorded
-    from sessions.schema import Table
 
 GROUP = "customer_sessions.inline"
 
@@ -108,6 +110,8 @@ class _Views:
         return None if row is None else self._projection.from_row(row[1:])
 
     def write(self, connection: sqlite3.Connection) -> None:
+        if not self._changed:
+            return
         table, to_row = self._projection.table, self._projection.to_row
         rows = [table.values((self._application_id, *to_row(v))) for v in self._changed.values()]
         connection.executemany(self._upsert, rows)

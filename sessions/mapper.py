@@ -9,6 +9,7 @@ shape that ever was.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sessions.events import Event
 
@@ -55,37 +56,41 @@ class Mapper:
         self._newest = {name: versions.get(name, 1) for name in events}
         self._upcasters = dict(upcasters)
         self._decoders = {
-            (name, self._newest[name]): msgspec.json.Decoder(kind) for name, kind in events.items()
-        } | {old: msgspec.json.Decoder(upcaster.shape) for old, upcaster in upcasters.items()}
+            (name, self._newest[name]): msgspec.json.Decoder(kind).decode
+            for name, kind in events.items()
+        } | {
+            old: msgspec.json.Decoder(upcaster.shape).decode for old, upcaster in upcasters.items()
+        }
 
     def encode(self, event: Event) -> tuple[str, int, str]:
         """The stored name, version and data of an event."""
         name = type(event).__name__
-        return name, self._newest[name], _ENCODER.encode(event).decode()
+        return name, self._newest[name], encode_json(event)
 
-    def decode(self, name: str, version: int, data: str | bytes, where: object) -> Event:
+    def decode(self, name: str, version: int, data: str, where: object) -> Event:
         """The event of stored data, brought up to the newest shape.
 
         Raises:
             UnknownEvent: A newer library wrote it.
             UndecodableEvent: The data does not fit the shape.
         """
-        decoder = self._decoders.get((name, version))
-        if decoder is None:
-            raise UnknownEvent(type=name, type_version=version, where=where)
         try:
-            event: Any = decoder.decode(data)
+            event = self._decoders[name, version](data)
+            for passed in range(version, self._newest[name]):
+                event = self._upcasters[name, passed].to_next(event)
+        except KeyError:
+            raise UnknownEvent(type=name, type_version=version, where=where) from None
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UndecodableEvent(
                 type=name, type_version=version, where=where, reason=error
             ) from error
-        for passed in range(version, self._newest[name]):
-            event = self._upcasters[name, passed].to_next(event)
         return cast("Event", event)
 
     def to_row(self, recorded: Recorded) -> Sequence[object]:
         """The row of `schema.EVENTS` for an envelope, as the database takes it."""
         name, version, data = self.encode(recorded.event)
+        at = clock.text(recorded.at)
+        same = recorded.at is recorded.recorded_at
         return (
             recorded.application_id,
             recorded.position,
@@ -94,8 +99,8 @@ class Mapper:
             recorded.version,
             name,
             version,
-            clock.text(recorded.at),
-            clock.text(recorded.recorded_at),
+            at,
+            at if same else clock.text(recorded.recorded_at),
             recorded.command_id,
             encode_json(recorded.metadata) if recorded.metadata else "{}",
             data,
@@ -109,18 +114,19 @@ class Mapper:
             UndecodableEvent: The data does not fit the shape.
         """
         (application, position, category, stream, version) = row[:5]
-        (name, shape, at, now, command, meta, data) = row[5:]
+        (name, shape, at, recorded_at, command_id, metadata, data) = row[5:]
+        when = datetime.fromisoformat(at)
         return Recorded(
             application,
             position,
             category,
             stream,
             version,
-            datetime.fromisoformat(at),
-            datetime.fromisoformat(now),
-            command,
-            {} if meta == "{}" else msgspec.json.decode(meta),
-            self.decode(name, shape, data, f"position {position}"),
+            when,
+            when if recorded_at == at else datetime.fromisoformat(recorded_at),
+            command_id,
+            {} if metadata == "{}" else msgspec.json.decode(metadata),
+            self.decode(name, shape, data, position),
         )
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 """Room for any sum that the limits admit; a digit that would be lost is an error instead."""
 
 DIGITS = 12
 DECIMALS = 6
-ZERO = Decimal(0)
+_ONE = Decimal(1)
 
 
-def add(one: Decimal, other: Decimal) -> Decimal:
-    """The exact sum, without trailing zeros or an exponent."""
-    return plain(_EXACT.add(one, other))
-
-
-def times(price: Decimal, quantity: int) -> Decimal:
-    """The exact product, without trailing zeros or an exponent."""
-    return plain(_EXACT.multiply(price, Decimal(quantity)))
+def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:
+    """The exact sum of price times quantity."""
+    add, multiply = _EXACT.add, _EXACT.multiply
+    amount = Decimal(0)
+    for price, quantity in prices:
+        amount = add(amount, multiply(price, quantity))
+    return plain(amount)
 
 
 def plain(value: Decimal) -> Decimal:
@@ -28,10 +31,6 @@ def plain(value: Decimal) -> Decimal:
     Raises:
         decimal.Inexact: It has more digits than any money that the limits admit.
     """
-    if not value:
-        return ZERO
-    value = value.normalize(_EXACT)
-    exponent = value.as_tuple().exponent
-    if isinstance(exponent, int) and exponent > 0:
-        return value.quantize(Decimal(1), context=_EXACT)
-    return value
+    if value == value.to_integral_value(context=_EXACT):
+        return _EXACT.plus(value.quantize(_ONE, context=_EXACT))
+    return value.normalize(_EXACT)

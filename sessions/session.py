@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  msgspec reads the annotations
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never, get_args
 
 import msgspec
 from msgspec.structs import replace
 
+from sessions import money
 from sessions.events import (
     AttributesChanged,
     CartEvent,
@@ -37,7 +38,9 @@ from sessions.events import (
     State,
     TotalDeclared,
 )
-from sessions.money import add, times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -92,10 +95,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 def total_of(lines: tuple[Line, ...]) -> Decimal:
     """The sum of price times quantity over lines, exactly."""
-    total = Decimal(0)
-    for line in lines:
-        total = add(total, times(line.item.price, line.quantity))
-    return total
+    return money.total([(line.item.price, line.quantity) for line in lines])
 
 
 def evolve(session: Session | None, event: Event, at: datetime) -> Session:
@@ -107,23 +107,11 @@ def evolve(session: Session | None, event: Event, at: datetime) -> Session:
     Raises:
         ValueError: The stream does not begin with `SessionOpened`.
     """
-    if isinstance(event, SessionOpened):
-        return _opened(event, at)
-    if session is None:
+    if session is not None:
+        return _EVOLVES[type(event)](session, event, at)
+    if not isinstance(event, SessionOpened):
         msg = f"a session's stream begins with SessionOpened, not {type(event).__name__}"
-        raise ValueError(msg)
-    match event:
-        case ItemAdded() | QuantityChanged() | ItemRemoved() | CartReplaced() | TotalDeclared():
-            return _cart(session, event, at)
-        case CouponApplied() | CouponRemoved() | ReferralApplied() | ReferralRemoved():
-            return _codes(session, event, at)
-        case SessionClosed() | SessionCancelled() | SessionReopened() | ItemsReturned():
-            return _lifecycle(session, event, at)
-        case _:
-            return _details(session, event, at)
-
-
-def _opened(event: SessionOpened, at: datetime) -> Session:
+        raise ValueError(msg)  # noqa: TRY004  the event is right, its place is not
     return Session(
         created=at, updated=at, first_session=event.first_session, profile_id=event.profile_id
     )
@@ -201,3 +189,15 @@ def _lifecycle(session: Session, event: LifecycleEvent, at: datetime) -> Session
 
 def _without(mapping: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if key not in keys}
+
+
+_EVOLVES: dict[type[Event], Callable[[Session, Any, datetime], Session]] = {
+    kind: evolve_group
+    for group, evolve_group in (
+        (CartEvent, _cart),
+        (CodeEvent, _codes),
+        (DetailEvent, _details),
+        (LifecycleEvent, _lifecycle),
+    )
+    for kind in get_args(group)
+}

@@ -37,6 +37,29 @@ _inherited: list[sqlite3.Connection] = []
 _datastores: weakref.WeakSet[Datastore] = weakref.WeakSet()
 
 
+class _Failures:
+    """Turns the database's errors into the store's."""
+
+    def __init__(self, path: str, lock_timeout: float) -> None:
+        self._path = path
+        self._lock_timeout = lock_timeout
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise self._failure(error) from error
+
+    def _failure(self, error: sqlite3.Error) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return StoreBusy(path=self._path, seconds=self._lock_timeout)
+        if code == sqlite3.SQLITE_NOTADB:
+            return NotAStore(path=self._path, reason="the file is not a database")
+        return StorageFailed(path=self._path, reason=error)
+
+
 class Datastore(SQLiteDatastore):
     """The connections to one database file, or to one database in memory.
 
@@ -49,6 +72,7 @@ class Datastore(SQLiteDatastore):
         self.path = path
         self.in_memory = path == MEMORY
         self.lock_timeout = lock_timeout
+        self.failures = _Failures(path, lock_timeout)
         self._closed = False
         self._writer: sqlite3.Connection | None = None
         self._readers: deque[sqlite3.Connection] = deque()
@@ -63,7 +87,8 @@ class Datastore(SQLiteDatastore):
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one SELECT, as tuples."""
         with self.reading() as connection:
-            return connection.execute(sql, parameters).fetchall()
+            rows: list[Any] = connection.execute(sql, parameters).fetchall()
+            return rows
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -77,9 +102,8 @@ class Datastore(SQLiteDatastore):
         except IndexError:
             connection = self._connect(must_exist=True)
         try:
-            yield connection
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
+            with self.failures:
+                yield connection
         finally:
             if self._closed:
                 connection.close()
@@ -96,30 +120,37 @@ class Datastore(SQLiteDatastore):
             finally:
                 connection.execute("RELEASE snapshot")
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """The lock among this process's writers; a thread may take it again."""
+    def begin(self) -> sqlite3.Connection:
+        """Begin a transaction that has the lock; `end` must follow, in the same thread."""
         if not self._lock.acquire(timeout=self.lock_timeout):
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
         try:
-            yield
+            with self.failures:
+                connection = self._writing_connection()
+                connection.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._lock.release()
+            raise
+        return connection
+
+    def end(self, connection: sqlite3.Connection) -> None:
+        """Roll back what is not committed, and give the lock to the next."""
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
         finally:
             self._lock.release()
 
     @contextmanager
-    def writing(self, *, commit: bool = True) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that has the lock from its beginning, and commits at its end."""
-        with self.locked():
-            connection = self._writing_connection()
-            try:
-                connection.execute("BEGIN IMMEDIATE")
+        connection = self.begin()
+        try:
+            with self.failures:
                 yield connection
-                connection.execute("COMMIT" if commit else "ROLLBACK")
-            except sqlite3.Error as error:
-                raise self._failure(error) from error
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                connection.execute("COMMIT")
+        finally:
+            self.end(connection)
 
     @contextmanager
     def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
@@ -155,7 +186,7 @@ class Datastore(SQLiteDatastore):
         if must_exist and not self.exists:
             raise StoreNotFound(path=self.path)
         name = MEMORY if self.in_memory else f"file:{quote(self.path)}?mode=rwc"
-        try:
+        with self.failures:
             connection = sqlite3.connect(
                 name,
                 uri=not self.in_memory,
@@ -165,8 +196,6 @@ class Datastore(SQLiteDatastore):
                 cached_statements=256,
             )
             self._configure(connection)
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
         return connection
 
     def _configure(self, connection: sqlite3.Connection) -> None:
@@ -185,14 +214,6 @@ class Datastore(SQLiteDatastore):
                 time.sleep(0.01)
             else:
                 return
-
-    def _failure(self, error: sqlite3.Error) -> Exception:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return StoreBusy(path=self.path, seconds=self.lock_timeout)
-        if code == sqlite3.SQLITE_NOTADB:
-            return NotAStore(path=self.path, reason="the file is not a database")
-        return StorageFailed(path=self.path, reason=error)
 
     def _begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
@@ -198,10 +198,11 @@ class SessionStore:
             return
         self._batches.current = batch = Batch(self._writer)
         try:
-            with batch:
-                yield batch
+            yield batch
+            batch.commit()
         finally:
             self._batches.current = None
+            batch.abandon()
 
     def _run(
         self,
@@ -215,13 +216,22 @@ class SessionStore:
             rules.text("integrationId", request.session_id)
         if key is not None:
             rules.text("idempotencyKey", key, most=rules.MAX_KEY)
-        meta = rules.metadata("metadata", metadata or {})
+        meta = rules.metadata("metadata", metadata) if metadata else {}
         self._check_writable(dry_run=dry_run)
         batch: Batch | None = getattr(self._batches, "current", None)
         if batch is not None and not dry_run:
             return batch.run(requests, key, meta)
-        with self._writer.transaction(commit=not dry_run) as transaction:
-            return transaction.run(requests, key, meta)
+        transaction = self._writer.begin()
+        try:
+            executed = transaction.run(requests, key, meta)
+        except BaseException:
+            self._writer.abandon(transaction)
+            raise
+        if dry_run:
+            self._writer.abandon(transaction)
+        else:
+            self._writer.commit(transaction)
+        return executed
 
     def _check_writable(self, *, dry_run: bool) -> None:
         if self._read_only:
@@ -319,37 +329,35 @@ class Batch:
     """The transactions that a bulk load shares; see `SessionStore.batch`."""
 
     def __init__(self, writer: Writer) -> None:
+        self.transaction: Transaction | None = None
         self._writer = writer
-        self._open = ExitStack()
         self._commands = 0
         self._since = 0.0
-        self.transaction: Transaction | None = None
 
     def run(
         self, requests: Sequence[Request], key: str | None, metadata: dict[str, Any]
     ) -> list[Executed]:
         """Decide commands, all or none of them, in the batch's transaction."""
         if self.transaction is None:
-            self.transaction = self._open.enter_context(self._writer.transaction())
-            self._since = time.monotonic()
+            self.transaction = self._writer.begin()
+            self._commands, self._since = 0, time.monotonic()
         executed = self.transaction.run(requests, key, metadata)
         self._commands += len(requests)
-        late = time.monotonic() - self._since > _BATCH_SECONDS
-        if self._commands >= _BATCH_COMMANDS or late:
+        if self._commands >= _BATCH_COMMANDS or time.monotonic() - self._since > _BATCH_SECONDS:
             self.commit()
         return executed
 
     def commit(self) -> None:
         """Make what was executed so far durable."""
-        self.transaction, self._commands = None, 0
-        self._open.close()
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None:
+            self._writer.commit(transaction)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.transaction = None
-        self._open.__exit__(*error)  # type: ignore[arg-type] # as it came
+    def abandon(self) -> None:
+        """Drop what was executed since the last commit."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None:
+            self._writer.abandon(transaction)
 
 
 def _path(url: str) -> str:

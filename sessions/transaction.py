@@ -56,6 +56,10 @@ class Transaction:
             VersionConflict: A session is not at the version that the caller expects.
             IdempotencyKeyReused: The key is another request's.
         """
+        with self._recorder.datastore.failures:
+            return self._run(requests, key, meta)
+
+    def _run(self, requests: Sequence[Request], key: str | None, meta: Metadata) -> list[Executed]:
         if key is None:
             return self._decide(requests, meta)
         request = answers.fingerprint(requests)

@@ -9,7 +9,6 @@ ends where this writer left it proves that no other process changed them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sessions.errors import ViewsDiffer
@@ -18,7 +17,7 @@ from sessions.transaction import Held, Transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from sessions.inline import Projection
@@ -48,28 +47,46 @@ class Writer:
         self._epoch = 0
         self._left_at: tuple[sqlite3.Connection, int] | None = None
 
-    @contextmanager
-    def transaction(self, *, commit: bool = True) -> Iterator[Transaction]:
-        """A transaction with the lock.
+    def begin(self) -> Transaction:
+        """Begin a transaction that has the lock; `commit` or `abandon` must follow.
 
         Raises:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
         datastore = self.recorder.datastore
-        with datastore.locked():
-            try:
-                with datastore.writing(commit=commit) as connection:
-                    transaction = self._begin(connection)
-                    yield transaction
-                    transaction.flush()
-            except BaseException:
-                self._forget()
-                raise
-            if commit:
-                self._leave(transaction)
-            else:
-                self._forget()
+        connection = datastore.begin()
+        try:
+            head = self.recorder.head(lambda *asked: connection.execute(*asked).fetchall())
+            self.check_views(head.views)
+        except BaseException:
+            datastore.end(connection)
+            raise
+        if self._left_at != (connection, head.position):
+            self._epoch += 1
+            self.views.forget()
+        self._left_at = None
+        return Transaction(self, connection, head.position)
+
+    def commit(self, transaction: Transaction) -> None:
+        """Make a transaction durable, and hold in memory what it made."""
+        datastore, connection = self.recorder.datastore, transaction.connection
+        try:
+            with datastore.failures:
+                transaction.flush()
+                connection.execute("COMMIT")
+            self._hold(transaction.states)
+            self._left_at = (connection, transaction.position)
+        except BaseException:
+            self.views.forget()
+            raise
+        finally:
+            datastore.end(connection)
+
+    def abandon(self, transaction: Transaction) -> None:
+        """End a transaction without a trace, in memory too."""
+        self.views.forget()
+        self.recorder.datastore.end(transaction.connection)
 
     def check_views(self, stored: str) -> None:
         """Refuse to write where the store's inline views are not this writer's.
@@ -85,23 +102,9 @@ class Writer:
         epoch, held = self._held.get(session_id, _UNSEEN)
         return held, epoch == self._epoch
 
-    def _begin(self, connection: sqlite3.Connection) -> Transaction:
-        head = self.recorder.head(lambda *asked: connection.execute(*asked).fetchall())
-        self.check_views(head.views)
-        if self._left_at != (connection, head.position):
-            self._epoch += 1
-            self.views.forget()
-        self._left_at = None
-        return Transaction(self, connection, head.position)
-
-    def _leave(self, transaction: Transaction) -> None:
-        for session_id, held in transaction.states.items():
+    def _hold(self, states: Mapping[str, Held]) -> None:
+        for session_id, held in states.items():
             self._held[session_id] = (self._epoch, held)
             self._held.move_to_end(session_id)
         while len(self._held) > _HELD_SESSIONS:
             self._held.popitem(last=False)
-        self._left_at = (transaction.connection, transaction.position)
-
-    def _forget(self) -> None:
-        self._left_at = None
-        self.views.forget()
