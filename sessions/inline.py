@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from sessions.events import Recorded
 from sessions.schema import Table
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 GROUP = "customer_sessions.inline"
 
 _CACHED_VIEWS = 1024
+_READ_TOGETHER = 500
 
 V = TypeVar("V")
 Key = tuple[str | int, ...]
@@ -39,6 +41,7 @@ class Projection(msgspec.Struct, Generic[V], frozen=True):
         version: Raise it when the fold or the table changes: its views are then rebuilt.
         table: Where its views are: a column `application_id`, the columns of the key, and more.
         keys: The keys of the views that an event changes.
+            The key's columns must stand behind `application_id` in the table, in this order.
         fold: The view after an event; pure. The view is None before the first.
         to_row: A view's row, without the application's id.
         from_row: The view of such a row.
@@ -66,16 +69,17 @@ def names(projections: Iterable[Projection[Any]]) -> str:
 
 
 class InlineViews:
-    """The views of one application, as a writer keeps them."""
+    """The views of one application, as a writer keeps them; a prefix names other relations."""
 
-    def __init__(self, projections: Sequence[Projection[Any]], application_id: int) -> None:
-        self._views = [_Views(projection, application_id) for projection in projections]
+    def __init__(
+        self, projections: Sequence[Projection[Any]], application_id: int, prefix: str = ""
+    ) -> None:
+        self._views = [_Views(projection, application_id, prefix) for projection in projections]
 
-    def fold(self, connection: sqlite3.Connection, events: Iterable[Recorded]) -> None:
+    def fold(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
         """Take events into the views."""
-        for recorded in events:
-            for views in self._views:
-                views.fold(connection, recorded)
+        for views in self._views:
+            views.fold(connection, events)
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write the views that changed."""
@@ -89,39 +93,55 @@ class InlineViews:
 
 
 class _Views:
-    def __init__(self, projection: Projection[Any], application_id: int) -> None:
+    def __init__(self, projection: Projection[Any], application_id: int, prefix: str) -> None:
+        table = replace(projection.table, name=prefix + projection.table.name)
         self._projection = projection
         self._application_id = application_id
-        table = projection.table
-        self._select = table.select(" AND ".join(f"{name} = ?" for name in table.key))
+        self._table = table
         self._upsert = table.upsert()
         self._held: OrderedDict[Key, Any] = OrderedDict()
         self._changed: dict[Key, Any] = {}
 
-    def fold(self, connection: sqlite3.Connection, recorded: Recorded) -> None:
-        for key in self._projection.keys(recorded):
-            view = self._changed.get(key)
-            if view is None:
-                view = self._held.get(key) or self._read(connection, key)
-            self._changed[key] = self._projection.fold(view, recorded)
+    def fold(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
+        touched = [(key, event) for event in events for key in self._projection.keys(event)]
+        self._bring(connection, {key for key, _ in touched})
+        changed, fold = self._changed, self._projection.fold
+        for key, event in touched:
+            changed[key] = fold(changed[key], event)
 
-    def _read(self, connection: sqlite3.Connection, key: Key) -> Any:  # noqa: ANN401
-        row = connection.execute(self._select, (self._application_id, *key)).fetchone()
-        return None if row is None else self._projection.from_row(row[1:])
+    def _bring(self, connection: sqlite3.Connection, keys: set[Key]) -> None:
+        missing = []
+        for key in keys - self._changed.keys():
+            view = self._changed[key] = self._held.get(key)
+            if view is None:
+                missing.append(key)
+        for start in range(0, len(missing), _READ_TOGETHER):
+            self._read(connection, missing[start : start + _READ_TOGETHER])
+
+    def _read(self, connection: sqlite3.Connection, keys: Sequence[Key]) -> None:
+        columns = self._table.key[1:]
+        marks = f"({', '.join('?' * len(columns))})"
+        where = (
+            f"application_id = ? AND ({', '.join(columns)}) "
+            f"IN (VALUES {', '.join([marks] * len(keys))})"
+        )
+        parameters = (self._application_id, *[part for key in keys for part in key])
+        for row in connection.execute(self._table.select(where), parameters):
+            self._changed[row[1 : 1 + len(columns)]] = self._projection.from_row(row[1:])
 
     def write(self, connection: sqlite3.Connection) -> None:
         if not self._changed:
             return
-        table, to_row = self._projection.table, self._projection.to_row
-        rows = [table.values((self._application_id, *to_row(v))) for v in self._changed.values()]
+        values, to_row = self._table.values, self._projection.to_row
+        rows = [values((self._application_id, *to_row(view))) for view in self._changed.values()]
         connection.executemany(self._upsert, rows)
         for key, view in self._changed.items():
             self._held[key] = view
             self._held.move_to_end(key)
         while len(self._held) > _CACHED_VIEWS:
             self._held.popitem(last=False)
-        self._changed.clear()
+        self._changed = {}
 
     def forget(self) -> None:
         self._held.clear()
-        self._changed.clear()
+        self._changed = {}

@@ -14,8 +14,8 @@ from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.sqlite import SQLiteApplicationRecorder
 
 from sessions import clock, schema
-from sessions.claims import Claim, Usage
-from sessions.errors import ClaimRefused, NotAStore, StoreTooNew
+from sessions.claim_rows import ClaimRows
+from sessions.errors import NotAStore, StoreTooNew
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _OF_APPLICATION = "application_id = ?"
 _OF_STREAM = "application_id = ? AND category = ? AND stream_id = ?"
-_OF_LIMIT = "application_id = ? AND limit_name = ?"
-_OF_CLAIM = f"{_OF_LIMIT} AND holder = ?"
 
 _HEAD = (
     "SELECT (SELECT position FROM applications WHERE application_id = ?), "
@@ -41,14 +39,6 @@ _HEAD = (
 _ADVANCE = (
     f"{schema.APPLICATIONS.insert()} "
     "ON CONFLICT (application_id) DO UPDATE SET position = excluded.position"
-)
-_USAGE = (
-    f"SELECT (SELECT used FROM limits WHERE {_OF_LIMIT}), "
-    f"EXISTS (SELECT 1 FROM claims WHERE {_OF_CLAIM})"
-)
-_COUNT_UP = (
-    f"{schema.LIMITS.insert()} ON CONFLICT (application_id, limit_name) "
-    "DO UPDATE SET used = used + 1 WHERE ?4 IS NULL OR used < ?4"
 )
 
 
@@ -67,6 +57,7 @@ class SessionRecorder(SQLiteApplicationRecorder):
     def __init__(self, datastore: Datastore, application_id: int) -> None:
         self.application_id = application_id
         super().__init__(datastore, events_table_name=schema.EVENTS.name)
+        self.claims = ClaimRows(application_id)
         self._insert_event = schema.EVENTS.insert()
 
     # --- the schema
@@ -164,34 +155,7 @@ class SessionRecorder(SQLiteApplicationRecorder):
             where, parameters = f"{where} AND position <= ?", [*parameters, until]
         return query(schema.EVENTS.select(where, "position", limit), parameters)
 
-    # --- claims and answers
-
-    def usage(self, query: Query, limit: str, holder: str) -> Usage:
-        """How much of a limit is used, and whether a stream holds a claim on it."""
-        of_limit = (self.application_id, limit)
-        ((used, held),) = query(_USAGE, (*of_limit, *of_limit, holder))
-        return Usage(used or 0, bool(held))
-
-    def take(self, connection: sqlite3.Connection, claim: Claim, holder: str) -> None:
-        """Let a stream hold a claim; once, however often it takes it.
-
-        Raises:
-            ClaimRefused: The limit is used up by others.
-        """
-        row = (self.application_id, claim.limit, holder)
-        taken = connection.execute(f"{schema.CLAIMS.insert()} ON CONFLICT DO NOTHING", row)
-        if taken.rowcount:
-            counted = connection.execute(_COUNT_UP, (*row[:2], 1, claim.at_most))
-            if not counted.rowcount:
-                raise ClaimRefused(limit=claim.limit)
-
-    def release(self, connection: sqlite3.Connection, claim: Claim, holder: str) -> None:
-        """Let a stream hold a claim no longer."""
-        row = (self.application_id, claim.limit, holder)
-        released = connection.execute(f"DELETE FROM claims WHERE {_OF_CLAIM}", row)
-        if released.rowcount:
-            connection.execute(f"UPDATE limits SET used = used - 1 WHERE {_OF_LIMIT}", row[:2])
-            connection.execute(f"DELETE FROM limits WHERE {_OF_LIMIT} AND used = 0", row[:2])
+    # --- answers
 
     def answer(self, query: Query, key: str) -> tuple[str, str] | None:
         """The request and the answer that an idempotency key is kept for."""

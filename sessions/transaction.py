@@ -116,7 +116,7 @@ class Transaction:
         if expected is not None and expected != held.version:
             raise VersionConflict(session=session_id, expected=expected, actual=held.version)
         used = {
-            claim.limit: self._recorder.usage(self._read, claim.limit, session_id)
+            claim.limit: self._recorder.claims.usage(self._read, claim.limit, session_id)
             for claim in asks(command)
         }
         known = Known(session_id, self._writer.now(), used)
@@ -154,9 +154,9 @@ class Transaction:
         for recorded in events:
             session = evolve(session, recorded.event, recorded.at)
             for claim in released_by(recorded.event):
-                self._recorder.release(self.connection, claim, session_id)
+                self._recorder.claims.release(self.connection, claim, session_id)
         for claim in decision.claims:
-            self._recorder.take(self.connection, claim, session_id)
+            self._recorder.claims.take(self.connection, claim, session_id)
         self.position = events[-1].position
         self.states[session_id] = Held(session, events[-1].version, self.position)
         self._pending += events
