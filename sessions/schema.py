@@ -64,17 +64,24 @@ class Table(msgspec.Struct, frozen=True):
 
     def create(self) -> list[str]:
         """The statements that make the relation."""
-        parts = [
-            f"{column.name} {_SQLITE_TYPES[column.kind]}{'' if column.nullable else ' NOT NULL'}"
-            for column in self.columns
-        ]
-        parts.append(f"PRIMARY KEY ({', '.join(self.key)})")
-        parts += [f"UNIQUE ({', '.join(names)})" for names in self.unique]
         indexes = [
             f"CREATE INDEX {self.name}_by_{names[-1]} ON {self.name} ({', '.join(names)})"
             for names in self.indexes
         ]
-        return [f"CREATE TABLE {self.name} ({', '.join(parts)})", *indexes]
+        return [f"CREATE TABLE {self.name} ({self._definition})", *indexes]
+
+    def create_temporary(self) -> str:
+        """The statement that makes the relation for the connection alone."""
+        return f"CREATE TEMPORARY TABLE {self.name} ({self._definition})"
+
+    @property
+    def _definition(self) -> str:
+        columns = [
+            f"{column.name} {_SQLITE_TYPES[column.kind]}{'' if column.nullable else ' NOT NULL'}"
+            for column in self.columns
+        ]
+        unique = [f"UNIQUE ({', '.join(names)})" for names in self.unique]
+        return ", ".join([*columns, f"PRIMARY KEY ({', '.join(self.key)})", *unique])
 
     def insert(self) -> str:
         """INSERT of a whole row."""

@@ -111,6 +111,20 @@ class Datastore(SQLiteDatastore):
                 self._readers.append(connection)
 
     @contextmanager
+    def private(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else uses, with temporary tables of its own."""
+        if self.in_memory:
+            with self.reading() as connection:
+                yield connection
+            return
+        connection = self._connect(must_exist=True)
+        try:
+            with self.failures:
+                yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """A connection all of whose statements see one and the same commit."""
         with self.reading() as connection:

@@ -56,7 +56,7 @@ class SessionStore:
         self._writer = Writer(self.recorder, self.mapper, self._projections, now)
         self._batches = threading.local()
         self._is_made = datastore.exists and self.recorder.is_store(datastore.query)
-        if datastore.in_memory:
+        if datastore.in_memory and not self._is_made:
             self._make()
         elif self._is_made and not read_only:
             self._writer.check_views(self.recorder.head(datastore.query).views)

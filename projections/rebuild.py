@@ -1,0 +1,47 @@
+"""Make the inline views anew from the log, for the projections that are installed."""
+
+from __future__ import annotations
+
+from projections import afresh
+from projections.afresh import Fold, Progress, silent
+from sessions import inline, schema
+from sessions.store import SessionStore
+
+
+def rebuild(store: SessionStore, progress: Progress = silent) -> int:
+    """Replace all inline views and claims by what the log says, in one transaction.
+
+    The store is then kept with the projections that this process has. It is done for every
+    application in the database, since they share the relations; writers wait meanwhile, and an
+    interrupted rebuild changes nothing.
+
+    Args:
+        store: A store, which may be opened read-only: a writer is refused while views differ.
+        progress: Is told the events done and their number.
+
+    Returns:
+        The number of events that were folded.
+
+    Raises:
+        UndecodableEvent: An event cannot be read; nothing is changed.
+        StoreBusy: Other writers held the lock for too long.
+    """
+    projections = inline.installed()
+    datastore = store.recorder.datastore
+    with datastore.writing() as connection:
+        for table in afresh.tables(projections):
+            connection.execute(f"DROP TABLE IF EXISTS {table.name}")
+            for statement in table.create():
+                connection.execute(statement)
+        connection.execute(f"DELETE FROM {schema.INLINE_VIEWS.name}")
+        named = [(projection.name, projection.version) for projection in projections]
+        connection.executemany(schema.INLINE_VIEWS.insert(), named)
+        total = connection.execute("SELECT count(*) FROM events").fetchone()[0]
+        done = 0
+        for (application,) in connection.execute("SELECT application_id FROM applications"):
+            log = SessionStore(datastore, application, read_only=True).log()
+            fold = Fold(connection, application, projections)
+            for folded in fold.take(log):
+                progress(done + folded, total)
+            done += fold.done
+    return done

@@ -1,0 +1,175 @@
+"""Does everything that the store keeps equal what happened?"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from projections import afresh, customer_history
+from projections.afresh import Fold, Progress, silent
+from sessions import inline, schema
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from sessions.schema import Table
+    from sessions.store import SessionStore
+
+_FRESH = "fresh_"
+
+Row = tuple[Any, ...]
+
+
+def _fresh(table: Table) -> Table:
+    return replace(table, name=_FRESH + table.name)
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Something that the store keeps and that the log says otherwise.
+
+    Attributes:
+        relation: The relation it is in.
+        key: The row's key, without the application.
+        column: The column; "" where the whole row is missing, or is there without a reason.
+        stored: What the store has.
+        expected: What the log says.
+    """
+
+    relation: str
+    key: tuple[Any, ...]
+    column: str
+    stored: Any
+    expected: Any
+
+
+def verify(
+    store: SessionStore, progress: Progress = silent, *, limit: int = 1000
+) -> list[Difference]:
+    """Fold the whole log afresh, and compare every view row, claim and attachment with it.
+
+    Others may write meanwhile: all is compared in one snapshot of the store. Memory does not grow
+    with the log.
+
+    Args:
+        store: A store; it may be opened read-only.
+        progress: Is told the events done and their number.
+        limit: Stop after so many differences.
+
+    Returns:
+        What differs; nothing, if every view equals its events.
+
+    Raises:
+        StoreNotFound: There is nothing to verify.
+        UndecodableEvent: An event cannot be read.
+    """
+    total = store.position
+    with store.recorder.datastore.private() as connection:
+        tables = afresh.tables(inline.installed())
+        for table in tables:
+            connection.execute(_fresh(table).create_temporary())
+        try:
+            fold = Fold(connection, store.application_id, inline.installed(), _FRESH)
+            connection.execute("BEGIN")
+            for done in fold.take(store.log(until=total)):
+                progress(done, total)
+            connection.execute("COMMIT")
+            connection.execute("BEGIN")
+            return list(islice(_differences(connection, store, tables, fold), limit))
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for table in tables:
+                connection.execute(f"DROP TABLE {_fresh(table).name}")
+
+
+def _differences(
+    connection: sqlite3.Connection, store: SessionStore, tables: Sequence[Table], fold: Fold
+) -> Iterator[Difference]:
+    rest = store.recorder.log_rows(
+        lambda *asked: connection.execute(*asked).fetchall(), fold.done, -1
+    )
+    for _ in fold.take(map(store.mapper.to_recorded, rest)):
+        pass
+    yield from _positions(connection, store.application_id, fold.done)
+    for table in tables:
+        yield from _rows(connection, table, store.application_id)
+    yield from _first_sessions(connection, store.application_id)
+
+
+def _positions(
+    connection: sqlite3.Connection, application_id: int, events: int
+) -> Iterator[Difference]:
+    """Positions are gapless, and the log ends where the application says."""
+    ends = (
+        "SELECT (SELECT position FROM applications WHERE application_id = ?1), "
+        "(SELECT max(position) FROM events WHERE application_id = ?1)"
+    )
+    ((head, newest),) = connection.execute(ends, (application_id,))
+    for relation, stored in ((schema.APPLICATIONS.name, head), (schema.EVENTS.name, newest)):
+        if (stored or 0) != events:
+            yield Difference(relation, (), "position", stored or 0, events)
+    versions = (
+        "SELECT category, stream_id, count(*), max(version) FROM events "
+        "WHERE application_id = ? GROUP BY category, stream_id HAVING count(*) <> max(version)"
+    )
+    for category, stream, count, newest_version in connection.execute(versions, (application_id,)):
+        yield Difference("events", (category, stream), "version", newest_version, count)
+
+
+def _rows(
+    connection: sqlite3.Connection, table: Table, application_id: int
+) -> Iterator[Difference]:
+    fresh = _fresh(table)
+    same_key = " AND ".join(f"one.{name} = other.{name}" for name in table.key)
+    differs = " OR ".join(f"one.{c.name} IS NOT other.{c.name}" for c in table.columns)
+    either = (
+        (f"main.{table.name}", fresh.name, differs),
+        (fresh.name, f"main.{table.name}", f"other.{table.key[0]} IS NULL"),
+    )
+    for one, other, condition in either:
+        keys = connection.execute(
+            f"SELECT {', '.join(f'one.{name}' for name in table.key)} FROM {one} AS one "
+            f"LEFT JOIN {other} AS other ON {same_key} "
+            f"WHERE one.application_id = ? AND ({condition})",
+            (application_id,),
+        )
+        for key in keys:
+            stored, expected = (
+                connection.execute(
+                    t.select(" AND ".join(f"{n} = ?" for n in t.key)), key
+                ).fetchone()
+                for t in (table, fresh)
+            )
+            yield from _columns(table, key[1:], stored, expected)
+
+
+def _columns(
+    table: Table, key: tuple[Any, ...], stored: Row | None, expected: Row | None
+) -> Iterator[Difference]:
+    if stored is None or expected is None:
+        here, there = (None if row is None else "a row" for row in (stored, expected))
+        yield Difference(table.name, key, "", here, there)
+        return
+    for column, one, other in zip(table.columns, stored, expected, strict=True):
+        if one != other:
+            yield Difference(table.name, key, column.name, one, other)
+
+
+def _first_sessions(connection: sqlite3.Connection, application_id: int) -> Iterator[Difference]:
+    """The first session of a profile is the one that was attached to it first, and no other."""
+    attachments = customer_history.TABLE.name
+    wrong = (
+        f"SELECT position, profile_id, first_session, session_id = "
+        f"(SELECT first.session_id FROM {attachments} AS first "
+        "WHERE first.application_id = a.application_id AND first.profile_id = a.profile_id "
+        "ORDER BY first.position LIMIT 1) AS expected "
+        f"FROM {attachments} AS a WHERE application_id = ? AND first_session <> expected"
+    )
+    for position, profile, stored, expected in connection.execute(wrong, (application_id,)):
+        yield Difference(
+            "events", (position, profile), "firstSession", bool(stored), bool(expected)
+        )

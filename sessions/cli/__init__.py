@@ -1,0 +1,47 @@
+"""The command line: `sessions`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from sessions.cli import demo, execute, import_retail, maintain, read
+from sessions.cli.common import complain
+from sessions.errors import InvalidURL, SessionsError
+
+app = typer.Typer(
+    name="sessions",
+    help=(
+        "Customer sessions, event-sourced: carts that become orders, with all their history.\n\n"
+        "Begin with [bold]sessions demo[/bold]. Everything else works on the store that --store "
+        "or SESSIONS_STORE names (sqlite:///sessions.db) and on the application that "
+        "--application or SESSIONS_APPLICATION names (1).\n\n"
+        "Exit codes: 0 done, 1 refused or not found, 2 wrong usage."
+    ),
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("execute")(execute.execute)
+app.command("show")(read.show)
+app.command("timeline")(read.timeline)
+app.command("history")(read.history)
+app.command("log")(read.log)
+app.command("verify")(maintain.verify)
+app.command("rebuild")(maintain.rebuild)
+app.command("import-retail")(import_retail.import_retail)
+
+
+def main() -> None:
+    """Run the command line; errors of the library become a line and an exit code."""
+    try:
+        app()
+    except InvalidURL as error:
+        complain(error)
+        sys.exit(2)
+    except SessionsError as error:
+        complain(error)
+        sys.exit(1)

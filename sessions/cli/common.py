@@ -1,0 +1,130 @@
+"""What the commands share: options, output for people and for programs, progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from sessions.errors import SessionsError
+
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+StoreOption = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="SESSIONS_STORE",
+        metavar="URL",
+        help="The store: sqlite:///relative.db or sqlite:////absolute.db.",
+    ),
+]
+ApplicationOption = Annotated[
+    int,
+    typer.Option(
+        "--application",
+        envvar="SESSIONS_APPLICATION",
+        metavar="N",
+        min=1,
+        help="The application whose sessions these are.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+DEFAULT_STORE = "sqlite:///sessions.db"
+
+
+def a_time(text: str) -> datetime:
+    """A time given on the command line."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is no RFC 3339 time such as 2026-11-23T10:00:00Z"
+        raise typer.BadParameter(message) from None
+    if moment.tzinfo is None:
+        message = f"{text!r} has no timezone: add Z, or an offset such as +01:00"
+        raise typer.BadParameter(message)
+    return moment
+
+
+def complain(error: SessionsError | str) -> None:
+    """Say what is wrong, on standard error."""
+    err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+
+
+def print_line(line: str) -> None:
+    """Print a line for programs, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def print_json(value: object) -> None:
+    """Print a value as one line of JSON, its keys in their order."""
+    print_line(_ENCODER.encode(value).decode())
+
+
+def print_table(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> int:
+    """Print rows as a table on a terminal, and as tab-separated lines elsewhere; their number."""
+    shown = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if not out.is_terminal:
+        for line in [list(columns), *shown]:
+            sys.stdout.write("\t".join(line) + "\n")
+        return len(shown)
+    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+    for line in shown:
+        table.add_row(*[Text(cell) for cell in line])
+    out.print(table)
+    return len(shown)
+
+
+def print_text(text: str) -> None:
+    """Print a line for people: markup becomes colour on a terminal, and nothing elsewhere."""
+    out.print(text, soft_wrap=True)
+
+
+class _RateColumn(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate as text."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, with rate and time left; nothing where nobody looks."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _RateColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,122 @@
+"""The command that executes commands, given as JSON Lines."""
+
+from __future__ import annotations
+
+import operator
+from functools import reduce
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import msgspec
+import typer
+
+from sessions.cli.common import (
+    DEFAULT_STORE,
+    ApplicationOption,
+    StoreOption,
+    print_json,
+)
+from sessions.commands import Command
+from sessions.errors import SessionsError
+from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_BESIDE: tuple[Any, ...] = (
+    ("integration_id", str),
+    ("idempotency_key", str | None, None),
+    ("expected_version", int | None, None),
+    ("metadata", dict[str, Any], {}),
+)
+
+
+def _line_type(command: type[Any]) -> type[Any]:
+    """The shape of a line: a command's own fields, and what stands beside them."""
+    return msgspec.defstruct(
+        command.__name__,
+        _BESIDE,
+        bases=(command,),
+        tag=command.__struct_config__.tag,
+        frozen=True,
+        kw_only=True,
+    )
+
+
+_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Command)}
+_LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
+_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(operator.or_, _LINES))
+
+
+class _Addressed(msgspec.Struct, rename="camel"):
+    integration_id: str | None = None
+
+
+def execute(
+    file: Annotated[
+        typer.FileBinaryRead, typer.Argument(metavar="[FILE|-]", help="JSON Lines; - is stdin.")
+    ] = "-",  # type: ignore[assignment] # typer opens it
+    *,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Execute commands, one JSON object a line, and answer each with one line, once it is durable.
+
+    A line is a command with its tag, and beside its own fields integrationId, and if you like
+    idempotencyKey, expectedVersion and metadata:
+
+    {"command": "open", "integrationId": "order-1001", "profileId": "cust-7"}
+
+    {"command": "add-item", "integrationId": "order-1001", "sku": "9696", "price": 59.90}
+
+    A line that is refused or malformed is answered too ("ok": false), and the rest goes on.
+    Exits with 1 if there was any.
+    """
+    with SessionStore.open(store, application) as opened:
+        failed = [line for line in _answers(opened, file) if not line["ok"]]
+    if failed:
+        raise typer.Exit(1)
+
+
+def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        if line.strip(b" \t\r\n\xef\xbb\xbf"):
+            answer = {"line": number} | _answer(store, line.strip(b" \t\r\n\xef\xbb\xbf"))
+            print_json(answer)
+            yield answer
+
+
+def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
+    try:
+        asked = _DECODER.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        return _failure(_addressee(line), "MalformedCommand", error)
+    kind = _COMMANDS[type(asked).__name__]
+    command = kind(**{name: getattr(asked, name) for name in kind.__struct_fields__})
+    try:
+        done = store.execute(
+            asked.integration_id,
+            command,
+            idempotency_key=asked.idempotency_key,
+            expected_version=asked.expected_version,
+            metadata=asked.metadata,
+        )
+    except SessionsError as error:
+        return _failure(asked.integration_id, type(error).__name__, error)
+    return {
+        "integrationId": asked.integration_id,
+        "ok": True,
+        "version": done.version,
+        "position": done.position,
+        "events": [recorded.type for recorded in done.events],
+    }
+
+
+def _failure(session_id: str | None, kind: str, error: Exception) -> dict[str, Any]:
+    return {"integrationId": session_id, "ok": False, "error": kind, "message": str(error)}
+
+
+def _addressee(line: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(line, type=_Addressed).integration_id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return None

@@ -1,0 +1,226 @@
+"""Commands that look: show, timeline, history, log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from projections import CustomerSession, CustomerSessions, Step
+from sessions.cli.common import (
+    DEFAULT_STORE,
+    ApplicationOption,
+    JsonOption,
+    StoreOption,
+    a_time,
+    complain,
+    print_json,
+    print_line,
+    print_table,
+    print_text,
+)
+from sessions.clock import text as time_text
+from sessions.mapper import encode_json
+from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from sessions.events import Recorded
+
+AsOfOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        parser=a_time,
+        metavar="TIME",
+        help="As it was at this time (RFC 3339, with a timezone).",
+    ),
+]
+SessionArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's integrationId.")]
+
+
+def show(  # noqa: PLR0913  a parameter is an option
+    session_id: SessionArgument,
+    *,
+    version: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="As it was after N of its events.")
+    ] = None,
+    as_of: AsOfOption = None,
+    position: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="P", help="As the store knew it at this log position."),
+    ] = None,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Show a session as it is, or as it was at any moment.
+
+    With --json it prints exactly the CustomerSession object of the Integration API.
+    """
+    if [version, as_of, position].count(None) < 2:  # noqa: PLR2004  two of the three
+        message = "give one of --version, --as-of and --position"
+        raise typer.BadParameter(message)
+    with SessionStore.open(store, application, read_only=True) as opened:
+        moment: dict[str, Any] = {"version": version, "as_of": as_of, "position": position}
+        view = CustomerSessions(opened).get(session_id, **moment)
+    if json:
+        print_line(view.to_json())
+    else:
+        print_session(view)
+
+
+def timeline(
+    session_id: SessionArgument,
+    *,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Show every event of a session: when, by whom, and what it changed in the view."""
+    with SessionStore.open(store, application, read_only=True) as opened:
+        steps = CustomerSessions(opened).timeline(session_id)
+        if json:
+            for step in steps:
+                print_json(envelope(step.recorded) | {"changes": step.changes})
+        else:
+            print_table(
+                ("version", "at", "by", "event", "changed"),
+                (_step_row(step) for step in steps),
+            )
+
+
+def history(
+    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="The customer's profileId.")],
+    *,
+    as_of: AsOfOption = None,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Show a customer's sessions in the order in which they were attached to the profile.
+
+    With --json it prints one CustomerSession a line.
+    """
+    with SessionStore.open(store, application, read_only=True) as opened:
+        views = CustomerSessions(opened).of_profile(profile, as_of=as_of)
+    if not views:
+        complain(f"no session of profile {profile!r}{' at that time' if as_of else ''}")
+        raise typer.Exit(1)
+    if json:
+        for view in views:
+            print_line(view.to_json())
+    else:
+        print_history(views)
+
+
+def log(
+    *,
+    after: Annotated[int, typer.Option(min=0, metavar="P", help="Begin behind this position.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="At most so many events.")
+    ] = None,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Show the log: all events of the application, in order."""
+    with SessionStore.open(store, application, read_only=True) as opened:
+        events = islice(opened.log(after), limit)
+        if json:
+            for recorded in events:
+                print_json(envelope(recorded))
+        else:
+            print_table(
+                ("position", "session", "version", "at", "event", "data"),
+                (
+                    (r.position, r.stream_id, r.version, time_text(r.at), r.type, _data(r))
+                    for r in events
+                ),
+            )
+
+
+def print_session(view: CustomerSession) -> None:
+    """Print a view for people."""
+    first = ", first session" if view.first_session else ""
+    print_text(f"[bold]{escape(view.integration_id)}[/bold]  {view.state}{first}")
+    facts = {
+        "profile": view.profile_id or "(anonymous)",
+        "coupon": view.coupon,
+        "referral": view.referral,
+        "identifiers": ", ".join(view.identifiers),
+        "attributes": encode_json(view.attributes) if view.attributes else "",
+        "discounts": ", ".join(f"{label}: {value}" for label, value in view.discounts.items()),
+        "total": view.total,
+        "created": time_text(view.created),
+        "updated": f"{time_text(view.updated)} (update {view.update_count})",
+    }
+    for name, value in facts.items():
+        if value != "":
+            print_text(f"  {name:12} {escape(str(value))}")
+    print_table(
+        ("position", "sku", "name", "price", "quantity", "returned"),
+        (
+            (i.position, i.sku, i.name, i.price, i.quantity, i.returned_quantity)
+            for i in view.cart_items
+        ),
+    )
+
+
+def print_history(views: list[CustomerSession]) -> None:
+    """Print a customer's sessions for people."""
+    print_table(
+        ("session", "state", "first", "created", "updated", "lines", "total", "returned"),
+        (
+            (
+                view.integration_id,
+                view.state,
+                "first" if view.first_session else "",
+                time_text(view.created),
+                time_text(view.updated),
+                len(view.cart_items),
+                view.total,
+                sum(item.returned_quantity for item in view.cart_items),
+            )
+            for view in views
+        ),
+    )
+
+
+def envelope(recorded: Recorded) -> dict[str, object]:
+    """An event and its envelope as JSON."""
+    return {
+        "position": recorded.position,
+        "applicationId": recorded.application_id,
+        "category": recorded.category,
+        "streamId": recorded.stream_id,
+        "version": recorded.version,
+        "type": recorded.type,
+        "at": recorded.at,
+        "recordedAt": recorded.recorded_at,
+        "commandId": recorded.command_id,
+        "metadata": recorded.metadata,
+        "data": recorded.event,
+    }
+
+
+def _step_row(step: Step) -> tuple[object, ...]:
+    recorded = step.recorded
+    hidden = {"updated", "updateCount"} if recorded.version > 1 else set()
+    changes = [
+        f"{change.path}: {_value(change.before)} -> {_value(change.after)}"
+        for change in step.changes
+        if change.path not in hidden and (recorded.version > 1 or change.after)
+    ]
+    who = recorded.metadata.get("actor", "")
+    return recorded.version, time_text(recorded.at), who, recorded.type, "; ".join(changes)
+
+
+def _value(value: object) -> str:
+    return "(none)" if value is None else encode_json(value)
+
+
+def _data(recorded: Recorded) -> str:
+    return encode_json(recorded.event)
