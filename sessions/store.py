@@ -254,6 +254,11 @@ class SessionStore:
     # --- reading
 
     @property
+    def exists(self) -> bool:
+        """Whether something was written: the first command makes a store."""
+        return self._is_made
+
+    @property
     def position(self) -> int:
         """Where the log ends: the position of the newest event, 0 if there is none."""
         return self.recorder.head(self.query).position

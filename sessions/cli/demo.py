@@ -1,7 +1,137 @@
-"""demo"""
+"""The command that shows what this is: a real shop's orders, and a tour."""
 
 from __future__ import annotations
 
+import shutil
+import sys
+from datetime import timedelta
+from decimal import Decimal
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
 
-def demo() -> None:
-    """X"""
+import typer
+
+from projections import CartItem, CustomerSessions
+from sessions import clock
+from sessions.cli.common import complain, print_table, print_text, progress
+from sessions.cli.read import print_history, print_session, print_steps
+from sessions.cli.retail import Summary, import_invoices, read_invoices
+from sessions.commands import (
+    AddItem,
+    ApplyCoupon,
+    CloseSession,
+    Command,
+    OpenSession,
+    ReturnItem,
+    ReturnItems,
+    SetDiscount,
+)
+from sessions.store import SessionStore
+
+EXTRACT = files("sessions.cli") / "data" / "online-retail-2010-12-01-to-03.csv.gz"
+TOUR = "tour-1"
+CUSTOMER = "17841"
+
+
+def demo(
+    *,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store", metavar="URL", help="A store that does not exist yet (a new demo.db here)."
+        ),
+    ] = None,
+) -> None:
+    """Import three days of a real shop's orders into a fresh store, and take a short tour."""
+    url = store or _free_url()
+    with SessionStore.open(url) as opened:
+        if opened.exists:
+            complain(f"{url} exists already, and a demo makes a fresh store: name another one")
+            raise typer.Exit(1)
+        _load(opened)
+        views = CustomerSessions(opened)
+        _step_by_step(opened, views)
+        _history(views)
+        _the_past(views)
+    _what_next(url)
+
+
+def _free_url() -> str:
+    number = 1
+    while Path(name := f"demo-{number}.db" if number > 1 else "demo.db").exists():
+        number += 1
+    return f"sqlite:///{name}"
+
+
+def _load(store: SessionStore) -> None:
+    _say("Three days of a real shop's orders become sessions")
+    print_text("[dim]Online Retail, UCI, Daqing Chen (2015), CC BY 4.0[/dim]")
+    with as_file(EXTRACT) as path, progress("importing lines") as told:
+        summary: Summary = import_invoices(store, read_invoices(path), told)
+    print_text(
+        f"{summary.sessions} sessions, {summary.first_sessions} of them a customer's first; "
+        f"{summary.credit_notes} credit notes brought {summary.returned_units} units back; "
+        f"revenue {summary.revenue}, {store.position} events."
+    )
+
+
+def _step_by_step(store: SessionStore, views: CustomerSessions) -> None:
+    _say("A session step by step: each command records what happened")
+    commands: list[Command] = [
+        OpenSession(profile_id="cust-7"),
+        AddItem(sku="9696", name="shoes", quantity=1, price=Decimal(60)),
+        AddItem(sku="6478", name="shirts", quantity=2, price=Decimal("20.00")),
+        ApplyCoupon(coupon="SPRING-20"),
+        SetDiscount(label="20% promo", value=Decimal(20)),
+        CloseSession(),
+        ReturnItems(items=[ReturnItem(sku="6478", quantity=1)]),
+    ]
+    for command in commands:
+        store.execute(TOUR, command, metadata={"actor": "demo"})
+    print_steps(views.timeline(TOUR))
+    print_text("\nFolded, that is its view (the total is before discounts and returns):\n")
+    print_session(views.get(TOUR))
+
+
+def _history(views: CustomerSessions) -> None:
+    _say(f"The history of customer {CUSTOMER}: a first session, and a return")
+    print_history(views.of_profile(CUSTOMER))
+
+
+def _the_past(views: CustomerSessions) -> None:
+    _say("A look into the past")
+    returned = next(view for view in views.of_profile(CUSTOMER) if _returned(view.cart_items))
+    before = returned.updated - timedelta(seconds=1)
+    then = views.get(returned.integration_id, as_of=before)
+    print_table(
+        ("session", "as of", "state", "units returned"),
+        (
+            (view.integration_id, clock.text(moment), view.state, _returned(view.cart_items))
+            for view, moment in ((then, before), (returned, returned.updated))
+        ),
+    )
+
+
+def _returned(items: list[CartItem]) -> int:
+    return sum(item.returned_quantity for item in items)
+
+
+def _what_next(url: str) -> None:
+    _say("What to type next")
+    program = "sessions" if shutil.which("sessions") else sys.argv[0]
+    print_text(f"  export SESSIONS_STORE={url}")
+    for line in (
+        f"sessions show {TOUR} --json",
+        f"sessions show {TOUR} --version 3",
+        f"sessions timeline {TOUR}",
+        f"sessions history {CUSTOMER}",
+        "sessions log --limit 10",
+        "sessions verify",
+        "sessions --help",
+    ):
+        print_text(f"  {line.replace('sessions ', f'{program} ', 1)}")
+
+
+def _say(title: str) -> None:
+    print_text(f"\n[bold cyan]{title}[/bold cyan]\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,10 +87,7 @@ def timeline(
             for step in steps:
                 print_json(envelope(step.recorded) | {"changes": step.changes})
         else:
-            print_table(
-                ("version", "at", "by", "event", "changed"),
-                (_step_row(step) for step in steps),
-            )
+            print_steps(steps)
 
 
 def history(
@@ -187,6 +185,12 @@ def print_history(views: list[CustomerSession]) -> None:
             for view in views
         ),
     )
+
+
+def print_steps(steps: Iterator[Step]) -> None:
+    """Print a session's timeline for people."""
+    columns = ("version", "at", "by", "event", "changed")
+    print_table(columns, (_step_row(step) for step in steps))
 
 
 def envelope(recorded: Recorded) -> dict[str, object]:
