@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sessions import rules
 from sessions.commands import Command
 from sessions.errors import InvalidValue
 from sessions.events import Recorded
@@ -75,15 +76,19 @@ def _fields(command: Command) -> Any:  # noqa: ANN401  JSON of any shape
         fields = msgspec.to_builtins(command, builtin_types=(Decimal, datetime), str_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValue(field="command", rule="JSON values", value=error) from error
-    return {name: _notation(value) for name, value in fields.items()}
+    return _notation(fields)
 
 
 def _notation(value: Any) -> Any:  # noqa: ANN401
     """One notation for one value: 59.90 is 59.9, and a time is its instant."""
     match value:
-        case Decimal() if value.is_finite() and abs(value.adjusted()) < 40:  # noqa: PLR2004
-            return str(plain(value)) if len(value.as_tuple().digits) < 40 else str(value)  # noqa: PLR2004
-        case datetime() if value.tzinfo:
-            return value.astimezone(UTC)
+        case Decimal() if rules.is_money(value):
+            return plain(value)
+        case datetime() if value.utcoffset() is not None:
+            return rules.moment("at", value)
+        case dict():
+            return {name: _notation(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_notation(inner) for inner in value]
         case _:
             return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sessions import rules
+from sessions.commands import Product
 from sessions.errors import (
     AmbiguousSku,
     InvalidValue,
@@ -18,9 +19,9 @@ from sessions.events import (
     CartReplaced,
     Item,
     ItemAdded,
+    ItemProduct,
     ItemRemoved,
     ItemsReturned,
-    Product,
     QuantityChanged,
     ReturnedLine,
     TotalDeclared,
@@ -156,18 +157,19 @@ def _free_text(field: str, value: object) -> str:
     return rules.text(field, value, least=0, most=None)
 
 
-def _product(field: str, value: object) -> Product | None:
+def _product(field: str, value: object) -> ItemProduct | None:
     if value is None:
         return None
     if not isinstance(value, Product):
         raise InvalidValue(field=field, rule="a Product", value=ascii(value))
-    return Product(_free_text(f"{field}.name", value.name))
+    return ItemProduct(_free_text(f"{field}.name", value.name))
 
 
 def _merged(lines: Sequence[Line], item: Item, quantity: int) -> tuple[int, int]:
-    for position, line in enumerate(lines):
-        if line.item.sku == item.sku and _alike(line.item, item):
-            return position, line.quantity + quantity
+    if item.sku in [line.item.sku for line in lines]:
+        for position, line in enumerate(lines):
+            if line.item.sku == item.sku and _alike(line.item, item):
+                return position, line.quantity + quantity
     return len(lines), quantity
 
 

@@ -15,8 +15,6 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sessions.events import Product
-
 
 class Shape(
     msgspec.Struct,
@@ -27,6 +25,12 @@ class Shape(
     rename="camel",
 ):
     """The shape that all input shares: frozen, camelCase, unknown fields refused."""
+
+
+class Product(Shape, frozen=True):
+    """The product that an article belongs to."""
+
+    name: str
 
 
 class CartItem(Shape, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ from sessions.commands import (
 from sessions.errors import (
     IllegalTransition,
     InvalidValue,
+    Refused,
     SessionExists,
     SessionNotClosed,
     SessionNotFound,
@@ -89,10 +90,13 @@ class Decision(msgspec.Struct, frozen=True):
 
 def asks(command: Command) -> list[Claim]:
     """The claims whose limits must be known to decide a command."""
-    if isinstance(command, OpenSession | SetProfile):
-        profile = command.profile_id
-        return [first_session(profile)] if profile and isinstance(profile, str) else []
-    return []
+    if not isinstance(command, OpenSession | SetProfile):
+        return []
+    try:
+        profile = rules.text("profileId", command.profile_id)
+    except Refused:  # it asks for nobody, or for what `decide` will refuse
+        return []
+    return [first_session(profile)]
 
 
 def decide(command: Command, session: Session | None, known: Known) -> Decision:
@@ -138,7 +142,7 @@ def _open(command: OpenSession, at: datetime, known: Known) -> list[Event]:
     events += _referral(session, rules.code("referral", command.referral, least=0))
     events += _identifiers(session, SetIdentifiers(identifiers=command.identifiers))
     events += _attributes(session, SetAttributes(attributes=command.attributes))
-    if command.state not in {"open", "closed"}:
+    if command.state not in ("open", "closed"):
         raise InvalidValue(field="state", rule="open or closed", value=ascii(command.state))
     if command.state == "closed":
         for event in events[1:]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, ClassVar
 
 
@@ -14,7 +13,7 @@ class SessionsError(Exception):
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401  each class names its own
         self.fields = fields
-        super().__init__(inspect.cleandoc(type(self).__doc__ or "").format_map(fields))
+        super().__init__(_message(type(self).__doc__ or "", fields))
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         """A field of the message: `error.session`, `error.state`, ..."""
@@ -25,6 +24,15 @@ class SessionsError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (type(self), self.fields)
+
+
+def _message(text: str, fields: dict[str, Any]) -> str:
+    try:
+        return text.format_map(fields)
+    except ValueError:  # Python does not print a huge number
+        return text.format_map(
+            {n: "a huge number" if isinstance(v, int) else v for n, v in fields.items()}
+        )
 
 
 def _rebuilt(kind: type[SessionsError], fields: dict[str, Any]) -> SessionsError:

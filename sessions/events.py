@@ -26,7 +26,7 @@ class Fact(
     """The shape that everything stored shares: frozen, camelCase, defaults left out."""
 
 
-class Product(Fact, frozen=True):
+class ItemProduct(Fact, frozen=True):
     """The product that an article belongs to."""
 
     name: str
@@ -43,7 +43,7 @@ class Item(Fact, frozen=True):
     price: Decimal
     name: str = ""
     category: str = ""
-    product: Product | None = None
+    product: ItemProduct | None = None
     weight: Decimal | None = None
     height: Decimal | None = None
     width: Decimal | None = None

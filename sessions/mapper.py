@@ -74,16 +74,18 @@ class Mapper:
             UnknownEvent: A newer library wrote it.
             UndecodableEvent: The data does not fit the shape.
         """
+        decode = self._decoders.get((name, version))
+        if decode is None:
+            raise UnknownEvent(type=name, type_version=version, where=where)
         try:
-            event = self._decoders[name, version](data)
-            for passed in range(version, self._newest[name]):
-                event = self._upcasters[name, passed].to_next(event)
-        except KeyError:
-            raise UnknownEvent(type=name, type_version=version, where=where) from None
+            event = decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UndecodableEvent(
                 type=name, type_version=version, where=where, reason=error
             ) from error
+        if version != self._newest[name]:
+            for passed in range(version, self._newest[name]):
+                event = self._upcasters[name, passed].to_next(event)
         return cast("Event", event)
 
     def to_row(self, recorded: Recorded) -> Sequence[object]:

@@ -14,6 +14,7 @@ _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 DIGITS = 12
 DECIMALS = 6
 _ONE = Decimal(1)
+_SMALLEST = Decimal((0, (1,), -DECIMALS))
 
 
 def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:
@@ -23,6 +24,15 @@ def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:
     for price, quantity in prices:
         amount = add(amount, multiply(price, quantity))
     return plain(amount)
+
+
+def fits(amount: Decimal) -> bool:
+    """Whether an amount below 10^12 has no more than 6 decimals."""
+    try:
+        amount.quantize(_SMALLEST, context=_EXACT)
+    except Inexact:
+        return False
+    return True
 
 
 def plain(value: Decimal) -> Decimal:

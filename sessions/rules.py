@@ -11,13 +11,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, Inexact
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from sessions.errors import InvalidValue, LimitExceeded
-from sessions.money import DECIMALS, DIGITS, plain
+from sessions.money import DECIMALS, DIGITS, fits, plain
 
 MAX_ID = 1000
 MAX_CODE = 100
@@ -25,6 +25,7 @@ MAX_KEY = 255
 MAX_IDENTIFIERS = 5
 MAX_LINES = 1000
 MAX_UNITS = 10_000
+MAX_COUNT = 2**63 - 1
 MAX_PAGE = 1000
 MAX_DEPTH = 100
 MAX_INT_BITS = 4096
@@ -44,7 +45,7 @@ def text(field: str, value: object, *, least: int = 1, most: int | None = MAX_ID
         raise InvalidValue(field=field, rule=f"{least} to {most} characters", value=_shown(value))
     if most is not None and len(value) > most:
         raise LimitExceeded(field=field, limit=f"{most} characters", value=len(value))
-    return value
+    return value if type(value) is str else str.__str__(value)
 
 
 def code(field: str, value: object, *, least: int = 1) -> str:
@@ -59,22 +60,26 @@ def money(field: str, value: object) -> Decimal:
     if not isinstance(value, Decimal):
         raise InvalidValue(field=field, rule="a Decimal or an int", value=_shown(value))
     if not value.is_finite() or value < 0:
-        raise InvalidValue(field=field, rule="a finite number >= 0", value=value)
+        raise InvalidValue(field=field, rule="a finite number >= 0", value=_shown(value))
     if value and value.adjusted() >= DIGITS:
-        raise LimitExceeded(field=field, limit=f"{DIGITS} digits before the point", value=value)
-    try:
-        value = plain(value)
-    except Inexact:
-        value = Decimal((0, (1,), -DECIMALS - 1))
-    if -int(value.as_tuple().exponent) > DECIMALS:
+        limit = f"{DIGITS} digits before the point"
+        raise LimitExceeded(field=field, limit=limit, value=value.adjusted() + 1)
+    if not fits(value):
         raise LimitExceeded(field=field, limit=f"{DECIMALS} decimals", value="more")
-    return value
+    return plain(value)
+
+
+def is_money(value: Decimal) -> bool:
+    """Whether `money` takes a Decimal."""
+    return value.is_finite() and value >= 0 and value.adjusted() < DIGITS and fits(value)
 
 
 def count(field: str, value: object, *, least: int = 1) -> int:
     """A whole number, from `least`."""
     if type(value) is not int or value < least:
         raise InvalidValue(field=field, rule=f"a whole number >= {least}", value=_shown(value))
+    if value > MAX_COUNT:
+        raise LimitExceeded(field=field, limit=MAX_COUNT, value="more")
     return value
 
 
@@ -105,9 +110,9 @@ def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401
         case None | bool():
             return value
         case int() if value.bit_length() <= MAX_INT_BITS:
-            return value
+            return int(value)
         case float() if math.isfinite(value):
-            return value
+            return float(value)
         case str():
             return text(field, value, least=0, most=None)
         case Mapping():
@@ -143,10 +148,11 @@ def sequence(field: str, value: object) -> Sequence[Any]:
 
 def moment(field: str, value: object) -> datetime:
     """A time with a timezone, in UTC."""
-    if not isinstance(value, datetime) or value.tzinfo is None:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidValue(field=field, rule="a time with a timezone", value=_shown(value))
     try:
-        return value.astimezone(UTC)
+        utc = value.astimezone(UTC)
+        return utc if type(utc) is datetime else datetime.combine(utc.date(), utc.timetz())
     except OverflowError:
         rule = "a time from year 1 to 9999 in UTC"
         raise InvalidValue(field=field, rule=rule, value=value) from None
@@ -175,5 +181,8 @@ def _encodes(value: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    shown = ascii(value)
+    try:
+        shown = ascii(value)
+    except ValueError:  # Python does not print a huge number
+        shown = f"a huge {type(value).__name__}"
     return shown if len(shown) <= 80 else f"{shown[:77]}..."  # noqa: PLR2004  a terminal's line

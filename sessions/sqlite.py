@@ -209,13 +209,17 @@ class Datastore(SQLiteDatastore):
                 check_same_thread=False,
                 cached_statements=256,
             )
-            self._configure(connection)
+            try:
+                self._configure(connection, writes=not must_exist)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
-    def _configure(self, connection: sqlite3.Connection) -> None:
+    def _configure(self, connection: sqlite3.Connection, *, writes: bool) -> None:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute("PRAGMA synchronous = FULL")
-        if self.in_memory:
+        if self.in_memory or not writes:
             return
         # Several processes may make the same file at once, and SQLite does not wait here by itself.
         deadline = time.monotonic() + self.lock_timeout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +10,7 @@ from urllib.parse import unquote
 
 from sessions import answers, clock, inline, rules
 from sessions.answers import Executed, Request
+from sessions.batch import Batch
 from sessions.errors import InvalidURL, InvalidValue, StoreNotFound
 from sessions.events import SESSION, Recorded
 from sessions.mapper import Mapper
@@ -25,11 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sessions.commands import Command
-    from sessions.transaction import Transaction
 
 _PAGE = 500
-_BATCH_COMMANDS = 1000
-_BATCH_SECONDS = 1.0
 
 
 class SessionStore:
@@ -219,18 +216,15 @@ class SessionStore:
         meta = rules.metadata("metadata", metadata) if metadata else {}
         self._check_writable(dry_run=dry_run)
         batch: Batch | None = getattr(self._batches, "current", None)
-        if batch is not None and not dry_run:
-            return batch.run(requests, key, meta)
+        if batch is not None:
+            return batch.run(requests, key, meta, dry_run=dry_run)
         transaction = self._writer.begin()
         try:
-            executed = transaction.run(requests, key, meta)
+            executed = transaction.run(requests, key, meta, dry_run=dry_run)
         except BaseException:
             self._writer.abandon(transaction)
             raise
-        if dry_run:
-            self._writer.abandon(transaction)
-        else:
-            self._writer.commit(transaction)
+        self._writer.commit(transaction)
         return executed
 
     def _check_writable(self, *, dry_run: bool) -> None:
@@ -318,8 +312,8 @@ class SessionStore:
             StoreNotFound: Nothing was written yet.
         """
         batch: Batch | None = getattr(self._batches, "current", None)
-        if batch is not None and batch.transaction is not None:
-            return batch.transaction.query(sql, parameters)
+        if batch is not None and batch.is_open:
+            return batch.query(sql, parameters)
         if not self._is_made:
             self._is_made = self._datastore.exists and self.recorder.is_store(self._datastore.query)
             if not self._is_made:
@@ -330,49 +324,14 @@ class SessionStore:
         return list(self.log(after, until=until))
 
 
-class Batch:
-    """The transactions that a bulk load shares; see `SessionStore.batch`."""
-
-    def __init__(self, writer: Writer) -> None:
-        self.transaction: Transaction | None = None
-        self._writer = writer
-        self._commands = 0
-        self._since = 0.0
-
-    def run(
-        self, requests: Sequence[Request], key: str | None, metadata: dict[str, Any]
-    ) -> list[Executed]:
-        """Decide commands, all or none of them, in the batch's transaction."""
-        if self.transaction is None:
-            self.transaction = self._writer.begin()
-            self._commands, self._since = 0, time.monotonic()
-        executed = self.transaction.run(requests, key, metadata)
-        self._commands += len(requests)
-        if self._commands >= _BATCH_COMMANDS or time.monotonic() - self._since > _BATCH_SECONDS:
-            self.commit()
-        return executed
-
-    def commit(self) -> None:
-        """Make what was executed so far durable."""
-        transaction, self.transaction = self.transaction, None
-        if transaction is not None:
-            self._writer.commit(transaction)
-
-    def abandon(self) -> None:
-        """Drop what was executed since the last commit."""
-        transaction, self.transaction = self.transaction, None
-        if transaction is not None:
-            self._writer.abandon(transaction)
-
-
 def _path(url: str) -> str:
     if url in {"memory:", "memory://"}:
         return MEMORY
     scheme, separator, rest = url.partition(":///")
     if scheme != "sqlite" or not separator:
         raise InvalidURL(url=url, rule="it begins with sqlite:/// or is memory:")
-    path = Path(unquote(rest))
-    if not rest or path.is_dir():
+    path = Path(unquote(rest)).absolute()
+    if not rest or "\0" in str(path) or path.is_dir():
         raise InvalidURL(url=url, rule="it names no file")
     if not path.parent.is_dir():
         raise InvalidURL(url=url, rule=f"the directory {path.parent} does not exist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +17,7 @@ from sessions.session import Session, evolve
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sessions.answers import Request
     from sessions.writer import Writer
@@ -48,7 +49,9 @@ class Transaction:
         self.flush()
         return self.connection.execute(sql, parameters).fetchall()
 
-    def run(self, requests: Sequence[Request], key: str | None, meta: Metadata) -> list[Executed]:
+    def run(
+        self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool = False
+    ) -> list[Executed]:
         """Decide commands, all or none of them; with a key, once for ever.
 
         Raises:
@@ -57,22 +60,42 @@ class Transaction:
             IdempotencyKeyReused: The key is another request's.
         """
         with self._recorder.datastore.failures:
-            return self._run(requests, key, meta)
+            if len(requests) == 1 and not dry_run:
+                return self._run(requests, key, meta)
+            with self._unit(keep=not dry_run):
+                return self._run(requests, key, meta)
 
     def _run(self, requests: Sequence[Request], key: str | None, meta: Metadata) -> list[Executed]:
         if key is None:
-            return self._decide(requests, meta)
-        request = answers.fingerprint(requests)
+            return [self._execute(request, meta) for request in requests]
+        fingerprint = answers.fingerprint(requests)
         kept = self._recorder.answer(self._read, key)
         if kept is None:
-            executed = self._decide(requests, meta)
-            answer = answers.to_json(executed)
-            now = self._writer.now()
-            self._recorder.keep_answer(self.connection, key, request, answer, now)
+            executed = [self._execute(request, meta) for request in requests]
+            answer, now = answers.to_json(executed), self._writer.now()
+            self._recorder.keep_answer(self.connection, key, fingerprint, answer, now)
             return executed
-        if kept[0] != request:
+        if kept[0] != fingerprint:
             raise IdempotencyKeyReused(key=key)
         return answers.from_json(kept[1], self._log)
+
+    @contextmanager
+    def _unit(self, *, keep: bool) -> Iterator[None]:
+        """Several commands of which all are kept, or none."""
+        self.flush()
+        states, position = dict(self.states), self.position
+        self.connection.execute("SAVEPOINT unit")
+        try:
+            yield
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            if not keep:
+                self.connection.execute("ROLLBACK TO unit")
+                self.states, self.position, self._pending = states, position, []
+                self._writer.views.forget()
+            self.connection.execute("RELEASE unit")
 
     def flush(self) -> None:
         """Write what is decided: the events, the views, and where the log ends."""
@@ -90,21 +113,6 @@ class Transaction:
     def _log(self, after: int, until: int) -> list[Recorded]:
         rows = self._recorder.log_rows(self.query, after, -1, until)
         return [self._writer.mapper.to_recorded(row) for row in rows]
-
-    def _decide(self, requests: Sequence[Request], meta: Metadata) -> list[Executed]:
-        if len(requests) == 1:
-            return [self._execute(requests[0], meta)]
-        states, pending, position = dict(self.states), len(self._pending), self.position
-        self.connection.execute("SAVEPOINT unit")
-        try:
-            return [self._execute(request, meta) for request in requests]
-        except BaseException:
-            self.connection.execute("ROLLBACK TO unit")
-            self.states, self.position = states, position
-            del self._pending[pending:]
-            raise
-        finally:
-            self.connection.execute("RELEASE unit")
 
     def _execute(self, request: Request, meta: Metadata) -> Executed:
         session_id, command, expected = (

@@ -1,0 +1,78 @@
+"""Transactions that many commands of one thread share: a bulk load."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from sessions.errors import IdempotencyKeyReused, Refused, VersionConflict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sessions.answers import Executed, Request
+    from sessions.transaction import Metadata, Transaction
+    from sessions.writer import Writer
+
+COMMANDS = 1000
+"""It commits at least after so many."""
+
+SECONDS = 1.0
+"""It commits with the first command after so long."""
+
+
+class Batch:
+    """The transactions that a bulk load shares; see `SessionStore.batch`."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._transaction: Transaction | None = None
+        self._commands = 0
+        self._since = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is executed and not committed."""
+        return self._transaction is not None
+
+    def run(
+        self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool
+    ) -> list[Executed]:
+        """Decide commands, all or none of them, in the batch's transaction."""
+        if self._transaction is None:
+            self._transaction = self._writer.begin()
+            self._commands, self._since = 0, time.monotonic()
+        try:
+            executed = self._transaction.run(requests, key, meta, dry_run=dry_run)
+        except (Refused, VersionConflict, IdempotencyKeyReused):
+            raise
+        except BaseException:
+            self.abandon()
+            raise
+        self._commands += len(requests)
+        if self._commands >= COMMANDS or time.monotonic() - self._since > SECONDS:
+            self.commit()
+        return executed
+
+    def query(self, sql: str, parameters: Sequence[object]) -> list[Any]:
+        """All rows of one SELECT, the batch's own writes included."""
+        if self._transaction is None:
+            raise AssertionError
+        try:
+            self._transaction.flush()
+        except BaseException:
+            self.abandon()
+            raise
+        return self._transaction.query(sql, parameters)
+
+    def commit(self) -> None:
+        """Make what was executed so far durable."""
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            self._writer.commit(transaction)
+
+    def abandon(self) -> None:
+        """Drop what was executed since the last commit."""
+        transaction, self._transaction = self._transaction, None
+        if transaction is not None:
+            self._writer.abandon(transaction)
