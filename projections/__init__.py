@@ -1,11 +1,20 @@
 """The read side of customer sessions: views, which are folds of what happened."""
 
-from projections.customer_history import Attachment as Attachment
-from projections.customer_session import CartItem as CartItem
-from projections.customer_session import CustomerSession as CustomerSession
-from projections.customer_sessions import CustomerSessions as CustomerSessions
-from projections.rebuild import rebuild as rebuild
-from projections.timeline import Change as Change
-from projections.timeline import Step as Step
-from projections.verify import Difference as Difference
-from projections.verify import verify as verify
+from projections.customer_history import Attachment
+from projections.customer_session import CartItem, CustomerSession
+from projections.customer_sessions import CustomerSessions
+from projections.rebuild import rebuild
+from projections.timeline import Change, Step
+from projections.verify import Difference, verify
+
+__all__ = [
+    "Attachment",
+    "CartItem",
+    "Change",
+    "CustomerSession",
+    "CustomerSessions",
+    "Difference",
+    "Step",
+    "rebuild",
+    "verify",
+]

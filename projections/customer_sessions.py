@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from projections import customer_history
 from projections.customer_session import TABLE, CustomerSession, folded
@@ -15,12 +15,12 @@ from sessions.errors import (
     SessionNotYet,
     VersionNotFound,
 )
+from sessions.events import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sessions.events import State
     from sessions.store import SessionStore
 
 _GET = f"SELECT document FROM {TABLE.name} WHERE application_id = ? AND session_id = ?"
@@ -122,6 +122,9 @@ class CustomerSessions:
             limit: At most so many, from 1 to 1000.
             after: The last session of the page before, to go on behind it.
         """
+        if state not in (None, *get_args(State)):
+            rule = f"one of {', '.join(get_args(State))}"
+            raise InvalidValue(field="state", rule=rule, value=ascii(state))
         bounds = (
             ("state = ?", state),
             ("profile_id = ?", profile_id),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ class Batch:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
+        self._process = os.getpid()
         self._transaction: Transaction | None = None
         self._commands = 0
         self._since = 0.0
@@ -33,17 +35,18 @@ class Batch:
     @property
     def is_open(self) -> bool:
         """Whether something is executed and not committed."""
-        return self._transaction is not None
+        return self._mine() is not None
 
     def run(
         self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool
     ) -> list[Executed]:
         """Decide commands, all or none of them, in the batch's transaction."""
-        if self._transaction is None:
-            self._transaction = self._writer.begin()
+        transaction = self._mine()
+        if transaction is None:
+            transaction = self._transaction = self._writer.begin()
             self._commands, self._since = 0, time.monotonic()
         try:
-            executed = self._transaction.run(requests, key, meta, dry_run=dry_run)
+            executed = transaction.run(requests, key, meta, dry_run=dry_run)
         except (Refused, VersionConflict, IdempotencyKeyReused):
             raise
         except BaseException:
@@ -56,23 +59,29 @@ class Batch:
 
     def query(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT, the batch's own writes included."""
-        if self._transaction is None:
+        transaction = self._mine()
+        if transaction is None:
             raise AssertionError
         try:
-            self._transaction.flush()
+            transaction.flush()
         except BaseException:
             self.abandon()
             raise
-        return self._transaction.query(sql, parameters)
+        return transaction.query(sql, parameters)
 
     def commit(self) -> None:
         """Make what was executed so far durable."""
-        transaction, self._transaction = self._transaction, None
+        transaction, self._transaction = self._mine(), None
         if transaction is not None:
             self._writer.commit(transaction)
 
     def abandon(self) -> None:
         """Drop what was executed since the last commit."""
-        transaction, self._transaction = self._transaction, None
+        transaction, self._transaction = self._mine(), None
         if transaction is not None:
             self._writer.abandon(transaction)
+
+    def _mine(self) -> Transaction | None:
+        if self._process != os.getpid():  # after a fork the transaction is the parent's
+            self._process, self._transaction = os.getpid(), None
+        return self._transaction

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import unquote
 
 from sessions import answers, clock, inline, rules
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
-from sessions.errors import InvalidURL, InvalidValue, StoreNotFound
+from sessions.errors import InvalidValue, StoreNotFound
 from sessions.events import SESSION, Recorded
 from sessions.mapper import Mapper
 from sessions.recorder import SessionRecorder
 from sessions.schema import INLINE_VIEWS
-from sessions.sqlite import LOCK_TIMEOUT, MEMORY, Datastore
+from sessions.sqlite import LOCK_TIMEOUT, Datastore
+from sessions.url import path_of
 from sessions.writer import Writer
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class SessionStore:
             StoreTooNew: A newer version of this library made it.
             ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`.
         """
-        datastore = Datastore(_path(url), lock_timeout=lock_timeout)
+        datastore = Datastore(path_of(url), lock_timeout=lock_timeout)
         try:
             return cls(datastore, application_id, read_only=read_only, now=now)
         except BaseException:
@@ -211,6 +210,8 @@ class SessionStore:
     ) -> list[Executed]:
         for request in requests:
             rules.text("integrationId", request.session_id)
+            if request.expected_version is not None:
+                rules.count("expectedVersion", request.expected_version, least=0)
         if key is not None:
             rules.text("idempotencyKey", key, most=rules.MAX_KEY)
         meta = rules.metadata("metadata", metadata) if metadata else {}
@@ -322,17 +323,3 @@ class SessionStore:
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))
-
-
-def _path(url: str) -> str:
-    if url in {"memory:", "memory://"}:
-        return MEMORY
-    scheme, separator, rest = url.partition(":///")
-    if scheme != "sqlite" or not separator:
-        raise InvalidURL(url=url, rule="it begins with sqlite:/// or is memory:")
-    path = Path(unquote(rest)).absolute()
-    if not rest or "\0" in str(path) or path.is_dir():
-        raise InvalidURL(url=url, rule="it names no file")
-    if not path.parent.is_dir():
-        raise InvalidURL(url=url, rule=f"the directory {path.parent} does not exist")
-    return str(path)

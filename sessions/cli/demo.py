@@ -16,7 +16,8 @@ from projections import CartItem, CustomerSessions
 from sessions import clock
 from sessions.cli.common import complain, print_table, print_text, progress
 from sessions.cli.read import print_history, print_session, print_steps
-from sessions.cli.retail import Summary, import_invoices, read_invoices
+from sessions.cli.retail import Summary, import_invoices
+from sessions.cli.retail_file import read_invoices
 from sessions.commands import (
     AddItem,
     ApplyCoupon,

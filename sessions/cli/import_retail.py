@@ -17,7 +17,8 @@ from sessions.cli.common import (
     print_table,
     progress,
 )
-from sessions.cli.retail import Summary, import_invoices, read_invoices
+from sessions.cli.retail import Summary, import_invoices
+from sessions.cli.retail_file import read_invoices
 from sessions.store import SessionStore
 
 

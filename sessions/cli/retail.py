@@ -1,66 +1,27 @@
 """A shop's order lines as sessions: the mapping of `sessions import-retail`.
 
-The format is that of *Online Retail* (UCI Machine Learning Repository, Daqing Chen, 2015): a line
-an article, grouped into invoices; `C...` is a credit note, `A...` an adjustment.
+`C...` is a credit note, `A...` an adjustment, and every other invoice an order.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from projections import CartItem, CustomerSessions
 from sessions.commands import AddItem, CloseSession, OpenSession, ReturnItem, ReturnItems
-from sessions.errors import IdempotencyKeyReused, Refused, SessionsError
+from sessions.errors import IdempotencyKeyReused, Refused
 from sessions.events import ItemsReturned, SessionClosed, SessionOpened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from sessions.answers import Executed
+    from sessions.cli.retail_file import Invoice, OrderLine
     from sessions.commands import Command
     from sessions.store import SessionStore
-
-_GZIP = b"\x1f\x8b"
-_COLUMNS = (
-    "InvoiceNo",
-    "StockCode",
-    "Description",
-    "Quantity",
-    "InvoiceDate",
-    "UnitPrice",
-    "CustomerID",
-)
-_DATES = ("%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M", "%Y-%m-%d %H:%M")
-
-
-class BadLine(SessionsError):  # noqa: N818  as in sessions.errors
-    """line {line} of the file, {column}: {rule}, not {value!r}"""  # noqa: D415
-
-
-class OrderLine(msgspec.Struct, frozen=True):
-    """A line of the file."""
-
-    sku: str
-    name: str
-    quantity: int
-    price: Decimal
-
-
-class Invoice(msgspec.Struct, frozen=True):
-    """An invoice: its lines, and what its first line says of it."""
-
-    number: str
-    at: datetime
-    profile_id: str
-    lines: list[OrderLine]
 
 
 class Summary(msgspec.Struct, rename="camel"):
@@ -78,20 +39,6 @@ class Summary(msgspec.Struct, rename="camel"):
     first_sessions: int = 0
     revenue: Decimal = Decimal(0)
     refunded: Decimal = Decimal(0)
-
-
-def read_invoices(path: Path) -> list[Invoice]:
-    """The invoices of a file, gzipped or not, by the date of their first line.
-
-    Raises:
-        BadLine: A line cannot be read; the number counts from 1, the header included.
-        OSError: The file cannot be read.
-    """
-    invoices: dict[str, Invoice] = {}
-    for number, at, profile, line in _read_lines(path):
-        invoice = invoices.setdefault(number, Invoice(number, at, profile, []))
-        invoice.lines.append(line)
-    return sorted(invoices.values(), key=lambda invoice: invoice.at)
 
 
 def import_invoices(
@@ -215,59 +162,3 @@ def _count(executed: Sequence[Executed], summary: Summary) -> int:
 
 def _key(invoice: Invoice) -> str:
     return f"retail:{invoice.number}"
-
-
-# --- the file
-
-
-def _read_lines(path: Path) -> Iterator[tuple[str, datetime, str, OrderLine]]:
-    data = path.read_bytes()
-    if data.startswith(_GZIP):
-        data = gzip.decompress(data)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    for name in _COLUMNS:
-        if name not in (rows.fieldnames or ()):
-            raise BadLine(line=1, column=name, rule="a column of this name", value=rows.fieldnames)
-    for row in rows:
-        yield _read_line(row, rows.line_num)
-
-
-def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, OrderLine]:
-    for name in _COLUMNS:
-        if row[name] is None:
-            raise BadLine(line=number, column=name, rule="a value", value=None)
-    line = OrderLine(
-        row["StockCode"],
-        row["Description"].strip(),
-        _whole(row["Quantity"], number),
-        _amount(row["UnitPrice"], number),
-    )
-    profile = row["CustomerID"].removesuffix(".0")
-    return row["InvoiceNo"], _date(row["InvoiceDate"], number), profile, line
-
-
-def _whole(text: str, line: int) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise BadLine(line=line, column="Quantity", rule="a whole number", value=text) from None
-
-
-def _amount(text: str, line: int) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise BadLine(line=line, column="UnitPrice", rule="a number", value=text) from None
-
-
-def _date(text: str, line: int) -> datetime:
-    for form in _DATES:
-        try:
-            return datetime.strptime(text, form).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-    raise BadLine(line=line, column="InvoiceDate", rule="a date and time", value=text)

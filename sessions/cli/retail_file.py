@@ -1,0 +1,142 @@
+"""The file of a shop's order lines: reading and checking it.
+
+The format is that of *Online Retail* (UCI Machine Learning Repository, Daqing Chen, 2015): CSV, a
+line an article, grouped into invoices.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sessions.errors import SessionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_GZIP = b"\x1f\x8b"
+_COLUMNS = (
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+)
+_DATES = ("%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M", "%Y-%m-%d %H:%M")
+
+
+class BadLine(SessionsError):  # noqa: N818  as in sessions.errors
+    """line {line} of the file, {column}: {rule}, not {value!r}"""  # noqa: D415
+
+
+class BadFile(SessionsError):  # noqa: N818
+    """{path} cannot be read: {reason}"""
+
+
+class OrderLine(msgspec.Struct, frozen=True):
+    """A line of the file."""
+
+    sku: str
+    name: str
+    quantity: int
+    price: Decimal
+
+
+class Invoice(msgspec.Struct, frozen=True):
+    """An invoice: its lines, and what its first line says of it."""
+
+    number: str
+    at: datetime
+    profile_id: str
+    lines: list[OrderLine]
+
+
+def read_invoices(path: Path) -> list[Invoice]:
+    """The invoices of a file, gzipped or not, by the date of their first line.
+
+    Raises:
+        BadLine: A line cannot be read; the number counts from 1, the header included.
+        BadFile: The file is damaged, or is no CSV.
+        OSError: The file cannot be read.
+    """
+    invoices: dict[str, Invoice] = {}
+    for number, at, profile, line in _read_lines(path):
+        invoice = invoices.setdefault(number, Invoice(number, at, profile, []))
+        invoice.lines.append(line)
+    return sorted(invoices.values(), key=lambda invoice: invoice.at)
+
+
+def _read_lines(path: Path) -> Iterator[tuple[str, datetime, str, OrderLine]]:
+    rows = csv.DictReader(io.StringIO(_read_text(path), newline=""))
+    try:
+        for name in _COLUMNS:
+            if name not in (rows.fieldnames or ()):
+                rule = "a column of this name"
+                raise BadLine(line=1, column=name, rule=rule, value=rows.fieldnames)
+        for row in rows:
+            yield _read_line(row, rows.line_num)
+    except csv.Error as error:
+        raise BadFile(path=path, reason=error) from error
+
+
+def _read_text(path: Path) -> str:
+    data = path.read_bytes()
+    if data.startswith(_GZIP):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadFile(path=path, reason=error) from error
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, OrderLine]:
+    for name in _COLUMNS:
+        if row[name] is None:
+            raise BadLine(line=number, column=name, rule="a value", value=None)
+    line = OrderLine(
+        row["StockCode"],
+        row["Description"].strip(),
+        _whole(row["Quantity"], number),
+        _amount(row["UnitPrice"], number),
+    )
+    profile = row["CustomerID"].removesuffix(".0")
+    return row["InvoiceNo"], _date(row["InvoiceDate"], number), profile, line
+
+
+def _whole(text: str, line: int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise BadLine(line=line, column="Quantity", rule="a whole number", value=text) from None
+
+
+def _amount(text: str, line: int) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise BadLine(line=line, column="UnitPrice", rule="a number", value=text)
+    return amount
+
+
+def _date(text: str, line: int) -> datetime:
+    for form in _DATES:
+        try:
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    raise BadLine(line=line, column="InvoiceDate", rule="a date and time", value=text)
