@@ -49,6 +49,7 @@ class Fold:
         self._views = InlineViews(projections, application_id, prefix)
         self._claims = ClaimRows(application_id, prefix)
         self.done = 0
+        self.position = 0
 
     def take(self, log: Iterable[Recorded]) -> Iterator[int]:
         """Take in what comes next in the log; yields the number of events done."""
@@ -59,6 +60,7 @@ class Fold:
             self._views.fold(self._connection, page)
             self._views.write(self._connection)
             self.done += len(page)
+            self.position = page[-1].position
             yield self.done
 
     def _claim(self, recorded: Recorded) -> None:

@@ -24,8 +24,13 @@ def rebuild(store: SessionStore, progress: Progress = silent) -> int:
 
     Raises:
         UndecodableEvent: An event cannot be read; nothing is changed.
+        FoldFailed: An event cannot be folded; nothing is changed.
+        StoreNotFound: There is nothing to rebuild.
+        BatchOpen: This thread has a batch open.
         StoreBusy: Other writers held the lock for too long.
     """
+    store.check_no_batch("rebuild")
+    total = store.position
     projections = inline.installed()
     datastore = store.recorder.datastore
     with datastore.writing() as connection:

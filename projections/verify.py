@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from projections import afresh, customer_history
 from projections.afresh import Fold, Progress, silent
 from sessions import inline, schema
+from sessions.errors import FoldFailed, UndecodableEvent, UnknownEvent
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sessions.store import SessionStore
 
 _FRESH = "fresh_"
+_EVENTS = schema.EVENTS.name
 
 Row = tuple[Any, ...]
 
@@ -64,21 +66,16 @@ def verify(
 
     Raises:
         StoreNotFound: There is nothing to verify.
-        UndecodableEvent: An event cannot be read.
+        BatchOpen: This thread has a batch open.
     """
-    total = store.position
+    store.check_no_batch("verify")
+    store.position  # noqa: B018  it raises StoreNotFound
     with store.recorder.datastore.private() as connection:
         tables = afresh.tables(inline.installed())
         for table in tables:
             connection.execute(_fresh(table).create_temporary())
         try:
-            fold = Fold(connection, store.application_id, inline.installed(), _FRESH)
-            connection.execute("BEGIN")
-            for done in fold.take(store.log(until=total)):
-                progress(done, total)
-            connection.execute("COMMIT")
-            connection.execute("BEGIN")
-            return list(islice(_differences(connection, store, tables, fold), limit))
+            return list(islice(_differences(connection, store, tables, progress), limit))
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -87,37 +84,67 @@ def verify(
 
 
 def _differences(
-    connection: sqlite3.Connection, store: SessionStore, tables: Sequence[Table], fold: Fold
+    connection: sqlite3.Connection,
+    store: SessionStore,
+    tables: Sequence[Table],
+    progress: Progress,
 ) -> Iterator[Difference]:
+    damaged = False
+    for difference in _log(connection, store.application_id):
+        damaged = True
+        yield difference
+    if damaged:
+        return  # views of a log with holes say nothing
+    fold = Fold(connection, store.application_id, inline.installed(), _FRESH)
+    try:
+        _fold(connection, store, fold, progress)
+    except (UndecodableEvent, UnknownEvent) as error:
+        yield Difference(_EVENTS, (error.where,), "data", str(error), "an event")
+    except FoldFailed as error:
+        yield Difference(_EVENTS, (error.position,), "data", str(error), "an event that folds")
+    else:
+        for table in tables:
+            yield from _rows(connection, table, store.application_id)
+        yield from _first_sessions(connection, store.application_id)
+
+
+def _fold(
+    connection: sqlite3.Connection, store: SessionStore, fold: Fold, progress: Progress
+) -> None:
+    """Fold what is there without holding a snapshot, and then in one what came meanwhile."""
+    total = store.position
+    connection.execute("BEGIN")
+    for done in fold.take(store.log(until=total)):
+        progress(done, total)
+    connection.execute("COMMIT")
+    connection.execute("BEGIN")
     rest = store.recorder.log_rows(
-        lambda *asked: connection.execute(*asked).fetchall(), fold.done, -1
+        lambda *asked: connection.execute(*asked).fetchall(), fold.position, -1
     )
     for _ in fold.take(map(store.mapper.to_recorded, rest)):
         pass
-    yield from _positions(connection, store.application_id, fold.done)
-    for table in tables:
-        yield from _rows(connection, table, store.application_id)
-    yield from _first_sessions(connection, store.application_id)
 
 
-def _positions(
-    connection: sqlite3.Connection, application_id: int, events: int
-) -> Iterator[Difference]:
-    """Positions are gapless, and the log ends where the application says."""
-    ends = (
+def _log(connection: sqlite3.Connection, application_id: int) -> Iterator[Difference]:
+    """Positions and versions without gaps, and the log's end where the application says."""
+    connection.execute("BEGIN")
+    sizes = (
         "SELECT (SELECT position FROM applications WHERE application_id = ?1), "
-        "(SELECT max(position) FROM events WHERE application_id = ?1)"
+        "count(*), max(position) FROM events WHERE application_id = ?1"
     )
-    ((head, newest),) = connection.execute(ends, (application_id,))
-    for relation, stored in ((schema.APPLICATIONS.name, head), (schema.EVENTS.name, newest)):
-        if (stored or 0) != events:
-            yield Difference(relation, (), "position", stored or 0, events)
+    ((head, count, newest),) = connection.execute(sizes, (application_id,))
+    if (head or 0) != (newest or 0):
+        yield Difference(schema.APPLICATIONS.name, (), "position", head, newest)
+    if count != (newest or 0):
+        yield Difference(_EVENTS, (), "position", f"{count} events", f"{newest} events")
     versions = (
         "SELECT category, stream_id, count(*), max(version) FROM events "
         "WHERE application_id = ? GROUP BY category, stream_id HAVING count(*) <> max(version)"
     )
-    for category, stream, count, newest_version in connection.execute(versions, (application_id,)):
-        yield Difference("events", (category, stream), "version", newest_version, count)
+    for category, stream, held, last in connection.execute(versions, (application_id,)):
+        expected = f"{last} events"
+        yield Difference(_EVENTS, (category, stream), "version", f"{held} events", expected)
+    connection.execute("COMMIT")
 
 
 def _rows(
@@ -170,6 +197,4 @@ def _first_sessions(connection: sqlite3.Connection, application_id: int) -> Iter
         f"FROM {attachments} AS a WHERE application_id = ? AND first_session <> expected"
     )
     for position, profile, stored, expected in connection.execute(wrong, (application_id,)):
-        yield Difference(
-            "events", (position, profile), "firstSession", bool(stored), bool(expected)
-        )
+        yield Difference(_EVENTS, (position, profile), "firstSession", bool(stored), bool(expected))

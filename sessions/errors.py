@@ -129,6 +129,14 @@ class StoreBusy(SessionsError):
     retry = True
 
 
+class StoreReadOnly(SessionsError):
+    """{path} was opened read-only"""
+
+
+class BatchOpen(SessionsError):
+    """{what} is not possible while this thread has a batch open"""
+
+
 class StoreClosed(SessionsError):
     """the store is closed"""
 
@@ -149,3 +157,7 @@ class UnknownEvent(SessionsError):
 
 class UndecodableEvent(SessionsError):
     """the event {type} (version {type_version}) at {where} cannot be decoded: {reason}"""
+
+
+class FoldFailed(SessionsError):
+    """the event {type} at position {position} cannot be folded into {view}: {reason}"""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from sessions.errors import FoldFailed
 from sessions.events import Recorded
 from sessions.schema import Table
 
@@ -107,7 +108,12 @@ class _Views:
         self._bring(connection, {key for key, _ in touched})
         changed, fold = self._changed, self._projection.fold
         for key, event in touched:
-            changed[key] = fold(changed[key], event)
+            try:
+                changed[key] = fold(changed[key], event)
+            except Exception as error:
+                where = {"type": event.type, "position": event.position}
+                view = self._projection.name
+                raise FoldFailed(**where, view=view, reason=repr(error)) from error
 
     def _bring(self, connection: sqlite3.Connection, keys: set[Key]) -> None:
         missing = []

@@ -112,6 +112,10 @@ def evolve(session: Session | None, event: Event, at: datetime) -> Session:
     if not isinstance(event, SessionOpened):
         msg = f"a session's stream begins with SessionOpened, not {type(event).__name__}"
         raise ValueError(msg)  # noqa: TRY004  the event is right, its place is not
+    return _opened(session, event, at)
+
+
+def _opened(_: Session | None, event: SessionOpened, at: datetime) -> Session:
     return Session(
         created=at, updated=at, first_session=event.first_session, profile_id=event.profile_id
     )
@@ -194,6 +198,7 @@ def _without(mapping: dict[str, Any], *keys: str) -> dict[str, Any]:
 _EVOLVES: dict[type[Event], Callable[[Session, Any, datetime], Session]] = {
     kind: evolve_group
     for group, evolve_group in (
+        (SessionOpened | None, _opened),
         (CartEvent, _cart),
         (CodeEvent, _codes),
         (DetailEvent, _details),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sessions import answers, clock, inline, rules
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
-from sessions.errors import InvalidValue, StoreNotFound
+from sessions.errors import BatchOpen, StoreNotFound, StoreReadOnly
 from sessions.events import SESSION, Recorded
 from sessions.mapper import Mapper
 from sessions.recorder import SessionRecorder
@@ -179,6 +179,15 @@ class SessionStore:
         kept = self.recorder.answer(self.query, idempotency_key)
         return kept and answers.from_json(kept[1], self._between)
 
+    def check_no_batch(self, what: str) -> None:
+        """Refuse what needs the store to itself while this thread has a batch open.
+
+        Raises:
+            BatchOpen: It has.
+        """
+        if getattr(self._batches, "current", None) is not None:
+            raise BatchOpen(what=what)
+
     @contextmanager
     def batch(self) -> Iterator[Batch]:
         """Let the commands that this thread executes inside share transactions: a bulk load.
@@ -230,7 +239,7 @@ class SessionStore:
 
     def _check_writable(self, *, dry_run: bool) -> None:
         if self._read_only:
-            raise InvalidValue(field="store", rule="opened for writing", value="read_only=True")
+            raise StoreReadOnly(path=self._datastore.path)
         if not self._is_made:
             if dry_run:
                 raise StoreNotFound(path=self._datastore.path)

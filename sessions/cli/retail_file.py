@@ -40,7 +40,7 @@ class BadLine(SessionsError):  # noqa: N818  as in sessions.errors
 
 
 class BadFile(SessionsError):  # noqa: N818
-    """{path} cannot be read: {reason}"""
+    """{path} cannot be read: {reason}"""  # noqa: D415
 
 
 class OrderLine(msgspec.Struct, frozen=True):

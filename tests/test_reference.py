@@ -1,0 +1,128 @@
+"""The reference page names everything: who adds a name is led to the page."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+import typer
+from msgspec.structs import fields
+
+import projections
+import sessions
+from projections import CustomerSession, CustomerSessions, rebuild, verify
+from sessions import errors, schema
+from sessions.cli import app
+from sessions.commands import BaseCommand, Command
+from sessions.decide import decide
+from sessions.errors import SessionsError
+from sessions.events import EVENTS, Recorded
+from sessions.inline import installed
+from sessions.session import evolve
+from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text("utf-8")
+COMMANDS: list[Any] = [*get_args(Command)]
+ERRORS = [
+    kind
+    for kind in vars(errors).values()
+    if inspect.isclass(kind) and issubclass(kind, SessionsError)
+]
+TABLES = [*schema.TABLES, *[projection.table for projection in installed()]]
+CLI: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+PUBLIC = [
+    *[(SessionStore, name) for name in vars(SessionStore) if not name.startswith("_")],
+    *[(CustomerSessions, name) for name in vars(CustomerSessions) if not name.startswith("_")],
+    *[(sessions, function.__name__) for function in (decide, evolve)],
+    *[(projections, function.__name__) for function in (verify, rebuild)],
+]
+
+
+def row(section: str, name: str) -> list[str]:
+    """The cells of a section's table row that begins with a name."""
+    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1, f"the section {section!r} of docs/reference.md has no row for {name}"
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", rows[0])[1:-1]]
+
+
+def named(cell: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", cell))
+
+
+def encoded(kind: Any) -> set[str]:  # noqa: ANN401  a Struct
+    return {field.encode_name for field in fields(kind)}
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_it_has_every_command_with_its_fields(kind: Any) -> None:  # noqa: ANN401
+    _, name, described = row("Commands", kind.__struct_config__.tag)
+    assert name == f"`{kind.__name__}`"
+    assert encoded(kind) - encoded(BaseCommand) <= named(described)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_it_has_every_event_with_its_fields(name: str) -> None:
+    assert encoded(EVENTS[name]) <= named(row("Events", name)[1])
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_it_has_every_error_with_its_message(error: type[SessionsError]) -> None:
+    _, message, _, retry = row("Errors", error.__name__)
+    assert message.strip("` ") == inspect.cleandoc(error.__doc__ or "").replace("!r", "").strip("`")
+    assert retry == ("yes" if error.retry else "no")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_it_has_every_relation_with_its_columns(table: schema.Table) -> None:
+    assert [f"`{column.name}`" for column in table.columns] == row("Relations", table.name)[
+        1
+    ].split(", ")
+
+
+@pytest.mark.parametrize("name", CLI)
+def test_it_has_every_command_of_the_command_line_with_its_options(name: str) -> None:
+    options = {
+        option for parameter in CLI[name].params for option in parameter.opts if "--" in option
+    }
+    shared = set() if name == "demo" else {"--store", "--application"}
+    assert options - shared <= named(row("Command line", f"sessions {name}")[1])
+
+
+@pytest.mark.parametrize(
+    ("section", "names"),
+    [("The envelope", encoded(Recorded)), ("CustomerSession", encoded(CustomerSession))],
+)
+def test_it_has_every_field_of_what_is_read(section: str, names: Iterable[str]) -> None:
+    for name in names:
+        head, *tail = name.split("_")
+        row(section, head + "".join([part.title() for part in tail]))
+
+
+def test_it_has_every_public_name() -> None:
+    public = {*sessions.__all__, *projections.__all__}
+    assert public - set(re.findall(r"\w+", PAGE)) == set()
+
+
+@pytest.mark.parametrize(("owner", "name"), PUBLIC)
+def test_it_has_every_signature(owner: object, name: str) -> None:
+    stubs = {
+        (scope.name if isinstance(scope, ast.ClassDef) else "", stub.name): stub
+        for code in re.findall(r"^```py\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+        for scope in ast.walk(ast.parse(code))
+        if isinstance(scope, ast.ClassDef | ast.Module)
+        for stub in scope.body
+        if isinstance(stub, ast.FunctionDef)
+    }
+    stub = stubs[owner.__name__ if inspect.isclass(owner) else "", name]
+    function = inspect.getattr_static(owner, name)
+    function = getattr(function, "fget", getattr(function, "__func__", function))
+    written = [arg.arg for arg in (*stub.args.args, *stub.args.kwonlyargs)]
+    assert written == list(inspect.signature(function).parameters)
