@@ -189,11 +189,11 @@ class SessionRecorder(SQLiteApplicationRecorder):
         ]
         self.append(connection, rows)
         self.advance(connection, first + len(rows) - 1)
-        return range(first, first + len(rows))
+        return list(range(first, first + len(rows)))
 
     def _foreign_row(self, position: int, stored: StoredEvent, now: datetime) -> Sequence[object]:
         category, _, stream_id = str(stored.originator_id).partition("-")
-        name, _, version = stored.topic.partition(".")
+        name, version = _shape(stored.topic)
         return (
             self.application_id,
             position,
@@ -201,7 +201,7 @@ class SessionRecorder(SQLiteApplicationRecorder):
             stream_id,
             stored.originator_version,
             name,
-            int(version or 1),
+            version,
             now,
             now,
             clock.new_command_id(now),
@@ -244,14 +244,19 @@ class SessionRecorder(SQLiteApplicationRecorder):
         if stop is not None:
             where, parameters = f"{where} AND position <= ?", [*parameters, stop]
         if topics:
-            marks = ", ".join("?" * len(topics))
-            where, parameters = f"{where} AND type IN ({marks})", [*parameters, *topics]
+            where += f" AND (type, type_version) IN (VALUES {', '.join(['(?, ?)'] * len(topics))})"
+            parameters += [part for topic in topics for part in _shape(topic)]
         rows = self.datastore.query(schema.EVENTS.select(where, "position", limit), parameters)
         return [Notification(id=row[1], **_foreign(row)) for row in rows]
 
     def max_notification_id(self) -> int | None:  # type: ignore[override] # the base forgets None
         """Where the log ends; None if it is empty."""
         return self.head(self.datastore.query).position or None
+
+
+def _shape(topic: str) -> tuple[str, int]:
+    name, _, version = topic.partition(".")
+    return name, int(version or 1)
 
 
 def _foreign(row: Sequence[Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,16 @@ from sessions.answers import Executed
 from sessions.claims import released_by
 from sessions.decide import Decision, Known, asks, decide
 from sessions.errors import IdempotencyKeyReused, VersionConflict
-from sessions.events import SESSION, Recorded
+from sessions.events import (
+    SESSION,
+    AttributesChanged,
+    CartReplaced,
+    ItemAdded,
+    ItemRemoved,
+    Recorded,
+    SessionCancelled,
+    SessionReopened,
+)
 from sessions.session import Session, evolve
 
 if TYPE_CHECKING:
@@ -31,6 +41,19 @@ class Held(msgspec.Struct, frozen=True):
     session: Session | None = None
     version: int = 0
     position: int = 0
+
+
+def _for_caller(recorded: Recorded) -> Recorded:
+    """A copy, where a caller could change what is held or is still to be written."""
+    event = recorded.event
+    match event:
+        case ItemAdded() | ItemRemoved():
+            changeable = bool(event.item.attributes)
+        case AttributesChanged() | CartReplaced() | SessionCancelled() | SessionReopened():
+            changeable = True
+        case _:
+            changeable = False
+    return deepcopy(recorded) if changeable or recorded.metadata else recorded
 
 
 class Transaction:
@@ -133,7 +156,7 @@ class Transaction:
         if events:
             self._take_in(session_id, held, events, decision)
             held = self.states[session_id]
-        return Executed(session_id, held.version, held.position, events)
+        return Executed(session_id, held.version, held.position, list(map(_for_caller, events)))
 
     def _enveloped(
         self, held: Held, decision: Decision, known: Known, meta: Metadata
