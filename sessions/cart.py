@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sessions import rules
-from sessions.commands import Product
+from sessions.commands import CartItem, Product, ReturnItem
 from sessions.errors import (
     AmbiguousSku,
     InvalidValue,
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 
     from sessions.commands import (
         AddItem,
-        CartItem,
         RemoveItem,
         ReplaceCart,
-        ReturnItem,
         ReturnItems,
         SetQuantity,
     )
@@ -119,6 +117,8 @@ def _returned(lines: Lines, left: Sequence[int]) -> list[ReturnedLine]:
 
 
 def _take(lines: Lines, left: list[int], asked: ReturnItem, path: str) -> None:
+    if not isinstance(asked, ReturnItem):
+        raise InvalidValue(field=path.rstrip("."), rule="a ReturnItem", value=type(asked).__name__)
     positions = _addressed(lines, asked.position, asked.sku, path)
     available = sum([left[position] for position in positions])
     if asked.quantity is None:
@@ -136,6 +136,8 @@ def _take(lines: Lines, left: list[int], asked: ReturnItem, path: str) -> None:
 
 
 def _item(given: CartItem | AddItem, path: str = "") -> tuple[Item, int]:
+    if not isinstance(given, CartItem):
+        raise InvalidValue(field=path.rstrip("."), rule="a CartItem", value=type(given).__name__)
     measures = {
         name: rules.money(path + name, value)
         for name in _MEASURES

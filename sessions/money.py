@@ -41,6 +41,8 @@ def plain(value: Decimal) -> Decimal:
     Raises:
         decimal.Inexact: It has more digits than any money that the limits admit.
     """
+    if not value:
+        return Decimal(0)
     if value == value.to_integral_value(context=_EXACT):
-        return _EXACT.plus(value.quantize(_ONE, context=_EXACT))
+        return value.quantize(_ONE, context=_EXACT)
     return value.normalize(_EXACT)

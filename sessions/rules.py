@@ -64,14 +64,16 @@ def money(field: str, value: object) -> Decimal:
     if value and value.adjusted() >= DIGITS:
         limit = f"{DIGITS} digits before the point"
         raise LimitExceeded(field=field, limit=limit, value=value.adjusted() + 1)
-    if not fits(value):
+    if value and not fits(value):
         raise LimitExceeded(field=field, limit=f"{DECIMALS} decimals", value="more")
     return plain(value)
 
 
 def is_money(value: Decimal) -> bool:
     """Whether `money` takes a Decimal."""
-    return value.is_finite() and value >= 0 and value.adjusted() < DIGITS and fits(value)
+    if not value.is_finite() or value < 0:
+        return False
+    return not value or (value.adjusted() < DIGITS and fits(value))
 
 
 def count(field: str, value: object, *, least: int = 1) -> int:

@@ -91,7 +91,12 @@ class SessionStore:
             raise
 
     def close(self) -> None:
-        """Close the connections; commands that are being executed finish first."""
+        """Close the connections; commands that are being executed finish first.
+
+        Raises:
+            BatchOpen: This thread has a batch open.
+        """
+        self.check_no_batch("close")
         self._datastore.close()
 
     def __enter__(self) -> Self:

@@ -20,6 +20,8 @@ def path_of(url: str) -> str:
     scheme, separator, rest = url.partition(":///")
     if scheme != "sqlite" or not separator:
         raise InvalidURL(url=url, rule="it begins with sqlite:/// or is memory:")
+    if rest == MEMORY:
+        raise InvalidURL(url=url, rule="a store in memory is memory:")
     path = Path(unquote(rest)).absolute()
     if not rest or "\0" in str(path) or path.is_dir():
         raise InvalidURL(url=url, rule="it names no file")

@@ -1,0 +1,139 @@
+"""What the tests of the store share: a store on every backend, a clock, and many callers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sqlite3
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pytest
+
+from projections import CustomerSessions
+from sessions import AddItem, SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+BACKENDS = ("memory", "sqlite")
+
+T = TypeVar("T")
+
+
+class OpenStore(Protocol):
+    """Opens a store on the test's database, the same one each time."""
+
+    def __call__(self, application_id: int = 1, **options: Any) -> SessionStore: ...  # noqa: ANN401
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 23, 10, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def move(self, **by: float) -> datetime:
+        self.time += timedelta(**by)
+        return self.time
+
+
+class Connection(sqlite3.Connection):
+    """A connection that knows whether it was closed."""
+
+    closed = False
+
+    def close(self) -> None:
+        super().close()
+        self.closed = True
+
+
+@pytest.fixture(autouse=True)
+def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Connection]]:
+    """The connections that a test opens; it must leave none of them open."""
+    opened: list[Connection] = []
+    connect = sqlite3.connect
+
+    def tracked(*args: Any, **options: Any) -> Connection:  # noqa: ANN401
+        opened.append(connect(*args, **{"factory": Connection, **options}))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", tracked)
+    yield opened
+    assert [connection for connection in opened if not connection.closed] == []
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A store in a file that does not exist yet."""
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture(params=BACKENDS)
+def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
+    """Opens stores on one database; in memory an application's is opened once."""
+    in_memory: dict[int, SessionStore] = {}
+    with ExitStack() as opened:
+
+        def opener(application_id: int = 1, **options: Any) -> SessionStore:  # noqa: ANN401
+            if application_id in in_memory:
+                return in_memory[application_id]
+            is_memory = request.param == "memory"
+            url = "memory:" if is_memory else request.getfixturevalue("sqlite_url")
+            store = opened.enter_context(SessionStore.open(url, application_id, **options))
+            if is_memory:
+                in_memory[application_id] = store
+            return store
+
+        yield opener
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(open_store: OpenStore, clock: Clock) -> SessionStore:
+    return open_store(now=clock)
+
+
+@pytest.fixture
+def views(store: SessionStore) -> CustomerSessions:
+    return CustomerSessions(store)
+
+
+def add(sku: str = "9696", price: str = "59.9", **fields: Any) -> AddItem:  # noqa: ANN401
+    """An AddItem whose price is written as text."""
+    return AddItem(sku=sku, price=Decimal(price), **fields)
+
+
+def in_threads(count: int, call: Callable[[int], T]) -> list[T]:
+    """What a call answers that many threads make at the same moment, each with its number."""
+    barrier = threading.Barrier(count)
+
+    def called(number: int) -> T:
+        barrier.wait()
+        return call(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(called, range(count)))
+
+
+def in_processes(count: int, call: Callable[[str, int], T], url: str) -> list[T]:
+    """What a call answers that many processes make at the same moment, each with its number."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(count)
+    with ProcessPoolExecutor(count, context, initializer=_wait, initargs=(barrier,)) as pool:
+        return list(pool.map(call, [url] * count, range(count)))
+
+
+def _wait(barrier: threading.Barrier) -> None:
+    barrier.wait()

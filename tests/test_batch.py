@@ -1,0 +1,251 @@
+"""A bulk load is what one by one would have been, in fewer transactions."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from projections import CustomerSessions
+from sessions import (
+    ApplyCoupon,
+    CancelSession,
+    CloseSession,
+    IdempotencyKeyReused,
+    InvalidValue,
+    OpenSession,
+    Refused,
+    RemoveItem,
+    ReopenSession,
+    ReturnItem,
+    ReturnItems,
+    SessionExists,
+    SessionNotFound,
+    SessionsError,
+    SessionStore,
+    SetAttributes,
+    SetDiscount,
+    SetProfile,
+    SetQuantity,
+)
+from sessions.inline import InlineViews
+from tests.conftest import add
+
+if TYPE_CHECKING:
+    from sessions import Executed, Recorded
+    from sessions.commands import Command
+    from tests.conftest import OpenStore
+
+SESSIONS = [f"s{number}" for number in range(30)]
+COMMANDS: list[Command] = [
+    OpenSession(profile_id="p", coupon="C"),
+    OpenSession(profile_id="q", state="closed", referral="R"),
+    add("a"),
+    add("b", attributes={"size": 42}),
+    add("a", price="1"),
+    SetQuantity(position=0, quantity=3),
+    RemoveItem(sku="a"),
+    ApplyCoupon(coupon="D"),
+    SetAttributes(attributes={"City": "Köln", "gone": None}),
+    SetProfile(profile_id="q"),
+    SetProfile(profile_id=""),
+    SetDiscount(label="d", value=Decimal("0.5")),
+    CloseSession(),
+    ReturnItems(items=[ReturnItem(position=0, quantity=1)]),
+    ReopenSession(),
+    CancelSession(),
+]
+
+
+def _executed(store: SessionStore, session_id: str, command: Command) -> tuple[str, int, int, int]:
+    try:
+        done = store.execute(session_id, command)
+    except Refused as refusal:
+        return type(refusal).__name__, 0, 0, 0
+    return "done", done.version, done.position, len(done.events)
+
+
+def _log(store: SessionStore) -> list[Recorded]:
+    return [replace(recorded, application_id=0, command_id="") for recorded in store.log()]
+
+
+def test_the_result_is_that_of_one_by_one(open_store: OpenStore, clock: object) -> None:
+    chosen = random.Random(4711)  # noqa: S311  an example, the same each time
+    calls = [(chosen.choice(SESSIONS), chosen.choice(COMMANDS)) for _ in range(900)]
+    one_by_one, loaded = open_store(1, now=clock), open_store(2, now=clock)
+
+    expected = [_executed(one_by_one, *call) for call in calls]
+    with loaded.batch():
+        answers = [_executed(loaded, *call) for call in calls]
+
+    assert answers == expected
+    assert {name for name, *_ in answers} >= {"done", "SessionNotOpen", "AmbiguousSku"}
+    assert _log(loaded) == _log(one_by_one)
+    one, other = (
+        [replace(view, application_id=0) for view in CustomerSessions(store).find()]
+        for store in (one_by_one, loaded)
+    )
+    assert one == other
+    for table in ("claims", "limits", "attachments"):
+        rows = loaded.query(f"SELECT * FROM {table} WHERE application_id = 2")  # noqa: S608
+        wanted = one_by_one.query(f"SELECT * FROM {table} WHERE application_id = 1")  # noqa: S608
+        assert sorted(row[1:] for row in rows) == sorted(row[1:] for row in wanted)
+
+
+def test_reads_inside_see_the_batchs_own_writes(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    with store.batch():
+        store.execute("s", OpenSession(profile_id="p"))
+        assert views.get("s").profile_id == "p"
+        store.execute("s", add())
+        assert (store.position, len(list(store.log())), len(list(store.events("s")))) == (2, 2, 2)
+        assert views.get("s", version=1).cart_items == []
+        store.execute("t", OpenSession(profile_id="p"))
+        assert [view.first_session for view in views.of_profile("p")] == [True, False]
+
+
+def test_the_views_are_there_right_afterwards(store: SessionStore, open_store: OpenStore) -> None:
+    with store.batch():
+        store.execute("s", OpenSession())
+        store.execute("s", add())
+
+    assert CustomerSessions(open_store()).get("s").update_count == 2
+    assert store.execute("s", add()).version == 3
+
+
+def test_a_refusal_raises_for_its_command_alone(store: SessionStore) -> None:
+    with store.batch():
+        store.execute("s", OpenSession())
+        with pytest.raises(SessionExists):
+            store.execute("s", OpenSession())
+        with pytest.raises(InvalidValue):
+            store.execute_many("s", [add(), SetProfile(profile_id="p"), add(price="-1")])
+        with pytest.raises(SessionNotFound):
+            store.execute_all([("t", OpenSession(profile_id="p")), ("u", add())])
+        assert store.execute("v", OpenSession(profile_id="p")).position == 2
+
+    assert [recorded.stream_id for recorded in store.log()] == ["s", "v"]
+
+
+def test_an_exception_drops_only_what_is_not_committed(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    def load() -> None:
+        with store.batch():
+            for number in range(2500):
+                store.execute(
+                    f"s{number}", OpenSession(profile_id="p"), idempotency_key=f"{number}"
+                )
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load()
+
+    assert 1500 < store.position <= 2500
+    assert len(views.of_profile("p")) == store.position
+    assert store.answered(f"{store.position}") is None
+    assert store.execute(f"s{store.position}", OpenSession()).version == 1
+
+
+def test_it_commits_at_least_every_1000_commands(sqlite_url: str) -> None:
+    with SessionStore.open(sqlite_url) as store, SessionStore.open(sqlite_url) as reader:
+        store.execute("s", OpenSession())
+        seen: list[int] = []
+        with store.batch():
+            for _ in range(2100):
+                store.execute("s", SetDiscount(label="d", value=Decimal(len(seen))))
+                seen.append(reader.position)
+
+    assert all(done - committed < 1000 for done, committed in enumerate(seen, 2))
+    assert len(set(seen)) < 10
+
+
+def test_others_do_not_see_what_is_not_committed(sqlite_url: str) -> None:
+    with SessionStore.open(sqlite_url) as store, SessionStore.open(sqlite_url) as reader:
+        store.execute("s", OpenSession())
+        with store.batch():
+            store.execute("s", add())
+            assert (reader.position, len(list(reader.events("s")))) == (1, 1)
+        assert reader.position == 2
+
+
+def test_a_batch_in_a_batch_is_the_outer_one(store: SessionStore) -> None:
+    def load() -> None:
+        with store.batch() as outer:
+            store.execute("s", OpenSession())
+            with store.batch() as inner:
+                store.execute("t", OpenSession())
+            assert inner is outer
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load()
+
+    assert store.execute("t", OpenSession()).position == 1
+
+
+def test_many_commands_and_keys_inside_are_as_outside(store: SessionStore) -> None:
+    def load() -> list[Executed]:
+        done = store.execute_many("s", [OpenSession(), add()], idempotency_key="many")
+        return [*done, store.execute("s", CloseSession(), idempotency_key="k")]
+
+    with store.batch():
+        first = load()
+        assert load() == first
+        with pytest.raises(IdempotencyKeyReused):
+            store.execute("s", CancelSession(), idempotency_key="k")
+
+    with store.batch():
+        assert load() == first
+    assert load() == first
+    assert store.position == 3
+
+
+def test_a_dry_run_inside_answers_from_the_batchs_own_writes(store: SessionStore) -> None:
+    with store.batch():
+        store.execute("s", OpenSession())
+        dry = store.execute("s", add(), dry_run=True)
+        done = store.execute("s", CloseSession())
+
+    assert (dry.version, dry.position) == (done.version, done.position) == (2, 2)
+    assert store.position == 2
+
+
+def test_events_and_views_are_written_together_when_a_read_inside_fails(
+    store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    store.execute("s", OpenSession())
+    with suppress(Exception), store.batch():
+        store.execute("s", add())
+        with monkeypatch.context() as broken:
+            broken.setattr(InlineViews, "fold", fail)
+            with pytest.raises(RuntimeError):
+                views.get("s")
+        store.execute("t", OpenSession())
+
+    for session_id in ("s", "t"):
+        events = list(store.events(session_id))
+        rows = store.query(
+            "SELECT version FROM customer_sessions WHERE session_id = ?", [session_id]
+        )
+        assert rows == ([(len(events),)] if events else [])
+
+
+def test_a_store_that_is_closed_inside_says_so(open_store: OpenStore) -> None:
+    store = open_store()
+
+    def load() -> None:
+        with store.batch():
+            store.execute("s", OpenSession())
+            store.close()
+
+    with pytest.raises(SessionsError):
+        load()

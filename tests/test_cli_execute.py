@@ -1,0 +1,302 @@
+"""`sessions execute`: commands as JSON Lines in, an answer a line out."""
+
+from __future__ import annotations
+
+import select
+import subprocess
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+import pytest
+
+from projections import CustomerSessions, verify
+from sessions import SessionStore
+from sessions.commands import Command
+from tests.test_cli_maintain import SESSIONS, closed_pipe, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPEN = b'{"command":"open","integrationId":"s","profileId":"p"}\n'
+
+
+@pytest.fixture(autouse=True)
+def _the_store(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_STORE", sqlite_url)
+
+
+def _malformed(line: bytes) -> str:
+    """The message of the answer to a line; the line behind it goes on."""
+    ran = run("execute", stdin=line + b"\n" + OPEN)
+    answer, after = ran.json
+    assert answer.keys() == {"line", "integrationId", "ok", "error", "message"}
+    assert (answer["line"], answer["ok"], answer["error"]) == (1, False, "MalformedCommand")
+    assert (after["line"], after["ok"], ran.code) == (2, True, 1)
+    return str(answer["message"])
+
+
+def test_each_command_is_answered_with_exactly_the_line_of_the_issue() -> None:
+    lines = (
+        b'{"command":"open","integrationId":"order-1001"}\n'
+        b'{"command":"add-item","integrationId":"order-1001","sku":"9696","price":59.90}\n'
+        b'{"command":"cancel","integrationId":"order-1001"}\n'
+        b'{"command":"close","integrationId":"order-1001"}\n'
+    )
+
+    ran = run("execute", stdin=lines)
+
+    assert ran.rows == [
+        '{"line":1,"integrationId":"order-1001","ok":true,"version":1,"position":1,'
+        '"events":["SessionOpened"]}',
+        '{"line":2,"integrationId":"order-1001","ok":true,"version":2,"position":2,'
+        '"events":["ItemAdded"]}',
+        '{"line":3,"integrationId":"order-1001","ok":true,"version":3,"position":3,'
+        '"events":["SessionCancelled"]}',
+        '{"line":4,"integrationId":"order-1001","ok":false,"error":"SessionNotOpen",'
+        "\"message\":\"session 'order-1001' is cancelled: close needs an open session\"}",
+    ]
+    assert (ran.code, ran.err) == (1, "")
+
+
+STEPS = [
+    ('"open","profileId":"p","cartItems":[{"sku":"a","price":0.1}]', "SessionOpened CartReplaced"),
+    ('"add-item","sku":"a","price":0.1,"quantity":2', "ItemAdded"),
+    ('"set-quantity","sku":"a","quantity":4', "QuantityChanged"),
+    ('"remove-item","position":0', "ItemRemoved"),
+    ('"replace-cart","cartItems":[{"sku":"b","price":12345678.901}]', "CartReplaced"),
+    ('"apply-coupon","coupon":"C"', "CouponApplied"),
+    ('"remove-coupon"', "CouponRemoved"),
+    ('"remove-coupon"', ""),
+    ('"apply-referral","referral":"R"', "ReferralApplied"),
+    ('"remove-referral"', "ReferralRemoved"),
+    ('"set-attributes","attributes":{"City":"K\u00f6ln"}', "AttributesChanged"),
+    ('"set-identifiers","identifiers":["x"]', "IdentifiersReplaced"),
+    ('"set-profile","profileId":"q"', "ProfileChanged"),
+    ('"set-discount","label":"d","value":2.50', "DiscountSet"),
+    ('"remove-discount","label":"d"', "DiscountRemoved"),
+    ('"close"', "SessionClosed"),
+    ('"reopen"', "SessionReopened"),
+    ('"close","at":"2126-01-01T00:00:00Z"', None),
+    ('"close"', "SessionClosed"),
+    ('"return","items":[{"position":0,"quantity":1}]', "ItemsReturned"),
+    ('"cancel"', "SessionCancelled"),
+]
+
+
+def test_every_command_is_executed_by_its_tag(sqlite_url: str) -> None:
+    asked = {step.split('"')[1] for step, _ in STEPS}
+    assert asked == {kind.__struct_config__.tag for kind in get_args(Command)}
+    lines = "".join([f'{{"integrationId":"s","command":{step}}}\n' for step, _ in STEPS])
+
+    ran = run("execute", stdin=lines.encode())
+
+    answered = [" ".join(answer["events"]) if answer["ok"] else None for answer in ran.json]
+    assert answered == [events for _, events in STEPS]
+    with SessionStore.open(sqlite_url, read_only=True) as store:
+        log = list(store.log())
+        view = CustomerSessions(store).get("s")
+        assert verify(store) == []
+    assert [recorded.type for recorded in log] == " ".join(filter(None, answered)).split()
+    assert (view.state, view.total, view.profile_id) == ("cancelled", Decimal("12345678.901"), "q")
+    assert view.attributes == {"City": "Köln"}
+
+
+def test_each_answer_comes_once_it_is_durable_and_before_the_next_line(sqlite_url: str) -> None:
+    command = [SESSIONS, "execute", "-"]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    with subprocess.Popen(command, **pipes) as process:  # noqa: S603
+        assert process.stdin
+        assert process.stdout
+        for number in range(1, 4):
+            process.stdin.write(OPEN.replace(b'"s"', b'"s%d"' % number))
+
+            assert select.select([process.stdout], [], [], 20)[0]
+            answer = msgspec.json.decode(process.stdout.readline())
+
+            assert (answer["line"], answer["position"]) == (number, number)
+            with SessionStore.open(sqlite_url, read_only=True) as store:
+                assert store.position == number
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert process.returncode == 0
+
+
+def test_commands_come_from_a_file_too(tmp_path: Path, sqlite_url: str) -> None:
+    file = tmp_path / "orders.jsonl"
+    file.write_bytes(OPEN + OPEN.replace(b'"s"', b'"t"').rstrip())
+
+    ran = run("execute", str(file), "--application", "7")
+
+    assert [(answer["line"], answer["ok"]) for answer in ran.json] == [(1, True), (2, True)]
+    assert ran.code == 0
+    with SessionStore.open(sqlite_url, 7) as store:
+        assert [view.application_id for view in CustomerSessions(store).find()] == [7, 7]
+
+
+def test_blank_lines_are_skipped_and_counted() -> None:
+    lines = b"\n" + OPEN + b"  \t\n\r\n\n" + OPEN + b"\n"
+
+    ran = run("execute", stdin=lines)
+
+    assert [(a["line"], a["ok"]) for a in ran.json] == [(2, True), (6, False)]
+    assert ran.json[1]["error"] == "SessionExists"
+
+
+@pytest.mark.parametrize("stdin", [b"", b"\n \r\n", b"not json\n"])
+def test_where_nothing_is_asked_no_store_is_made(tmp_path: Path, stdin: bytes) -> None:
+    assert run("execute", stdin=stdin).code == (1 if b"json" in stdin else 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_may_end_with_crlf_and_begin_with_a_byte_order_mark() -> None:
+    windows = (b"\xef\xbb\xbf" + OPEN + OPEN).replace(b"\n", b"\r\n")
+
+    answers = run("execute", stdin=windows).json
+
+    assert [(a["line"], a["integrationId"], a["ok"]) for a in answers] == [
+        (1, "s", True),
+        (2, "s", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"not json",
+        b'{"command":"open"',
+        b'{"command":"open","integrationId":"x"} {}',
+        b'{"command":"open","integrationId":"\xff"}',
+        b'{"command":"open","integrationId":"\\ud800"}',
+        b'{"command":"set-attributes","integrationId":"s","attributes":{"a":' + b"[" * 100_000,
+    ],
+)
+def test_a_line_that_is_no_json_is_answered_and_the_rest_goes_on(line: bytes) -> None:
+    assert _malformed(line)
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"\xbf", b"\xbb\xbb", b"\xef"])
+def test_a_line_of_broken_utf_8_is_not_blank(line: bytes) -> None:
+    assert _malformed(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ('"set-quantity","quantity":"2"', "$.quantity"),
+        ('"set-quantity","quantity":2.5', "$.quantity"),
+        ('"return","items":[{},{"position":"a"}]', "$.items[1].position"),
+        ('"open","cartItems":[{"sku":"a","price":"x"}]', "$.cartItems[0].price"),
+        ('"open","state":"cancelled"', "$.state"),
+        ('"close","at":"yesterday"', "$.at"),
+        ('"close","metadata":[]', "$.metadata"),
+        ('"close","idempotencyKey":1', "$.idempotencyKey"),
+        ('"close","expectedVersion":"1"', "$.expectedVersion"),
+        ('"clothe"', "$.command"),
+        ('"add-item","price":1', "`sku`"),
+        ('"add-item","sku":"a"', "`price`"),
+        ('"close","colour":"red"', "`colour`"),
+    ],
+)
+def test_a_line_that_is_no_command_is_answered_with_the_path(line: str, path: str) -> None:
+    assert path in _malformed(f'{{"integrationId":"s","command":{line}}}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (b'{"command":"open"}', "`integrationId`"),
+        (b'{"command":"open","integrationId":5}', "$.integrationId"),
+        (b'{"integrationId":"s"}', "`command`"),
+        (b"[]", "object"),
+        (b"null", "object"),
+    ],
+)
+def test_a_line_without_an_id_or_a_command_is_malformed(line: bytes, named: str) -> None:
+    assert named in _malformed(line)
+
+
+def test_values_that_a_rule_forbids_are_refused_by_the_rules_class() -> None:
+    deep = b"[" * 150 + b"]" * 150
+    lines = (
+        b'{"command":"open","integrationId":""}\n'
+        b'{"command":"add-item","integrationId":"s","sku":"a","price":-1}\n'
+        b'{"command":"add-item","integrationId":"s","sku":"a","price":1e400}\n'
+        b'{"command":"set-quantity","integrationId":"s","position":0,"quantity":0}\n'
+        b'{"command":"set-attributes","integrationId":"s","attributes":{"a":%b}}\n' % deep
+    )
+
+    ran = run("execute", stdin=OPEN + lines)
+
+    assert [(a.get("error"), a.get("message", "").partition(":")[0]) for a in ran.json] == [
+        (None, ""),
+        ("InvalidValue", "integrationId"),
+        ("InvalidValue", "price"),
+        ("LimitExceeded", "price"),
+        ("LineNotFound", "position"),
+        ("LimitExceeded", "attributes.a" + "[0]" * 100),
+    ]
+    assert ran.code == 1
+
+
+def test_a_time_without_a_timezone_is_refused_in_words() -> None:
+    line = b'{"command":"close","integrationId":"s","at":"2026-01-01T00:00:00"}\n'
+
+    answer = run("execute", stdin=OPEN + line).json[1]
+
+    assert answer["error"] == "InvalidValue"
+    assert answer["message"] == "at: a time with a timezone, not '2026-01-01T00:00:00'"
+
+
+def test_an_idempotency_key_gives_the_first_answer_again_in_a_later_run() -> None:
+    keyed = OPEN.replace(b"}", b',"idempotencyKey":"k"}')
+    other = keyed.replace(b'"p"', b'"q"')
+
+    first = run("execute", stdin=keyed)
+    again = run("execute", stdin=keyed + other)
+
+    assert (first.code, again.code) == (0, 1)
+    assert again.json[0] == first.json[0]
+    assert again.json[1]["error"] == "IdempotencyKeyReused"
+
+
+def test_an_expected_version_is_checked() -> None:
+    close = b'{"command":"close","integrationId":"s","expectedVersion":%d}\n'
+
+    ran = run("execute", stdin=OPEN + close % 2 + close % 1 + close % -1)
+
+    assert [a.get("error", a.get("version")) for a in ran.json] == [
+        1,
+        "VersionConflict",
+        2,
+        "InvalidValue",
+    ]
+
+
+def test_metadata_is_kept_with_the_events(sqlite_url: str) -> None:
+    run("execute", stdin=OPEN.replace(b"}", b',"metadata":{"actor":"me","tags":[1]}}'))
+
+    with SessionStore.open(sqlite_url, read_only=True) as store:
+        (opened,) = store.log()
+    assert opened.metadata == {"actor": "me", "tags": [1]}
+
+
+def test_a_closed_pipe_ends_it_quietly_and_nothing_goes_on_unanswered(sqlite_url: str) -> None:
+    code, complaint = closed_pipe(["execute"], OPEN + OPEN.replace(b'"s"', b'"t"'))
+
+    assert (code, complaint) == (1, "")
+    with SessionStore.open(sqlite_url, read_only=True) as store:
+        assert [recorded.stream_id for recorded in store.log()] == ["s"]
+        assert verify(store) == []
+
+
+def test_a_file_or_a_store_that_is_none_is_complained_of(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_text("hello")
+
+    missing, broken = run("execute", str(tmp_path / "none")), run("execute", stdin=OPEN)
+
+    assert (missing.code, missing.out) == (2, "")
+    assert "No such file" in missing.err
+    assert (broken.code, broken.out) == (1, "")
+    assert broken.err.startswith("error: ")
+    assert "no customer-sessions store" in broken.err

@@ -1,0 +1,239 @@
+"""`sessions verify` and `sessions rebuild`; and how the tests run the command line."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import sysconfig
+from contextlib import closing, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
+
+import msgspec
+import pytest
+
+from sessions import CloseSession, OpenSession, SessionStore, ViewsDiffer
+from sessions.cli import main
+from tests.conftest import Connection, add
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SESSIONS = str(Path(sysconfig.get_path("scripts")) / "sessions")
+DERIVED = ("claims", "limits", "customer_sessions", "attachments")
+KEPT = ("migrations", "inline_views", "applications", "events", "answers")
+
+
+class Ran(NamedTuple):
+    """What a run of the command line did."""
+
+    code: object
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[str]:
+        return self.out.split("\n")[:-1]
+
+    @property
+    def json(self) -> list[Any]:
+        return [msgspec.json.decode(row) for row in self.rows]
+
+
+def run(*arguments: str, stdin: bytes = b"") -> Ran:
+    """Run the command line as from a shell, its output in a pipe."""
+    given = io.TextIOWrapper(io.BytesIO(stdin))
+    files = io.BytesIO(), io.BytesIO()
+    out, err = (io.TextIOWrapper(file, "utf-8", write_through=True) for file in files)
+    with (
+        patch.object(sys, "argv", ["sessions", *arguments]),
+        patch.object(sys, "stdin", given),
+        patch.dict(os.environ, COLUMNS="200"),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    said, complained = (file.getvalue().decode() for file in files)
+    return Ran(ended.value.code or 0, said, complained)
+
+
+def closed_pipe(arguments: Sequence[str], stdin: bytes = b"") -> tuple[int, str]:
+    """Run it into a pipe that nobody reads: the exit code, and what it complains of."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [SESSIONS, *arguments]
+    ran = subprocess.run(  # noqa: S603
+        command, input=stdin, stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    return ran.returncode, ran.stderr.decode()
+
+
+def dump(path: Path, tables: Sequence[str]) -> dict[str, list[Any]]:
+    """All rows of some relations."""
+    with closing(Connection(path)) as connection:
+        return {t: sorted(connection.execute(f"SELECT * FROM {t}")) for t in tables}  # noqa: S608
+
+
+def change(path: Path, *statements: str) -> None:
+    """Tamper with a store."""
+    with closing(Connection(path, isolation_level=None)) as connection:
+        for statement in statements:
+            assert connection.execute(statement).rowcount != 0
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of two applications."""
+    path = tmp_path / "store.db"
+    monkeypatch.setenv("SESSIONS_STORE", f"sqlite:///{path}")
+    for application in (1, 7):
+        with SessionStore.open(f"sqlite:///{path}", application) as store:
+            store.execute("a", OpenSession(profile_id="p", coupon="C"), idempotency_key="k")
+            store.execute("a", add())
+            store.execute("a", CloseSession())
+            store.execute("[b]", OpenSession(profile_id="p"))
+    return path
+
+
+@pytest.mark.parametrize("application", ["1", "7"])
+@pytest.mark.usefixtures("path")
+def test_a_good_store_verifies_clean(application: str) -> None:
+    ran = run("verify", "--application", application)
+    assert (ran.code, ran.out, ran.err) == (0, "6 events: every view equals them\n", "")
+
+    ran = run("verify", "--json", "--application", application)
+    assert (ran.code, ran.rows) == (0, ['{"events":6,"differences":[]}'])
+
+
+def test_what_differs_is_named_in_the_application_that_it_is_in(path: Path) -> None:
+    of_7 = "application_id = 7 AND session_id"
+    change(path, f"UPDATE customer_sessions SET state = 'open' WHERE {of_7} = 'a'")
+    change(path, f"DELETE FROM customer_sessions WHERE {of_7} = '[b]'")
+
+    ran = run("verify", "--application", "7")
+
+    assert ran.code == 1
+    assert ran.rows[0] == "relation\tkey\tcolumn\tstored\texpected"
+    assert sorted(ran.rows[1:]) == [
+        "customer_sessions\t[b]\t\t\ta row",
+        "customer_sessions\ta\tstate\topen\tclosed",
+    ]
+    assert run("verify").code == 0
+
+
+def test_what_differs_is_named_as_json_too(path: Path) -> None:
+    change(path, "UPDATE limits SET used = 5 WHERE application_id = 7 AND limit_name LIKE '%p'")
+
+    ran = run("verify", "--json", "--application", "7")
+
+    difference = {
+        "relation": "limits",
+        "key": ["first-session:p"],
+        "column": "used",
+        "stored": 5,
+        "expected": 1,
+    }
+    assert (ran.code, ran.json) == (1, [{"events": 6, "differences": [difference]}])
+
+
+@pytest.mark.parametrize("command", ["verify", "rebuild"])
+def test_where_no_store_is_there_is_none_afterwards(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESSIONS_STORE", f"sqlite:///{tmp_path}/none.db")
+
+    ran = run(command)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "there is no store" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rebuild_makes_the_derived_relations_anew_and_changes_nothing_else(path: Path) -> None:
+    good, kept = dump(path, DERIVED), dump(path, KEPT)
+    change(
+        path,
+        "DELETE FROM claims",
+        "UPDATE limits SET used = used + 1",
+        "UPDATE customer_sessions SET document = '{}', total = 7",
+        "INSERT INTO customer_sessions SELECT 9, 'x', version, state, profile_id, coupon, "
+        "referral, first_session, total, created, updated, closed, update_count, line_count, "
+        "unit_count, returned_count, command_id, document FROM customer_sessions LIMIT 1",
+        "UPDATE attachments SET session_id = 'x'",
+    )
+    assert run("verify").code == 1
+
+    ran = run("rebuild")
+
+    assert (ran.code, ran.out, ran.err) == (0, "rebuilt from 12 events\n", "")
+    assert (dump(path, DERIVED), dump(path, KEPT)) == (good, kept)
+    assert [run("verify", "--application", app).code for app in "17"] == [0, 0]
+
+
+def test_a_rebuild_brings_lost_relations_and_their_indexes_back(path: Path) -> None:
+    names = "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
+    with closing(Connection(path)) as connection:
+        before = connection.execute(names).fetchall()
+    change(path, "DROP TABLE attachments", "DROP INDEX customer_sessions_by_updated")
+
+    assert run("rebuild", "--json").rows == ['{"events":12}']
+
+    with closing(Connection(path)) as connection:
+        assert connection.execute(names).fetchall() == before
+    assert run("verify").code == 0
+
+
+def test_a_store_of_other_views_takes_commands_again_after_a_rebuild(path: Path) -> None:
+    change(path, "UPDATE inline_views SET version = 99", "DELETE FROM attachments")
+    close = b'{"command":"close","integrationId":"[b]"}\n'
+    refused = run("execute", stdin=close)
+    assert (refused.code, refused.out) == (1, "")
+    assert "run `sessions rebuild`" in refused.err
+
+    assert run("rebuild").code == 0
+
+    assert run("execute", stdin=close).code == 0
+    assert run("verify").code == 0
+
+
+def test_an_open_writer_is_refused_until_the_rebuild_and_goes_on_after_it(path: Path) -> None:
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        store.execute("[b]", add())
+        change(path, "UPDATE inline_views SET version = 99")
+        with pytest.raises(ViewsDiffer):
+            store.execute("[b]", add())
+        assert run("rebuild").code == 0
+
+        store.execute("[b]", add())
+
+    assert run("verify").code == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE events SET data = '{' WHERE application_id = 7 AND position = 3",
+        "UPDATE events SET type = 'Unheard' WHERE application_id = 7 AND position = 3",
+        "DELETE FROM events WHERE application_id = 7 AND position = 1",
+    ],
+)
+def test_a_rebuild_that_fails_leaves_the_old_views(path: Path, damage: str) -> None:
+    change(path, damage, "UPDATE customer_sessions SET total = 7")
+    before = dump(path, DERIVED + KEPT)
+
+    ran = run("rebuild")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: ")
+    assert dump(path, DERIVED + KEPT) == before
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("command", ["verify", "rebuild"])
+def test_a_closed_pipe_ends_it_quietly(command: str) -> None:
+    assert closed_pipe([command]) == (1, "")

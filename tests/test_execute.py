@@ -1,0 +1,259 @@
+"""What a command answers, and what it writes."""
+
+from __future__ import annotations
+
+from datetime import timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sessions import (
+    ApplyCoupon,
+    CloseSession,
+    CouponApplied,
+    InvalidValue,
+    Item,
+    ItemAdded,
+    OpenSession,
+    RemoveCoupon,
+    SessionExists,
+    SessionNotFound,
+    SessionOpened,
+    SetAttributes,
+    SetDiscount,
+    SetProfile,
+    VersionConflict,
+)
+from tests.conftest import add
+
+if TYPE_CHECKING:
+    from projections import CustomerSessions
+    from sessions import SessionStore
+    from sessions.commands import Command
+    from tests.conftest import Clock, OpenStore
+
+
+def test_an_answer_has_the_version_the_position_and_the_events(store: SessionStore) -> None:
+    store.execute("other", OpenSession())
+
+    done = store.execute("s", OpenSession(profile_id="p", coupon="C"))
+
+    assert (done.session_id, done.version, done.position) == ("s", 2, 3)
+    opened = SessionOpened(first_session=True, profile_id="p")
+    assert [recorded.event for recorded in done.events] == [opened, CouponApplied("C")]
+    assert done.events == list(store.events("s"))
+
+
+def test_an_envelope_says_when_where_and_why(store: SessionStore, clock: Clock) -> None:
+    store.execute("s", OpenSession(at=clock() - timedelta(hours=1)))
+    metadata = {"actor": "ada", "correlationId": "c", "free": {"deep": [1, None]}}
+
+    done = store.execute("s", add(), metadata=metadata)
+
+    (recorded,) = done.events
+    assert (recorded.application_id, recorded.position, recorded.version) == (1, 2, 2)
+    assert (recorded.category, recorded.stream_id) == ("session", "s")
+    assert recorded.at == recorded.recorded_at == clock()
+    assert recorded.metadata == metadata
+    assert recorded.event == ItemAdded(0, Item("9696", Decimal("59.9")), 1, 1)
+
+
+def test_each_command_has_one_uuid_of_version_7_for_all_its_events(store: SessionStore) -> None:
+    first = store.execute("s", OpenSession(coupon="C", cart_items=[]))
+    second = store.execute("s", add())
+
+    ids = [recorded.command_id for recorded in first.events + second.events]
+    assert ids[0] == ids[1] != ids[2]
+    assert [(one[14], one[19] in "89ab", len(one)) for one in ids] == [("7", True, 36)] * 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ApplyCoupon(coupon="C"),
+        SetAttributes(attributes={"a": 1}),
+        SetAttributes(attributes={"gone": None}),
+        SetDiscount(label="d", value=Decimal("1.50")),
+        SetProfile(profile_id="p"),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_what_is_already_so_succeeds_and_writes_nothing(
+    store: SessionStore, command: Command
+) -> None:
+    store.execute("s", OpenSession(profile_id="p", coupon="C", attributes={"a": 1}))
+    before = store.execute("s", SetDiscount(label="d", value=Decimal("1.5")))
+    store.execute("other", OpenSession())
+
+    done = store.execute("s", command)
+
+    assert (done.version, done.position, done.events) == (before.version, before.position, [])
+    assert store.position == before.position + 1
+
+
+def test_a_no_op_does_not_count_as_an_update(
+    store: SessionStore, views: CustomerSessions, clock: Clock
+) -> None:
+    store.execute("s", OpenSession())
+    opened = clock()
+    clock.move(minutes=1)
+
+    store.execute("s", RemoveCoupon())
+
+    assert (views.get("s").update_count, views.get("s").updated) == (1, opened)
+
+
+def test_the_update_count_counts_commands_and_not_events(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    items = [add("a"), add("b")]
+    store.execute("s", OpenSession(coupon="C", referral="R", identifiers=["i"]))
+    store.execute_many("s", items)
+    store.execute("s", CloseSession())
+
+    assert len(list(store.events("s"))) == 7
+    assert views.get("s").update_count == 4
+
+
+def test_an_expected_version_that_holds_lets_the_command_through(store: SessionStore) -> None:
+    store.execute("s", OpenSession(), expected_version=0)
+
+    assert store.execute("s", add(), expected_version=1).version == 2
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3])
+def test_an_expected_version_that_does_not_hold_is_a_conflict(
+    store: SessionStore, expected: int
+) -> None:
+    store.execute("s", OpenSession(coupon="C"))
+
+    with pytest.raises(VersionConflict) as conflict:
+        store.execute("s", OpenSession(), expected_version=expected)
+    with pytest.raises(SessionExists):
+        store.execute("s", OpenSession(), expected_version=2)
+
+    assert (conflict.value.session, conflict.value.actual) == ("s", 2)
+    assert not conflict.value.retry
+    assert store.position == 2
+
+
+def test_a_dry_run_answers_what_would_happen_and_writes_nothing(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.execute("s", OpenSession())
+
+    dry = store.execute("s", add(), dry_run=True, idempotency_key="k")
+
+    assert (dry.version, dry.position, len(dry.events)) == (2, 2, 1)
+    assert (store.position, views.get("s").cart_items) == (1, [])
+    assert store.answered("k") is None
+    assert store.execute("s", add("other"), idempotency_key="k").position == 2
+
+
+def test_a_dry_run_takes_no_claim(store: SessionStore) -> None:
+    store.execute("other", OpenSession())
+    store.execute("s", OpenSession(profile_id="p"), dry_run=True)
+
+    (recorded,) = store.execute("s2", OpenSession(profile_id="p")).events
+
+    assert recorded.event == SessionOpened(first_session=True, profile_id="p")
+
+
+def test_many_commands_are_executed_in_one_go_with_an_answer_each(store: SessionStore) -> None:
+    done = store.execute_many("s", [OpenSession(coupon="C"), RemoveCoupon(), CloseSession()])
+
+    assert [(d.version, d.position, len(d.events)) for d in done] == [
+        (2, 2, 2),
+        (3, 3, 1),
+        (4, 4, 1),
+    ]
+
+
+def test_the_expected_version_of_many_is_that_before_the_first(store: SessionStore) -> None:
+    store.execute_many("s", [OpenSession(), add()], expected_version=0)
+
+    with pytest.raises(VersionConflict):
+        store.execute_many("s", [add(), CloseSession()], expected_version=1)
+    store.execute_many("s", [add(), CloseSession()], expected_version=2)
+
+
+def test_a_refusal_among_many_leaves_nothing_of_them_and_no_gap(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(InvalidValue):
+        store.execute_many("s", [add(), SetProfile(profile_id="p"), add(price="-1")])
+    with pytest.raises(SessionNotFound):
+        store.execute_all([("s", CloseSession()), ("t", OpenSession()), ("u", add())])
+
+    assert (store.position, views.get("s").cart_items, views.of_profile("p")) == (1, [], [])
+    assert list(store.events("t")) == []
+    assert store.execute("t", OpenSession(profile_id="p")).position == 2
+    assert views.get("t").first_session
+
+
+def test_commands_for_several_sessions_are_executed_in_one_go(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    commands: list[tuple[str, Command]] = [
+        ("s", OpenSession(profile_id="p")),
+        ("t", OpenSession(profile_id="p")),
+        ("s", CloseSession()),
+    ]
+    done = store.execute_all(commands)
+
+    assert [(d.session_id, d.version, d.position) for d in done] == [
+        ("s", 1, 1),
+        ("t", 1, 2),
+        ("s", 2, 3),
+    ]
+    assert [view.first_session for view in views.of_profile("p")] == [True, False]
+
+
+def test_a_command_may_say_when_it_happened_in_any_timezone(
+    store: SessionStore, views: CustomerSessions, clock: Clock
+) -> None:
+    berlin = timezone(timedelta(hours=1))
+    earlier = clock() - timedelta(days=300)
+
+    store.execute("s", OpenSession(at=earlier.astimezone(berlin)))
+    store.execute("s", add(at=earlier))
+    store.execute("s", add(at=clock() + timedelta(minutes=5)))
+
+    assert (views.get("s").created, views.get("s").updated) == (earlier, clock.move(minutes=5))
+
+
+@pytest.mark.parametrize("minutes", [-1, 6])
+def test_it_may_not_go_back_nor_happen_in_the_future(
+    store: SessionStore, clock: Clock, minutes: int
+) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(InvalidValue, match="at: not"):
+        store.execute("s", add(at=clock() + timedelta(minutes=minutes)))
+    with pytest.raises(InvalidValue, match="timezone"):
+        store.execute("s", add(at=clock().replace(tzinfo=None)))
+
+
+def test_a_clock_that_lags_is_lifted_to_the_latest_event(store: SessionStore, clock: Clock) -> None:
+    ahead = store.execute("s", OpenSession(at=clock() + timedelta(minutes=3))).events[0].at
+    lagging = clock.move(minutes=-10)
+
+    (recorded,) = store.execute("s", add()).events
+
+    assert (recorded.at, recorded.recorded_at) == (ahead, lagging)
+
+
+def test_each_application_counts_its_positions_from_1(open_store: OpenStore) -> None:
+    one, two = open_store(1), open_store(2)
+
+    one.execute("s", OpenSession(profile_id="p"))
+    done = two.execute("s", OpenSession(profile_id="p", coupon="C"))
+    one.execute("s", add())
+
+    assert (done.version, done.position) == (2, 2)
+    assert [recorded.position for recorded in one.log()] == [1, 2]
+    assert [recorded.application_id for recorded in two.log()] == [2, 2]
+    assert done.events[0].event == SessionOpened(first_session=True, profile_id="p")

@@ -1,0 +1,89 @@
+"""Who may import whom."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import sessions
+from sessions import commands, errors, events
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted([*ROOT.glob("sessions/**/*.py"), *ROOT.glob("projections/**/*.py")])
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
+DECIDER = {"errors", "events", "commands", "claims", "money", "rules", "session", "cart", "decide"}
+DATABASE = {
+    "store",
+    "writer",
+    "transaction",
+    "recorder",
+    "sqlite",
+    "schema",
+    "inline",
+    "claim_rows",
+}
+USERS_OF_EVENTSOURCING = {
+    "sessions.mapper",
+    "sessions.store",
+    "sessions.recorder",
+    "sessions.sqlite",
+}
+
+
+def _imported(module: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        match node:
+            case ast.Import():
+                yield from (name.name for name in node.names)
+            case ast.ImportFrom():
+                assert node.level == 0, f"{module}: a relative import"
+                assert node.module
+                yield node.module
+                yield from (f"{node.module}.{name.name}" for name in node.names)
+            case _:
+                pass
+
+
+def _allowed(module: str, imported: str) -> bool:
+    room, _, name = module.partition(".")
+    other, _, part = imported.partition(".")
+    if module.startswith("sessions.cli"):
+        return True
+    return not (
+        imported.startswith("sessions.cli")
+        or (room == "sessions" and other == "projections")
+        or (room == "projections" and imported.startswith(("sessions.commands", "sessions.decide")))
+        or (other == "eventsourcing" and module not in USERS_OF_EVENTSOURCING)
+        or (name in DECIDER and other == "sessions" and part.partition(".")[0] in DATABASE)
+        or (name in {"errors", "events", "commands"} and imported.startswith("sessions.decide"))
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_it_may(module: str) -> None:
+    assert [imported for imported in _imported(module) if not _allowed(module, imported)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "base"),
+    [
+        (errors, errors.SessionsError),
+        (commands, commands.BaseCommand),
+        (commands, commands.CartItem),
+        (events, events.Fact),
+    ],
+)
+def test_sessions_exports_every_command_event_and_error(
+    module: ModuleType, base: type[object]
+) -> None:
+    declared = {
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+    } - {"BaseCommand", "Fact"}
+
+    assert declared - vars(sessions).keys() == set()

@@ -1,0 +1,259 @@
+"""Where a store can be, what is no store, and who may use one."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+
+from sessions import (
+    InvalidURL,
+    NotAStore,
+    OpenSession,
+    SessionStore,
+    StoreBusy,
+    StoreClosed,
+    StoreNotFound,
+    StoreTooNew,
+)
+from sessions.errors import StoreReadOnly
+from tests.conftest import add, in_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import OpenStore
+
+
+def _sql(path: Path, *statements: str) -> list[Any]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        return [connection.execute(statement).fetchall() for statement in statements]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "shop.db",
+        "",
+        "sqlite:shop.db",
+        "sqlite://shop.db",
+        "mysql:///shop.db",
+        "sqlite:///",
+        "sqlite:///directory",
+        "sqlite:////no/such/directory/shop.db",
+        "sqlite:///a%00b.db",
+    ],
+)
+def test_a_url_that_names_no_place_is_refused(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "directory").mkdir()
+
+    with pytest.raises(InvalidURL) as refusal:
+        SessionStore.open(url)
+
+    assert refusal.value.url == url
+
+
+@pytest.mark.parametrize("text", [b"hello", b"hello " * 1000, b"SQLite format 3\0 is a lie" * 100])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(text)
+
+    with pytest.raises(NotAStore) as refusal:
+        SessionStore.open(f"sqlite:///{path}")
+
+    assert str(path) in str(refusal.value)
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (text, [path])
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    _sql(path, "CREATE TABLE events (id)", "INSERT INTO events VALUES (1)")
+    before = path.read_bytes()
+
+    with pytest.raises(NotAStore):
+        SessionStore.open(f"sqlite:///{path}")
+
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
+
+
+def test_a_database_that_another_program_made_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        _sql(path, "CREATE TABLE other (id)")
+
+        with pytest.raises(NotAStore):
+            store.execute("s", OpenSession())
+
+    assert _sql(path, "SELECT name FROM sqlite_master") == [[("other",)]]
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        store.execute("s", OpenSession())
+    _sql(path, "INSERT INTO migrations VALUES (99, '2030-01-01T00:00:00.000000Z')")
+
+    for read_only in (True, False):
+        with pytest.raises(StoreTooNew, match=r"99.*upgrade"):
+            SessionStore.open(f"sqlite:///{path}", read_only=read_only)
+
+
+def test_reading_never_makes_a_store(tmp_path: Path) -> None:
+    reads: list[Callable[[SessionStore], Any]] = [
+        lambda store: store.position,
+        lambda store: list(store.log()),
+        lambda store: list(store.events("s")),
+        lambda store: store.answered("k"),
+    ]
+    with SessionStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+        for read in reads:
+            with pytest.raises(StoreNotFound, match="first command makes one"):
+                read(store)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_store_takes_no_commands(sqlite_url: str) -> None:
+    with (
+        SessionStore.open(sqlite_url) as store,
+        SessionStore.open(sqlite_url, read_only=True) as it,
+    ):
+        store.execute("s", OpenSession())
+
+        with pytest.raises(StoreReadOnly):
+            it.execute("s", add())
+        assert it.position == store.position == 1
+
+
+def test_an_empty_file_becomes_a_store_with_the_first_command(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.touch()
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        with pytest.raises(StoreNotFound):
+            list(store.log())
+        assert path.stat().st_size == 0
+
+        assert store.execute("s", OpenSession()).position == 1
+
+
+@pytest.mark.parametrize("name", ["a shop?.db", "50%.db", "ü#&=;.db", "file:x.db"])
+def test_any_file_name_can_be_written_percent_encoded(tmp_path: Path, name: str) -> None:
+    with SessionStore.open(f"sqlite:///{quote(str(tmp_path))}/{quote(name)}") as store:
+        store.execute("s", OpenSession())
+
+        assert (tmp_path / name).stat().st_size > 0
+        assert store.position == 1
+
+
+def test_a_relative_path_is_where_it_was_when_the_store_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    with SessionStore.open("sqlite:///shop.db") as store:
+        store.execute("s", OpenSession())
+        monkeypatch.chdir(elsewhere)
+        assert store.position == 1
+
+    assert (tmp_path / "shop.db").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
+def _open_and_add(url: str, number: int) -> list[int]:
+    with SessionStore.open(url) as store:
+        store.execute(f"s{number}", OpenSession())
+        return [store.execute(f"s{number}", add()).position for _ in range(5)]
+
+
+def test_several_processes_may_make_the_same_file_at_once(sqlite_url: str) -> None:
+    in_processes(6, _open_and_add, sqlite_url)
+
+    with SessionStore.open(sqlite_url) as store:
+        assert [recorded.position for recorded in store.log()] == list(range(1, 37))
+
+
+def test_a_closed_store_says_so(open_store: OpenStore) -> None:
+    store = open_store()
+    store.execute("s", OpenSession())
+    log = store.log()
+    store.close()
+
+    store.close()
+    with pytest.raises(StoreClosed):
+        store.execute("s", add())
+    with pytest.raises(StoreClosed):
+        list(log)
+
+
+def test_a_writer_that_waits_too_long_is_told_that_a_retry_can_help(sqlite_url: str) -> None:
+    hasty = SessionStore.open(sqlite_url, lock_timeout=0.05)
+    with SessionStore.open(sqlite_url) as store, hasty as other:
+        store.execute("s", OpenSession())
+        with store.batch():
+            store.execute("s", add())
+            with pytest.raises(StoreBusy) as busy:
+                other.execute("s", add())
+            assert other.position == 1
+
+        assert (busy.value.retry, other.execute("s", add()).position) == (True, 3)
+
+
+def test_no_read_transaction_stays_open_between_the_pages_of_the_log(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        with store.batch():
+            for number in range(1200):
+                store.execute(f"s{number}", OpenSession())
+        log = store.log()
+        first = list(islice(log, 700))
+        store.execute("later", OpenSession())
+
+        ((checkpoint,),) = _sql(tmp_path / "store.db", "PRAGMA wal_checkpoint(TRUNCATE)")
+
+        assert checkpoint == (0, 0, 0)
+        assert [recorded.position for recorded in [*first, *log]] == list(range(1, 1202))
+
+
+def test_a_store_may_be_used_after_a_fork_by_parent_and_child(sqlite_url: str) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", FORK, sqlite_url], check=True, timeout=60)  # noqa: S603
+
+    with SessionStore.open(sqlite_url) as store:
+        assert store.position == 1 + 3 * 40
+
+
+FORK = """
+import os, sys
+from sessions import SessionStore, OpenSession, SetAttributes
+
+store = SessionStore.open(sys.argv[1])
+store.execute("s", OpenSession())
+assert store.position == 1
+children = []
+for name in ("a", "b"):
+    child = os.fork()
+    if child == 0:
+        children = []
+        break
+    children.append(child)
+else:
+    name = "parent"
+for number in range(40):
+    store.execute("s", SetAttributes(attributes={name: number}))
+    assert len(list(store.events("s"))) > number
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+store.close()
+"""

@@ -1,0 +1,258 @@
+"""A session at any moment of its history, a customer's sessions, and what each event changed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from projections import Change, CustomerSessions
+from sessions import (
+    CancelSession,
+    CartItem,
+    CloseSession,
+    InvalidValue,
+    OpenSession,
+    PositionNotFound,
+    Refused,
+    RemoveDiscount,
+    RemoveItem,
+    SessionNotFound,
+    SessionNotYet,
+    SetAttributes,
+    SetDiscount,
+    SetProfile,
+    VersionNotFound,
+)
+from tests.conftest import add
+
+if TYPE_CHECKING:
+    from projections import CustomerSession
+    from sessions import SessionStore
+    from tests.conftest import Clock
+
+TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
+
+
+def _minutes(minutes: float) -> datetime:
+    return TEN + timedelta(minutes=minutes)
+
+
+def _ids(sessions: list[CustomerSession]) -> list[str]:
+    return [session.integration_id for session in sessions]
+
+
+@pytest.fixture
+def history(store: SessionStore, clock: Clock) -> CustomerSessions:
+    """One session: opened at 10:00 with two events, an item at 10:10, closed at 10:20."""
+    store.execute("other", OpenSession())
+    store.execute("s", OpenSession(profile_id="p", coupon="C"))
+    clock.move(minutes=10)
+    store.execute("s", add())
+    store.execute("other", CancelSession())
+    clock.move(minutes=10)
+    store.execute("s", CloseSession())
+    return CustomerSessions(store)
+
+
+def test_a_session_as_it_was_at_a_version(history: CustomerSessions) -> None:
+    seen = [history.get("s", version=version) for version in (1, 2, 3, 4)]
+
+    assert [view.coupon for view in seen] == ["", "C", "C", "C"]
+    assert [len(view.cart_items) for view in seen] == [0, 0, 1, 1]
+    assert [view.state for view in seen] == ["open", "open", "open", "closed"]
+    assert [view.update_count for view in seen] == [1, 1, 2, 3]
+    assert seen[-1] == history.get("s")
+
+
+def test_a_session_as_it_was_at_a_time_counts_the_events_up_to_it(
+    history: CustomerSessions,
+) -> None:
+    seen = [history.get("s", as_of=_minutes(m)) for m in (0, 9.99, 10, 19, 20, 999)]
+
+    assert [view.update_count for view in seen] == [1, 1, 2, 2, 3, 3]
+    assert history.get("s", as_of=_minutes(20)) == history.get("s")
+
+
+def test_a_session_as_the_store_knew_it_at_a_position(history: CustomerSessions) -> None:
+    seen = [history.get("s", position=position).update_count for position in (2, 3, 4, 5, 6)]
+
+    assert seen == [1, 1, 2, 2, 3]
+
+
+def test_what_was_recorded_late_was_known_late(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.execute("s", OpenSession(at=_minutes(-600)))
+    store.execute("other", OpenSession())
+    store.execute("s", add(at=_minutes(-500)))
+
+    assert len(views.get("s", as_of=_minutes(-400)).cart_items) == 1
+    assert views.get("s", position=2).cart_items == []
+
+
+def test_a_moment_that_never_was_is_an_error(history: CustomerSessions) -> None:
+    with pytest.raises(VersionNotFound, match="no version 5: its newest is 4"):
+        history.get("s", version=5)
+    with pytest.raises(PositionNotFound, match="no position 7: its newest is 6"):
+        history.get("s", position=7)
+    with pytest.raises(SessionNotYet, match="did not exist at 2026-11-23 09:59"):
+        history.get("s", as_of=_minutes(-1))
+    with pytest.raises(SessionNotYet, match="at position 1"):
+        history.get("s", position=1)
+    for moment in ({}, {"version": 1}, {"as_of": TEN}, {"position": 1}):
+        with pytest.raises(SessionNotFound, match="session 'nobody' does not exist"):
+            history.get("nobody", **moment)
+
+
+NAIVE = TEN.replace(tzinfo=None)
+NO_MOMENTS: list[dict[str, Any]] = [
+    {"version": 0}, {"version": -1}, {"version": True}, {"position": -1}, {"as_of": NAIVE},
+    {"as_of": "2026-11-23"}, {"version": 1, "position": 1}, {"version": 1, "as_of": TEN},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", NO_MOMENTS)
+def test_a_moment_that_is_none_is_refused(
+    history: CustomerSessions, moment: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidValue):
+        history.get("s", **moment)
+
+
+def test_a_customers_sessions_are_in_the_order_in_which_they_came(
+    store: SessionStore, views: CustomerSessions, clock: Clock
+) -> None:
+    store.execute("guest", OpenSession())
+    store.execute("b", OpenSession(profile_id="p", at=_minutes(-60)))
+    store.execute("a", OpenSession(profile_id="p", at=_minutes(-120)))
+    clock.move(minutes=10)
+    store.execute("guest", SetProfile(profile_id="p"))
+    store.execute("b", CancelSession())
+
+    sessions = views.of_profile("p")
+
+    assert _ids(sessions) == ["b", "a", "guest"]
+    assert [session.first_session for session in sessions] == [True, False, False]
+    assert sessions[0].state == "cancelled"
+    assert _ids(views.of_profile("p", as_of=TEN)) == ["b", "a"]
+    assert views.of_profile("p", as_of=TEN)[0].state == "open"
+    assert views.of_profile("p", as_of=_minutes(-200)) == views.of_profile("nobody") == []
+
+
+def test_a_session_that_moved_is_where_it_was(
+    store: SessionStore, views: CustomerSessions, clock: Clock
+) -> None:
+    store.execute("s", OpenSession(profile_id="p"))
+    store.execute("t", OpenSession(profile_id="p"))
+    for profile in ("q", "p"):
+        clock.move(minutes=10)
+        store.execute("s", SetProfile(profile_id=profile))
+
+    assert (_ids(views.of_profile("p")), _ids(views.of_profile("q"))) == (["t", "s"], [])
+    for minutes, of_p, of_q in ((0, ["s", "t"], []), (10, ["t"], ["s"]), (20, ["t", "s"], [])):
+        at = _minutes(minutes)
+        assert _ids(views.of_profile("p", as_of=at)) == of_p
+        assert _ids(views.of_profile("q", as_of=at)) == of_q
+    attached = "SELECT profile_id, session_id, first_session FROM attachments ORDER BY position"
+    assert store.query(attached) == [("p", "s", 1), ("p", "t", 0), ("q", "s", 1), ("p", "s", 1)]
+
+
+def test_sessions_are_found_by_what_they_are_now(
+    store: SessionStore, views: CustomerSessions, clock: Clock
+) -> None:
+    store.execute("d", OpenSession(profile_id="p", coupon="C"))
+    store.execute("c", OpenSession(referral="R", state="closed"))
+    clock.move(minutes=1)
+    store.execute("b", OpenSession(coupon="C"))
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("d", SetProfile(profile_id=""))
+    at = clock()
+
+    assert _ids(views.find()) == ["c", "a", "b", "d"]
+    assert _ids(views.find(state="open")) == ["a", "b", "d"]
+    assert _ids(views.find(profile_id="p")) == ["a"]
+    assert _ids(views.find(profile_id="", coupon="C")) == ["b", "d"]
+    assert _ids(views.find(referral="R", state="closed")) == ["c"]
+    assert (_ids(views.find(updated_before=at)), views.find(updated_before=TEN)) == (["c"], [])
+    assert _ids(views.find(updated_since=at)) == ["a", "b", "d"]
+
+
+def test_what_is_found_is_read_page_by_page(store: SessionStore, views: CustomerSessions) -> None:
+    with store.batch():
+        for number in range(25):
+            at = _minutes(-(number // 4))
+            store.execute(f"s{number:02}", OpenSession(profile_id="p" if number % 2 else "", at=at))
+
+    def pages(**filters: Any) -> list[CustomerSession]:  # noqa: ANN401
+        found = page = views.find(limit=3, **filters)
+        while page:
+            page = views.find(limit=3, after=page[-1], **filters)
+            found = [*found, *page]
+        return found
+
+    assert pages() == views.find()
+    assert _ids(pages(profile_id="p")) == [i for i in _ids(views.find()) if int(i[1:]) % 2]
+    assert len(views.find(limit=25)) == 25
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"limit": 0}, {"limit": 1001}, {"updated_before": NAIVE}, {"state": "opn"}],
+)
+def test_what_can_never_be_found_is_refused(
+    history: CustomerSessions, asked: dict[str, Any]
+) -> None:
+    with pytest.raises(Refused):
+        history.find(**asked)
+
+
+def test_the_timeline_says_what_each_event_changed(
+    store: SessionStore, views: CustomerSessions, clock: Clock
+) -> None:
+    store.execute("s", OpenSession(cart_items=[CartItem(sku="a", price=Decimal(2))]))
+    later = clock.move(minutes=1)
+    store.execute("s", add("a", "2", quantity=2))
+    store.execute("s", SetDiscount(label="d", value=Decimal("0.5")))
+    store.execute("s", RemoveDiscount(label="d"))
+    store.execute("s", RemoveItem(sku="a"))
+
+    steps = list(views.timeline("s"))
+
+    assert [step.recorded for step in steps] == list(store.events("s"))
+    assert {change.path for change in steps[0].changes} >= {"state", "cartItems", "discounts"}
+    assert all(change.before is None for change in steps[0].changes)
+    changed = [{c.path: (c.before, c.after) for c in step.changes} for step in steps[1:]]
+    assert changed[0]["total"] == (0, 2)
+    assert changed[1] == {
+        "cartItems[0].quantity": (1, 3),
+        "cartItems[0].remainingQuantity": (1, 3),
+        "total": (2, 6),
+        "updateCount": (1, 2),
+        "updated": (TEN, later),
+    }
+    assert Change("discounts.d", None, Decimal("0.5")) in steps[3].changes
+    assert Change("discounts.d", Decimal("0.5"), None) in steps[4].changes
+    assert changed[4]["cartItems[0]"][1] is None
+    with pytest.raises(SessionNotFound):
+        views.timeline("nobody")
+
+
+def test_views_may_be_changed_without_harm_to_the_store(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    given = {"a": {"deep": [1]}}
+    store.execute("s", OpenSession(profile_id="p", attributes=given))
+    store.execute("s", add(attributes=given))
+
+    for view in (views.get("s"), views.get("s", version=3), *views.of_profile("p")):
+        view.attributes["a"]["deep"].append(2)
+        view.cart_items[0].attributes["a"]["deep"].append(3)
+        view.cart_items.clear()
+    store.execute("s", SetAttributes(attributes={"b": 1}))
+
+    for view in (views.get("s"), views.get("s", version=4)):
+        assert view.attributes == {"a": {"deep": [1]}, "b": 1}
+        assert view.cart_items[0].attributes == {"a": {"deep": [1]}}

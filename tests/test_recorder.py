@@ -1,0 +1,256 @@
+"""Our recorder keeps eventsourcing's contract, and is free of the stock classes' faults."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from eventsourcing.persistence import ApplicationRecorder, IntegrityError, StoredEvent
+from eventsourcing.tests.persistence import ApplicationRecorderTestCase
+
+from projections import CustomerSessions
+from sessions import (
+    OpenSession,
+    SessionStore,
+    SetAttributes,
+    StorageFailed,
+    StoreNotFound,
+    UndecodableEvent,
+    VersionNotFound,
+)
+from sessions.inline import InlineViews
+from sessions.recorder import SessionRecorder
+from sessions.sqlite import MEMORY, Datastore
+from tests.conftest import add, in_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.conftest import OpenStore
+
+
+class Contract:
+    """What the shipped test cases need; a mixin, so that none of them is collected here."""
+
+    path = MEMORY
+
+    def new_originator_id(self) -> str:
+        return f"session-{uuid4().hex}"
+
+    def create_recorder(self) -> SessionRecorder:
+        datastore = Datastore(self.path)
+        self.addCleanup(datastore.close)
+        recorder = SessionRecorder(datastore, 1)
+        recorder.create_table()
+        return recorder
+
+    if TYPE_CHECKING:
+        addCleanup: Callable[..., None]  # noqa: N815  unittest's
+
+
+class InFile(Contract):
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = f"{directory.name}/store.db"
+
+
+class TestApplicationRecorderInMemory(
+    Contract, ApplicationRecorderTestCase[ApplicationRecorder]
+): ...
+
+
+class TestApplicationRecorderInFile(InFile, ApplicationRecorderTestCase[ApplicationRecorder]): ...
+
+
+def _stored(stream: str, version: int, topic: str = "ItemAdded") -> StoredEvent:
+    return StoredEvent(f"session-{stream}", version, topic, b"{}")
+
+
+def _fail(*_: object) -> None:
+    raise RuntimeError
+
+
+def test_the_events_of_the_store_are_notifications_to_eventsourcing(store: SessionStore) -> None:
+    store.execute_many("order-1", [OpenSession(), add(price="1.50")])
+
+    opened, added = store.recorder.select_notifications(1, 10)
+
+    assert (opened.id, opened.originator_id, opened.originator_version) == (1, "session-order-1", 1)
+    assert (opened.topic, opened.state) == ("SessionOpened", b'{"firstSession":true}')
+    assert b'"price":1.5,' in added.state
+    assert [e.originator_version for e in store.recorder.select_events("session-order-1")] == [1, 2]
+    assert store.recorder.max_notification_id() == 2
+
+
+def test_a_topic_names_a_shape_and_its_version(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+    store.recorder.insert_events([_stored("a", 1), _stored("a", 2, "ItemAdded.2")])
+
+    def positions(*topics: str) -> list[int]:
+        return [n.id for n in store.recorder.select_notifications(1, 10, topics=topics)]
+
+    assert (positions("ItemAdded"), positions("ItemAdded.2")) == ([2], [3])
+    assert positions("ItemAdded", "ItemAdded.2") == [2, 3]
+
+
+def test_a_version_that_is_taken_conflicts_and_writes_nothing(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(IntegrityError):
+        store.recorder.insert_events([_stored("t", 1), _stored("s", 1)])
+
+    assert (store.position, list(store.events("t"))) == (1, [])
+    assert store.execute("t", OpenSession()).position == 2
+
+
+def test_fault_6_two_applications_in_one_file_do_not_share_their_events(
+    open_store: OpenStore,
+) -> None:
+    one, two = open_store(1), open_store(2)
+    one.execute("s", OpenSession(profile_id="p"), idempotency_key="k")
+    two.execute("t", OpenSession(profile_id="p"), idempotency_key="k")
+
+    for store, session_id, other in ((one, "s", "t"), (two, "t", "s")):
+        assert [recorded.stream_id for recorded in store.log()] == [session_id]
+        assert (store.position, list(store.events(other))) == (1, [])
+        (view,) = CustomerSessions(store).of_profile("p")
+        assert (view.integration_id, view.first_session) == (session_id, True)
+        assert CustomerSessions(store).find() == [view]
+        assert len(store.recorder.select_notifications(1, 10)) == 1
+
+
+def test_fault_7_a_connection_that_cannot_be_opened_does_not_keep_the_writers_lock(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError
+
+    store = open_store()
+    for _ in range(3):
+        with monkeypatch.context() as broken:
+            broken.setattr(sqlite3, "connect", refuse)
+            if not store.recorder.datastore.in_memory:
+                with pytest.raises(StorageFailed):
+                    store.execute("s", OpenSession())
+
+    assert in_threads(2, lambda n: store.execute(f"s{n}", OpenSession()).version) == [1, 1]
+
+
+def test_fault_8_who_reads_before_writing_is_not_turned_away_by_another_writer(
+    open_store: OpenStore,
+) -> None:
+    one, two = open_store(), open_store()
+    one.execute("s", OpenSession())
+
+    def read_and_write(number: int) -> int:
+        store = (one, two)[number % 2]
+        for written in range(25):
+            with store.recorder.datastore.transaction(commit=True) as cursor:
+                cursor.execute("SELECT max(position) FROM events")
+                cursor.fetchone()
+                cursor.execute("UPDATE answers SET request = ''")
+            store.execute("s", SetAttributes(attributes={f"n{number}": written}))
+        return store.position
+
+    assert max(in_threads(4, read_and_write)) == one.position == 101
+
+
+def test_fault_9_many_readers_of_one_store_all_find_its_tables(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+
+    def read(_: int) -> list[tuple[int, int]]:
+        return [(store.position, len(list(store.log()))) for _ in range(20)]
+
+    assert in_threads(12, read) == [[(1, 1)] * 20] * 12
+
+
+def test_fault_10_the_position_of_a_deleted_newest_event_is_not_given_out_again(
+    store: SessionStore, open_store: OpenStore
+) -> None:
+    store.execute("s", OpenSession())
+    store.execute("t", OpenSession())
+    with store.recorder.datastore.writing() as connection:
+        connection.execute("DELETE FROM events WHERE position = 2")
+
+    assert store.execute("u", OpenSession()).position == 3
+    assert list(open_store().recorder.insert_events([_stored("v", 1)]) or []) == [4]
+
+
+@pytest.mark.parametrize("others_write", [False, True])
+def test_fault_13_a_session_that_was_read_is_not_read_again(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, *, others_write: bool
+) -> None:
+    read: list[int] = []
+    stream_rows = SessionRecorder.stream_rows
+
+    def watched(*args: Any, **options: Any) -> Sequence[Any]:  # noqa: ANN401
+        rows = stream_rows(*args, **options)
+        read.append(len(rows))
+        return rows
+
+    store, other = open_store(), open_store()
+    store.execute_many("s", [OpenSession(), *[add(str(number)) for number in range(50)]])
+    monkeypatch.setattr(SessionRecorder, "stream_rows", watched)
+    for number in range(10):
+        if others_write:
+            other.execute("s", SetAttributes(attributes={"n": number}))
+        store.execute("s", add("again"))
+
+    assert store.execute("s", add("again")).version == (72 if others_write else 62)
+    most = 51 + 2 * 10 if others_write and other is not store else 0
+    assert sum(read) <= most
+
+
+def test_fault_14_a_version_beyond_the_newest_is_an_error(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(VersionNotFound) as error:
+        views.get("s", version=2)
+
+    assert (error.value.version, error.value.newest) == (2, 1)
+
+
+@pytest.mark.parametrize("data", ["{}", '{"firstSession":1}', "[]", "", '{"firstSession":true'])
+def test_fault_15_an_event_that_lacks_a_field_is_found_out_where_it_is_read(
+    store: SessionStore, views: CustomerSessions, data: str
+) -> None:
+    store.execute("s", OpenSession())
+    with store.recorder.datastore.writing() as connection:
+        connection.execute("UPDATE events SET data = ?", [data])
+
+    with pytest.raises(UndecodableEvent, match=r"SessionOpened .version 1. at 1 "):
+        list(store.log())
+    with pytest.raises(UndecodableEvent):
+        views.get("s", version=1)
+
+
+@pytest.mark.parametrize("where", ["fold", "write"])
+def test_fault_16_an_error_after_the_insert_leaves_nothing_behind(
+    store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    store.execute("s", OpenSession())
+    with monkeypatch.context() as broken:
+        broken.setattr(InlineViews, where, _fail)
+        with pytest.raises(RuntimeError):
+            store.execute("s", add(), idempotency_key="k")
+
+    assert (store.position, len(list(store.events("s"))), store.answered("k")) == (1, 1, None)
+    assert store.execute("s", add("b"), idempotency_key="k").version == 2
+    assert [line.sku for line in views.get("s").cart_items] == ["b"]
+
+
+def test_a_recorder_that_only_reads_makes_no_file(tmp_path: Path) -> None:
+    datastore = Datastore(str(tmp_path / "store.db"))
+
+    with pytest.raises(StoreNotFound):
+        SessionRecorder(datastore, 1).select_events("session-s")
+
+    datastore.close()
+    assert list(tmp_path.iterdir()) == []
