@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from sessions.errors import FoldFailed
 from sessions.events import Recorded
@@ -105,7 +105,7 @@ class _Views:
 
     def fold(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
         touched = [(key, event) for event in events for key in self._projection.keys(event)]
-        self._bring(connection, {key for key, _ in touched})
+        self._bring(connection, touched)
         changed, fold = self._changed, self._projection.fold
         for key, event in touched:
             try:
@@ -115,12 +115,15 @@ class _Views:
                 view = self._projection.name
                 raise FoldFailed(**where, view=view, reason=repr(error)) from error
 
-    def _bring(self, connection: sqlite3.Connection, keys: set[Key]) -> None:
+    def _bring(
+        self, connection: sqlite3.Connection, touched: Sequence[tuple[Key, Recorded]]
+    ) -> None:
         missing = []
-        for key in keys - self._changed.keys():
-            view = self._changed[key] = self._held.get(key)
-            if view is None:
-                missing.append(key)
+        for key, _ in touched:
+            if key not in self._changed:
+                view = self._changed[key] = self._held.get(key)
+                if view is None:
+                    missing.append(key)
         for start in range(0, len(missing), _READ_TOGETHER):
             self._read(connection, missing[start : start + _READ_TOGETHER])
 

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 _OF_APPLICATION = "application_id = ?"
 _OF_STREAM = "application_id = ? AND category = ? AND stream_id = ?"
 
+_NO_END = 2**63 - 1
+_STREAM_WHERE = f"{_OF_STREAM} AND version > ? AND version <= ? AND position <= ?"
+_STREAM = f"{schema.EVENTS.select(_STREAM_WHERE, 'version')} LIMIT ?"
+_STREAM_AS_OF = f"{schema.EVENTS.select(f'{_STREAM_WHERE} AND at <= ?', 'version')} LIMIT ?"
+_LOG_WHERE = f"{_OF_APPLICATION} AND position > ? AND position <= ?"
+_LOG = f"{schema.EVENTS.select(_LOG_WHERE, 'position')} LIMIT ?"
+
 _HEAD = (
     "SELECT (SELECT position FROM applications WHERE application_id = ?), "
     "(SELECT group_concat(name || ' ' || version, ', ') "
@@ -137,23 +144,17 @@ class SessionRecorder(SQLiteApplicationRecorder):
         limit: int = -1,
     ) -> list[Any]:
         """Rows of a stream in order: after a version, up to a version, time or position."""
-        bounds = (
-            ("version <= ?", until),
-            ("at <= ?", as_of and clock.text(as_of)),
-            ("position <= ?", position),
-        )
-        given = [(bound, value) for bound, value in bounds if value is not None]
-        where = " AND ".join([_OF_STREAM, "version > ?", *[bound for bound, _ in given]])
-        parameters = (category, stream_id, after, *[value for _, value in given])
-        sql = schema.EVENTS.select(where, "version", limit)
-        return query(sql, (self.application_id, *parameters))
+        sql = _STREAM_AS_OF if as_of else _STREAM
+        times = (clock.text(as_of),) if as_of else ()
+        until = _NO_END if until is None else until
+        position = _NO_END if position is None else position
+        stream = (self.application_id, category, stream_id)
+        return query(sql, (*stream, after, until, position, *times, limit))
 
     def log_rows(self, query: Query, after: int, limit: int, until: int | None = None) -> list[Any]:
         """Rows of the log in order, after a position."""
-        where, parameters = f"{_OF_APPLICATION} AND position > ?", [self.application_id, after]
-        if until is not None:
-            where, parameters = f"{where} AND position <= ?", [*parameters, until]
-        return query(schema.EVENTS.select(where, "position", limit), parameters)
+        until = _NO_END if until is None else until
+        return query(_LOG, (self.application_id, after, until, limit))
 
     # --- answers
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -40,7 +41,8 @@ class Column(msgspec.Struct, frozen=True):
     nullable: bool = False
 
 
-class Table(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Table:
     """A relation. A table's columns may only be added to, and only by a migration.
 
     Attributes:
@@ -57,7 +59,7 @@ class Table(msgspec.Struct, frozen=True):
     unique: tuple[tuple[str, ...], ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
 
-    @property
+    @cached_property
     def column_list(self) -> str:
         """The columns' names, for a SELECT."""
         return ", ".join(column.name for column in self.columns)
@@ -74,7 +76,7 @@ class Table(msgspec.Struct, frozen=True):
         """The statement that makes the relation for the connection alone."""
         return f"CREATE TEMPORARY TABLE {self.name} ({self._definition})"
 
-    @property
+    @cached_property
     def _definition(self) -> str:
         columns = [
             f"{column.name} {_SQLITE_TYPES[column.kind]}{'' if column.nullable else ' NOT NULL'}"
@@ -115,15 +117,10 @@ class Table(msgspec.Struct, frozen=True):
                 adapted[index] = adapt(adapted[index])
         return adapted
 
-    @property
+    @cached_property
     def _adapted(self) -> Sequence[tuple[int, Callable[[Any], object]]]:
-        return _adapters(self.columns)
-
-
-@lru_cache
-def _adapters(columns: tuple[Column, ...]) -> Sequence[tuple[int, Callable[[Any], object]]]:
-    kinds = [(i, _SQLITE_VALUES.get(column.kind)) for i, column in enumerate(columns)]
-    return [(index, adapt) for index, adapt in kinds if adapt is not None]
+        kinds = [(i, _SQLITE_VALUES.get(column.kind)) for i, column in enumerate(self.columns)]
+        return [(index, adapt) for index, adapt in kinds if adapt is not None]
 
 
 APPLICATION_ID = Column("application_id", "integer")

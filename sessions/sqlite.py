@@ -86,9 +86,15 @@ class Datastore(SQLiteDatastore):
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one SELECT, as tuples."""
-        with self.reading() as connection:
-            rows: list[Any] = connection.execute(sql, parameters).fetchall()
-            return rows
+        if self.in_memory:
+            with self.reading() as connection:
+                return list(connection.execute(sql, parameters))
+        connection = self._take_reader()
+        try:
+            with self.failures:
+                return list(connection.execute(sql, parameters))
+        finally:
+            self._give_back(connection)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -97,18 +103,24 @@ class Datastore(SQLiteDatastore):
             with self._lock:
                 yield self._writing_connection()
             return
-        try:
-            connection = self._readers.pop()
-        except IndexError:
-            connection = self._connect(must_exist=True)
+        connection = self._take_reader()
         try:
             with self.failures:
                 yield connection
         finally:
-            if self._closed:
-                connection.close()
-            else:
-                self._readers.append(connection)
+            self._give_back(connection)
+
+    def _take_reader(self) -> sqlite3.Connection:
+        try:
+            return self._readers.pop()
+        except IndexError:
+            return self._connect(must_exist=True)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._readers.append(connection)
 
     @contextmanager
     def private(self) -> Iterator[sqlite3.Connection]:
