@@ -13,7 +13,7 @@ import pytest
 from projections import CustomerSessions, verify
 from sessions import SessionStore
 from sessions.commands import Command
-from tests.test_cli_maintain import SESSIONS, closed_pipe, run
+from tests.test_cli_maintain import SESSIONS, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,31 +30,29 @@ def _malformed(line: bytes) -> str:
     """The message of the answer to a line; the line behind it goes on."""
     ran = run("execute", stdin=line + b"\n" + OPEN)
     answer, after = ran.json
-    assert answer.keys() == {"line", "integrationId", "ok", "error", "message"}
+    assert list(answer) == ["line", "integrationId", "ok", "error", "message"]
     assert (answer["line"], answer["ok"], answer["error"]) == (1, False, "MalformedCommand")
     assert (after["line"], after["ok"], ran.code) == (2, True, 1)
     return str(answer["message"])
 
 
 def test_each_command_is_answered_with_exactly_the_line_of_the_issue() -> None:
+    ids = '"integrationId":"order-1001"'
     lines = (
-        b'{"command":"open","integrationId":"order-1001"}\n'
-        b'{"command":"add-item","integrationId":"order-1001","sku":"9696","price":59.90}\n'
-        b'{"command":"cancel","integrationId":"order-1001"}\n'
-        b'{"command":"close","integrationId":"order-1001"}\n'
+        f'{{"command":"open",{ids}}}\n'
+        f'{{"command":"add-item",{ids},"sku":"9696","price":59.90}}\n'
+        f'{{"command":"close",{ids}}}\n'
+        f'{{"command":"close",{ids}}}\n'
     )
 
-    ran = run("execute", stdin=lines)
+    ran = run("execute", stdin=lines.encode())
 
+    message = "session 'order-1001' is closed: close needs an open session"
     assert ran.rows == [
-        '{"line":1,"integrationId":"order-1001","ok":true,"version":1,"position":1,'
-        '"events":["SessionOpened"]}',
-        '{"line":2,"integrationId":"order-1001","ok":true,"version":2,"position":2,'
-        '"events":["ItemAdded"]}',
-        '{"line":3,"integrationId":"order-1001","ok":true,"version":3,"position":3,'
-        '"events":["SessionCancelled"]}',
-        '{"line":4,"integrationId":"order-1001","ok":false,"error":"SessionNotOpen",'
-        "\"message\":\"session 'order-1001' is cancelled: close needs an open session\"}",
+        f'{{"line":1,{ids},"ok":true,"version":1,"position":1,"events":["SessionOpened"]}}',
+        f'{{"line":2,{ids},"ok":true,"version":2,"position":2,"events":["ItemAdded"]}}',
+        f'{{"line":3,{ids},"ok":true,"version":3,"position":3,"events":["SessionClosed"]}}',
+        f'{{"line":4,{ids},"ok":false,"error":"SessionNotOpen","message":"{message}"}}',
     ]
     assert (ran.code, ran.err) == (1, "")
 
@@ -94,11 +92,9 @@ def test_every_command_is_executed_by_its_tag(sqlite_url: str) -> None:
     answered = [" ".join(answer["events"]) if answer["ok"] else None for answer in ran.json]
     assert answered == [events for _, events in STEPS]
     with SessionStore.open(sqlite_url, read_only=True) as store:
-        log = list(store.log())
-        view = CustomerSessions(store).get("s")
         assert verify(store) == []
-    assert [recorded.type for recorded in log] == " ".join(filter(None, answered)).split()
-    assert (view.state, view.total, view.profile_id) == ("cancelled", Decimal("12345678.901"), "q")
+        view = CustomerSessions(store).get("s")
+    assert (view.state, view.total) == ("cancelled", Decimal("12345678.901"))
     assert view.attributes == {"City": "Köln"}
 
 
@@ -154,16 +150,17 @@ def test_lines_may_end_with_crlf_and_begin_with_a_byte_order_mark() -> None:
 
     answers = run("execute", stdin=windows).json
 
-    assert [(a["line"], a["integrationId"], a["ok"]) for a in answers] == [
-        (1, "s", True),
-        (2, "s", False),
-    ]
+    assert [(a["line"], a["integrationId"]) for a in answers] == [(1, "s"), (2, "s")]
+    assert [a["ok"] for a in answers] == [True, False]
 
 
 @pytest.mark.parametrize(
     "line",
     [
         b"not json",
+        b"[]",
+        b'{"command":"open"}',
+        b'{"integrationId":"s"}',
         b'{"command":"open"',
         b'{"command":"open","integrationId":"x"} {}',
         b'{"command":"open","integrationId":"\xff"}',
@@ -171,7 +168,9 @@ def test_lines_may_end_with_crlf_and_begin_with_a_byte_order_mark() -> None:
         b'{"command":"set-attributes","integrationId":"s","attributes":{"a":' + b"[" * 100_000,
     ],
 )
-def test_a_line_that_is_no_json_is_answered_and_the_rest_goes_on(line: bytes) -> None:
+def test_a_line_that_is_no_object_with_an_id_and_a_tag_is_answered_and_the_rest_goes_on(
+    line: bytes,
+) -> None:
     assert _malformed(line)
 
 
@@ -183,37 +182,21 @@ def test_a_line_of_broken_utf_8_is_not_blank(line: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "path"),
     [
+        ('"open","integrationId":5', "$.integrationId"),
         ('"set-quantity","quantity":"2"', "$.quantity"),
-        ('"set-quantity","quantity":2.5', "$.quantity"),
         ('"return","items":[{},{"position":"a"}]', "$.items[1].position"),
         ('"open","cartItems":[{"sku":"a","price":"x"}]', "$.cartItems[0].price"),
-        ('"open","state":"cancelled"', "$.state"),
         ('"close","at":"yesterday"', "$.at"),
         ('"close","metadata":[]', "$.metadata"),
         ('"close","idempotencyKey":1', "$.idempotencyKey"),
         ('"close","expectedVersion":"1"', "$.expectedVersion"),
         ('"clothe"', "$.command"),
-        ('"add-item","price":1', "`sku`"),
         ('"add-item","sku":"a"', "`price`"),
         ('"close","colour":"red"', "`colour`"),
     ],
 )
 def test_a_line_that_is_no_command_is_answered_with_the_path(line: str, path: str) -> None:
     assert path in _malformed(f'{{"integrationId":"s","command":{line}}}'.encode())
-
-
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        (b'{"command":"open"}', "`integrationId`"),
-        (b'{"command":"open","integrationId":5}', "$.integrationId"),
-        (b'{"integrationId":"s"}', "`command`"),
-        (b"[]", "object"),
-        (b"null", "object"),
-    ],
-)
-def test_a_line_without_an_id_or_a_command_is_malformed(line: bytes, named: str) -> None:
-    assert named in _malformed(line)
 
 
 def test_values_that_a_rule_forbids_are_refused_by_the_rules_class() -> None:
@@ -228,13 +211,12 @@ def test_values_that_a_rule_forbids_are_refused_by_the_rules_class() -> None:
 
     ran = run("execute", stdin=OPEN + lines)
 
-    assert [(a.get("error"), a.get("message", "").partition(":")[0]) for a in ran.json] == [
-        (None, ""),
-        ("InvalidValue", "integrationId"),
-        ("InvalidValue", "price"),
-        ("LimitExceeded", "price"),
-        ("LineNotFound", "position"),
-        ("LimitExceeded", "attributes.a" + "[0]" * 100),
+    assert [f"{a['error']} {a['message'].partition(':')[0]}"[:40] for a in ran.json[1:]] == [
+        "InvalidValue integrationId",
+        "InvalidValue price",
+        "LimitExceeded price",
+        "LineNotFound position",
+        "LimitExceeded attributes.a[0][0][0][0][0",
     ]
     assert ran.code == 1
 
@@ -244,8 +226,8 @@ def test_a_time_without_a_timezone_is_refused_in_words() -> None:
 
     answer = run("execute", stdin=OPEN + line).json[1]
 
-    assert answer["error"] == "InvalidValue"
-    assert answer["message"] == "at: a time with a timezone, not '2026-01-01T00:00:00'"
+    assert answer["message"].startswith("at: a time with a timezone, not ")
+    assert "datetime.datetime" not in answer["message"]
 
 
 def test_an_idempotency_key_gives_the_first_answer_again_in_a_later_run() -> None:
@@ -260,43 +242,18 @@ def test_an_idempotency_key_gives_the_first_answer_again_in_a_later_run() -> Non
     assert again.json[1]["error"] == "IdempotencyKeyReused"
 
 
-def test_an_expected_version_is_checked() -> None:
-    close = b'{"command":"close","integrationId":"s","expectedVersion":%d}\n'
+def test_an_expected_version_is_checked_and_metadata_is_kept(sqlite_url: str) -> None:
+    close = b'{"command":"close","integrationId":"s","expectedVersion":%d,"metadata":{"x":[1]}}\n'
 
     ran = run("execute", stdin=OPEN + close % 2 + close % 1 + close % -1)
 
-    assert [a.get("error", a.get("version")) for a in ran.json] == [
-        1,
-        "VersionConflict",
-        2,
-        "InvalidValue",
-    ]
-
-
-def test_metadata_is_kept_with_the_events(sqlite_url: str) -> None:
-    run("execute", stdin=OPEN.replace(b"}", b',"metadata":{"actor":"me","tags":[1]}}'))
-
+    said = [a.get("error", a.get("version")) for a in ran.json]
+    assert said == [1, "VersionConflict", 2, "InvalidValue"]
     with SessionStore.open(sqlite_url, read_only=True) as store:
-        (opened,) = store.log()
-    assert opened.metadata == {"actor": "me", "tags": [1]}
+        assert [recorded.metadata for recorded in store.log()] == [{}, {"x": [1]}]
 
 
-def test_a_closed_pipe_ends_it_quietly_and_nothing_goes_on_unanswered(sqlite_url: str) -> None:
-    code, complaint = closed_pipe(["execute"], OPEN + OPEN.replace(b'"s"', b'"t"'))
-
-    assert (code, complaint) == (1, "")
-    with SessionStore.open(sqlite_url, read_only=True) as store:
-        assert [recorded.stream_id for recorded in store.log()] == ["s"]
-        assert verify(store) == []
-
-
-def test_a_file_or_a_store_that_is_none_is_complained_of(tmp_path: Path) -> None:
-    (tmp_path / "store.db").write_text("hello")
-
-    missing, broken = run("execute", str(tmp_path / "none")), run("execute", stdin=OPEN)
-
-    assert (missing.code, missing.out) == (2, "")
-    assert "No such file" in missing.err
-    assert (broken.code, broken.out) == (1, "")
-    assert broken.err.startswith("error: ")
-    assert "no customer-sessions store" in broken.err
+def test_a_file_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
+    ran = run("execute", str(tmp_path / "none"))
+    assert (ran.code, ran.out) == (2, "")
+    assert "No such file" in ran.err

@@ -78,7 +78,7 @@ def _with_fields(command: Dict) -> st.SearchStrategy[Dict]:
 
 
 CHANGES = _commands(*FIELDS)
-CART_CHANGES = _commands("add-item", "add-item", "set-quantity", "remove-item", "replace-cart")
+EDITS = _commands("add-item", "set-quantity", "remove-item", "replace-cart", "set-discount")
 RETURNS = _commands("return", "return", "return", "reopen")
 # Where two values of a command are wrong, either may be named first.
 EITHER = {"InvalidValue", "LimitExceeded"}
@@ -115,7 +115,7 @@ class InMemory(RuleBasedStateMachine):
     def begin(self, session_id: str, fields: Dict) -> None:
         self.ask(session_id, {"command": "open", **fields})
 
-    @rule(session_id=SESSIONS, commands=st.lists(CART_CHANGES, min_size=1, max_size=3))
+    @rule(session_id=SESSIONS, commands=st.lists(EDITS, min_size=1, max_size=3))
     def shop(self, session_id: str, commands: list[Dict]) -> None:
         for command in commands:
             self.ask(session_id, command)

@@ -104,8 +104,10 @@ class EventsourcingSide(Application[UUID]):
         session.close()
         self.save(session)
 
-    def read(self, session_id: str) -> CartSession:
-        session: CartSession = self.repository.get(CartSession.create_id(session_id))
+    def read(self, session_id: str, version: int | None = None) -> CartSession:
+        session: CartSession = self.repository.get(
+            CartSession.create_id(session_id), version=version
+        )
         return session
 
     def replay_decoding(self) -> int:
