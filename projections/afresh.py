@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sessions import schema
 from sessions.claim_rows import ClaimRows
 from sessions.claims import Claim, released_by, taken_by
+from sessions.events import ProfileChanged, SessionOpened
 from sessions.inline import InlineViews
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Fold:
         self._claims = ClaimRows(application_id, prefix)
         self.done = 0
         self.position = 0
+        self.anonymous_but_not_first: list[int] = []
 
     def take(self, log: Iterable[Recorded]) -> Iterator[int]:
         """Take in what comes next in the log; yields the number of events done."""
@@ -64,6 +66,13 @@ class Fold:
             yield self.done
 
     def _claim(self, recorded: Recorded) -> None:
+        match recorded.event:
+            case SessionOpened(profile_id="", first_session=False):
+                self.anonymous_but_not_first.append(recorded.position)
+            case ProfileChanged(profile_id="", first_session=False):
+                self.anonymous_but_not_first.append(recorded.position)
+            case _:
+                pass
         for claim in released_by(recorded.event):
             self._claims.release(self._connection, claim, recorded.stream_id)
         for claim in taken_by(recorded.event):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-class CartItem(Item, frozen=True, kw_only=True):
+class CartItem(Item, frozen=True, kw_only=True, gc=False):
     """A cart line: what was given, and what the store knows of it.
 
     Attributes:
@@ -34,7 +34,7 @@ class CartItem(Item, frozen=True, kw_only=True):
     remaining_quantity: int
 
 
-class CustomerSession(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class CustomerSession(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """The entity of the Integration API (v1), with today's `updateCount`: all fields, always.
 
     Attributes:
@@ -85,7 +85,7 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number", order="deterministic")
 _DECODER = msgspec.json.Decoder(CustomerSession)
 
 
-class SessionView(msgspec.Struct, frozen=True):
+class SessionView(msgspec.Struct, frozen=True, gc=False):
     """The fold's state: the session, and what its envelopes say."""
 
     application_id: int
@@ -99,21 +99,21 @@ class SessionView(msgspec.Struct, frozen=True):
         """What people look at."""
         session = self.session
         return CustomerSession(
-            integration_id=self.session_id,
-            created=session.created,
-            application_id=self.application_id,
-            profile_id=session.profile_id,
-            coupon=session.coupon,
-            referral=session.referral,
-            state=session.state,
-            cart_items=[_cart_item(i, line) for i, line in enumerate(session.lines)],
-            identifiers=list(session.identifiers),
-            total=session.total,
-            attributes=session.attributes,
-            first_session=session.first_session,
-            discounts=session.discounts,
-            update_count=self.update_count,
-            updated=session.updated,
+            self.session_id,
+            session.created,
+            self.application_id,
+            session.profile_id,
+            session.coupon,
+            session.referral,
+            session.state,
+            [_cart_item(i, line) for i, line in enumerate(session.lines)],
+            list(session.identifiers),
+            session.total,
+            session.attributes,
+            session.first_session,
+            session.discounts,
+            self.update_count,
+            session.updated,
         )
 
 

@@ -66,6 +66,7 @@ class CustomerSessions:
             PositionNotFound: The position is beyond the log's end.
             InvalidValue: More than one moment is given, or one that is none.
         """
+        rules.text("integrationId", session_id)
         given = [moment for moment in (version, as_of, position) if moment is not None]
         if len(given) > 1:
             rule = "one of version, as_of and position"
@@ -86,6 +87,7 @@ class CustomerSessions:
             profile_id: The customer; sessions that went to another profile are not among them.
             as_of: As it was at a time (with a timezone): the sessions then, as they were.
         """
+        rules.text("profileId", profile_id, least=0)
         application = self._store.application_id
         if as_of is None:
             parameters = (application, profile_id, _EVER, application, profile_id)
@@ -154,6 +156,7 @@ class CustomerSessions:
         Raises:
             SessionNotFound: There is no such session.
         """
+        rules.text("integrationId", session_id)
         events = self._store.events(session_id)
         first = next(events, None)
         if first is None:

@@ -105,7 +105,7 @@ def _differences(
     else:
         for table in tables:
             yield from _rows(connection, table, store.application_id)
-        yield from _first_sessions(connection, store.application_id)
+        yield from _first_sessions(connection, fold)
 
 
 def _fold(
@@ -138,8 +138,8 @@ def _log(connection: sqlite3.Connection, application_id: int) -> Iterator[Differ
     if count != (newest or 0):
         yield Difference(_EVENTS, (), "position", f"{count} events", f"{newest} events")
     versions = (
-        "SELECT category, stream_id, count(*), max(version) FROM events "
-        "WHERE application_id = ? GROUP BY category, stream_id HAVING count(*) <> max(version)"
+        "SELECT category, stream_id, count(*), max(version) FROM events WHERE application_id = ? "
+        "GROUP BY category, stream_id HAVING min(version) <> 1 OR count(*) <> max(version)"
     )
     for category, stream, held, last in connection.execute(versions, (application_id,)):
         expected = f"{last} events"
@@ -186,15 +186,17 @@ def _columns(
             yield Difference(table.name, key, column.name, one, other)
 
 
-def _first_sessions(connection: sqlite3.Connection, application_id: int) -> Iterator[Difference]:
+def _first_sessions(connection: sqlite3.Connection, fold: Fold) -> Iterator[Difference]:
     """The first session of a profile is the one that was attached to it first, and no other."""
-    attachments = customer_history.TABLE.name
+    attachments = _fresh(customer_history.TABLE).name
     wrong = (
         f"SELECT position, profile_id, first_session, session_id = "
         f"(SELECT first.session_id FROM {attachments} AS first "
-        "WHERE first.application_id = a.application_id AND first.profile_id = a.profile_id "
-        "ORDER BY first.position LIMIT 1) AS expected "
-        f"FROM {attachments} AS a WHERE application_id = ? AND first_session <> expected"
+        "WHERE first.profile_id = a.profile_id ORDER BY first.position LIMIT 1) AS expected "
+        f"FROM {attachments} AS a WHERE first_session <> expected"
     )
-    for position, profile, stored, expected in connection.execute(wrong, (application_id,)):
-        yield Difference(_EVENTS, (position, profile), "firstSession", bool(stored), bool(expected))
+    for position, profile, stored, expected in connection.execute(wrong):
+        key = (position, profile)
+        yield Difference(_EVENTS, key, "firstSession", bool(stored), bool(expected))
+    for position in fold.anonymous_but_not_first:
+        yield Difference(_EVENTS, (position, ""), "firstSession", stored=False, expected=True)

@@ -90,7 +90,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 def asks(command: Command) -> list[Claim]:
     """The claims whose limits must be known to decide a command."""
-    if not isinstance(command, OpenSession | SetProfile):
+    if not isinstance(command, (OpenSession, SetProfile)):
         return []
     try:
         profile = rules.text("profileId", command.profile_id)

@@ -21,18 +21,23 @@ State = Literal["open", "closed", "partially_returned", "cancelled"]
 
 
 class Fact(
-    msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True, rename="camel"
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    repr_omit_defaults=True,
+    rename="camel",
+    gc=False,
 ):
     """The shape that everything stored shares: frozen, camelCase, defaults left out."""
 
 
-class ItemProduct(Fact, frozen=True):
+class ItemProduct(Fact, frozen=True, gc=False):
     """The product that an article belongs to."""
 
     name: str
 
 
-class Item(Fact, frozen=True):
+class Item(Fact, frozen=True, gc=False):
     """An article at a price: all that a caller says of a cart line, except how many.
 
     `price` is for one unit, in the application's currency; `weight` is in grams, `height`,
@@ -51,14 +56,14 @@ class Item(Fact, frozen=True):
     attributes: dict[str, Any] = {}
 
 
-class CartLine(Fact, frozen=True):
+class CartLine(Fact, frozen=True, gc=False):
     """A line of a replaced cart: an item and its units. Its index is its position."""
 
     item: Item
     quantity: int
 
 
-class ReturnedLine(Fact, frozen=True):
+class ReturnedLine(Fact, frozen=True, gc=False):
     """Units of one line that came back, and the price that each was sold at."""
 
     position: int
@@ -67,14 +72,14 @@ class ReturnedLine(Fact, frozen=True):
     quantity: int
 
 
-class SessionOpened(Fact, frozen=True):
+class SessionOpened(Fact, frozen=True, gc=False):
     """A session began. `first_session` is decided here, once (facts: firstSession)."""
 
     first_session: bool
     profile_id: str = ""
 
 
-class ItemAdded(Fact, frozen=True):
+class ItemAdded(Fact, frozen=True, gc=False):
     """Units of an item came into the cart, at a new last position or on the line that has it.
 
     `line_quantity` is what the line holds after it; it equals `quantity` on a new line.
@@ -86,7 +91,7 @@ class ItemAdded(Fact, frozen=True):
     line_quantity: int
 
 
-class QuantityChanged(Fact, frozen=True):
+class QuantityChanged(Fact, frozen=True, gc=False):
     """A line's quantity was set."""
 
     position: int
@@ -95,7 +100,7 @@ class QuantityChanged(Fact, frozen=True):
     quantity: int
 
 
-class ItemRemoved(Fact, frozen=True):
+class ItemRemoved(Fact, frozen=True, gc=False):
     """A line left the cart; the lines behind it moved up by one position."""
 
     position: int
@@ -103,58 +108,58 @@ class ItemRemoved(Fact, frozen=True):
     quantity: int
 
 
-class CartReplaced(Fact, frozen=True):
+class CartReplaced(Fact, frozen=True, gc=False):
     """The whole cart was replaced by these lines, in this order."""
 
     lines: tuple[CartLine, ...]
 
 
-class TotalDeclared(Fact, frozen=True):
+class TotalDeclared(Fact, frozen=True, gc=False):
     """The caller declared the cart's total; it holds until the cart changes next."""
 
     total: Decimal
 
 
-class CouponApplied(Fact, frozen=True):
+class CouponApplied(Fact, frozen=True, gc=False):
     """A coupon code was entered, in place of the `replaced` one."""
 
     coupon: str
     replaced: str = ""
 
 
-class CouponRemoved(Fact, frozen=True):
+class CouponRemoved(Fact, frozen=True, gc=False):
     """The coupon code was taken out."""
 
     coupon: str
 
 
-class ReferralApplied(Fact, frozen=True):
+class ReferralApplied(Fact, frozen=True, gc=False):
     """A referral code was entered, in place of the `replaced` one."""
 
     referral: str
     replaced: str = ""
 
 
-class ReferralRemoved(Fact, frozen=True):
+class ReferralRemoved(Fact, frozen=True, gc=False):
     """The referral code was taken out."""
 
     referral: str
 
 
-class AttributesChanged(Fact, frozen=True):
+class AttributesChanged(Fact, frozen=True, gc=False):
     """Attributes got new values, or were removed; those not named kept theirs."""
 
     values: dict[str, Any] = {}
     removed: tuple[str, ...] = ()
 
 
-class IdentifiersReplaced(Fact, frozen=True):
+class IdentifiersReplaced(Fact, frozen=True, gc=False):
     """The identifiers (hashed devices, addresses) of the session were replaced."""
 
     identifiers: tuple[str, ...]
 
 
-class ProfileChanged(Fact, frozen=True):
+class ProfileChanged(Fact, frozen=True, gc=False):
     """The session moved from one profile to another; "" is nobody known."""
 
     old_profile_id: str
@@ -162,7 +167,7 @@ class ProfileChanged(Fact, frozen=True):
     first_session: bool
 
 
-class DiscountSet(Fact, frozen=True):
+class DiscountSet(Fact, frozen=True, gc=False):
     """A discount got a value under its label; `replaced` is the value it had."""
 
     label: str
@@ -170,14 +175,14 @@ class DiscountSet(Fact, frozen=True):
     replaced: Decimal | None = None
 
 
-class DiscountRemoved(Fact, frozen=True):
+class DiscountRemoved(Fact, frozen=True, gc=False):
     """A discount was taken away."""
 
     label: str
     value: Decimal
 
 
-class SessionClosed(Fact, frozen=True):
+class SessionClosed(Fact, frozen=True, gc=False):
     """The order was completed: its total before discounts, and the codes that it redeemed."""
 
     total: Decimal
@@ -185,7 +190,7 @@ class SessionClosed(Fact, frozen=True):
     referral: str = ""
 
 
-class SessionCancelled(Fact, frozen=True):
+class SessionCancelled(Fact, frozen=True, gc=False):
     """The session became void, and what it had been granted was rolled back.
 
     `closed_at` is when it had been closed (None: it was still open, and no code was redeemed);
@@ -199,7 +204,7 @@ class SessionCancelled(Fact, frozen=True):
     discounts: dict[str, Decimal] = {}
 
 
-class SessionReopened(Fact, frozen=True):
+class SessionReopened(Fact, frozen=True, gc=False):
     """A closed session became editable again, and what it had been granted was rolled back."""
 
     closed_at: datetime
@@ -208,7 +213,7 @@ class SessionReopened(Fact, frozen=True):
     discounts: dict[str, Decimal] = {}
 
 
-class ItemsReturned(Fact, frozen=True):
+class ItemsReturned(Fact, frozen=True, gc=False):
     """Units came back, by ascending position."""
 
     items: tuple[ReturnedLine, ...]

@@ -115,9 +115,29 @@ class Mapper:
             UnknownEvent: A newer library wrote it.
             UndecodableEvent: The data does not fit the shape.
         """
-        (application, position, category, stream, version) = row[:5]
-        (name, shape, at, recorded_at, command_id, metadata, data) = row[5:]
-        when = datetime.fromisoformat(at)
+        (
+            application,
+            position,
+            category,
+            stream,
+            version,
+            name,
+            shape,
+            at,
+            recorded_at,
+            command_id,
+            metadata,
+            data,
+        ) = row
+        event = self.decode(name, shape, data, position)
+        try:
+            when = datetime.fromisoformat(at)
+            recorded = when if recorded_at == at else datetime.fromisoformat(recorded_at)
+            meta = {} if metadata == "{}" else msgspec.json.decode(metadata, type=dict[str, Any])
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise UndecodableEvent(
+                type=name, type_version=shape, where=position, reason=error
+            ) from error
         return Recorded(
             application,
             position,
@@ -125,10 +145,10 @@ class Mapper:
             stream,
             version,
             when,
-            when if recorded_at == at else datetime.fromisoformat(recorded_at),
+            recorded,
             command_id,
-            {} if metadata == "{}" else msgspec.json.decode(metadata),
-            self.decode(name, shape, data, position),
+            meta,
+            event,
         )
 
 

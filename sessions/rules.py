@@ -87,7 +87,7 @@ def count(field: str, value: object, *, least: int = 1) -> int:
 
 def attributes(field: str, value: object) -> dict[str, Any]:
     r"""Any JSON under names that match `^[A-Za-z]\w*$`; a copy of the caller's."""
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise InvalidValue(field=field, rule="an object", value=_shown(value))
     for name in value:
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
@@ -151,7 +151,8 @@ def sequence(field: str, value: object) -> Sequence[Any]:
 def moment(field: str, value: object) -> datetime:
     """A time with a timezone, in UTC."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise InvalidValue(field=field, rule="a time with a timezone", value=_shown(value))
+        shown = value.isoformat() if isinstance(value, datetime) else _shown(value)
+        raise InvalidValue(field=field, rule="a time with a timezone", value=shown)
     try:
         utc = value.astimezone(UTC)
         return utc if type(utc) is datetime else datetime.combine(utc.date(), utc.timetz())

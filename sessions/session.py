@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """A line of the cart: its index is its position."""
 
     item: Item
@@ -56,7 +56,7 @@ class Line(msgspec.Struct, frozen=True):
         return self.quantity - self.returned
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A session at one moment of its history.
 
     Attributes:

@@ -313,6 +313,7 @@ class SessionStore:
             after: The position after which to begin.
             until: The last position; None reads to the end.
         """
+        rules.count("after", after, least=0)
         while True:
             rows = self.recorder.log_rows(self.query, after, _PAGE, until)
             yield from map(self.mapper.to_recorded, rows)

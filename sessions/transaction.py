@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Metadata = dict[str, Any]
 
 
-class Held(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True, gc=False):
     """A session as its stream makes it, and where the stream ends; None is before its beginning."""
 
     session: Session | None = None
@@ -43,16 +43,16 @@ class Held(msgspec.Struct, frozen=True):
     position: int = 0
 
 
+_CHANGEABLE = (AttributesChanged, CartReplaced, SessionCancelled, SessionReopened)
+
+
 def _for_caller(recorded: Recorded) -> Recorded:
     """A copy, where a caller could change what is held or is still to be written."""
     event = recorded.event
-    match event:
-        case ItemAdded() | ItemRemoved():
-            changeable = bool(event.item.attributes)
-        case AttributesChanged() | CartReplaced() | SessionCancelled() | SessionReopened():
-            changeable = True
-        case _:
-            changeable = False
+    if isinstance(event, (ItemAdded, ItemRemoved)):
+        changeable = bool(event.item.attributes)
+    else:
+        changeable = isinstance(event, _CHANGEABLE)
     return deepcopy(recorded) if changeable or recorded.metadata else recorded
 
 

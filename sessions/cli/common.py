@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -72,7 +71,7 @@ def a_time(text: str) -> datetime:
 
 def complain(error: SessionsError | str) -> None:
     """Say what is wrong, on standard error."""
-    err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+    err.print(Text.assemble(("error: ", "red"), _harmless(str(error))), soft_wrap=True)
 
 
 def print_line(line: str) -> None:
@@ -88,7 +87,7 @@ def print_json(value: object) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> int:
     """Print rows as a table on a terminal, and as tab-separated lines elsewhere; their number."""
-    shown = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    shown = [["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows]
     if not out.is_terminal:
         for line in [list(columns), *shown]:
             sys.stdout.write("\t".join(line) + "\n")
@@ -100,9 +99,20 @@ def print_table(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> int
     return len(shown)
 
 
-def print_text(text: str) -> None:
-    """Print a line for people: markup becomes colour on a terminal, and nothing elsewhere."""
-    out.print(text, soft_wrap=True)
+def print_text(text: str, *, title: str = "") -> None:
+    """Print a line for people, behind a title in bold; nothing in it is markup."""
+    line = Text(_harmless(title), "bold").append("  " if title else "", "none")
+    out.print(line.append(_harmless(text), "not bold"), soft_wrap=True)
+
+
+def print_heading(text: str) -> None:
+    """Print what the next lines are about."""
+    out.print(Text(f"\n{text}\n", "bold cyan"), soft_wrap=True)
+
+
+def _harmless(text: str) -> str:
+    """A text without what would break a line or steer a terminal."""
+    return "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])
 
 
 class _RateColumn(ProgressColumn):

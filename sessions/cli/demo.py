@@ -14,7 +14,7 @@ import typer
 
 from projections import CartItem, CustomerSessions
 from sessions import clock
-from sessions.cli.common import complain, print_table, print_text, progress
+from sessions.cli.common import complain, print_heading, print_table, print_text, progress
 from sessions.cli.read import print_history, print_session, print_steps
 from sessions.cli.retail import Summary, import_invoices
 from sessions.cli.retail_file import read_invoices
@@ -66,8 +66,8 @@ def _free_url() -> str:
 
 
 def _load(store: SessionStore) -> None:
-    _say("Three days of a real shop's orders become sessions")
-    print_text("[dim]Online Retail, UCI, Daqing Chen (2015), CC BY 4.0[/dim]")
+    print_heading("Three days of a real shop's orders become sessions")
+    print_text("Online Retail, UCI, Daqing Chen (2015), CC BY 4.0")
     with as_file(EXTRACT) as path, progress("importing lines") as told:
         summary: Summary = import_invoices(store, read_invoices(path), told)
     print_text(
@@ -78,7 +78,7 @@ def _load(store: SessionStore) -> None:
 
 
 def _step_by_step(store: SessionStore, views: CustomerSessions) -> None:
-    _say("A session step by step: each command records what happened")
+    print_heading("A session step by step: each command records what happened")
     commands: list[Command] = [
         OpenSession(profile_id="cust-7"),
         AddItem(sku="9696", name="shoes", quantity=1, price=Decimal(60)),
@@ -91,17 +91,17 @@ def _step_by_step(store: SessionStore, views: CustomerSessions) -> None:
     for command in commands:
         store.execute(TOUR, command, metadata={"actor": "demo"})
     print_steps(views.timeline(TOUR))
-    print_text("\nFolded, that is its view (the total is before discounts and returns):\n")
+    print_heading("Folded, that is its view (the total is before discounts and returns)")
     print_session(views.get(TOUR))
 
 
 def _history(views: CustomerSessions) -> None:
-    _say(f"The history of customer {CUSTOMER}: a first session, and a return")
+    print_heading(f"The history of customer {CUSTOMER}: a first session, and a return")
     print_history(views.of_profile(CUSTOMER))
 
 
 def _the_past(views: CustomerSessions) -> None:
-    _say("A look into the past")
+    print_heading("A look into the past")
     returned = next(view for view in views.of_profile(CUSTOMER) if _returned(view.cart_items))
     before = returned.updated - timedelta(seconds=1)
     then = views.get(returned.integration_id, as_of=before)
@@ -119,7 +119,7 @@ def _returned(items: list[CartItem]) -> int:
 
 
 def _what_next(url: str) -> None:
-    _say("What to type next")
+    print_heading("What to type next")
     program = "sessions" if shutil.which("sessions") else sys.argv[0]
     print_text(f"  export SESSIONS_STORE={url}")
     for line in (
@@ -132,7 +132,3 @@ def _what_next(url: str) -> None:
         "sessions --help",
     ):
         print_text(f"  {line.replace('sessions ', f'{program} ', 1)}")
-
-
-def _say(title: str) -> None:
-    print_text(f"\n[bold cyan]{title}[/bold cyan]\n")

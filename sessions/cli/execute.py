@@ -22,6 +22,7 @@ from sessions.store import SessionStore
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_BOM = b"\xef\xbb\xbf"
 _BESIDE: tuple[Any, ...] = (
     ("integration_id", str),
     ("idempotency_key", str | None, None),
@@ -79,8 +80,9 @@ def execute(
 
 def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
-        if line.strip(b" \t\r\n\xef\xbb\xbf"):
-            answer = {"line": number} | _answer(store, line.strip(b" \t\r\n\xef\xbb\xbf"))
+        content = (line.removeprefix(_BOM) if number == 1 else line).strip()
+        if content:
+            answer = {"line": number} | _answer(store, content)
             print_json(answer)
             yield answer
 

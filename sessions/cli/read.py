@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from projections import CustomerSession, CustomerSessions, Step
 from sessions.cli.common import (
@@ -118,7 +118,8 @@ def log(
     *,
     after: Annotated[int, typer.Option(min=0, metavar="P", help="Begin behind this position.")] = 0,
     limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="At most so many events.")
+        int | None,
+        typer.Option(min=1, max=sys.maxsize, metavar="N", help="At most so many events."),
     ] = None,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
@@ -143,7 +144,7 @@ def log(
 def print_session(view: CustomerSession) -> None:
     """Print a view for people."""
     first = ", first session" if view.first_session else ""
-    print_text(f"[bold]{escape(view.integration_id)}[/bold]  {view.state}{first}")
+    print_text(f"{view.state}{first}", title=view.integration_id)
     facts = {
         "profile": view.profile_id or "(anonymous)",
         "coupon": view.coupon,
@@ -157,7 +158,7 @@ def print_session(view: CustomerSession) -> None:
     }
     for name, value in facts.items():
         if value != "":
-            print_text(f"  {name:12} {escape(str(value))}")
+            print_text(f"  {name:12} {value}")
     print_table(
         ("position", "sku", "name", "price", "quantity", "returned"),
         (
