@@ -7,6 +7,11 @@ from projections.afresh import Fold, Progress, silent
 from sessions import inline, schema
 from sessions.store import SessionStore
 
+_APPLICATIONS = (
+    f"SELECT application_id FROM {schema.APPLICATIONS.name} "
+    f"UNION SELECT application_id FROM {schema.EVENTS.name}"
+)
+
 
 def rebuild(store: SessionStore, progress: Progress = silent) -> int:
     """Replace all inline views and claims by what the log says, in one transaction.
@@ -43,7 +48,7 @@ def rebuild(store: SessionStore, progress: Progress = silent) -> int:
         connection.executemany(schema.INLINE_VIEWS.insert(), named)
         total = connection.execute("SELECT count(*) FROM events").fetchone()[0]
         done = 0
-        for (application,) in connection.execute("SELECT application_id FROM applications"):
+        for (application,) in connection.execute(_APPLICATIONS):
             log = SessionStore(datastore, application, read_only=True).log()
             fold = Fold(connection, application, projections)
             for folded in fold.take(log):

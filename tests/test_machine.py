@@ -122,11 +122,17 @@ class InMemory(RuleBasedStateMachine):
 
     @rule(session_id=SESSIONS, commands=st.lists(RETURNS, max_size=3))
     def close(self, session_id: str, commands: list[Dict]) -> None:
-        for command in ({"command": "close"}, *commands):
+        discount = {"command": "set-discount", "label": "a", "value": "5"}
+        for command in (discount, {"command": "close"}, *commands):
             self.ask(session_id, command)
+
+    @rule()
+    def repeat(self) -> None:
+        self.ask(*self.asked)
 
     @rule(session_id=SESSIONS, command=CHANGES)
     def ask(self, session_id: str, command: Dict) -> None:
+        self.asked = session_id, command
         self.clock.move(seconds=1)
         now = self.clock().isoformat().replace("+00:00", "Z")
         asked: Any = msgspec.json.decode(json.dumps(command), type=Command)

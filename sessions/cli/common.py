@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -85,18 +86,17 @@ def print_json(value: object) -> None:
     print_line(_ENCODER.encode(value).decode())
 
 
-def print_table(columns: Sequence[str], rows: Iterator[Sequence[object]]) -> int:
-    """Print rows as a table on a terminal, and as tab-separated lines elsewhere; their number."""
-    shown = [["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows]
-    if not out.is_terminal:
-        for line in [list(columns), *shown]:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as a table on a terminal, and as tab-separated lines, as they come, elsewhere."""
+    shown = (["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows)
+    if out.is_terminal:
+        table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+        for line in shown:
+            table.add_row(*[Text(cell) for cell in line])
+        out.print(table)
+    else:
+        for line in chain([columns], shown):
             sys.stdout.write("\t".join(line) + "\n")
-        return len(shown)
-    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
-    for line in shown:
-        table.add_row(*[Text(cell) for cell in line])
-    out.print(table)
-    return len(shown)
 
 
 def print_text(text: str, *, title: str = "") -> None:

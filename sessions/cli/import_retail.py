@@ -54,4 +54,4 @@ def print_summary(summary: Summary, *, json: bool) -> None:
         print_json(summary)
     else:
         figures = msgspec.to_builtins(summary, builtin_types=())
-        print_table(("figure", "value"), iter(figures.items()))
+        print_table(("figure", "value"), figures.items())

@@ -14,6 +14,7 @@ from projections import CartItem, CustomerSessions
 from sessions.commands import AddItem, CloseSession, OpenSession, ReturnItem, ReturnItems
 from sessions.errors import IdempotencyKeyReused, Refused
 from sessions.events import ItemsReturned, SessionClosed, SessionOpened
+from sessions.money import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ def import_invoices(
                     _order(store, invoice, summary)
             done += len(invoice.lines)
             progress(done, total)
+    summary.revenue, summary.refunded = plain(summary.revenue), plain(summary.refunded)
     return summary
 
 

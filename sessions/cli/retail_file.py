@@ -120,7 +120,9 @@ def _whole(text: str, line: int) -> int:
     try:
         return int(text)
     except ValueError:
-        raise BadLine(line=line, column="Quantity", rule="a whole number", value=text) from None
+        raise BadLine(
+            line=line, column="Quantity", rule="a whole number", value=text[:80]
+        ) from None
 
 
 def _amount(text: str, line: int) -> Decimal:
@@ -129,7 +131,7 @@ def _amount(text: str, line: int) -> Decimal:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite():
-        raise BadLine(line=line, column="UnitPrice", rule="a number", value=text)
+        raise BadLine(line=line, column="UnitPrice", rule="a number", value=text[:80])
     return amount
 
 
@@ -139,4 +141,4 @@ def _date(text: str, line: int) -> datetime:
             return datetime.strptime(text, form).replace(tzinfo=UTC)
         except ValueError:
             continue
-    raise BadLine(line=line, column="InvoiceDate", rule="a date and time", value=text)
+    raise BadLine(line=line, column="InvoiceDate", rule="a date and time", value=text[:80])

@@ -1,0 +1,258 @@
+"""`sessions show`, `timeline`, `history` and `log`: for people, for pipes and for programs."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pty
+import subprocess
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from projections import CustomerSessions
+from sessions import CloseSession, OpenSession, ReturnItem, ReturnItems, SessionStore, SetDiscount
+from sessions.cli import app
+from tests.conftest import Clock, add
+from tests.test_cli_maintain import SESSIONS, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ODD = ["[red]", "[/bold]", "a\\", "\\[red]", ":smile:", "köln 🛒", "[", "{}", "%s"]
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Path:
+    """Two sessions of p, at 10:00 and 10:01, and one of another application."""
+    path = tmp_path / "store.db"
+    monkeypatch.setenv("SESSIONS_STORE", f"sqlite:///{path}")
+    with SessionStore.open(f"sqlite:///{path}", now=clock) as store:
+        actor = {"actor": "till 3"}
+        store.execute("a", OpenSession(profile_id="p", coupon="C"), metadata=actor)
+        store.execute("a", add("x", "59.90", quantity=2, name="shoes"))
+        store.execute("a", SetDiscount(label="d", value=Decimal(20)))
+        clock.move(minutes=1)
+        store.execute("b", OpenSession(profile_id="p"))
+        store.execute("a", CloseSession())
+        store.execute("a", ReturnItems(items=[ReturnItem(sku="x", quantity=1)]))
+    with SessionStore.open(f"sqlite:///{path}", 7, now=clock) as store:
+        store.execute("seven", OpenSession())
+    return path
+
+
+def shown(path: Path, session_id: str, **moment: Any) -> str:  # noqa: ANN401
+    """The CustomerSession object of a session."""
+    with SessionStore.open(f"sqlite:///{path}", read_only=True) as store:
+        return CustomerSessions(store).get(session_id, **moment).to_json()
+
+
+@pytest.mark.usefixtures("path")
+def test_a_session_is_shown_in_a_pipe_as_plain_text() -> None:
+    ran = run("show", "a")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.rows == [
+        "a  partially_returned, first session",
+        "  profile      p",
+        "  coupon       C",
+        "  discounts    d: 20",
+        "  total        119.8",
+        "  created      2026-11-23T10:00:00.000000Z",
+        "  updated      2026-11-23T10:01:00.000000Z (update 5)",
+        "position\tsku\tname\tprice\tquantity\treturned",
+        "0\tx\tshoes\t59.9\t2\t1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "moment"),
+    [
+        ((), {}),
+        (("--version", "3"), {"version": 3}),
+        (("--position", "4"), {"position": 4}),
+        (("--as-of", "2026-11-23T11:00:59+01:00"), {"version": 4}),
+    ],
+)
+def test_json_is_exactly_the_customer_session_at_that_moment(
+    path: Path, option: tuple[str, ...], moment: dict[str, int]
+) -> None:
+    ran = run("show", "a", "--json", *option)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == shown(path, "a", **moment) + "\n"
+    assert len(ran.json[0]) == 15
+
+
+@pytest.mark.usefixtures("path")
+def test_a_timeline_says_when_by_whom_and_what_changed() -> None:
+    ran = run("timeline", "a")
+
+    head, opened, coupon, *_, closed, returned = [row.split("\t") for row in ran.rows]
+    assert head == ["version", "at", "by", "event", "changed"]
+    assert opened[:4] == ["1", "2026-11-23T10:00:00.000000Z", "till 3", "SessionOpened"]
+    assert 'profileId: (none) -> "p"' in opened[4]
+    assert coupon[3:] == ["CouponApplied", 'coupon: "" -> "C"']
+    assert closed[3:] == ["SessionClosed", 'state: "open" -> "closed"']
+    assert returned[:4] == ["6", "2026-11-23T10:01:00.000000Z", "", "ItemsReturned"]
+    assert "cartItems[0].returnedQuantity: 0 -> 1" in returned[4]
+    step = run("timeline", "a", "--json").json[1]
+    assert (step["version"], step["metadata"]) == (2, {"actor": "till 3"})
+    assert step["changes"] == [{"path": "coupon", "before": "", "after": "C"}]
+
+
+def test_a_history_is_the_customers_sessions_in_order(path: Path) -> None:
+    plain, json = run("history", "p"), run("history", "p", "--json")
+    then = run("history", "p", "--json", "--as-of", "2026-11-23T10:00:30Z")
+
+    assert [row.split("\t")[:3] for row in plain.rows] == [
+        ["session", "state", "first"],
+        ["a", "partially_returned", "first"],
+        ["b", "open", ""],
+    ]
+    assert json.rows == [shown(path, "a"), shown(path, "b")]
+    assert then.rows == [shown(path, "a", version=4)]
+
+
+@pytest.mark.usefixtures("path")
+def test_the_log_is_shown_after_a_position_and_up_to_a_number() -> None:
+    whole, part = run("log"), run("log", "--after", "4", "--limit", "2")
+
+    assert len(whole.rows) == 8
+    assert [row.split("\t")[:3] for row in part.rows] == [
+        ["position", "session", "version"],
+        ["5", "b", "1"],
+        ["6", "a", "5"],
+    ]
+    assert (part.rows[0], part.rows[2]) == (whole.rows[0], whole.rows[6])
+    (event,) = run("log", "--json", "--after", "5", "--limit", "1").json
+    assert (event["position"], event["streamId"], event["type"]) == (6, "a", "SessionClosed")
+    assert (event["at"], event["data"]["coupon"]) == ("2026-11-23T10:01:00Z", "C")
+    assert run("log", "--after", "99", "--json").out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("show none", "session 'none' does not exist"),
+        ("show seven", "session 'seven' does not exist"),
+        ("history none", "no session of profile 'none'"),
+        ("history p --as-of 2020-01-01T00:00:00Z", "at that time"),
+        ("show a --version 7", "has no version 7: its newest is 6"),
+        ("show a --position 99", "no position 99"),
+        ("show b --position 4", "did not exist at position 4"),
+        ("show a --as-of 2020-01-01T00:00:00Z", "did not exist at 2020-01-01"),
+        ("show a --store sqlite:///none.db", "there is no store at"),
+        ("show a --version 99999999999999999999", "version"),
+    ],
+)
+def test_what_is_not_there_exits_with_1(
+    path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
+) -> None:
+    monkeypatch.chdir(path.parent)
+
+    ran = run(*arguments.split())
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: ")
+    assert message in ran.err
+    assert {file.name for file in path.parent.iterdir()} <= {
+        path.name,
+        "store.db-wal",
+        "store.db-shm",
+    }
+
+
+WRONG = (
+    "show|show a b|show a --version 0|show a --version x|show a --position -1|show a --as-of now|"
+    "show a --as-of 2026-11-23T10:00:00|show a --version 1 --position 1|history p --as-of x|"
+    "log --after -1|log --limit 0|log --colour|timeline|"
+    "log --application 0|log --application x|log --store shop.db|log --store mysql:///x|nothing"
+)
+
+
+@pytest.mark.parametrize("arguments", WRONG.split("|"))
+@pytest.mark.usefixtures("path")
+def test_wrong_usage_exits_with_2(arguments: str) -> None:
+    ran = run(*arguments.split())
+    assert (ran.code, ran.out, ran.err != "") == (2, "", True)
+
+
+@pytest.mark.parametrize("number", ["9223372036854775807", "9223372036854775808", "1" + "0" * 30])
+@pytest.mark.parametrize("option", ["--after", "--limit"])
+@pytest.mark.usefixtures("path")
+def test_a_huge_number_is_no_accident(option: str, number: str) -> None:
+    assert run("log", option, number).code in {0, 1, 2}
+
+
+def test_the_environment_names_store_and_application_and_options_win(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESSIONS_APPLICATION", "7")
+    assert run("log", "--json").json[0]["streamId"] == "seven"
+    assert run("log", "--json", "--application", "1").json[0]["streamId"] == "a"
+
+    monkeypatch.setenv("SESSIONS_STORE", "sqlite:////none/none.db")
+    assert run("log").code == 2
+    assert run("log", "--store", f"sqlite:///{path}").code == 0
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_texts_are_shown_literally(sqlite_url: str, text: str) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute(text, OpenSession(profile_id=text, coupon=text))
+        store.execute(text, add(text, name=text))
+
+    title, profile, coupon, *_, line = run("show", text, "--store", sqlite_url).rows
+
+    assert title == f"{text}  open, first session"
+    assert (profile, coupon) == (f"  profile      {text}", f"  coupon       {text}")
+    assert line.split("\t")[1:3] == [text, text]
+    assert run("history", text, "--store", sqlite_url).rows[1].split("\t")[0] == text
+    assert run("show", text + "x", "--store", sqlite_url).err.count(repr(text + "x")) == 1
+
+
+@pytest.mark.parametrize("text", ["a\tb", "a\nb", "a\x1b[31mb"])
+def test_texts_do_not_break_the_lines_of_a_pipe_or_steer_a_terminal(
+    sqlite_url: str, text: str
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("s", OpenSession(profile_id="p"))
+        store.execute("s", add(text))
+
+    for arguments in ("show s", "log", "timeline s", "history p"):
+        ran = run(*arguments.split(), "--store", sqlite_url)
+        assert len({row.count("\t") for row in ran.rows if "\t" in row}) == 1
+        assert "\x1b" not in ran.out
+
+
+@pytest.mark.parametrize("command", ["show", "history", "timeline"])
+@pytest.mark.usefixtures("path")
+def test_an_argument_that_is_no_text_is_not_found(command: str) -> None:
+    assert run(command, "\udcff").code in {1, 2}
+
+
+@pytest.mark.usefixtures("path")
+def test_people_get_tables_and_colours_on_a_terminal() -> None:
+    master, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    subprocess.run([SESSIONS, "show", "a"], stdout=terminal, env=environment, check=True)  # noqa: S603
+    os.close(terminal)
+    said = os.read(master, 65536).decode()
+    os.close(master)
+
+    assert "\x1b[1ma\x1b[0m" in said
+    assert ("\t" in said, "shoes" in said) == (False, True)
+
+
+@pytest.mark.parametrize("command", [info.name for info in app.registered_commands])
+def test_the_help_of_a_command_names_each_of_its_options(command: str) -> None:
+    (info,) = [info for info in app.registered_commands if info.name == command]
+    assert info.callback
+    names = [name.replace("_", "-") for name in inspect.signature(info.callback).parameters]
+    arguments = {"session-id": "ID", "profile": "PROFILE", "file": "file"}
+
+    ran = run(command, "--help")
+    assert ran.code == 0
+    assert [name for name in names if arguments.get(name, f"--{name}") not in ran.out] == []

@@ -1,0 +1,96 @@
+"""`sessions demo`: a fresh store from a real shop's orders, and a tour that tells the truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from projections import CustomerSessions, verify
+from sessions import OpenSession, SessionStore
+from tests.retail_reference import figures
+from tests.test_cli_maintain import run
+from tests.test_retail import EXTRACT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own to be in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SESSIONS_STORE", raising=False)
+    return tmp_path
+
+
+def test_a_demo_shows_its_steps_and_leaves_a_store_that_verifies_clean(folder: Path) -> None:
+    ran = run("demo")
+
+    assert (ran.code, ran.err) == (0, "")
+    titles = (
+        "real shop's orders",
+        "step by step",
+        "The history",
+        "look into the past",
+        "type next",
+    )
+    places = [ran.out.index(title) for title in titles]
+    assert places == sorted(places)
+    for shown in (
+        "CC BY 4.0",
+        "discounts.20% promo: (none) -> 20",
+        'state: "closed" -> "partially_returned"',
+        "\tfirst\t",
+    ):
+        assert shown in ran.out
+    expected = figures(EXTRACT)
+    assert f"{expected['sessions']} sessions, {expected['firstSessions']} of them" in ran.out
+    assert f"{expected['creditNotes']} credit notes brought" in ran.out
+    with SessionStore.open(f"sqlite:///{folder}/demo.db") as store:
+        assert verify(store) == []
+        assert CustomerSessions(store).get("tour-1").state == "partially_returned"
+
+
+def test_two_demos_in_one_folder_make_two_stores_and_say_what_to_type_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = run("demo"), run("demo")
+
+    assert (first.code, second.code) == (0, 0)
+    assert {file.name for file in folder.glob("*.db")} == {"demo.db", "demo-2.db"}
+    export, *commands = second.out.partition("What to type next")[2].strip().split("\n")
+    assert export == "export SESSIONS_STORE=sqlite:///demo-2.db"
+    monkeypatch.setenv("SESSIONS_STORE", export.partition("=")[2])
+    for command in commands:
+        done = run(*command.split()[1:])
+        assert (done.code, done.out != "") == (0, True), command
+
+
+def test_a_store_that_exists_is_refused_and_left_alone(folder: Path) -> None:
+    with SessionStore.open("sqlite:///mine.db", 7) as store:
+        store.execute("s", OpenSession())
+    before = (folder / "mine.db").read_bytes()
+
+    ran = run("demo", "--store", "sqlite:///mine.db")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "exists already" in ran.err
+    assert (folder / "mine.db").read_bytes() == before
+
+
+def test_a_file_that_is_no_store_is_refused_and_left_alone(folder: Path) -> None:
+    (folder / "notes.db").write_text("hello")
+
+    ran = run("demo", "--store", "sqlite:///notes.db")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert (folder / "notes.db").read_text() == "hello"
+
+
+def test_the_name_of_the_store_is_shown_as_it_is(folder: Path) -> None:
+    ran = run("demo", "--store", "sqlite:///my[red].db")
+
+    assert ran.code == 0
+    assert (folder / "my[red].db").exists()
+    assert "SESSIONS_STORE=sqlite:///my[red].db" in ran.out.replace("'", "")

@@ -1,0 +1,92 @@
+"""An import that is killed at any moment leaves whole invoices, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from projections import CustomerSession, CustomerSessions, verify
+from sessions import SessionStore
+from sessions.cli.retail import import_invoices
+from sessions.cli.retail_file import read_invoices
+from tests.conftest import Connection
+from tests.retail_reference import figures
+from tests.test_cli_maintain import SESSIONS, run
+from tests.test_retail import EXTRACT, summary
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KILLS = 5
+_END = "SELECT max(position) FROM applications"
+_LOG = "SELECT stream_id, version, type, at, data FROM events ORDER BY position"
+_ANSWERS = "SELECT idempotency_key, request, answer FROM answers ORDER BY rowid"
+
+
+def _end(path: Path) -> int:
+    """Where the log of a store ends that may not be there yet."""
+    if not path.exists():
+        return 0
+    with closing(Connection(path)) as connection:
+        tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'applications'")
+        found = connection.execute(_END).fetchone()[0] if tables.fetchone() else 0
+        return int(found or 0)
+
+
+def _killed_behind(path: Path, position: int, seconds: float) -> None:
+    """Import until the log is longer than that, and then for some seconds."""
+    url = f"sqlite:///{path}"
+    command = [SESSIONS, "import-retail", str(EXTRACT), "--store", url]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603
+        while process.poll() is None and _end(path) <= position:
+            time.sleep(0.002)
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+
+
+def _facts(store: SessionStore) -> tuple[list[Any], list[Any]]:
+    return store.query(_LOG), store.query(_ANSWERS)
+
+
+def _views(store: SessionStore) -> list[CustomerSession]:
+    rows = store.query("SELECT session_id FROM customer_sessions ORDER BY session_id")
+    return [CustomerSessions(store).get(session_id) for (session_id,) in rows]
+
+
+def test_a_killed_import_leaves_whole_invoices_and_is_finished_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with SessionStore.open("memory:") as never_killed:
+        import_invoices(never_killed, read_invoices(EXTRACT), lambda *_: None)
+        log, answers = _facts(never_killed)
+        views = _views(never_killed)
+    chosen = random.Random(4711)  # noqa: S311  an example, the same each time
+    ends = [0]
+
+    for kill in range(KILLS):
+        behind = max(ends[-1], kill * len(log) // (KILLS + 2))
+        _killed_behind(path, behind, chosen.random() / 10)
+
+        with SessionStore.open(f"sqlite:///{path}") as store:
+            assert verify(store) == []
+            ends.append(store.position)
+            there, answered = _facts(store)
+        assert there == log[: ends[-1]]
+        assert answered == answers[: len(answered)]
+        last = [position for row in answered for _, _, position, _ in msgspec.json.decode(row[2])]
+        assert max(last) == ends[-1]
+
+    assert 0 < ends[1] < len(log)
+    finished = run("import-retail", str(EXTRACT), "--json", "--store", f"sqlite:///{path}")
+    assert summary(finished) == figures(EXTRACT)
+    with SessionStore.open(f"sqlite:///{path}") as store:
+        assert verify(store) == []
+        assert _facts(store) == (log, answers)
+        assert _views(store) == views

@@ -1,0 +1,258 @@
+"""`sessions import-retail`: a shop's order lines become sessions, and the figures are right."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sessions.cli
+from projections import CustomerSessions, verify
+from sessions import SessionStore
+from sessions.cli.retail import import_invoices
+from sessions.cli.retail_file import read_invoices
+from tests.retail_reference import KEYS, figures
+from tests.test_cli_maintain import Ran, dump, run
+
+EXTRACT = next((Path(sessions.cli.__file__).parent / "data").glob("*.csv.gz"))
+HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
+RELATIONS = ("applications", "events", "answers", "customer_sessions", "attachments", "claims")
+SOME_FILE = os.environ.get("SESSIONS_RETAIL_FILE", "")
+
+
+@pytest.fixture(autouse=True)
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The store that imports go into; not there yet."""
+    monkeypatch.setenv("SESSIONS_STORE", f"sqlite:///{tmp_path}/store.db")
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "orders.csv"
+
+
+def line(text: str) -> str:
+    """A line of a file; its short form is invoice sku quantity price customer [hour [name]]."""
+    number, sku, quantity, price, customer, *more = text.split()
+    hour, name = [*more, "8", "Thing"][:2] if len(more) < 2 else more
+    return f"{number},{sku}, {name} ,{quantity},2010-12-01 {hour:>02}:26:00,{price},{customer},UK"
+
+
+def write(file: Path, *lines: str) -> Path:
+    file.write_text("\n".join([HEADER, *map(line, lines), ""]).replace(",_,", ",,"))
+    return file
+
+
+def summary(ran: Ran) -> dict[str, Decimal]:
+    assert (ran.code, ran.err) == (0, "")
+    return msgspec.json.decode(ran.out, type=dict[str, Decimal])
+
+
+def imported(file: Path) -> dict[str, Decimal]:
+    """The summary of an import, which is right by the reference."""
+    found = summary(run("import-retail", str(file), "--json"))
+    assert found == figures(file)
+    return found
+
+
+def test_the_shipped_extract_has_the_figures_of_the_reference_on_one_line(url: str) -> None:
+    ran = run("import-retail", str(EXTRACT), "--json")
+
+    assert summary(ran) == figures(EXTRACT)
+    assert (len(ran.rows), list(ran.json[0])) == (1, [*KEYS, "revenue", "refunded"])
+    assert min(ran.json[0][key] for key in ("sessions", "returnedUnits", "refunded")) > 0
+    with SessionStore.open(url) as store:
+        assert verify(store) == []
+
+
+# What a file of one session has, unless said otherwise: sessions 1, firstSessions 1.
+RULES = {
+    "an order": ("1 a 2 1.5 7", "revenue 3"),
+    "an order of several lines": ("1 a 2 1.5 7|1 b 1 1 7|1 a 1 1.5 7", "revenue 5.5"),
+    "lines that do not count": ("1 a 2 1 7|1 b -1 1 7|1 c 1 0 7|1 d 1 -1 7",
+      "skippedLines 3 revenue 2"),
+    "an empty invoice": ("1 a 2 0 7|1 b -2 1 7", "sessions 0 emptyInvoices 1 skippedLines 2"),
+    "an adjustment": ("A1 a 2 1 7|A1 a -2 1 7", "sessions 0 adjustments 1"),
+    "a customer of two orders": ("1 a 1 1 7.0|2 a 1 1 7", "sessions 2 revenue 2"),
+    "nobody": ("1 a 1 1 _|C2 a -1 1 _",
+      "firstSessions 0 anonymous 1 creditNotes 1 unmatchedUnits 1 revenue 1"),
+    "too many units": ("1 a 10000 1 7|2 a 10000 1 8|2 b 1 1 8", "refused 1 revenue 10000"),
+    "too many decimals": ("1 a 1 1 7|1 b 1 0.0000001 7", "sessions 0 refused 1"),
+    "too high a price": ("1 a 1 999999999999 7|2 a 1 1000000000000 7",
+      "refused 1 revenue 999999999999"),
+    "a credit note": ("1 a 3 1.5 7|C2 a -2 1.5 7",
+      "creditNotes 1 returnedUnits 2 revenue 4.5 refunded 3"),
+    "a credit note alone": ("C1 a -2 1 7", "sessions 0 creditNotes 1 unmatchedUnits 2"),
+    "a credit note in front": ("C1 a -2 1 7 7|2 a 2 1 7",
+      "creditNotes 1 unmatchedUnits 2 revenue 2"),
+    "a credit note above": ("C1 a -2 1 7 9|2 a 2 1 7",
+      "creditNotes 1 returnedUnits 2 revenue 2 refunded 2"),
+    "a credit note of more": ("1 a 3 1 7|C2 a -5 1.00 7",
+      "creditNotes 1 returnedUnits 3 unmatchedUnits 2 revenue 3 refunded 3"),
+    "a credit note of others": ("1 a 3 1 7|C2 a -1 1 8|C3 a -1 2 7|C4 b -1 1 7",
+      "creditNotes 3 unmatchedUnits 3 revenue 3"),
+    "a credit note with other lines": ("1 a 3 1 7|C2 a 1 1 7|C2 a -1 1 7|C2 a -1 1 7",
+      "creditNotes 1 skippedLines 1 returnedUnits 2 revenue 3 refunded 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rules_of_the_mapping(file: Path, rule: str) -> None:
+    lines, said = RULES[rule]
+    words = said.split()
+    figure = {"sessions": 1} | dict(zip(words[::2], map(Decimal, words[1::2]), strict=True))
+    expected = {"firstSessions": figure["sessions"] and 1} | figure
+
+    found = imported(write(file, *lines.split("|")))
+
+    assert found == {**dict.fromkeys(found, 0), **expected}
+
+
+def test_an_order_of_too_many_lines_is_refused_as_a_whole(file: Path, url: str) -> None:
+    most, more = ([f"{n} {sku} 1 1 7" for sku in range(1000 + n)] for n in (0, 1))
+
+    assert imported(write(file, *most, *more))["refused"] == 1
+
+    with SessionStore.open(url) as store:
+        assert [view.integration_id for view in CustomerSessions(store).find()] == ["0"]
+
+
+def test_a_return_takes_the_latest_session_first_and_lines_by_position(
+    file: Path, url: str
+) -> None:
+    write(
+        file,
+        *("1 a 5 1 7 8 Old", "2 a 2 1 7 9 One", "2 a 2 1 7 9 Two", "2 a 9 2 7 9 Dear"),
+        *("C3 a -3 1 7 10", "C4 a -3 1 7 11"),
+    )
+
+    imported(file)
+
+    with SessionStore.open(url) as store:
+        views = CustomerSessions(store).of_profile("7")
+        log = [(r.stream_id, r.type, f"{r.at:%H:%M}") for r in store.log()]
+    carts = [[(item.name, item.returned_quantity) for item in view.cart_items] for view in views]
+    assert carts == [[("Old", 2)], [("One", 2), ("Two", 2), ("Dear", 0)]]
+    assert [view.state for view in views] == ["partially_returned"] * 2
+    returns = [("2", "ItemsReturned", "10:26"), ("2", "ItemsReturned", "11:26")]
+    assert [*log[:1], *log[-3:]] == [
+        ("1", "SessionOpened", "08:26"),
+        *returns,
+        ("1", "ItemsReturned", "11:26"),
+    ]
+
+
+@pytest.mark.parametrize("form", ["gzip", "latin-1", "utf-8-sig", "crlf"])
+def test_a_file_may_be_gzipped_and_of_other_systems(file: Path, url: str, form: str) -> None:
+    data = write(file, "1 a 2 1.5 7 8 Café").read_text()
+    encoded = data.encode("utf-8" if form in {"gzip", "crlf"} else form)
+    encoded = encoded.replace(b"\n", b"\r\n") if form == "crlf" else encoded
+    file.write_bytes(gzip.compress(encoded) if form == "gzip" else encoded)
+
+    assert imported(file)["revenue"] == 3
+
+    with SessionStore.open(url) as store:
+        assert CustomerSessions(store).get("1").cart_items[0].name == "Café"
+
+
+GOOD = "1,a,Thing,1,2010-12-01 08:26:00,1,7,UK"
+TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{HEADER}\n{GOOD}\n{GOOD.replace(',1,2010', ',x,2010')}", ("line 3", "Quantity", "'x'")),
+        (f"{HEADER}\n{GOOD.replace('0,1,7', '0,NaN,7')}", ("line 2", "UnitPrice", "'NaN'")),
+        (f"{HEADER}\n{GOOD.replace('12-01', '13-01')}", ("line 2", "InvoiceDate", "'2010-13-01")),
+        (f"{HEADER}\n{GOOD}\n\n1,a,Thing", ("line 4", "Quantity")),
+        (f"{HEADER}\n{TWO_LINES}\n{GOOD[:20]}", ("line 4", "UnitPrice")),
+        (f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}", ("line 1", "UnitPrice")),
+        ("", ("line 1", "InvoiceNo")),
+        ("\x1f\x8b broken", ("orders.csv", "cannot be read")),
+    ],
+)
+def test_a_bad_line_is_named_and_nothing_is_written(
+    file: Path, text: str, said: tuple[str, ...]
+) -> None:
+    file.write_bytes(text.encode("latin-1"))
+
+    ran = run("import-retail", str(file))
+
+    assert (ran.code, ran.out) == (1, "")
+    assert [part for part in said if part not in ran.err] == []
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_credit_note_of_the_future_does_not_stop_the_import(file: Path) -> None:
+    write(file, "1 a 2 1 7", "C2 a -1 1 7 9")
+    file.write_text(file.read_text().replace("2010-12-01 09", "2999-12-01 09"))
+
+    assert summary(run("import-retail", str(file), "--json"))["sessions"] == 1
+
+
+def test_a_file_that_is_cut_and_then_whole_is_as_one(tmp_path: Path, file: Path, url: str) -> None:
+    lines = gzip.decompress(EXTRACT.read_bytes()).decode().splitlines(keepends=True)
+    numbers = [text.partition(",")[0] for text in lines]
+    cut = next(i for i in range(4000, len(lines)) if numbers[i] not in numbers[:i])
+    file.write_text("".join(lines[:cut]))
+    first = imported(file)
+
+    whole, again = (summary(run("import-retail", str(EXTRACT), "--json")) for _ in range(2))
+
+    assert first["sessions"] < whole["sessions"]
+    assert whole == again == figures(EXTRACT)
+    kept = dump(tmp_path / "store.db", RELATIONS)
+    assert summary(run("import-retail", str(EXTRACT), "--json")) == whole
+    assert dump(tmp_path / "store.db", RELATIONS) == kept
+    with SessionStore.open(url) as store:
+        assert verify(store) == []
+
+
+LINES = st.tuples(
+    st.sampled_from(["1", "2", "3", "4", "C5", "C6", "C7", "A8"]),
+    st.sampled_from("ab"),
+    st.sampled_from(["A", " A ", "B", ""]),
+    st.integers(-6, 9) | st.sampled_from([5000, -5000, 10_001]),
+    st.sampled_from(["2010-12-01 08:26:00", "2010-12-01 08:27:00", "2011-01-01 00:00:00"]),
+    st.sampled_from(["1", "1.0", "2.5", "0", "-1", "0.0000001"]),
+    st.sampled_from(["7.0", "7", "8.0", ""]),
+    st.just("UK"),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(lines=st.lists(LINES, max_size=25), cut=st.integers(0, 8))
+def test_any_file_has_the_figures_of_the_reference(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[Any], cut: int
+) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([HEADER.split(","), *lines])
+    file = tmp_path_factory.getbasetemp() / "any.csv"
+    file.write_text(text.getvalue())
+    with SessionStore.open("memory:") as store:
+        invoices = read_invoices(file)
+        runs = (invoices[:cut], invoices, invoices)
+        *_, once, twice = (import_invoices(store, some, lambda *_: None) for some in runs)
+
+        assert msgspec.to_builtins(once, builtin_types=(Decimal,)) == figures(file)
+        assert twice == once
+        assert verify(store) == []
+
+
+@pytest.mark.skipif(not SOME_FILE, reason="SESSIONS_RETAIL_FILE names no file")
+def test_a_file_of_yours_has_the_figures_of_the_reference(url: str) -> None:
+    imported(Path(SOME_FILE))
+
+    with SessionStore.open(url) as store:
+        assert verify(store) == []

@@ -1,0 +1,258 @@
+"""Verify folds the log afresh: it is silent about a good store, and names all that differs."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from projections import rebuild, verify
+from sessions import (
+    CancelSession,
+    CloseSession,
+    OpenSession,
+    RemoveItem,
+    ReopenSession,
+    ReturnItem,
+    ReturnItems,
+    SessionsError,
+    SessionStore,
+    SetProfile,
+)
+from tests.conftest import add
+
+if TYPE_CHECKING:
+    from sessions.commands import Command
+    from tests.conftest import OpenStore
+
+HISTORY: list[tuple[str, Command]] = [
+    ("a", OpenSession(profile_id="p", coupon="C")),
+    ("a", add("x", quantity=3)),
+    ("a", add("y", price="0.1")),
+    ("a", RemoveItem(position=0)),
+    ("a", CloseSession()),
+    ("a", ReturnItems(items=[ReturnItem(sku="y")])),
+    ("b", OpenSession(profile_id="p")),
+    ("b", SetProfile(profile_id="q")),
+    ("b", SetProfile(profile_id="p")),
+    ("c", OpenSession(referral="R")),
+    ("c", CloseSession()),
+    ("c", ReopenSession()),
+    ("d", OpenSession(coupon="C", state="closed")),
+    ("d", CancelSession()),
+]
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> SessionStore:
+    """A store with a history of every claim and attachment."""
+    store = open_store()
+    for session_id, command in HISTORY:
+        store.execute(session_id, command)
+    assert store.position == 18
+    return store
+
+
+def change(store: SessionStore, statement: str, *parameters: object) -> None:
+    """Tamper with one row of a store."""
+    with store.recorder.datastore.writing() as connection:
+        assert connection.execute(statement, parameters).rowcount == 1
+
+
+def differs(store: SessionStore) -> list[str]:
+    """What differs: relation, key and column."""
+    return sorted([" ".join(map(str, (d.relation, *d.key, d.column))) for d in verify(store)])
+
+
+# --- good stores
+
+
+def test_a_good_store_is_clean_also_read_only_and_after_a_rebuild(
+    store: SessionStore, sqlite_url: str
+) -> None:
+    told: list[tuple[int, int]] = []
+
+    assert verify(store, lambda done, total: told.append((done, total))) == []
+    assert told[-1] == (18, 18)
+
+    assert (rebuild(store), verify(store)) == (18, [])
+    if store.recorder.datastore.path in sqlite_url:
+        with SessionStore.open(sqlite_url, read_only=True) as reader:
+            assert verify(reader) == []
+
+
+def test_several_applications_are_each_compared_with_their_own_log(open_store: OpenStore) -> None:
+    stores = [open_store(application) for application in (1, 2, 3)]
+    for number, store in enumerate(stores):
+        for session_id, command in HISTORY[number * 3 :]:
+            with suppress(SessionsError):
+                store.execute(session_id, command)
+
+    assert [verify(store) for store in stores] == [[], [], []]
+    rebuild(stores[0])
+    assert [verify(store) for store in stores] == [[], [], []]
+
+
+def test_a_store_is_clean_while_another_thread_writes(store: SessionStore) -> None:
+    def write() -> None:
+        for number in range(60):
+            store.execute(f"w{number}", OpenSession(profile_id="p", coupon="C", state="closed"))
+            store.execute(f"w{number}", CancelSession())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found = [verify(store)]
+    while writer.is_alive():
+        found.append(verify(store))
+    writer.join()
+
+    assert [*found, verify(store)] == [[]] * (len(found) + 1)
+
+
+# --- tampering with what is derived
+
+ONE = "application_id = 1 AND session_id = 'a'"
+COLUMNS = (
+    "version=6 state='closed' profile_id='z' coupon='' referral='z' first_session=0 total=0.10001 "
+    "created='2020-01-01T00:00:00.000000Z' updated='2020-01-01T00:00:00.000000Z' closed=NULL "
+    "update_count=7 line_count=2 unit_count=2 returned_count=0 command_id='z' document=document||1"
+)
+
+
+@pytest.mark.parametrize("changed", COLUMNS.split())
+def test_a_changed_column_of_a_view_is_found(store: SessionStore, changed: str) -> None:
+    change(store, f"UPDATE customer_sessions SET {changed} WHERE {ONE}")  # noqa: S608
+
+    assert differs(store) == [f"customer_sessions a {changed.partition('=')[0]}"]
+
+
+def test_both_values_are_shown(store: SessionStore) -> None:
+    change(store, f"UPDATE customer_sessions SET document = '{{}}' WHERE {ONE}")  # noqa: S608
+
+    (difference,) = verify(store)
+    assert difference.stored == "{}"
+    assert '"integrationId":"a"' in difference.expected
+
+
+AN_EXTRA_VIEW = (
+    "INSERT INTO customer_sessions SELECT 1, 'x', version, state, profile_id, coupon, referral, "
+    "first_session, total, created, updated, closed, update_count, line_count, unit_count, "
+    "returned_count, command_id, document FROM customer_sessions LIMIT 1"
+)
+AN_ATTACHMENT = "INSERT INTO attachments VALUES (1, 11, 'p', 'c', '2026-01-01T00:00:00.000000Z', 0)"
+FIRST_ATTACHMENT = "DELETE FROM attachments WHERE position = 1"
+ANOTHER_PROFILE = "UPDATE attachments SET profile_id = 'z' WHERE position = 8"
+ANOTHER_SESSION = "UPDATE attachments SET session_id = 'z' WHERE position = 9"
+ROWS = {
+    "a view is missing": (f"DELETE FROM customer_sessions WHERE {ONE}", "customer_sessions a "),  # noqa: S608
+    "a view without events": (AN_EXTRA_VIEW, "customer_sessions x "),
+    "a claim is missing": (
+        "DELETE FROM claims WHERE limit_name LIKE '%p'",
+        "claims first-session:p a ",
+    ),
+    "a claim that nobody took": ("INSERT INTO claims VALUES (1, 'x', 'd')", "claims x d "),
+    "a limit is miscounted": (
+        "UPDATE limits SET used = 9 WHERE limit_name LIKE '%q'",
+        "limits first-session:q used",
+    ),
+    "a limit is missing": (
+        "DELETE FROM limits WHERE limit_name LIKE '%q'",
+        "limits first-session:q ",
+    ),
+    "a limit without claims": ("INSERT INTO limits VALUES (1, 'x', 0)", "limits x "),
+    "an attachment is missing": ("DELETE FROM attachments WHERE position = 8", "attachments 8 "),
+    "the first attachment is missing": (FIRST_ATTACHMENT, "attachments 1 "),
+    "an attachment that never was": (AN_ATTACHMENT, "attachments 11 "),
+    "an attachment to another profile": (ANOTHER_PROFILE, "attachments 8 profile_id"),
+    "an attachment of another session": (ANOTHER_SESSION, "attachments 9 session_id"),
+}
+
+
+@pytest.mark.parametrize("tampering", ROWS)
+def test_a_row_beside_the_log_that_differs_is_named_and_nothing_else(
+    store: SessionStore, tampering: str
+) -> None:
+    statement, expected = ROWS[tampering]
+    change(store, statement)
+    assert differs(store) == [expected]
+
+    rebuild(store)
+    assert verify(store) == []
+
+
+# --- tampering with the log
+
+
+@pytest.mark.parametrize("position", range(1, 19))
+def test_an_event_that_is_gone_is_found(store: SessionStore, position: int) -> None:
+    change(store, "DELETE FROM events WHERE position = ?", position)
+
+    relation = "applications" if position == 18 else "events"
+    assert f"{relation} position" in differs(store)
+
+
+@pytest.mark.parametrize(
+    "tampering", ["UPDATE applications SET position = 99", "DELETE FROM applications"]
+)
+def test_a_wrong_end_of_the_log_is_found(store: SessionStore, tampering: str) -> None:
+    change(store, tampering)
+
+    assert differs(store) == ["applications position"]
+
+
+OTHER_DATA = [
+    (2, '{"coupon":"D"}'),
+    (4, '{"item":{"price":2,"sku":"y"},"lineQuantity":1,"position":1,"quantity":1}'),
+    (5, '{"item":{"price":59.9,"sku":"x"},"position":1,"quantity":3}'),
+    (5, '{"item":{"price":59.9,"sku":"x"},"position":7,"quantity":3}'),
+    (6, '{"total":0.1}'),
+    (3, "{}"),
+    (3, "{"),
+]
+
+
+@pytest.mark.parametrize(("position", "data"), OTHER_DATA)
+def test_an_event_with_other_data_is_found(store: SessionStore, position: int, data: str) -> None:
+    change(store, "UPDATE events SET data = ? WHERE position = ?", data, position)
+
+    assert verify(store) != []
+
+
+ENVELOPES = (
+    "type=Unheard type_version=99 stream_id=z category=z version=7 version=0 at=2020 metadata={"
+)
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES.split())
+def test_an_event_with_another_envelope_is_found(store: SessionStore, envelope: str) -> None:
+    column, value = envelope.split("=")
+    change(store, f"UPDATE events SET {column} = ? WHERE position = 8", value)  # noqa: S608
+
+    assert verify(store) != []
+
+
+FIRST_SESSIONS = [
+    (1, '{"firstSession":false,"profileId":"p"}'),
+    (8, '{"firstSession":true,"profileId":"p"}'),
+    (9, '{"firstSession":false,"oldProfileId":"p","profileId":"q"}'),
+    (11, '{"firstSession":false}'),
+]
+
+
+@pytest.mark.parametrize(("position", "data"), FIRST_SESSIONS)
+def test_an_event_with_a_wrong_first_session_is_named(
+    store: SessionStore, position: int, data: str
+) -> None:
+    change(store, "UPDATE events SET data = ? WHERE position = ?", data, position)
+    assert ("events", position) in [(d.relation, *d.key[:1]) for d in verify(store)]
+
+
+@pytest.mark.parametrize(("position", "data"), FIRST_SESSIONS)
+def test_a_wrong_first_session_is_named_where_all_views_are_as_wrong(
+    store: SessionStore, position: int, data: str
+) -> None:
+    change(store, "UPDATE events SET data = ? WHERE position = ?", data, position)
+    rebuild(store)
+    assert ("events", position) in [(d.relation, *d.key[:1]) for d in verify(store)]
