@@ -144,8 +144,6 @@ class StoreClosed(SessionsError):
 class StorageFailed(SessionsError):
     """{path}: the database failed: {reason}"""
 
-    retry = True
-
 
 class ViewsDiffer(SessionsError):
     """the store keeps the views {stored}, this process has {found}: run `sessions rebuild`"""

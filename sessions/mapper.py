@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -55,7 +55,7 @@ class Mapper:
     ) -> None:
         self._newest = {name: versions.get(name, 1) for name in events}
         self._upcasters = dict(upcasters)
-        self._decoders = {
+        self._decoders: Mapping[tuple[str, int], Callable[[str], Any]] = {
             (name, self._newest[name]): msgspec.json.Decoder(kind).decode
             for name, kind in events.items()
         } | {
@@ -78,7 +78,7 @@ class Mapper:
         if decode is None:
             raise UnknownEvent(type=name, type_version=version, where=where)
         try:
-            event = decode(data)
+            event: Event = decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise UndecodableEvent(
                 type=name, type_version=version, where=where, reason=error
@@ -86,7 +86,7 @@ class Mapper:
         if version != self._newest[name]:
             for passed in range(version, self._newest[name]):
                 event = self._upcasters[name, passed].to_next(event)
-        return cast("Event", event)
+        return event
 
     def to_row(self, recorded: Recorded) -> Sequence[object]:
         """The row of `schema.EVENTS` for an envelope, as the database takes it."""

@@ -31,6 +31,9 @@ LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for the others."""
 
 _CACHE_KIB = 16_384
+_MAPPED_BYTES = 2**30
+"""How much of a file is read through a memory map: a read of a large store costs no system call."""
+
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
 
@@ -100,7 +103,7 @@ class Datastore(SQLiteDatastore):
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection to read with; each statement sees the newest commit."""
         if self.in_memory:
-            with self._lock:
+            with self._lock, self.failures:
                 yield self._writing_connection()
             return
         connection = self._take_reader()
@@ -114,7 +117,9 @@ class Datastore(SQLiteDatastore):
         try:
             return self._readers.pop()
         except IndexError:
-            return self._connect(must_exist=True)
+            connection = self._connect(must_exist=True)
+            connection.execute("PRAGMA query_only = ON")
+            return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if self._closed:
@@ -211,7 +216,11 @@ class Datastore(SQLiteDatastore):
             raise StoreClosed
         if must_exist and not self.exists:
             raise StoreNotFound(path=self.path)
-        name = MEMORY if self.in_memory else f"file:{quote(self.path)}?mode=rwc"
+        name = (
+            MEMORY
+            if self.in_memory
+            else f"file:{quote(self.path)}?mode={'rw' if must_exist else 'rwc'}"
+        )
         with self.failures:
             connection = sqlite3.connect(
                 name,
@@ -230,6 +239,7 @@ class Datastore(SQLiteDatastore):
 
     def _configure(self, connection: sqlite3.Connection, *, writes: bool) -> None:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
         if self.in_memory or not writes:
             return

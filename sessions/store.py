@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sessions import answers, clock, inline, rules
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
-from sessions.errors import BatchOpen, StoreNotFound, StoreReadOnly
+from sessions.errors import BatchOpen, InvalidValue, StoreNotFound, StoreReadOnly
 from sessions.events import SESSION, Recorded
 from sessions.mapper import Mapper
 from sessions.recorder import SessionRecorder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sessions.commands import Command
 
-_PAGE = 500
+_PAGE = 1000
 
 
 class SessionStore:
@@ -83,6 +83,8 @@ class SessionStore:
             StoreTooNew: A newer version of this library made it.
             ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`.
         """
+        if lock_timeout < 0:
+            raise InvalidValue(field="lock_timeout", rule="seconds >= 0", value=lock_timeout)
         datastore = Datastore(path_of(url), lock_timeout=lock_timeout)
         try:
             return cls(datastore, application_id, read_only=read_only, now=now)

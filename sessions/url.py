@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,7 +23,7 @@ def path_of(url: str) -> str:
         raise InvalidURL(url=url, rule="it begins with sqlite:/// or is memory:")
     if rest == MEMORY:
         raise InvalidURL(url=url, rule="a store in memory is memory:")
-    path = Path(unquote(rest)).absolute()
+    path = Path(re.sub("^/+", "/", unquote(rest))).absolute()
     if not rest or "\0" in str(path) or path.is_dir():
         raise InvalidURL(url=url, rule="it names no file")
     if not path.parent.is_dir():

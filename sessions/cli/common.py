@@ -95,7 +95,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
             table.add_row(*[Text(cell) for cell in line])
         out.print(table)
     else:
-        for line in chain([columns], shown):
+        for line in chain([list(columns)], shown):
             sys.stdout.write("\t".join(line) + "\n")
 
 
