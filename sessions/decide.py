@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
-from sessions import cart, rules
+from sessions import cart, details, rules
 from sessions.claims import Claim, Usage, first_session, is_first, taken_by
 from sessions.commands import (
     AddItem,
@@ -16,20 +16,16 @@ from sessions.commands import (
     ApplyReferral,
     CancelSession,
     CloseSession,
-    CodeCommand,
     Command,
-    DetailCommand,
     LifecycleCommand,
     OpenSession,
     RemoveCoupon,
-    RemoveDiscount,
     RemoveItem,
     RemoveReferral,
     ReopenSession,
     ReplaceCart,
     ReturnItems,
     SetAttributes,
-    SetDiscount,
     SetIdentifiers,
     SetProfile,
     SetQuantity,
@@ -45,16 +41,7 @@ from sessions.errors import (
     SessionNotOpen,
 )
 from sessions.events import (
-    AttributesChanged,
-    CouponApplied,
-    CouponRemoved,
-    DiscountRemoved,
-    DiscountSet,
     Event,
-    IdentifiersReplaced,
-    ProfileChanged,
-    ReferralApplied,
-    ReferralRemoved,
     SessionCancelled,
     SessionClosed,
     SessionOpened,
@@ -138,10 +125,10 @@ def _open(command: OpenSession, at: datetime, known: Known) -> list[Event]:
     events: list[Event] = [SessionOpened(is_first(profile, known.used), profile)]
     session = evolve(None, events[0], at)
     events += cart.filled(session, command.cart_items, command.total)
-    events += _coupon(session, rules.code("coupon", command.coupon, least=0))
-    events += _referral(session, rules.code("referral", command.referral, least=0))
-    events += _identifiers(session, SetIdentifiers(identifiers=command.identifiers))
-    events += _attributes(session, SetAttributes(attributes=command.attributes))
+    events += details.coupon(session, rules.code("coupon", command.coupon, least=0))
+    events += details.referral(session, rules.code("referral", command.referral, least=0))
+    events += details.identifiers(session, SetIdentifiers(identifiers=command.identifiers))
+    events += details.attributes(session, SetAttributes(attributes=command.attributes))
     if command.state not in ("open", "closed"):
         raise InvalidValue(field="state", rule="open or closed", value=ascii(command.state))
     if command.state == "closed":
@@ -164,84 +151,13 @@ def _decide(  # noqa: PLR0911  one line a command
         case ReplaceCart():
             return cart.replace_cart(session, command)
         case ApplyCoupon() | RemoveCoupon() | ApplyReferral() | RemoveReferral():
-            return _codes(command, session)
+            return details.of_codes(command, session)
         case CloseSession() | CancelSession() | ReopenSession() | ReturnItems():
             return _lifecycle(command, session)
         case OpenSession():
             raise AssertionError
         case _:
-            return _details(command, session, known)
-
-
-def _codes(command: CodeCommand, session: Session) -> Sequence[Event]:
-    match command:
-        case ApplyCoupon():
-            return _coupon(session, rules.code("coupon", command.coupon))
-        case RemoveCoupon():
-            return [CouponRemoved(session.coupon)] if session.coupon else []
-        case ApplyReferral():
-            return _referral(session, rules.code("referral", command.referral))
-        case RemoveReferral():
-            return [ReferralRemoved(session.referral)] if session.referral else []
-        case _:
-            assert_never(command)
-
-
-def _coupon(session: Session, code: str) -> Sequence[Event]:
-    return [] if code == session.coupon else [CouponApplied(code, session.coupon)]
-
-
-def _referral(session: Session, code: str) -> Sequence[Event]:
-    return [] if code == session.referral else [ReferralApplied(code, session.referral)]
-
-
-def _details(command: DetailCommand, session: Session, known: Known) -> Sequence[Event]:
-    match command:
-        case SetAttributes():
-            return _attributes(session, command)
-        case SetIdentifiers():
-            return _identifiers(session, command)
-        case SetProfile():
-            return _profile(session, command, known)
-        case SetDiscount():
-            return _discount(session, command)
-        case RemoveDiscount():
-            label = rules.text("label", command.label)
-            value = session.discounts.get(label)
-            return [] if value is None else [DiscountRemoved(label, value)]
-        case _:
-            assert_never(command)
-
-
-def _attributes(session: Session, command: SetAttributes) -> Sequence[Event]:
-    given = rules.attributes("attributes", command.attributes)
-    old = session.attributes
-    removed = tuple(sorted([name for name in given if given[name] is None and name in old]))
-    values = {
-        name: value
-        for name, value in given.items()
-        if value is not None and not (name in old and rules.same_json(old[name], value))
-    }
-    return [AttributesChanged(values, removed)] if values or removed else []
-
-
-def _identifiers(session: Session, command: SetIdentifiers) -> Sequence[Event]:
-    given = rules.identifiers("identifiers", command.identifiers)
-    return [] if given == session.identifiers else [IdentifiersReplaced(given)]
-
-
-def _profile(session: Session, command: SetProfile, known: Known) -> Sequence[Event]:
-    profile = rules.text("profileId", command.profile_id, least=0)
-    if profile == session.profile_id:
-        return []
-    return [ProfileChanged(session.profile_id, profile, is_first(profile, known.used))]
-
-
-def _discount(session: Session, command: SetDiscount) -> Sequence[Event]:
-    label = rules.text("label", command.label)
-    value = rules.money("value", command.value)
-    replaced = session.discounts.get(label)
-    return [] if value == replaced else [DiscountSet(label, value, replaced)]
+            return details.of_details(command, session, known.used)
 
 
 def _lifecycle(command: LifecycleCommand, session: Session) -> Sequence[Event]:

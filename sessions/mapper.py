@@ -115,20 +115,8 @@ class Mapper:
             UnknownEvent: A newer library wrote it.
             UndecodableEvent: The data does not fit the shape.
         """
-        (
-            application,
-            position,
-            category,
-            stream,
-            version,
-            name,
-            shape,
-            at,
-            recorded_at,
-            command_id,
-            metadata,
-            data,
-        ) = row
+        application, position, category, stream, version = row[:5]
+        name, shape, at, recorded_at, command, metadata, data = row[5:]
         event = self.decode(name, shape, data, position)
         try:
             when = datetime.fromisoformat(at)
@@ -138,18 +126,8 @@ class Mapper:
             raise UndecodableEvent(
                 type=name, type_version=shape, where=position, reason=error
             ) from error
-        return Recorded(
-            application,
-            position,
-            category,
-            stream,
-            version,
-            when,
-            recorded,
-            command_id,
-            meta,
-            event,
-        )
+        where = (application, position, category, stream, version)
+        return Recorded(*where, when, recorded, command, meta, event)
 
 
 def encode_json(value: object) -> str:

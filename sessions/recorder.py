@@ -13,9 +13,8 @@ import msgspec
 from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.sqlite import SQLiteApplicationRecorder
 
-from sessions import clock, schema
+from sessions import clock, migrations, schema
 from sessions.claim_rows import ClaimRows
-from sessions.errors import NotAStore, StoreTooNew
 
 if TYPE_CHECKING:
     import sqlite3
@@ -67,54 +66,14 @@ class SessionRecorder(SQLiteApplicationRecorder):
         self.claims = ClaimRows(application_id)
         self._insert_event = schema.EVENTS.insert()
 
-    # --- the schema
-
     def construct_create_table_statements(self) -> list[str]:
         """The statements that make a new store."""
-        return [statement for table in schema.TABLES for statement in table.create()]
+        return migrations.statements()
 
     def create_table(self) -> None:
-        """Make the store if it is new.
-
-        Raises:
-            NotAStore: It is a database of something else.
-            StoreTooNew: A newer library made it.
-        """
+        """Make the store if it is new (see `migrations.make`)."""
         with self.datastore.writing() as connection:
-            self.make(connection)
-
-    def make(self, connection: sqlite3.Connection) -> bool:
-        """Make the store if it is new, in a transaction; whether it was there already.
-
-        Raises:
-            NotAStore: It is a database of something else.
-            StoreTooNew: A newer library made it.
-        """
-        if self.is_store(lambda *asked: connection.execute(*asked).fetchall()):
-            return True
-        for statement in self.create_table_statements:
-            connection.execute(statement)
-        applied = schema.MIGRATIONS.values((schema.SCHEMA_VERSION, clock.now()))
-        connection.execute(schema.MIGRATIONS.insert(), applied)
-        return False
-
-    def is_store(self, query: Query) -> bool:
-        """Whether the database holds a store that this library knows; False where it is empty.
-
-        Raises:
-            NotAStore: It is a database of something else.
-            StoreTooNew: A newer library made it.
-        """
-        path = self.datastore.path
-        found = {name for (name,) in query("SELECT name FROM sqlite_master", ())}
-        if not found:
-            return False
-        if not {table.name for table in schema.TABLES} <= found:
-            raise NotAStore(path=path, reason="it holds other tables")
-        ((version,),) = query("SELECT max(version) FROM migrations", ())
-        if version > schema.SCHEMA_VERSION:
-            raise StoreTooNew(path=path, found=version, known=schema.SCHEMA_VERSION)
-        return True
+            migrations.make(connection, self.datastore.path)
 
     # --- the log
 

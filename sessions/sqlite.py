@@ -7,11 +7,9 @@ the lock before it reads, so that nothing it read can change).
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
-import weakref
 from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +19,7 @@ from urllib.parse import quote
 from eventsourcing.persistence import IntegrityError
 from eventsourcing.sqlite import SQLiteCursor, SQLiteDatastore
 
+from sessions import forks
 from sessions.errors import NotAStore, StorageFailed, StoreBusy, StoreClosed, StoreNotFound
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ _MAPPED_BYTES = 2**30
 
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
-
-_datastores: weakref.WeakSet[Datastore] = weakref.WeakSet()
 
 
 class _Failures:
@@ -80,7 +77,7 @@ class Datastore(SQLiteDatastore):
         self._writer: sqlite3.Connection | None = None
         self._readers: deque[sqlite3.Connection] = deque()
         self._lock = threading.RLock()
-        _datastores.add(self)
+        forks.watch(self)
 
     @property
     def exists(self) -> bool:
@@ -255,7 +252,7 @@ class Datastore(SQLiteDatastore):
             else:
                 return
 
-    def _begin_again_in_child(self) -> None:
+    def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""
         self._lock = threading.RLock()
         if self.in_memory:
@@ -267,11 +264,3 @@ class Datastore(SQLiteDatastore):
         if self._writer is not None:
             _inherited.append(self._writer)
             self._writer = None
-
-
-def _after_fork() -> None:
-    for datastore in list(_datastores):
-        datastore._begin_again_in_child()  # noqa: SLF001  the module's own
-
-
-os.register_at_fork(after_in_child=_after_fork)

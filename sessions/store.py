@@ -6,12 +6,12 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from sessions import answers, clock, inline, rules
+from sessions import answers, clock, inline, migrations, rules
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
 from sessions.errors import BatchOpen, InvalidValue, StoreNotFound, StoreReadOnly
-from sessions.events import SESSION, Recorded
 from sessions.mapper import Mapper
+from sessions.reader import StoreReader
 from sessions.recorder import SessionRecorder
 from sessions.schema import INLINE_VIEWS
 from sessions.sqlite import LOCK_TIMEOUT, Datastore
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sessions.commands import Command
+    from sessions.events import Recorded
 
-_PAGE = 1000
 
-
-class SessionStore:
+class SessionStore(StoreReader):
     """The customer sessions of one application: all that happened, in one log.
 
     Open it with `SessionStore.open`. Threads may share it; processes each open their own, also
@@ -51,7 +50,7 @@ class SessionStore:
         self._projections = inline.installed()
         self._writer = Writer(self.recorder, self.mapper, self._projections, now)
         self._batches = threading.local()
-        self._is_made = datastore.exists and self.recorder.is_store(datastore.query)
+        self._is_made = self._looks_made()
         if datastore.in_memory and not self._is_made:
             self._make()
         elif self._is_made and not read_only:
@@ -252,9 +251,13 @@ class SessionStore:
                 raise StoreNotFound(path=self._datastore.path)
             self._make()
 
+    def _looks_made(self) -> bool:
+        datastore = self._datastore
+        return datastore.exists and migrations.is_store(datastore.query, datastore.path)
+
     def _make(self) -> None:
         with self._datastore.writing() as connection:
-            if not self.recorder.make(connection):
+            if not migrations.make(connection, self._datastore.path):
                 for projection in self._projections:
                     for statement in projection.table.create():
                         connection.execute(statement)
@@ -269,60 +272,6 @@ class SessionStore:
         """Whether something was written: the first command makes a store."""
         return self._is_made
 
-    @property
-    def position(self) -> int:
-        """Where the log ends: the position of the newest event, 0 if there is none."""
-        return self.recorder.head(self.query).position
-
-    def events(
-        self,
-        session_id: str,
-        *,
-        after: int = 0,
-        until: int | None = None,
-        as_of: datetime | None = None,
-        position: int | None = None,
-    ) -> Iterator[Recorded]:
-        """A session's events in order, read lazily in pages.
-
-        Args:
-            session_id: The session; one that does not exist has no events.
-            after: The version after which to begin.
-            until: The last version; None reads to the end.
-            as_of: Only what happened up to this time, by `at`.
-            position: Only what the log held up to this position.
-        """
-        while True:
-            rows = self.recorder.stream_rows(
-                self.query,
-                SESSION,
-                session_id,
-                after=after,
-                until=until,
-                limit=_PAGE,
-                as_of=as_of,
-                position=position,
-            )
-            yield from map(self.mapper.to_recorded, rows)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1][4]
-
-    def log(self, after: int = 0, *, until: int | None = None) -> Iterator[Recorded]:
-        """The application's events in order, read lazily in pages, without a lock between them.
-
-        Args:
-            after: The position after which to begin.
-            until: The last position; None reads to the end.
-        """
-        rules.count("after", after, least=0)
-        while True:
-            rows = self.recorder.log_rows(self.query, after, _PAGE, until)
-            yield from map(self.mapper.to_recorded, rows)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1][1]
-
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one SELECT as tuples: for projections, and for a look of your own.
 
@@ -333,7 +282,7 @@ class SessionStore:
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)
         if not self._is_made:
-            self._is_made = self._datastore.exists and self.recorder.is_store(self._datastore.query)
+            self._is_made = self._looks_made()
             if not self._is_made:
                 raise StoreNotFound(path=self._datastore.path)
         return self._datastore.query(sql, parameters)

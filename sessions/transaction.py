@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from sessions import answers, clock
 from sessions.answers import Executed
@@ -23,24 +22,32 @@ from sessions.events import (
     SessionCancelled,
     SessionReopened,
 )
-from sessions.session import Session, evolve
+from sessions.memory import Held
+from sessions.session import evolve
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from sessions.answers import Request
-    from sessions.writer import Writer
+    from sessions.inline import InlineViews
+    from sessions.mapper import Mapper
+    from sessions.memory import Memory
+    from sessions.recorder import SessionRecorder
 
 Metadata = dict[str, Any]
 
 
-class Held(msgspec.Struct, frozen=True, gc=False):
-    """A session as its stream makes it, and where the stream ends; None is before its beginning."""
+@dataclass(frozen=True)
+class Means:
+    """What a transaction works with."""
 
-    session: Session | None = None
-    version: int = 0
-    position: int = 0
+    recorder: SessionRecorder
+    mapper: Mapper
+    views: InlineViews
+    memory: Memory
+    now: Callable[[], datetime]
 
 
 _CHANGEABLE = (AttributesChanged, CartReplaced, SessionCancelled, SessionReopened)
@@ -59,12 +66,12 @@ def _for_caller(recorded: Recorded) -> Recorded:
 class Transaction:
     """Decides commands on what it has read under the lock, and on what it decided before."""
 
-    def __init__(self, writer: Writer, connection: sqlite3.Connection, position: int) -> None:
+    def __init__(self, means: Means, connection: sqlite3.Connection, position: int) -> None:
         self.connection = connection
         self.position = position
         self.states: dict[str, Held] = {}
-        self._writer = writer
-        self._recorder = writer.recorder
+        self._means = means
+        self._recorder = means.recorder
         self._pending: list[Recorded] = []
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
@@ -95,7 +102,7 @@ class Transaction:
         kept = self._recorder.answer(self._read, key)
         if kept is None:
             executed = [self._execute(request, meta) for request in requests]
-            answer, now = answers.to_json(executed), self._writer.now()
+            answer, now = answers.to_json(executed), self._means.now()
             self._recorder.keep_answer(self.connection, key, fingerprint, answer, now)
             return executed
         if kept[0] != fingerprint:
@@ -117,25 +124,25 @@ class Transaction:
             if not keep:
                 self.connection.execute("ROLLBACK TO unit")
                 self.states, self.position, self._pending = states, position, []
-                self._writer.views.forget()
+                self._means.views.forget()
             self.connection.execute("RELEASE unit")
 
     def flush(self) -> None:
         """Write what is decided: the events, the views, and where the log ends."""
         if self._pending:
             pending, self._pending = self._pending, []
-            to_row = self._writer.mapper.to_row
+            to_row = self._means.mapper.to_row
             self._recorder.append(self.connection, [to_row(recorded) for recorded in pending])
             self._recorder.advance(self.connection, self.position)
-            self._writer.views.fold(self.connection, pending)
-            self._writer.views.write(self.connection)
+            self._means.views.fold(self.connection, pending)
+            self._means.views.write(self.connection)
 
     def _read(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         return self.connection.execute(sql, parameters).fetchall()
 
     def _log(self, after: int, until: int) -> list[Recorded]:
         rows = self._recorder.log_rows(self.query, after, -1, until)
-        return [self._writer.mapper.to_recorded(row) for row in rows]
+        return [self._means.mapper.to_recorded(row) for row in rows]
 
     def _execute(self, request: Request, meta: Metadata) -> Executed:
         session_id, command, expected = (
@@ -150,7 +157,7 @@ class Transaction:
             claim.limit: self._recorder.claims.usage(self._read, claim.limit, session_id)
             for claim in asks(command)
         }
-        known = Known(session_id, self._writer.now(), used)
+        known = Known(session_id, self._means.now(), used)
         decision = decide(command, held.session, known)
         events = self._enveloped(held, decision, known, meta) if decision.events else []
         if events:
@@ -195,7 +202,7 @@ class Transaction:
     def _held(self, session_id: str) -> Held:
         held = self.states.get(session_id)
         if held is None:
-            held, proved = self._writer.last_seen(session_id)
+            held, proved = self._means.memory.last_seen(session_id)
             if not proved:
                 held = self._caught_up(session_id, held)
             if held.session is not None:
@@ -204,7 +211,7 @@ class Transaction:
 
     def _caught_up(self, session_id: str, held: Held) -> Held:
         rows = self._recorder.stream_rows(self._read, SESSION, session_id, after=held.version)
-        for recorded in map(self._writer.mapper.to_recorded, rows):
+        for recorded in map(self._means.mapper.to_recorded, rows):
             session = evolve(held.session, recorded.event, recorded.at)
             held = Held(session, recorded.version, recorded.position)
         return held

@@ -1,0 +1,55 @@
+"""The sessions that a writer holds in memory, and whether they are proved to be as it left them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sessions.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SESSIONS = 1024
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A session as its stream makes it, and where the stream ends; None is before its beginning."""
+
+    session: Session | None = None
+    version: int = 0
+    position: int = 0
+
+
+_UNSEEN = (-1, Held())
+
+
+class Memory:
+    """The sessions last used, each with the epoch in which it was seen.
+
+    A new epoch begins whenever others may have written: what was seen in an older one has to be
+    brought up to date with the events behind its version.
+    """
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, tuple[int, Held]] = OrderedDict()
+        self._epoch = 0
+
+    def begin_epoch(self) -> None:
+        """Others may have written: nothing that is held is proved any more."""
+        self._epoch += 1
+
+    def last_seen(self, session_id: str) -> tuple[Held, bool]:
+        """The session as it was last seen, and whether it is proved to be so still."""
+        epoch, held = self._held.get(session_id, _UNSEEN)
+        return held, epoch == self._epoch
+
+    def hold(self, states: Mapping[str, Held]) -> None:
+        """Hold sessions as they are now."""
+        for session_id, held in states.items():
+            self._held[session_id] = (self._epoch, held)
+            self._held.move_to_end(session_id)
+        while len(self._held) > _SESSIONS:
+            self._held.popitem(last=False)
