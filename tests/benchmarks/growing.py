@@ -1,0 +1,131 @@
+"""What ours costs when a session grows, and when the log does."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count, cycle, islice
+from pathlib import Path
+from random import Random
+from urllib.parse import quote
+
+from tests.benchmarks.measuring import Block, Row, costs, in_turn
+from tests.benchmarks.ours_side import OursSide
+from tests.benchmarks.workload import EVENTS, each, new_sessions, open_to_closed, session_id
+
+LINES, LONG, SHORT = 10, 1000, 10
+BLOCK, OLD, READS = 10, 20, 200
+SMALL_LOG = 1000
+STEP = 20_000
+SAME, ENOUGH = 1.1, 100_000
+"""Memory that differs by less has not grown, once SQLite's page cache is full."""
+
+
+def session_growth(directory: Path, rounds: int) -> Row:
+    """A command on a session of 1000 events, and on sessions of 10."""
+    with OursSide(directory, "sessions") as side:
+        shorts = [f"short-{number}" for number in range((rounds + 1) * BLOCK)]
+        with side.bulk():
+            for session, events in [("long", LONG), *[(short, SHORT) for short in shorts]]:
+                side.open_with_cart(session, LINES)  # two events
+                for number in range(events - 2):
+                    _turn(side, session, number)
+        numbers = count(LONG)
+        long, short = in_turn(
+            rounds,
+            each(lambda session: _turn(side, session, next(numbers)), _always("long"), BLOCK),
+            each(lambda session: _turn(side, session, SHORT), shorts, BLOCK),
+        )
+    return costs(f"a command at {LONG} events of a session", f"at {SHORT}", 1.5, long, short)
+
+
+def log_growth(
+    directory: Path, events: int, rounds: int, say: Callable[[str], None]
+) -> Iterator[Row]:
+    """Commands, reads, disk and memory of a long log."""
+    with OursSide(directory, "big") as big, OursSide(directory, "small") as small:
+        sizes = {big: events // EVENTS, small: SMALL_LOG // EVENTS}
+        for side, sessions in sizes.items():
+            load(side, sessions, say)
+        say("commands and reads of a long log")
+        for what, (long, short) in _measured(sizes, rounds):
+            at = f"{what}, at {events:,} events of the log"
+            yield costs(at, f"at {SMALL_LOG:,}", 1.3, long, short)
+        position = big.store.position
+    say("memory of a replay")
+    yield disk(big.path, position)
+    yield memory(big.path, events, events // 10)
+
+
+def load(side: OursSide, sessions: int, say: Callable[[str], None]) -> None:
+    with side.bulk():
+        for number in range(sessions):
+            if number and number % STEP == 0:
+                say(f"loaded {number * EVENTS:,} of {sessions * EVENTS:,} events")
+            open_to_closed(side, number)
+
+
+def _measured(
+    sizes: Mapping[OursSide, int], rounds: int
+) -> Iterator[tuple[str, Sequence[Sequence[float]]]]:
+    new = [new_sessions(side, BLOCK, sessions) for side, sessions in sizes.items()]
+    yield "a command, open to closed", in_turn(rounds, *new)
+    reads = [each(side.read, _scattered(sessions), READS) for side, sessions in sizes.items()]
+    yield "a read", in_turn(rounds, *reads)
+
+    def forget() -> None:
+        for side, work in zip(sizes, new, strict=True):
+            side.forget()
+            work()  # opens the connections
+
+    old = [_reopening(side, sessions) for side, sessions in sizes.items()]
+    yield "a command on a session not in memory", in_turn(rounds, *old, before=forget)
+
+
+def _reopening(side: OursSide, sessions: int) -> Block:
+    ids = _scattered(sessions)
+    reopened: set[str] = set()
+
+    def block() -> int:
+        for session in islice(ids, OLD):
+            (side.close_session if session in reopened else side.reopen)(session)
+            reopened.symmetric_difference_update([session])
+        return OLD
+
+    return block
+
+
+def disk(path: Path, events: int) -> Row:
+    size = path.stat().st_size / events
+    return Row(f"bytes on disk per event, {events:,} events", "", size, unit="B")
+
+
+def memory(path: Path, events: int, fewer: int) -> Row:
+    """The peak memory of replaying a log, and the beginning of it."""
+    more, less = (_peak(path, until) for until in (events, fewer))
+    what = f"peak memory of replaying {events:,} events"
+    most = SAME if fewer >= ENOUGH else None
+    return Row(what, f"of {fewer:,}", more, less, more / less, most=most, unit="MiB")
+
+
+def _peak(path: Path, until: int) -> float:
+    url = f"sqlite:///{quote(str(path))}"
+    command = [sys.executable, "-m", "tests.benchmarks.replay", url, str(until)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    return int(done.stdout.split()[1]) / 1024
+
+
+def _turn(side: OursSide, session: str, number: int) -> None:
+    """Set the quantity of each line in turn, always to another."""
+    side.set_quantity(session, number % LINES, 2 + number // LINES % 5)
+
+
+def _always(session: str) -> Iterator[str]:
+    while True:
+        yield session
+
+
+def _scattered(sessions: int) -> Iterator[str]:
+    """The sessions in a random order, over and over."""
+    numbers = list(range(sessions))
+    Random(7).shuffle(numbers)  # noqa: S311
+    return map(session_id, cycle(numbers))

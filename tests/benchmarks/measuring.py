@@ -1,0 +1,73 @@
+"""Measuring in pairs: the machine's moods strike both sides of a round alike."""
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+Block = Callable[[], int]
+"""Some work; it answers of how many units (commands, reads, events) it was."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table; the ratio says how many times as fast, or as costly, ours is."""
+
+    what: str
+    against: str
+    ours: float
+    other: float | None = None
+    ratio: float | None = None
+    least: float | None = None
+    most: float | None = None
+    unit: str = "µs"
+
+    @property
+    def target(self) -> str:
+        if self.least is not None:
+            return f">= {self.least:g}"
+        return "" if self.most is None else f"<= {self.most:g}"
+
+    @property
+    def reached(self) -> str:
+        if self.ratio is None or not self.target:
+            return ""
+        low = self.least is not None and self.ratio < self.least
+        high = self.most is not None and self.ratio > self.most
+        return "no" if low or high else "yes"
+
+
+def in_turn(
+    rounds: int, *blocks: Block, before: Callable[[], None] | None = None
+) -> Sequence[Sequence[float]]:
+    """The microseconds per unit of each block in each round; a round to warm up is not counted."""
+    measured = []
+    for _ in range(rounds + 1):
+        if before:
+            before()
+        measured.append([_microseconds(block) for block in blocks])
+    return list(zip(*measured[1:], strict=True))
+
+
+def faster(
+    what: str, against: str, least: float, ours: Sequence[float], other: Sequence[float]
+) -> Row:
+    """How many times as fast as the other ours is."""
+    ratio = median(b / a for a, b in zip(ours, other, strict=True))
+    return Row(what, against, median(ours), median(other), ratio, least=least)
+
+
+def costs(
+    what: str, against: str, most: float, ours: Sequence[float], other: Sequence[float]
+) -> Row:
+    """How many times as much as the other ours costs."""
+    ratio = median(a / b for a, b in zip(ours, other, strict=True))
+    return Row(what, against, median(ours), median(other), ratio, most=most)
+
+
+def _microseconds(block: Block) -> float:
+    gc.collect()
+    started = perf_counter()
+    units = block()
+    return (perf_counter() - started) * 1_000_000 / units
