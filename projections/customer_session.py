@@ -119,16 +119,18 @@ class SessionView(msgspec.Struct, frozen=True, gc=False):
 
 def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
     """The view after an event. Events of one command count as one update."""
-    before, count, last = (
-        (None, 0, "") if view is None else (view.session, view.update_count, view.command_id)
-    )
+    if view is None:
+        count, session = 1, evolve(None, recorded.event, recorded.at)
+    else:
+        count = view.update_count + (recorded.command_id != view.command_id)
+        session = evolve(view.session, recorded.event, recorded.at)
     return SessionView(
         recorded.application_id,
         recorded.stream_id,
         recorded.version,
-        count + (recorded.command_id != last),
+        count,
         recorded.command_id,
-        evolve(before, recorded.event, recorded.at),
+        session,
     )
 
 
@@ -185,7 +187,7 @@ TABLE = Table(
         Column("document", "json"),
     ),
     key=("application_id", "session_id"),
-    indexes=(("application_id", "state", "updated"),),
+    indexes=(("application_id", "state"),),
 )
 
 

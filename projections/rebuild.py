@@ -35,7 +35,7 @@ def rebuild(store: SessionStore, progress: Progress = silent) -> int:
         StoreBusy: Other writers held the lock for too long.
     """
     store.check_no_batch("rebuild")
-    total = store.position
+    store.position  # noqa: B018  it raises StoreNotFound
     projections = inline.installed()
     datastore = store.recorder.datastore
     with datastore.writing() as connection:

@@ -166,10 +166,7 @@ def _rows(
         )
         for key in keys:
             stored, expected = (
-                connection.execute(
-                    t.select(" AND ".join(f"{n} = ?" for n in t.key)), key
-                ).fetchone()
-                for t in (table, fresh)
+                connection.execute(t.select(t.where_key), key).fetchone() for t in (table, fresh)
             )
             yield from _columns(table, key[1:], stored, expected)
 

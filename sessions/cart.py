@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 Lines = tuple[Line, ...]
 
-_MEASURES = ("weight", "height", "width", "length")
-
 
 def add_item(session: Session, command: AddItem) -> list[CartEvent]:
     """AddItem: the units go onto the line that is alike, or onto a new last one."""
@@ -138,33 +136,35 @@ def _take(lines: Lines, left: list[int], asked: ReturnItem, path: str) -> None:
 def _item(given: CartItem | AddItem, path: str = "") -> tuple[Item, int]:
     if not isinstance(given, CartItem):
         raise InvalidValue(field=path.rstrip("."), rule="a CartItem", value=type(given).__name__)
-    measures = {
-        name: rules.money(path + name, value)
-        for name in _MEASURES
-        if (value := getattr(given, name)) is not None
-    }
     item = Item(
-        sku=rules.text(f"{path}sku", given.sku),
-        price=rules.money(f"{path}price", given.price),
-        name=_free_text(f"{path}name", given.name),
-        category=_free_text(f"{path}category", given.category),
-        product=_product(f"{path}product", given.product),
-        attributes=rules.attributes(f"{path}attributes", given.attributes),
-        **measures,
+        rules.text(f"{path}sku", given.sku),
+        rules.money(f"{path}price", given.price),
+        _free_text(path, "name", given.name),
+        _free_text(path, "category", given.category),
+        _product(path, given.product),
+        _measure(path, "weight", given.weight),
+        _measure(path, "height", given.height),
+        _measure(path, "width", given.width),
+        _measure(path, "length", given.length),
+        rules.attributes(f"{path}attributes", given.attributes),
     )
     return item, rules.count(f"{path}quantity", given.quantity)
 
 
-def _free_text(field: str, value: object) -> str:
-    return rules.text(field, value, least=0, most=None)
+def _free_text(path: str, name: str, value: object) -> str:
+    return "" if value == "" else rules.text(path + name, value, least=0, most=None)
 
 
-def _product(field: str, value: object) -> ItemProduct | None:
+def _measure(path: str, name: str, value: object) -> Decimal | None:
+    return None if value is None else rules.money(path + name, value)
+
+
+def _product(path: str, value: object) -> ItemProduct | None:
     if value is None:
         return None
     if not isinstance(value, Product):
-        raise InvalidValue(field=field, rule="a Product", value=ascii(value))
-    return ItemProduct(_free_text(f"{field}.name", value.name))
+        raise InvalidValue(field=f"{path}product", rule="a Product", value=ascii(value))
+    return ItemProduct(_free_text(path, "product.name", value.name))
 
 
 def _merged(lines: Sequence[Line], item: Item, quantity: int) -> tuple[int, int]:

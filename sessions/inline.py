@@ -100,7 +100,9 @@ class _Views:
         self._application_id = application_id
         self._table = table
         self._upsert = table.upsert()
+        self._update = table.update()
         self._held: OrderedDict[Key, Any] = OrderedDict()
+        self._indexed: dict[Key, tuple[object, ...]] = {}
         self._changed: dict[Key, Any] = {}
 
     def fold(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
@@ -141,16 +143,30 @@ class _Views:
     def write(self, connection: sqlite3.Connection) -> None:
         if not self._changed:
             return
-        values, to_row = self._table.values, self._projection.to_row
-        rows = [values((self._application_id, *to_row(view))) for view in self._changed.values()]
-        connection.executemany(self._upsert, rows)
+        table, to_row, application = self._table, self._projection.to_row, self._application_id
+        upserts, updates = [], []
         for key, view in self._changed.items():
-            self._held[key] = view
-            self._held.move_to_end(key)
-        while len(self._held) > _CACHED_VIEWS:
-            self._held.popitem(last=False)
+            row = table.values((application, *to_row(view)))
+            indexed = table.indexed_values(row)
+            if self._indexed.get(key) == indexed:
+                updates.append(table.update_values(row))
+            else:
+                upserts.append(row)
+            self._hold(key, view, indexed)
+        if upserts:
+            connection.executemany(self._upsert, upserts)
+        if updates:
+            connection.executemany(self._update, updates)
         self._changed = {}
+
+    def _hold(self, key: Key, view: Any, indexed: tuple[object, ...]) -> None:  # noqa: ANN401
+        self._held[key], self._indexed[key] = view, indexed
+        self._held.move_to_end(key)
+        if len(self._held) > _CACHED_VIEWS:
+            oldest, _ = self._held.popitem(last=False)
+            del self._indexed[oldest]
 
     def forget(self) -> None:
         self._held.clear()
+        self._indexed.clear()
         self._changed = {}

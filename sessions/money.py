@@ -13,16 +13,18 @@ _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 
 DIGITS = 12
 DECIMALS = 6
+_ZERO = Decimal(0)
 _ONE = Decimal(1)
+_TEN = Decimal(10)
 _SMALLEST = Decimal((0, (1,), -DECIMALS))
 
 
 def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:
     """The exact sum of price times quantity."""
-    add, multiply = _EXACT.add, _EXACT.multiply
-    amount = Decimal(0)
+    fma = _EXACT.fma
+    amount = _ZERO
     for price, quantity in prices:
-        amount = add(amount, multiply(price, quantity))
+        amount = fma(price, quantity, amount)
     return plain(amount)
 
 
@@ -42,7 +44,8 @@ def plain(value: Decimal) -> Decimal:
         decimal.Inexact: It has more digits than any money that the limits admit.
     """
     if not value:
-        return Decimal(0)
-    if value == value.to_integral_value(context=_EXACT):
-        return value.quantize(_ONE, context=_EXACT)
-    return value.normalize(_EXACT)
+        return _ZERO
+    value = value.normalize(_EXACT)
+    if _EXACT.remainder(value, _TEN):
+        return value
+    return value.quantize(_ONE, context=_EXACT)

@@ -50,7 +50,7 @@ class Table:
         columns: In order.
         key: The names of the primary key's columns.
         unique: Further unique keys.
-        indexes: The columns of each index.
+        indexes: The columns of each index; the last of them names it.
     """
 
     name: str
@@ -97,6 +97,42 @@ class Table:
         changed = [c.name for c in self.columns if c.name not in self.key]
         values = ", ".join(f"{name} = excluded.{name}" for name in changed)
         return f"{self.insert()} ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {values}"
+
+    def update(self) -> str:
+        """UPDATE of the columns that no index has, by the key: no index is touched."""
+        values = ", ".join(f"{name} = ?" for name in self._plain)
+        return f"UPDATE {self.name} SET {values} WHERE {self.where_key}"
+
+    def update_values(self, row: Sequence[object]) -> list[object]:
+        """What `update` takes of an adapted row."""
+        return [row[i] for i in self._update_order]
+
+    def indexed_values(self, row: Sequence[object]) -> tuple[object, ...]:
+        """What the indexes have of an adapted row: where it is as before, `update` will do."""
+        return tuple([row[i] for i in self._indexed])
+
+    @cached_property
+    def where_key(self) -> str:
+        """The condition that names one row."""
+        return " AND ".join(f"{name} = ?" for name in self.key)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @cached_property
+    def _indexed(self) -> list[int]:
+        names = {name for index in (*self.indexes, *self.unique) for name in index}
+        return [self._names.index(name) for name in sorted(names - set(self.key))]
+
+    @cached_property
+    def _plain(self) -> list[str]:
+        indexed = {self._names[i] for i in self._indexed}
+        return [name for name in self._names if name not in indexed and name not in self.key]
+
+    @cached_property
+    def _update_order(self) -> list[int]:
+        return [self._names.index(name) for name in (*self._plain, *self.key)]
 
     def select(self, where: str = "", order: str = "", limit: int | None = None) -> str:
         """SELECT of whole rows."""

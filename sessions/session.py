@@ -125,7 +125,11 @@ def _cart(session: Session, event: CartEvent, at: datetime) -> Session:
     lines = session.lines
     match event:
         case ItemAdded(position=position, item=item, line_quantity=quantity):
-            lines = (*lines[:position], Line(item, quantity), *lines[position + 1 :])
+            line = Line(item, quantity)
+            if position == len(lines):
+                lines = (*lines, line)
+            else:
+                lines = (*lines[:position], line, *lines[position + 1 :])
         case QuantityChanged(position=position, quantity=quantity):
             line = replace(lines[position], quantity=quantity)
             lines = (*lines[:position], line, *lines[position + 1 :])

@@ -29,12 +29,18 @@ MEMORY = ":memory:"
 LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for the others."""
 
+_CHECKPOINT_PAGES = 4000
+"""How long the log of SQLite grows before it is written back: hot pages are then written once."""
+
 _CACHE_KIB = 16_384
 _MAPPED_BYTES = 2**30
 """How much of a file is read through a memory map: a read of a large store costs no system call."""
 
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
+
+
+Mark = tuple[sqlite3.Connection, int, int]
 
 
 class _Failures:
@@ -74,6 +80,7 @@ class Datastore(SQLiteDatastore):
         self.lock_timeout = lock_timeout
         self.failures = _Failures(path, lock_timeout)
         self._closed = False
+        self._written = 0
         self._writer: sqlite3.Connection | None = None
         self._readers: deque[sqlite3.Connection] = deque()
         self._lock = threading.RLock()
@@ -161,6 +168,11 @@ class Datastore(SQLiteDatastore):
             raise
         return connection
 
+    def mark(self, connection: sqlite3.Connection) -> Mark:
+        """What is the same as long as nobody else has written: no process, and no other part."""
+        ((others,),) = connection.execute("PRAGMA data_version")
+        return connection, others, self._written
+
     def end(self, connection: sqlite3.Connection) -> None:
         """Roll back what is not committed, and give the lock to the next."""
         try:
@@ -171,13 +183,14 @@ class Datastore(SQLiteDatastore):
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that has the lock from its beginning, and commits at its end."""
+        """A transaction of another part than the writer, which is told by the mark."""
         connection = self.begin()
         try:
             with self.failures:
                 yield connection
                 connection.execute("COMMIT")
         finally:
+            self._written += 1
             self.end(connection)
 
     @contextmanager
@@ -238,6 +251,7 @@ class Datastore(SQLiteDatastore):
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         if self.in_memory or not writes:
             return
         # Several processes may make the same file at once, and SQLite does not wait here by itself.

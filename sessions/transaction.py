@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sessions.mapper import Mapper
     from sessions.memory import Memory
     from sessions.recorder import SessionRecorder
+    from sessions.sqlite import Mark
 
 Metadata = dict[str, Any]
 
@@ -66,8 +67,11 @@ def _for_caller(recorded: Recorded) -> Recorded:
 class Transaction:
     """Decides commands on what it has read under the lock, and on what it decided before."""
 
-    def __init__(self, means: Means, connection: sqlite3.Connection, position: int) -> None:
+    def __init__(
+        self, means: Means, connection: sqlite3.Connection, mark: Mark, position: int
+    ) -> None:
         self.connection = connection
+        self.mark = mark
         self.position = position
         self.states: dict[str, Held] = {}
         self._means = means
@@ -153,10 +157,8 @@ class Transaction:
         held = self._held(session_id)
         if expected is not None and expected != held.version:
             raise VersionConflict(session=session_id, expected=expected, actual=held.version)
-        used = {
-            claim.limit: self._recorder.claims.usage(self._read, claim.limit, session_id)
-            for claim in asks(command)
-        }
+        usage = self._recorder.claims.usage
+        used = {claim.limit: usage(self._read, claim.limit, session_id) for claim in asks(command)}
         known = Known(session_id, self._means.now(), used)
         decision = decide(command, held.session, known)
         events = self._enveloped(held, decision, known, meta) if decision.events else []

@@ -2,8 +2,8 @@
 
 The lock is taken before anything is read. What a decision is made on (the session, the claims,
 the idempotency key) can therefore not change until its events are committed: a race is not lost,
-it does not take place. Sessions and views are held in memory between transactions; that the log
-ends where this writer left it proves that no other process changed them.
+it does not take place. Sessions and views are held in memory between transactions; the database's
+own mark proves that nobody else has written since this writer left it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sessions.inline import Projection
     from sessions.mapper import Mapper
     from sessions.recorder import SessionRecorder
+    from sessions.sqlite import Mark
 
 
 class Writer:
@@ -40,7 +41,7 @@ class Writer:
         self._memory = Memory()
         self._means = Means(recorder, mapper, self._views, self._memory, now)
         self._view_names = names(projections)
-        self._left_at: tuple[sqlite3.Connection, int] | None = None
+        self._left: tuple[Mark, int] | None = None
 
     def begin(self) -> Transaction:
         """Begin a transaction that has the lock; `commit` or `abandon` must follow.
@@ -52,16 +53,13 @@ class Writer:
         datastore = self._recorder.datastore
         connection = datastore.begin()
         try:
-            head = self._recorder.head(lambda *asked: connection.execute(*asked).fetchall())
-            self.check_views(head.views)
+            mark = datastore.mark(connection)
+            left, self._left = self._left, None
+            position = left[1] if left and left[0] == mark else self._arrive(connection)
         except BaseException:
             datastore.end(connection)
             raise
-        if self._left_at != (connection, head.position):
-            self._memory.begin_epoch()
-            self._views.forget()
-        self._left_at = None
-        return Transaction(self._means, connection, head.position)
+        return Transaction(self._means, connection, mark, position)
 
     def commit(self, transaction: Transaction) -> None:
         """Make a transaction durable, and hold in memory what it made."""
@@ -71,7 +69,7 @@ class Writer:
                 transaction.flush()
                 connection.execute("COMMIT")
             self._memory.hold(transaction.states)
-            self._left_at = (connection, transaction.position)
+            self._left = (transaction.mark, transaction.position)
         except BaseException:
             self._views.forget()
             raise
@@ -91,3 +89,10 @@ class Writer:
         """
         if stored != self._view_names:
             raise ViewsDiffer(stored=stored or "(none)", found=self._view_names or "(none)")
+
+    def _arrive(self, connection: sqlite3.Connection) -> int:
+        head = self._recorder.head(lambda *asked: connection.execute(*asked).fetchall())
+        self.check_views(head.views)
+        self._memory.begin_epoch()
+        self._views.forget()
+        return head.position

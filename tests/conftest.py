@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -67,6 +68,9 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Connection]]:
 
     monkeypatch.setattr(sqlite3, "connect", tracked)
     yield opened
+    deadline = time.monotonic() + 5  # a thread that a test does not wait for may be reading still
+    while not all(connection.closed for connection in opened) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert [connection for connection in opened if not connection.closed] == []
 
 

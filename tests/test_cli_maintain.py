@@ -179,7 +179,7 @@ def test_a_rebuild_brings_lost_relations_and_their_indexes_back(path: Path) -> N
     names = "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
     with closing(Connection(path)) as connection:
         before = connection.execute(names).fetchall()
-    change(path, "DROP TABLE attachments", "DROP INDEX customer_sessions_by_updated")
+    change(path, "DROP TABLE attachments", "DROP INDEX customer_sessions_by_state")
 
     assert run("rebuild", "--json").rows == ['{"events":10}']
 
