@@ -121,7 +121,7 @@ def _fold(
     rest = store.recorder.log_rows(
         lambda *asked: connection.execute(*asked).fetchall(), fold.position, -1
     )
-    for _ in fold.take(map(store.mapper.to_recorded, rest)):
+    for _ in fold.take(store.mapper.recorded(rest)):
         pass
 
 

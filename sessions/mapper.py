@@ -20,7 +20,7 @@ from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sessions.events import Event
 
@@ -55,12 +55,13 @@ class Mapper:
     ) -> None:
         self._newest = {name: versions.get(name, 1) for name in events}
         self._upcasters = dict(upcasters)
-        self._decoders: Mapping[tuple[str, int], Callable[[str], Any]] = {
+        self._decoders: dict[tuple[str, int], Callable[[str], Any]] = {
             (name, self._newest[name]): msgspec.json.Decoder(kind).decode
             for name, kind in events.items()
-        } | {
-            old: msgspec.json.Decoder(upcaster.shape).decode for old, upcaster in upcasters.items()
         }
+        self._of_newest = dict(self._decoders)
+        for old, upcaster in upcasters.items():
+            self._decoders[old] = msgspec.json.Decoder(upcaster.shape).decode
 
     def encode(self, event: Event) -> tuple[str, int, str]:
         """The stored name, version and data of an event."""
@@ -108,26 +109,26 @@ class Mapper:
             data,
         )
 
-    def to_recorded(self, row: Sequence[Any]) -> Recorded:
-        """The envelope of a row of `schema.EVENTS`.
+    def recorded(self, rows: Iterable[Sequence[Any]]) -> Iterator[Recorded]:
+        """The envelopes of rows of `schema.EVENTS`.
 
         Raises:
-            UnknownEvent: A newer library wrote it.
-            UndecodableEvent: The data does not fit the shape.
+            UnknownEvent: A newer library wrote one.
+            UndecodableEvent: The data of one does not fit its shape.
         """
-        application, position, category, stream, version = row[:5]
-        name, shape, at, recorded_at, command, metadata, data = row[5:]
-        event = self.decode(name, shape, data, position)
-        try:
-            when = datetime.fromisoformat(at)
-            recorded = when if recorded_at == at else datetime.fromisoformat(recorded_at)
-            meta = {} if metadata == "{}" else msgspec.json.decode(metadata, type=dict[str, Any])
-        except (ValueError, msgspec.MsgspecError) as error:
-            raise UndecodableEvent(
-                type=name, type_version=shape, where=position, reason=error
-            ) from error
-        where = (application, position, category, stream, version)
-        return Recorded(*where, when, recorded, command, meta, event)
+        newest, a_time = self._of_newest, datetime.fromisoformat
+        for app, position, cat, stream, version, name, shape, at, now, command, meta, data in rows:
+            decode = newest.get((name, shape))
+            try:
+                event = decode(data) if decode else self.decode(name, shape, data, position)
+                when = a_time(at)
+                recorded = when if now == at else a_time(now)
+                who = {} if meta == "{}" else msgspec.json.decode(meta, type=dict[str, Any])
+            except (ValueError, msgspec.MsgspecError) as error:
+                raise UndecodableEvent(
+                    type=name, type_version=shape, where=position, reason=error
+                ) from error
+            yield Recorded(app, position, cat, stream, version, when, recorded, command, who, event)
 
 
 def encode_json(value: object) -> str:

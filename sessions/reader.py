@@ -64,7 +64,7 @@ class StoreReader(ABC):
                 as_of=as_of,
                 position=position,
             )
-            yield from map(self.mapper.to_recorded, rows)
+            yield from self.mapper.recorded(rows)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][4]
@@ -79,7 +79,7 @@ class StoreReader(ABC):
         rules.count("after", after, least=0)
         while True:
             rows = self.recorder.log_rows(self.query, after, _PAGE, until)
-            yield from map(self.mapper.to_recorded, rows)
+            yield from self.mapper.recorded(rows)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][1]

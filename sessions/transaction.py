@@ -146,7 +146,7 @@ class Transaction:
 
     def _log(self, after: int, until: int) -> list[Recorded]:
         rows = self._recorder.log_rows(self.query, after, -1, until)
-        return [self._means.mapper.to_recorded(row) for row in rows]
+        return list(self._means.mapper.recorded(rows))
 
     def _execute(self, request: Request, meta: Metadata) -> Executed:
         session_id, command, expected = (
@@ -213,7 +213,7 @@ class Transaction:
 
     def _caught_up(self, session_id: str, held: Held) -> Held:
         rows = self._recorder.stream_rows(self._read, SESSION, session_id, after=held.version)
-        for recorded in map(self._means.mapper.to_recorded, rows):
+        for recorded in self._means.mapper.recorded(rows):
             session = evolve(held.session, recorded.event, recorded.at)
             held = Held(session, recorded.version, recorded.position)
         return held
