@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-class Executed(msgspec.Struct, frozen=True):
+class Executed(msgspec.Struct, frozen=True, gc=False):
     """The answer to a command.
 
     Attributes:
@@ -36,7 +36,7 @@ class Executed(msgspec.Struct, frozen=True):
     events: list[Recorded]
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A command for a session, and the version that the caller expects the session to be at."""
 
     session_id: str

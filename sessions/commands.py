@@ -23,6 +23,7 @@ class Shape(
     forbid_unknown_fields=True,
     repr_omit_defaults=True,
     rename="camel",
+    gc=False,
 ):
     """The shape that all input shares: frozen, camelCase, unknown fields refused."""
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from sessions.session import Session
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What was read outside the stream before a decision.
 
     Attributes:
@@ -67,7 +67,7 @@ class Known(msgspec.Struct, frozen=True):
     used: dict[str, Usage] = {}
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """What a command makes of a session: events (none: it is so already), and their claims."""
 
     at: datetime

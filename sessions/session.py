@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, assert_never, get_args
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -12,12 +12,9 @@ from msgspec.structs import replace
 from sessions import money
 from sessions.events import (
     AttributesChanged,
-    CartEvent,
     CartReplaced,
-    CodeEvent,
     CouponApplied,
     CouponRemoved,
-    DetailEvent,
     DiscountRemoved,
     DiscountSet,
     Event,
@@ -26,7 +23,6 @@ from sessions.events import (
     ItemAdded,
     ItemRemoved,
     ItemsReturned,
-    LifecycleEvent,
     ProfileChanged,
     QuantityChanged,
     ReferralApplied,
@@ -121,92 +117,120 @@ def _opened(_: Session | None, event: SessionOpened, at: datetime) -> Session:
     )
 
 
-def _cart(session: Session, event: CartEvent, at: datetime) -> Session:
-    lines = session.lines
-    match event:
-        case ItemAdded(position=position, item=item, line_quantity=quantity):
-            line = Line(item, quantity)
-            if position == len(lines):
-                lines = (*lines, line)
-            else:
-                lines = (*lines[:position], line, *lines[position + 1 :])
-        case QuantityChanged(position=position, quantity=quantity):
-            line = replace(lines[position], quantity=quantity)
-            lines = (*lines[:position], line, *lines[position + 1 :])
-        case ItemRemoved(position=position):
-            lines = (*lines[:position], *lines[position + 1 :])
-        case CartReplaced():
-            lines = tuple([Line(line.item, line.quantity) for line in event.lines])
-        case TotalDeclared():
-            return replace(session, updated=at, declared_total=event.total)
-        case _:
-            assert_never(event)
+def _filled(session: Session, lines: tuple[Line, ...], at: datetime) -> Session:
+    """The session with another cart: a declared total holds until then."""
     return replace(session, updated=at, lines=lines, declared_total=None)
 
 
-def _codes(session: Session, event: CodeEvent, at: datetime) -> Session:
-    match event:
-        case CouponApplied():
-            return replace(session, updated=at, coupon=event.coupon)
-        case CouponRemoved():
-            return replace(session, updated=at, coupon="")
-        case ReferralApplied():
-            return replace(session, updated=at, referral=event.referral)
-        case ReferralRemoved():
-            return replace(session, updated=at, referral="")
-        case _:
-            assert_never(event)
+def _item_added(session: Session, event: ItemAdded, at: datetime) -> Session:
+    lines, position = session.lines, event.position
+    line = Line(event.item, event.line_quantity)
+    if position == len(lines):
+        return _filled(session, (*lines, line), at)
+    return _filled(session, (*lines[:position], line, *lines[position + 1 :]), at)
 
 
-def _details(session: Session, event: DetailEvent, at: datetime) -> Session:
-    match event:
-        case AttributesChanged():
-            kept = _without(session.attributes, *event.removed)
-            return replace(session, updated=at, attributes=kept | event.values)
-        case IdentifiersReplaced():
-            return replace(session, updated=at, identifiers=event.identifiers)
-        case ProfileChanged(profile_id=profile, first_session=first):
-            return replace(session, updated=at, profile_id=profile, first_session=first)
-        case DiscountSet():
-            discounts = session.discounts | {event.label: event.value}
-            return replace(session, updated=at, discounts=discounts)
-        case DiscountRemoved():
-            discounts = _without(session.discounts, event.label)
-            return replace(session, updated=at, discounts=discounts)
-        case _:
-            assert_never(event)
+def _quantity_changed(session: Session, event: QuantityChanged, at: datetime) -> Session:
+    lines, position = session.lines, event.position
+    line = Line(lines[position].item, event.quantity, lines[position].returned)
+    return _filled(session, (*lines[:position], line, *lines[position + 1 :]), at)
 
 
-def _lifecycle(session: Session, event: LifecycleEvent, at: datetime) -> Session:
-    match event:
-        case SessionClosed():
-            return replace(session, updated=at, state="closed", closed=at)
-        case SessionCancelled():
-            return replace(session, updated=at, state="cancelled", discounts={})
-        case SessionReopened():
-            return replace(session, updated=at, state="open", closed=None, discounts={})
-        case ItemsReturned():
-            lines = list(session.lines)
-            for back in event.items:
-                line = lines[back.position]
-                lines[back.position] = replace(line, returned=line.returned + back.quantity)
-            return replace(session, updated=at, state="partially_returned", lines=tuple(lines))
-        case _:
-            assert_never(event)
+def _item_removed(session: Session, event: ItemRemoved, at: datetime) -> Session:
+    lines, position = session.lines, event.position
+    return _filled(session, (*lines[:position], *lines[position + 1 :]), at)
+
+
+def _cart_replaced(session: Session, event: CartReplaced, at: datetime) -> Session:
+    lines = tuple([Line(line.item, line.quantity) for line in event.lines])
+    return _filled(session, lines, at)
+
+
+def _total_declared(session: Session, event: TotalDeclared, at: datetime) -> Session:
+    return replace(session, updated=at, declared_total=event.total)
+
+
+def _coupon_applied(session: Session, event: CouponApplied, at: datetime) -> Session:
+    return replace(session, updated=at, coupon=event.coupon)
+
+
+def _coupon_removed(session: Session, _: CouponRemoved, at: datetime) -> Session:
+    return replace(session, updated=at, coupon="")
+
+
+def _referral_applied(session: Session, event: ReferralApplied, at: datetime) -> Session:
+    return replace(session, updated=at, referral=event.referral)
+
+
+def _referral_removed(session: Session, _: ReferralRemoved, at: datetime) -> Session:
+    return replace(session, updated=at, referral="")
+
+
+def _attributes_changed(session: Session, event: AttributesChanged, at: datetime) -> Session:
+    kept = _without(session.attributes, *event.removed)
+    return replace(session, updated=at, attributes=kept | event.values)
+
+
+def _identifiers_replaced(session: Session, event: IdentifiersReplaced, at: datetime) -> Session:
+    return replace(session, updated=at, identifiers=event.identifiers)
+
+
+def _profile_changed(session: Session, event: ProfileChanged, at: datetime) -> Session:
+    profile, first = event.profile_id, event.first_session
+    return replace(session, updated=at, profile_id=profile, first_session=first)
+
+
+def _discount_set(session: Session, event: DiscountSet, at: datetime) -> Session:
+    return replace(session, updated=at, discounts=session.discounts | {event.label: event.value})
+
+
+def _discount_removed(session: Session, event: DiscountRemoved, at: datetime) -> Session:
+    return replace(session, updated=at, discounts=_without(session.discounts, event.label))
+
+
+def _closed(session: Session, _: SessionClosed, at: datetime) -> Session:
+    return replace(session, updated=at, state="closed", closed=at)
+
+
+def _cancelled(session: Session, _: SessionCancelled, at: datetime) -> Session:
+    return replace(session, updated=at, state="cancelled", discounts={})
+
+
+def _reopened(session: Session, _: SessionReopened, at: datetime) -> Session:
+    return replace(session, updated=at, state="open", closed=None, discounts={})
+
+
+def _items_returned(session: Session, event: ItemsReturned, at: datetime) -> Session:
+    lines = list(session.lines)
+    for back in event.items:
+        line = lines[back.position]
+        lines[back.position] = Line(line.item, line.quantity, line.returned + back.quantity)
+    return replace(session, updated=at, state="partially_returned", lines=tuple(lines))
 
 
 def _without(mapping: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if key not in keys}
 
 
-_EVOLVES: dict[type[Event], Callable[[Session, Any, datetime], Session]] = {
-    kind: evolve_group
-    for group, evolve_group in (
-        (SessionOpened | None, _opened),
-        (CartEvent, _cart),
-        (CodeEvent, _codes),
-        (DetailEvent, _details),
-        (LifecycleEvent, _lifecycle),
-    )
-    for kind in get_args(group)
+_EVOLVES: dict[type[Event], Callable[[Any, Any, datetime], Session]] = {
+    SessionOpened: _opened,
+    ItemAdded: _item_added,
+    QuantityChanged: _quantity_changed,
+    ItemRemoved: _item_removed,
+    CartReplaced: _cart_replaced,
+    TotalDeclared: _total_declared,
+    CouponApplied: _coupon_applied,
+    CouponRemoved: _coupon_removed,
+    ReferralApplied: _referral_applied,
+    ReferralRemoved: _referral_removed,
+    AttributesChanged: _attributes_changed,
+    IdentifiersReplaced: _identifiers_replaced,
+    ProfileChanged: _profile_changed,
+    DiscountSet: _discount_set,
+    DiscountRemoved: _discount_removed,
+    SessionClosed: _closed,
+    SessionCancelled: _cancelled,
+    SessionReopened: _reopened,
+    ItemsReturned: _items_returned,
 }
+"""One short function an event: looked up, since folding a log is mostly this step."""
