@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sessions import rules
@@ -25,7 +26,9 @@ class StoreReader(ABC):
     mapper: Mapper
 
     @abstractmethod
-    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+    def query(
+        self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
+    ) -> list[Any]:
         """All rows of one SELECT as tuples."""
 
     @property
@@ -77,8 +80,9 @@ class StoreReader(ABC):
             until: The last position; None reads to the end.
         """
         rules.count("after", after, least=0)
+        query = partial(self.query, passing=True)
         while True:
-            rows = self.recorder.log_rows(self.query, after, _PAGE, until)
+            rows = self.recorder.log_rows(query, after, _PAGE, until)
             yield from self.mapper.recorded(rows)
             if len(rows) < _PAGE:
                 return

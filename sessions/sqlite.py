@@ -82,7 +82,7 @@ class Datastore(SQLiteDatastore):
         self._closed = False
         self._written = 0
         self._writer: sqlite3.Connection | None = None
-        self._readers: deque[sqlite3.Connection] = deque()
+        self._readers: dict[bool, deque[sqlite3.Connection]] = {False: deque(), True: deque()}
         self._lock = threading.RLock()
         forks.watch(self)
 
@@ -91,17 +91,22 @@ class Datastore(SQLiteDatastore):
         """Whether there is something to read."""
         return self._writer is not None or (not self.in_memory and Path(self.path).exists())
 
-    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """All rows of one SELECT, as tuples."""
+    def query(
+        self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
+    ) -> list[Any]:
+        """All rows of one SELECT, as tuples.
+
+        `passing` is for a page of a long pass over the log, which must not fill the memory.
+        """
         if self.in_memory:
             with self.reading() as connection:
                 return list(connection.execute(sql, parameters))
-        connection = self._take_reader()
+        connection = self._take_reader(passing=passing)
         try:
             with self.failures:
                 return list(connection.execute(sql, parameters))
         finally:
-            self._give_back(connection)
+            self._give_back(connection, passing=passing)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -110,26 +115,28 @@ class Datastore(SQLiteDatastore):
             with self._lock, self.failures:
                 yield self._writing_connection()
             return
-        connection = self._take_reader()
+        connection = self._take_reader(passing=False)
         try:
             with self.failures:
                 yield connection
         finally:
-            self._give_back(connection)
+            self._give_back(connection, passing=False)
 
-    def _take_reader(self) -> sqlite3.Connection:
+    def _take_reader(self, *, passing: bool) -> sqlite3.Connection:
         try:
-            return self._readers.pop()
+            return self._readers[passing].pop()
         except IndexError:
             connection = self._connect(must_exist=True)
             connection.execute("PRAGMA query_only = ON")
+            if not passing:
+                connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
             return connection
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, connection: sqlite3.Connection, *, passing: bool) -> None:
         if self._closed:
             connection.close()
         else:
-            self._readers.append(connection)
+            self._readers[passing].append(connection)
 
     @contextmanager
     def private(self) -> Iterator[sqlite3.Connection]:
@@ -213,8 +220,9 @@ class Datastore(SQLiteDatastore):
             writer, self._writer = self._writer, None
             if writer is not None:
                 writer.close()
-        while self._readers:
-            self._readers.pop().close()
+        for idle in self._readers.values():
+            while idle:
+                idle.pop().close()
 
     def _writing_connection(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -249,7 +257,6 @@ class Datastore(SQLiteDatastore):
 
     def _configure(self, connection: sqlite3.Connection, *, writes: bool) -> None:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         if self.in_memory or not writes:
@@ -273,8 +280,9 @@ class Datastore(SQLiteDatastore):
             if self._writer is not None and self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             return
-        _inherited.extend(self._readers)
-        self._readers = deque()
+        for idle in self._readers.values():
+            _inherited.extend(idle)
+        self._readers = {False: deque(), True: deque()}
         if self._writer is not None:
             _inherited.append(self._writer)
             self._writer = None

@@ -272,8 +272,15 @@ class SessionStore(StoreReader):
         """Whether something was written: the first command makes a store."""
         return self._is_made
 
-    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+    def query(
+        self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
+    ) -> list[Any]:
         """All rows of one SELECT as tuples: for projections, and for a look of your own.
+
+        Args:
+            sql: The SELECT, with `?` for each parameter.
+            parameters: Their values.
+            passing: It is a page of a long pass: what it reads is not kept in memory.
 
         Raises:
             StoreNotFound: Nothing was written yet.
@@ -285,7 +292,7 @@ class SessionStore(StoreReader):
             self._is_made = self._looks_made()
             if not self._is_made:
                 raise StoreNotFound(path=self._datastore.path)
-        return self._datastore.query(sql, parameters)
+        return self._datastore.query(sql, parameters, passing=passing)
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))
