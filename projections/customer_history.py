@@ -59,6 +59,7 @@ TABLE = Table(
     ),
     key=("application_id", "position"),
     indexes=(("application_id", "profile_id"),),
+    clustered=True,
 )
 
 

@@ -51,6 +51,7 @@ class Table:
         key: The names of the primary key's columns.
         unique: Further unique keys.
         indexes: The columns of each index; the last of them names it.
+        clustered: Whether rows lie in the order of the key: for short rows, read by their key.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Table:
     key: tuple[str, ...]
     unique: tuple[tuple[str, ...], ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
+    clustered: bool = False
 
     @cached_property
     def column_list(self) -> str:
@@ -70,7 +72,8 @@ class Table:
             f"CREATE INDEX {self.name}_by_{names[-1]} ON {self.name} ({', '.join(names)})"
             for names in self.indexes
         ]
-        return [f"CREATE TABLE {self.name} ({self._definition})", *indexes]
+        order = " WITHOUT ROWID" if self.clustered else ""
+        return [f"CREATE TABLE {self.name} ({self._definition}){order}", *indexes]
 
     def create_temporary(self) -> str:
         """The statement that makes the relation for the connection alone."""
@@ -207,6 +210,7 @@ CLAIMS = Table(
     "claims",
     (APPLICATION_ID, Column("limit_name"), Column("holder")),
     key=("application_id", "limit_name", "holder"),
+    clustered=True,
 )
 """Which stream holds a claim on which limit."""
 
@@ -214,6 +218,7 @@ LIMITS = Table(
     "limits",
     (APPLICATION_ID, Column("limit_name"), Column("used", "integer")),
     key=("application_id", "limit_name"),
+    clustered=True,
 )
 """How many holders each limit has."""
 
@@ -227,6 +232,7 @@ ANSWERS = Table(
         Column("recorded_at", "time"),
     ),
     key=("application_id", "idempotency_key"),
+    clustered=True,
 )
 """The answers that idempotency keys are kept for; `request` is the SHA-256 of what was asked."""
 
