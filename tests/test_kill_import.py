@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 KILLS = 5
 _END = "SELECT max(position) FROM applications"
 _LOG = "SELECT stream_id, version, type, at, data FROM events ORDER BY position"
-_ANSWERS = "SELECT idempotency_key, request, answer FROM answers ORDER BY rowid"
+_ANSWERS = "SELECT idempotency_key, request, answer FROM answers ORDER BY recorded_at"
 
 
 def _end(path: Path) -> int:
