@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -37,6 +39,7 @@ app.command("import-retail")(import_retail.import_retail)
 
 def main() -> None:
     """Run the command line; errors of the library become a line and an exit code."""
+    _open_what_is_closed()
     try:
         app()
     except InvalidURL as error:
@@ -45,3 +48,11 @@ def main() -> None:
     except SessionsError as error:
         complain(error)
         sys.exit(1)
+
+
+def _open_what_is_closed() -> None:
+    """A standard stream that the caller has closed reads and writes nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  until the end
+            setattr(sys, name, stream)

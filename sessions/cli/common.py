@@ -90,7 +90,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     """Print rows as a table on a terminal, and as tab-separated lines, as they come, elsewhere."""
     shown = (["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows)
     if out.is_terminal:
-        table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+        table = Table(header_style="bold", box=None, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
         for line in shown:
             table.add_row(*[Text(cell) for cell in line])
         out.print(table)

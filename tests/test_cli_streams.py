@@ -1,0 +1,24 @@
+"""The command line where the caller has closed a standard stream."""
+
+import subprocess
+
+import pytest
+
+from sessions import OpenSession, SessionStore
+from tests.test_cli_maintain import SESSIONS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [("log >&-", 0), ("log --json >&-", 0), ("execute <&-", 0), ("show nobody 2>&-", 1)],
+)
+def test_a_closed_stream_is_read_and_written_without_a_complaint(
+    sqlite_url: str, arguments: str, code: int
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("s", OpenSession())
+
+    shell = ["sh", "-c", f"SESSIONS_STORE={sqlite_url} {SESSIONS} {arguments}"]
+    ran = subprocess.run(shell, capture_output=True, check=False)  # noqa: S603
+
+    assert (ran.returncode, ran.stderr) == (code, b"")
