@@ -87,4 +87,5 @@ PROJECTION = Projection(
     fold=fold,
     to_row=_to_row,
     from_row=_from_row,
+    begins=lambda _: True,
 )

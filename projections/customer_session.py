@@ -254,4 +254,5 @@ PROJECTION = Projection(
     fold=fold,
     to_row=to_row,
     from_row=from_row,
+    begins=lambda recorded: recorded.version == 1,
 )

@@ -46,6 +46,7 @@ class Projection(msgspec.Struct, Generic[V], frozen=True):
         fold: The view after an event; pure. The view is None before the first.
         to_row: A view's row, without the application's id.
         from_row: The view of such a row.
+        begins: Whether an event is the first of its keys, so that there is no view to read.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Projection(msgspec.Struct, Generic[V], frozen=True):
     fold: Callable[[V | None, Recorded], V]
     to_row: Callable[[V], Sequence[object]]
     from_row: Callable[[Sequence[Any]], V]
+    begins: Callable[[Recorded], bool]
 
 
 @lru_cache
@@ -121,10 +123,10 @@ class _Views:
         self, connection: sqlite3.Connection, touched: Sequence[tuple[Key, Recorded]]
     ) -> None:
         missing = []
-        for key, _ in touched:
+        for key, event in touched:
             if key not in self._changed:
                 view = self._changed[key] = self._held.get(key)
-                if view is None:
+                if view is None and not self._projection.begins(event):
                     missing.append(key)
         for start in range(0, len(missing), _READ_TOGETHER):
             self._read(connection, missing[start : start + _READ_TOGETHER])

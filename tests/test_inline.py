@@ -66,6 +66,7 @@ def projection(version: int = 1) -> Projection[Traffic]:
         fold=_fold,
         to_row=lambda view: (view.profile_id, view.came, view.left),
         from_row=lambda row: Traffic(*row),
+        begins=lambda _: False,
     )
 
 
