@@ -41,11 +41,10 @@ def rebuild(store: SessionStore, progress: Progress = silent) -> int:
     with datastore.writing() as connection:
         for table in afresh.tables(projections):
             connection.execute(f"DROP TABLE IF EXISTS {table.name}")
-            for statement in table.create():
-                connection.execute(statement)
         connection.execute(f"DELETE FROM {schema.INLINE_VIEWS.name}")
-        named = [(projection.name, projection.version) for projection in projections]
-        connection.executemany(schema.INLINE_VIEWS.insert(), named)
+        for statement in [*schema.CLAIMS.create(), *schema.LIMITS.create()]:
+            connection.execute(statement)
+        inline.create(connection, projections)
         total = connection.execute("SELECT count(*) FROM events").fetchone()[0]
         done = 0
         for (application,) in connection.execute(_APPLICATIONS):

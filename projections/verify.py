@@ -12,6 +12,7 @@ from projections import afresh, customer_history
 from projections.afresh import Fold, Progress, silent
 from sessions import inline, schema
 from sessions.errors import FoldFailed, UndecodableEvent, UnknownEvent
+from sessions.sqlite import query_on
 
 if TYPE_CHECKING:
     import sqlite3
@@ -118,9 +119,7 @@ def _fold(
         progress(done, total)
     connection.execute("COMMIT")
     connection.execute("BEGIN")
-    rest = store.recorder.log_rows(
-        lambda *asked: connection.execute(*asked).fetchall(), fold.position, -1
-    )
+    rest = store.recorder.log_rows(query_on(connection), fold.position, -1)
     for _ in fold.take(store.mapper.recorded(rest)):
         pass
 
@@ -187,10 +186,9 @@ def _first_sessions(connection: sqlite3.Connection, fold: Fold) -> Iterator[Diff
     """The first session of a profile is the one that was attached to it first, and no other."""
     attachments = _fresh(customer_history.TABLE).name
     wrong = (
-        f"SELECT position, profile_id, first_session, session_id = "
-        f"(SELECT first.session_id FROM {attachments} AS first "
-        "WHERE first.profile_id = a.profile_id ORDER BY first.position LIMIT 1) AS expected "
-        f"FROM {attachments} AS a WHERE first_session <> expected"
+        "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
+        "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
+        f"FROM {attachments}) WHERE first_session <> expected ORDER BY position"
     )
     for position, profile, stored, expected in connection.execute(wrong):
         key = (position, profile)

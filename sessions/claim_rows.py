@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sessions import schema
 from sessions.claims import Claim, Usage
@@ -11,7 +11,8 @@ from sessions.errors import ClaimRefused
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+
+    from sessions.sqlite import Query
 
 _OF_LIMIT = "application_id = ? AND limit_name = ?"
 _OF_CLAIM = f"{_OF_LIMIT} AND holder = ?"
@@ -37,9 +38,7 @@ class ClaimRows:
         self._discount = f"UPDATE {limits.name} SET used = used - 1 WHERE {_OF_LIMIT}"
         self._clean = f"DELETE FROM {limits.name} WHERE {_OF_LIMIT} AND used = 0"
 
-    def usage(
-        self, query: Callable[[str, Sequence[object]], list[Any]], limit: str, holder: str
-    ) -> Usage:
+    def usage(self, query: Query, limit: str, holder: str) -> Usage:
         """How much of a limit is used, and whether a stream holds a claim on it."""
         of_limit = (self._application_id, limit)
         ((used, held),) = query(self._usage, (*of_limit, *of_limit, holder))

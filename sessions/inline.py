@@ -18,7 +18,7 @@ import msgspec
 
 from sessions.errors import FoldFailed
 from sessions.events import Recorded
-from sessions.schema import Table
+from sessions.schema import INLINE_VIEWS, Table
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,6 +69,15 @@ def installed() -> tuple[Projection[Any], ...]:
 def names(projections: Iterable[Projection[Any]]) -> str:
     """Projections and their versions as one text, such as "attachments 1, customer_sessions 1"."""
     return ", ".join(f"{projection.name} {projection.version}" for projection in projections)
+
+
+def create(connection: sqlite3.Connection, projections: Iterable[Projection[Any]]) -> None:
+    """Make the relations of projections, and name them to the store's writers."""
+    for projection in projections:
+        for statement in projection.table.create():
+            connection.execute(statement)
+        row = (projection.name, projection.version)
+        connection.execute(INLINE_VIEWS.insert(), row)
 
 
 class InlineViews:

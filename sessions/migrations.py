@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sessions import clock, schema
 from sessions.errors import NotAStore, StoreTooNew
+from sessions.sqlite import query_on
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+
+    from sessions.sqlite import Query
 
 
 def statements() -> list[str]:
@@ -24,7 +26,7 @@ def make(connection: sqlite3.Connection, path: str) -> bool:
         NotAStore: It is a database of something else.
         StoreTooNew: A newer library made it.
     """
-    if is_store(lambda *asked: connection.execute(*asked).fetchall(), path):
+    if is_store(query_on(connection), path):
         return True
     for statement in statements():
         connection.execute(statement)
@@ -33,7 +35,7 @@ def make(connection: sqlite3.Connection, path: str) -> bool:
     return False
 
 
-def is_store(query: Callable[[str, Sequence[object]], list[Any]], path: str) -> bool:
+def is_store(query: Query, path: str) -> bool:
     """Whether the database holds a store that this library knows; False where it is empty.
 
     Raises:

@@ -15,17 +15,16 @@ from eventsourcing.sqlite import SQLiteApplicationRecorder
 
 from sessions import clock, migrations, schema
 from sessions.claim_rows import ClaimRows
+from sessions.sqlite import query_on
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from eventsourcing.sqlite import SQLiteCursor
 
-    from sessions.sqlite import Datastore
-
-    Query = Callable[[str, Sequence[object]], list[Any]]
+    from sessions.sqlite import Datastore, Query
 
 _OF_APPLICATION = "application_id = ?"
 _OF_STREAM = "application_id = ? AND category = ? AND stream_id = ?"
@@ -141,7 +140,7 @@ class SessionRecorder(SQLiteApplicationRecorder):
         if not stored_events:
             return None
         connection = c.sqlite_cursor.connection
-        first = self.head(lambda *asked: connection.execute(*asked).fetchall()).position + 1
+        first = self.head(query_on(connection)).position + 1
         now = clock.now()
         rows = [
             schema.EVENTS.values(self._foreign_row(position, stored, now))

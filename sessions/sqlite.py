@@ -1,4 +1,4 @@
-"""SQLite: connections, transactions, and the recorder on eventsourcing's.
+"""SQLite: connections and transactions.
 
 The store's promises rest on a few settings: WAL (readers never wait for a writer),
 `synchronous=FULL` (an answer is on disk) and `BEGIN IMMEDIATE` (a transaction that will write has
@@ -23,7 +23,9 @@ from sessions import forks
 from sessions.errors import NotAStore, StorageFailed, StoreBusy, StoreClosed, StoreNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    Query = Callable[[str, Sequence[object]], list[Any]]
 
 MEMORY = ":memory:"
 LOCK_TIMEOUT = 30.0
@@ -41,6 +43,11 @@ _inherited: list[sqlite3.Connection] = []
 
 
 Mark = tuple[sqlite3.Connection, int, int]
+
+
+def query_on(connection: sqlite3.Connection) -> Query:
+    """All rows of a SELECT, asked on one connection."""
+    return lambda sql, parameters: connection.execute(sql, parameters).fetchall()
 
 
 class _Failures:

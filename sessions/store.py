@@ -13,7 +13,6 @@ from sessions.errors import BatchOpen, InvalidValue, StoreNotFound, StoreReadOnl
 from sessions.mapper import Mapper
 from sessions.reader import StoreReader
 from sessions.recorder import SessionRecorder
-from sessions.schema import INLINE_VIEWS
 from sessions.sqlite import LOCK_TIMEOUT, Datastore
 from sessions.url import path_of
 from sessions.writer import Writer
@@ -258,11 +257,7 @@ class SessionStore(StoreReader):
     def _make(self) -> None:
         with self._datastore.writing() as connection:
             if not migrations.make(connection, self._datastore.path):
-                for projection in self._projections:
-                    for statement in projection.table.create():
-                        connection.execute(statement)
-                    row = (projection.name, projection.version)
-                    connection.execute(INLINE_VIEWS.insert(), row)
+                inline.create(connection, self._projections)
         self._is_made = True
 
     # --- reading

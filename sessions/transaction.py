@@ -24,6 +24,7 @@ from sessions.events import (
 )
 from sessions.memory import Held
 from sessions.session import evolve
+from sessions.sqlite import query_on
 
 if TYPE_CHECKING:
     import sqlite3
@@ -76,12 +77,13 @@ class Transaction:
         self.states: dict[str, Held] = {}
         self._means = means
         self._recorder = means.recorder
+        self._read = query_on(connection)
         self._pending: list[Recorded] = []
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one SELECT, its own decisions included."""
         self.flush()
-        return self.connection.execute(sql, parameters).fetchall()
+        return self._read(sql, parameters)
 
     def run(
         self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool = False
@@ -140,9 +142,6 @@ class Transaction:
             self._recorder.advance(self.connection, self.position)
             self._means.views.fold(self.connection, pending)
             self._means.views.write(self.connection)
-
-    def _read(self, sql: str, parameters: Sequence[object]) -> list[Any]:
-        return self.connection.execute(sql, parameters).fetchall()
 
     def _log(self, after: int, until: int) -> list[Recorded]:
         rows = self._recorder.log_rows(self.query, after, -1, until)

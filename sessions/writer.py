@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sessions.errors import ViewsDiffer
 from sessions.inline import InlineViews, names
 from sessions.memory import Memory
+from sessions.sqlite import query_on
 from sessions.transaction import Means, Transaction
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Writer:
             raise ViewsDiffer(stored=stored or "(none)", found=self._view_names or "(none)")
 
     def _arrive(self, connection: sqlite3.Connection) -> int:
-        head = self._recorder.head(lambda *asked: connection.execute(*asked).fetchall())
+        head = self._recorder.head(query_on(connection))
         self.check_views(head.views)
         self._memory.begin_epoch()
         self._views.forget()
