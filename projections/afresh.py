@@ -7,15 +7,18 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sessions import schema
-from sessions.claim_rows import ClaimRows
+from sessions.claim_rows import ClaimRows, Ledger
 from sessions.claims import Claim, released_by, taken_by
 from sessions.events import ProfileChanged, SessionOpened
+from sessions.database import query_on
 from sessions.inline import InlineViews
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
+    from sessions.claims import Usage
+    from sessions.database import Connection
+    from sessions.dialect import Dialect
     from sessions.events import Recorded
     from sessions.inline import Projection
     from sessions.schema import Table
@@ -41,14 +44,16 @@ class Fold:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         application_id: int,
         projections: Sequence[Projection[Any]],
+        dialect: Dialect,
         prefix: str = "",
     ) -> None:
         self._connection = connection
-        self._views = InlineViews(projections, application_id, prefix)
-        self._claims = ClaimRows(application_id, prefix)
+        self._query = query_on(connection)
+        self._views = InlineViews(projections, application_id, dialect, prefix)
+        self._claims = ClaimRows(application_id, dialect, prefix)
         self.done = 0
         self.position = 0
         self.anonymous_but_not_first: list[int] = []
@@ -57,15 +62,20 @@ class Fold:
         """Take in what comes next in the log; yields the number of events done."""
         events = iter(log)
         while page := list(islice(events, _PAGE)):
+            ledger = Ledger(self._usage)
             for recorded in page:
-                self._claim(recorded)
+                self._claim(ledger, recorded)
+            self._claims.write(self._connection, ledger)
             self._views.fold(self._connection, page)
             self._views.write(self._connection)
             self.done += len(page)
             self.position = page[-1].position
             yield self.done
 
-    def _claim(self, recorded: Recorded) -> None:
+    def _usage(self, limit: str, holder: str) -> Usage:
+        return self._claims.usage(self._query, limit, holder)
+
+    def _claim(self, ledger: Ledger, recorded: Recorded) -> None:
         match recorded.event:
             case SessionOpened(profile_id="", first_session=False):
                 self.anonymous_but_not_first.append(recorded.position)
@@ -74,7 +84,6 @@ class Fold:
             case _:
                 pass
         for claim in released_by(recorded.event):
-            self._claims.release(self._connection, claim, recorded.stream_id)
+            ledger.release(claim, recorded.stream_id)
         for claim in taken_by(recorded.event):
-            unlimited = Claim(claim.limit)
-            self._claims.take(self._connection, unlimited, recorded.stream_id)
+            ledger.take(Claim(claim.limit), recorded.stream_id)

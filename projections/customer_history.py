@@ -52,8 +52,8 @@ TABLE = Table(
     (
         APPLICATION_ID,
         Column("position", "integer"),
-        Column("profile_id"),
-        Column("session_id"),
+        Column("profile_id", "id"),
+        Column("session_id", "id"),
         Column("at", "time"),
         Column("first_session", "flag"),
     ),

@@ -7,10 +7,7 @@ from projections.afresh import Fold, Progress, silent
 from sessions import inline, schema
 from sessions.store import SessionStore
 
-_APPLICATIONS = (
-    f"SELECT application_id FROM {schema.APPLICATIONS.name} "
-    f"UNION SELECT application_id FROM {schema.EVENTS.name}"
-)
+_APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"
 
 
 def rebuild(store: SessionStore, progress: Progress = silent) -> int:
@@ -37,19 +34,20 @@ def rebuild(store: SessionStore, progress: Progress = silent) -> int:
     store.check_no_batch("rebuild")
     store.position  # noqa: B018  it raises StoreNotFound
     projections = inline.installed()
-    datastore = store.recorder.datastore
-    with datastore.writing() as connection:
+    database = store.recorder.database
+    dialect = database.dialect
+    with database.writing() as connection:
         for table in afresh.tables(projections):
             connection.execute(f"DROP TABLE IF EXISTS {table.name}")
         connection.execute(f"DELETE FROM {schema.INLINE_VIEWS.name}")
-        for statement in [*schema.CLAIMS.create(), *schema.LIMITS.create()]:
+        for statement in [*schema.CLAIMS.create(dialect), *schema.LIMITS.create(dialect)]:
             connection.execute(statement)
-        inline.create(connection, projections)
+        inline.create(connection, projections, dialect)
         total = connection.execute("SELECT count(*) FROM events").fetchone()[0]
         done = 0
-        for (application,) in connection.execute(_APPLICATIONS):
-            log = SessionStore(datastore, application, read_only=True).log()
-            fold = Fold(connection, application, projections)
+        for (application,) in connection.execute(_APPLICATIONS).fetchall():
+            log = SessionStore(database, application, read_only=True).log()
+            fold = Fold(connection, application, projections, dialect)
             for folded in fold.take(log):
                 progress(done + folded, total)
             done += fold.done

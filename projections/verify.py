@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,17 +13,19 @@ from projections import afresh, customer_history
 from projections.afresh import Fold, Progress, silent
 from sessions import inline, schema
 from sessions.errors import FoldFailed, UndecodableEvent, UnknownEvent
-from sessions.sqlite import query_on
+from sessions.database import query_on
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
 
+    from sessions.database import Connection
+    from sessions.dialect import Dialect
     from sessions.schema import Table
     from sessions.store import SessionStore
 
 _FRESH = "fresh_"
 _EVENTS = schema.EVENTS.name
+_ALL = 2**62
 
 Row = tuple[Any, ...]
 
@@ -71,69 +74,66 @@ def verify(
     """
     store.check_no_batch("verify")
     store.position  # noqa: B018  it raises StoreNotFound
-    with store.recorder.datastore.private() as connection:
+    database = store.recorder.database
+    with database.private() as connection:
         tables = afresh.tables(inline.installed())
         for table in tables:
-            connection.execute(_fresh(table).create_temporary())
+            for statement in _fresh(table).create_temporary(database.dialect):
+                connection.execute(statement)
         try:
             return list(islice(_differences(connection, store, tables, progress), limit))
         finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
             for table in tables:
                 connection.execute(f"DROP TABLE {_fresh(table).name}")
 
 
 def _differences(
-    connection: sqlite3.Connection,
+    connection: Connection,
     store: SessionStore,
     tables: Sequence[Table],
     progress: Progress,
 ) -> Iterator[Difference]:
-    damaged = False
-    for difference in _log(connection, store.application_id):
-        damaged = True
-        yield difference
-    if damaged:
+    database = store.recorder.database
+    with database.snapshot(connection):
+        holes = list(_log(connection, store.application_id))
+    if holes:
+        yield from holes
         return  # views of a log with holes say nothing
-    fold = Fold(connection, store.application_id, inline.installed(), _FRESH)
+    fold = Fold(
+        connection, store.application_id, inline.installed(), database.dialect, _FRESH
+    )
+    total = store.position
     try:
-        _fold(connection, store, fold, progress)
+        with _transaction(connection):
+            for done in fold.take(store.log(until=total)):
+                progress(done, total)
+        with database.snapshot(connection):  # and what came meanwhile
+            rest = store.recorder.log_rows(query_on(connection), fold.position, _ALL)
+            for _ in fold.take(store.mapper.recorded(store.application_id, rest)):
+                pass
+            for table in tables:
+                yield from _rows(connection, table, store.application_id, database.dialect)
+            yield from _first_sessions(connection, fold)
     except (UndecodableEvent, UnknownEvent) as error:
         yield Difference(_EVENTS, (error.where,), "data", str(error), "an event")
     except FoldFailed as error:
         yield Difference(_EVENTS, (error.position,), "data", str(error), "an event that folds")
-    else:
-        for table in tables:
-            yield from _rows(connection, table, store.application_id)
-        yield from _first_sessions(connection, fold)
 
 
-def _fold(
-    connection: sqlite3.Connection, store: SessionStore, fold: Fold, progress: Progress
-) -> None:
-    """Fold what is there without holding a snapshot, and then in one what came meanwhile."""
-    total = store.position
+@contextmanager
+def _transaction(connection: Connection) -> Iterator[None]:
+    """One transaction for what is written to temporary tables; no snapshot of the store."""
     connection.execute("BEGIN")
-    for done in fold.take(store.log(until=total)):
-        progress(done, total)
-    connection.execute("COMMIT")
-    connection.execute("BEGIN")
-    rest = store.recorder.log_rows(query_on(connection), fold.position, -1)
-    for _ in fold.take(store.mapper.recorded(rest)):
-        pass
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
 
 
-def _log(connection: sqlite3.Connection, application_id: int) -> Iterator[Difference]:
-    """Positions and versions without gaps, and the log's end where the application says."""
-    connection.execute("BEGIN")
-    sizes = (
-        "SELECT (SELECT position FROM applications WHERE application_id = ?1), "
-        "count(*), max(position) FROM events WHERE application_id = ?1"
-    )
-    ((head, count, newest),) = connection.execute(sizes, (application_id,))
-    if (head or 0) != (newest or 0):
-        yield Difference(schema.APPLICATIONS.name, (), "position", head, newest)
+def _log(connection: Connection, application_id: int) -> Iterator[Difference]:
+    """Positions and versions without gaps."""
+    sizes = "SELECT count(*), max(position) FROM events WHERE application_id = ?"
+    ((count, newest),) = connection.execute(sizes, (application_id,))
     if count != (newest or 0):
         yield Difference(_EVENTS, (), "position", f"{count} events", f"{newest} events")
     versions = (
@@ -143,18 +143,19 @@ def _log(connection: sqlite3.Connection, application_id: int) -> Iterator[Differ
     for category, stream, held, last in connection.execute(versions, (application_id,)):
         expected = f"{last} events"
         yield Difference(_EVENTS, (category, stream), "version", f"{held} events", expected)
-    connection.execute("COMMIT")
 
 
 def _rows(
-    connection: sqlite3.Connection, table: Table, application_id: int
+    connection: Connection, table: Table, application_id: int, dialect: Dialect
 ) -> Iterator[Difference]:
     fresh = _fresh(table)
     same_key = " AND ".join(f"one.{name} = other.{name}" for name in table.key)
-    differs = " OR ".join(f"one.{c.name} IS NOT other.{c.name}" for c in table.columns)
+    differs = " OR ".join(
+        dialect.differs.format(f"one.{c.name}", f"other.{c.name}") for c in table.columns
+    )
     either = (
-        (f"main.{table.name}", fresh.name, differs),
-        (fresh.name, f"main.{table.name}", f"other.{table.key[0]} IS NULL"),
+        (table.name, fresh.name, differs),
+        (fresh.name, table.name, f"other.{table.key[0]} IS NULL"),
     )
     for one, other, condition in either:
         keys = connection.execute(
@@ -162,7 +163,7 @@ def _rows(
             f"LEFT JOIN {other} AS other ON {same_key} "
             f"WHERE one.application_id = ? AND ({condition})",
             (application_id,),
-        )
+        ).fetchall()
         for key in keys:
             stored, expected = (
                 connection.execute(t.select(t.where_key), key).fetchone() for t in (table, fresh)
@@ -182,13 +183,13 @@ def _columns(
             yield Difference(table.name, key, column.name, one, other)
 
 
-def _first_sessions(connection: sqlite3.Connection, fold: Fold) -> Iterator[Difference]:
+def _first_sessions(connection: Connection, fold: Fold) -> Iterator[Difference]:
     """The first session of a profile is the one that was attached to it first, and no other."""
     attachments = _fresh(customer_history.TABLE).name
     wrong = (
         "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
         "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
-        f"FROM {attachments}) WHERE first_session <> expected ORDER BY position"
+        f"FROM {attachments}) AS attached WHERE first_session <> expected ORDER BY position"
     )
     for position, profile, stored, expected in connection.execute(wrong):
         key = (position, profile)

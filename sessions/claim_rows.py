@@ -10,9 +10,10 @@ from sessions.claims import Claim, Usage
 from sessions.errors import ClaimRefused
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Callable
 
-    from sessions.sqlite import Query
+    from sessions.database import Connection, Query
+    from sessions.dialect import Dialect
 
 _OF_LIMIT = "application_id = ? AND limit_name = ?"
 _OF_CLAIM = f"{_OF_LIMIT} AND holder = ?"
@@ -21,7 +22,7 @@ _OF_CLAIM = f"{_OF_LIMIT} AND holder = ?"
 class ClaimRows:
     """Reads and writes claims; with a prefix, those of relations that are named with it."""
 
-    def __init__(self, application_id: int, prefix: str = "") -> None:
+    def __init__(self, application_id: int, dialect: Dialect, prefix: str = "") -> None:
         claims = replace(schema.CLAIMS, name=prefix + schema.CLAIMS.name)
         limits = replace(schema.LIMITS, name=prefix + schema.LIMITS.name)
         self._application_id = application_id
@@ -30,13 +31,9 @@ class ClaimRows:
             f"EXISTS (SELECT 1 FROM {claims.name} WHERE {_OF_CLAIM})"
         )
         self._take = f"{claims.insert()} ON CONFLICT DO NOTHING"
-        self._count = (
-            f"{limits.insert()} ON CONFLICT (application_id, limit_name) "
-            "DO UPDATE SET used = used + 1 WHERE ?4 IS NULL OR used < ?4"
-        )
         self._release = f"DELETE FROM {claims.name} WHERE {_OF_CLAIM}"
-        self._discount = f"UPDATE {limits.name} SET used = used - 1 WHERE {_OF_LIMIT}"
-        self._clean = f"DELETE FROM {limits.name} WHERE {_OF_LIMIT} AND used = 0"
+        self._count = limits.upsert(dialect)
+        self._clean = f"DELETE FROM {limits.name} WHERE {_OF_LIMIT}"
 
     def usage(self, query: Query, limit: str, holder: str) -> Usage:
         """How much of a limit is used, and whether a stream holds a claim on it."""
@@ -44,21 +41,68 @@ class ClaimRows:
         ((used, held),) = query(self._usage, (*of_limit, *of_limit, holder))
         return Usage(used or 0, bool(held))
 
-    def take(self, connection: sqlite3.Connection, claim: Claim, holder: str) -> None:
+    def write(self, connection: Connection, ledger: Ledger) -> None:
+        """Write what a ledger has changed."""
+        application = self._application_id
+        claims = [(held, (application, *claim)) for claim, held in ledger.held.items()]
+        limits = [(application, limit, used) for limit, used in ledger.used.items()]
+        for sql, rows in (
+            (self._take, [row for held, row in claims if held]),
+            (self._release, [row for held, row in claims if not held]),
+            (self._count, [row for row in limits if row[2]]),
+            (self._clean, [row[:2] for row in limits if not row[2]]),
+        ):
+            if rows:
+                connection.executemany(sql, rows)
+
+
+class Ledger:
+    """Claims as they will be: what is changed, on top of what is read under the lock.
+
+    Attributes:
+        held: Whether a holder has a claim on a limit, where that is changed.
+        used: How many holders a limit has, where that is changed.
+    """
+
+    def __init__(self, read: Callable[[str, str], Usage]) -> None:
+        self._read = read
+        self._known: dict[tuple[str, str], Usage] = {}
+        self.held: dict[tuple[str, str], bool] = {}
+        self.used: dict[str, int] = {}
+
+    def usage(self, limit: str, holder: str) -> Usage:
+        """How much of a limit is used, and whether a stream holds a claim on it."""
+        known = self._known.get((limit, holder))
+        if known is None:
+            known = self._known[limit, holder] = self._read(limit, holder)
+        held = self.held.get((limit, holder), known.held)
+        return Usage(self.used.get(limit, known.count), held)
+
+    def take(self, claim: Claim, holder: str) -> None:
         """Let a stream hold a claim; once, however often it takes it.
 
         Raises:
             ClaimRefused: The limit is used up by others.
         """
-        row = (self._application_id, claim.limit, holder)
-        if connection.execute(self._take, row).rowcount:
-            counted = connection.execute(self._count, (*row[:2], 1, claim.at_most))
-            if not counted.rowcount:
-                raise ClaimRefused(limit=claim.limit)
+        usage = self.usage(claim.limit, holder)
+        if not usage.admits(claim):
+            raise ClaimRefused(limit=claim.limit)
+        if not usage.held:
+            self.held[claim.limit, holder] = True
+            self.used[claim.limit] = usage.count + 1
 
-    def release(self, connection: sqlite3.Connection, claim: Claim, holder: str) -> None:
+    def release(self, claim: Claim, holder: str) -> None:
         """Let a stream hold a claim no longer."""
-        row = (self._application_id, claim.limit, holder)
-        if connection.execute(self._release, row).rowcount:
-            connection.execute(self._discount, row[:2])
-            connection.execute(self._clean, row[:2])
+        usage = self.usage(claim.limit, holder)
+        if usage.held:
+            self.held[claim.limit, holder] = False
+            self.used[claim.limit] = usage.count - 1
+
+    def absorb(self, later: Ledger) -> None:
+        """Take over what a ledger on top of this one has changed."""
+        self.held |= later.held
+        self.used |= later.used
+
+    def forget(self) -> None:
+        """Begin again with what is read."""
+        self._known, self.held, self.used = {}, {}, {}

@@ -10,6 +10,8 @@ import msgspec
 
 _random = random.Random()  # noqa: S311  command ids are unique, not secret
 _LENGTH = len("2026-11-23T10:00:00.123456Z")
+_VERSION_AND_VARIANT = 0x7000_8000_0000_0000_0000
+_RANDOM_BITS = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 os.register_at_fork(after_in_child=_random.seed)
 
 
@@ -20,10 +22,9 @@ def now() -> datetime:
 
 def new_command_id(at: datetime) -> str:
     """A new UUIDv7 (RFC 9562) of a time, in its canonical text form."""
-    bits = _random.getrandbits(74)
-    time = f"{int(at.timestamp() * 1000):012x}"
-    rest = f"{bits >> 62:03x}{bits & 0x3FFF_FFFF_FFFF_FFFF | 1 << 63:016x}"
-    return f"{time[:8]}-{time[8:]}-7{rest[:3]}-{rest[3:7]}-{rest[7:]}"
+    time, rest = int(at.timestamp() * 1000), _random.getrandbits(80)
+    digits = f"{time << 80 | rest & _RANDOM_BITS | _VERSION_AND_VARIANT:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def text(moment: datetime) -> str:

@@ -123,6 +123,10 @@ class StoreTooNew(SessionsError):
     """{path} has schema {found}, and this library knows up to {known}: upgrade customer-sessions"""
 
 
+class StoreTooOld(SessionsError):
+    """{path} has schema {found}, not {known}: open it for writing, or run `sessions init`"""
+
+
 class StoreBusy(SessionsError):
     """another writer held {path} for more than {seconds} s"""
 
@@ -137,12 +141,38 @@ class BatchOpen(SessionsError):
     """{what} is not possible while this thread has a batch open"""
 
 
+class QueueFull(SessionsError):
+    """{waiting} commands wait for {path} already, for more than {seconds} s"""
+
+    retry = True
+
+
+class StoreUnavailable(SessionsError):
+    """{path} cannot be reached: {reason}"""
+
+    retry = True
+
+
+class OutcomeUnknown(SessionsError):
+    """{path} did not say whether it committed; ask with the idempotency key, or look: {reason}"""
+
+
+class StatementTimeout(SessionsError):
+    """{path} took too long, and nothing was written: {reason}"""
+
+    retry = True
+
+
 class StoreClosed(SessionsError):
     """the store is closed"""
 
 
 class StorageFailed(SessionsError):
     """{path}: the database failed: {reason}"""
+
+
+class Duplicate(StorageFailed):
+    """{path}: something is there already: {reason}"""
 
 
 class ViewsDiffer(SessionsError):

@@ -21,8 +21,10 @@ from sessions.events import Recorded
 from sessions.schema import INLINE_VIEWS, Table
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable
+
+    from sessions.database import Connection
+    from sessions.dialect import Dialect
 
 
 GROUP = "customer_sessions.inline"
@@ -71,10 +73,12 @@ def names(projections: Iterable[Projection[Any]]) -> str:
     return ", ".join(f"{projection.name} {projection.version}" for projection in projections)
 
 
-def create(connection: sqlite3.Connection, projections: Iterable[Projection[Any]]) -> None:
+def create(
+    connection: Connection, projections: Iterable[Projection[Any]], dialect: Dialect
+) -> None:
     """Make the relations of projections, and name them to the store's writers."""
     for projection in projections:
-        for statement in projection.table.create():
+        for statement in projection.table.create(dialect):
             connection.execute(statement)
         row = (projection.name, projection.version)
         connection.execute(INLINE_VIEWS.insert(), row)
@@ -84,16 +88,20 @@ class InlineViews:
     """The views of one application, as a writer keeps them; a prefix names other relations."""
 
     def __init__(
-        self, projections: Sequence[Projection[Any]], application_id: int, prefix: str = ""
+        self,
+        projections: Sequence[Projection[Any]],
+        application_id: int,
+        dialect: Dialect,
+        prefix: str = "",
     ) -> None:
-        self._views = [_Views(projection, application_id, prefix) for projection in projections]
+        self._views = [_Views(each, application_id, dialect, prefix) for each in projections]
 
-    def fold(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
+    def fold(self, connection: Connection, events: Sequence[Recorded]) -> None:
         """Take events into the views."""
         for views in self._views:
             views.fold(connection, events)
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def write(self, connection: Connection) -> None:
         """Write the views that changed."""
         for views in self._views:
             views.write(connection)
@@ -105,18 +113,20 @@ class InlineViews:
 
 
 class _Views:
-    def __init__(self, projection: Projection[Any], application_id: int, prefix: str) -> None:
+    def __init__(
+        self, projection: Projection[Any], application_id: int, dialect: Dialect, prefix: str
+    ) -> None:
         table = replace(projection.table, name=prefix + projection.table.name)
         self._projection = projection
         self._application_id = application_id
         self._table = table
-        self._upsert = table.upsert()
+        self._upsert = table.upsert(dialect)
         self._update = table.update()
         self._held: OrderedDict[Key, Any] = OrderedDict()
         self._indexed: dict[Key, tuple[object, ...]] = {}
         self._changed: dict[Key, Any] = {}
 
-    def fold(self, connection: sqlite3.Connection, events: Sequence[Recorded]) -> None:
+    def fold(self, connection: Connection, events: Sequence[Recorded]) -> None:
         touched = [(key, event) for event in events for key in self._projection.keys(event)]
         self._bring(connection, touched)
         changed, fold = self._changed, self._projection.fold
@@ -129,7 +139,7 @@ class _Views:
                 raise FoldFailed(**where, view=view, reason=repr(error)) from error
 
     def _bring(
-        self, connection: sqlite3.Connection, touched: Sequence[tuple[Key, Recorded]]
+        self, connection: Connection, touched: Sequence[tuple[Key, Recorded]]
     ) -> None:
         missing = []
         for key, event in touched:
@@ -140,7 +150,7 @@ class _Views:
         for start in range(0, len(missing), _READ_TOGETHER):
             self._read(connection, missing[start : start + _READ_TOGETHER])
 
-    def _read(self, connection: sqlite3.Connection, keys: Sequence[Key]) -> None:
+    def _read(self, connection: Connection, keys: Sequence[Key]) -> None:
         columns = self._table.key[1:]
         marks = f"({', '.join('?' * len(columns))})"
         where = (
@@ -151,7 +161,7 @@ class _Views:
         for row in connection.execute(self._table.select(where), parameters):
             self._changed[row[1 : 1 + len(columns)]] = self._projection.from_row(row[1:])
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def write(self, connection: Connection) -> None:
         if not self._changed:
             return
         table, to_row, application = self._table, self._projection.to_row, self._application_id

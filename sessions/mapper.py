@@ -30,6 +30,13 @@ VERSIONS: Mapping[str, int] = {}
 """The newest version of each event's shape; 1 where it is not named."""
 
 
+EVENT = (
+    "position, category, stream_id, version, type, type_version, "
+    "at, NULLIF(recorded_at, at), command_id, NULLIF(CAST(metadata AS text), '{}'), data"
+)
+"""What is read of an event, for `Mapper.recorded`: nothing twice, and nothing that is known."""
+
+
 class Upcaster(msgspec.Struct, frozen=True):
     """How the shape of a version becomes the next version's.
 
@@ -109,21 +116,21 @@ class Mapper:
             data,
         )
 
-    def recorded(self, rows: Iterable[Sequence[Any]]) -> Iterator[Recorded]:
-        """The envelopes of rows of `schema.EVENTS`.
+    def recorded(self, app: int, rows: Iterable[Sequence[Any]]) -> Iterator[Recorded]:
+        """The envelopes of an application's rows of `EVENT`.
 
         Raises:
             UnknownEvent: A newer library wrote one.
             UndecodableEvent: The data of one does not fit its shape.
         """
         newest, a_time = self._of_newest, datetime.fromisoformat
-        for app, position, cat, stream, version, name, shape, at, now, command, meta, data in rows:
+        for position, cat, stream, version, name, shape, at, now, command, meta, data in rows:
             decode = newest.get((name, shape))
             try:
                 event = decode(data) if decode else self.decode(name, shape, data, position)
                 when = a_time(at)
-                recorded = when if now == at else a_time(now)
-                who = {} if meta == "{}" else msgspec.json.decode(meta, type=dict[str, Any])
+                recorded = when if now is None else a_time(now)
+                who = {} if meta is None else msgspec.json.decode(meta, type=dict[str, Any])
             except (ValueError, msgspec.MsgspecError) as error:
                 raise UndecodableEvent(
                     type=name, type_version=shape, where=position, reason=error

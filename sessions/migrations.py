@@ -1,53 +1,102 @@
-"""Making a store, and telling whether a database holds one."""
+"""Making a store, moving it forward, and telling whether a database holds one.
+
+A new store is made as `schema` says. An older one is moved forward by the numbered migrations
+that it lacks, in one transaction that has the lock; a migration that ever was released never
+changes. One that is newer than this library is refused.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sessions import clock, schema
-from sessions.errors import NotAStore, StoreTooNew
-from sessions.sqlite import query_on
+from sessions.dialect import SHORT_KEY
+from sessions.errors import NotAStore, StoreTooNew, StoreTooOld
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Callable, Mapping
 
-    from sessions.sqlite import Query
+    from sessions.database import Connection, Database, Query
+    from sessions.dialect import Dialect
 
 
-def statements() -> list[str]:
+def statements(dialect: Dialect) -> list[str]:
     """The statements that make a new store."""
-    return [statement for table in schema.TABLES for statement in table.create()]
+    return [
+        *([SHORT_KEY] if dialect.hashes else []),
+        *[statement for table in schema.TABLES for statement in table.create(dialect)],
+        *dialect.refuse_changes,
+    ]
 
 
-def make(connection: sqlite3.Connection, path: str) -> bool:
-    """Make the store if it is new, in a transaction; whether it was there already.
+def _only_added_to(dialect: Dialect) -> list[str]:
+    """The log says itself where it ends, since nothing can be taken from it."""
+    return ["DROP TABLE applications", *dialect.refuse_changes]
+
+
+MIGRATIONS: Mapping[int, Callable[[Dialect], list[str]]] = {2: _only_added_to}
+"""The statements that make each version of the schema from the one before."""
+
+SCHEMA_VERSION = max(MIGRATIONS)
+"""The version of the schema that this library knows."""
+
+
+def make(database: Database, connection: Connection, query: Query) -> bool:
+    """Make the store, or move it forward, in a transaction that has the lock.
+
+    Returns:
+        Whether it is new, so that its views are still to be made.
 
     Raises:
         NotAStore: It is a database of something else.
         StoreTooNew: A newer library made it.
     """
-    if is_store(query_on(connection), path):
+    found = version(database, query)
+    if found is None:
+        database.prepare(connection)
+        for statement in statements(database.dialect):
+            connection.execute(statement)
+        _note(connection, SCHEMA_VERSION)
         return True
-    for statement in statements():
-        connection.execute(statement)
-    applied = schema.MIGRATIONS.values((schema.SCHEMA_VERSION, clock.now()))
-    connection.execute(schema.MIGRATIONS.insert(), applied)
+    for number in range(found + 1, SCHEMA_VERSION + 1):
+        for statement in MIGRATIONS[number](database.dialect):
+            connection.execute(statement)
+        _note(connection, number)
     return False
 
 
-def is_store(query: Query, path: str) -> bool:
-    """Whether the database holds a store that this library knows; False where it is empty.
+def _note(connection: Connection, number: int) -> None:
+    applied = schema.MIGRATIONS.values((number, clock.now()))
+    connection.execute(schema.MIGRATIONS.insert(), applied)
+
+
+def is_store(database: Database) -> bool:
+    """Whether the database holds a store of the newest schema; False where it is empty.
+
+    Raises:
+        NotAStore: It is a database of something else.
+        StoreTooNew: A newer library made it.
+        StoreTooOld: It has to be moved forward first.
+    """
+    found = version(database, database.query)
+    if found is not None and found < SCHEMA_VERSION:
+        raise StoreTooOld(path=database.path, found=found, known=SCHEMA_VERSION)
+    return found is not None
+
+
+def version(database: Database, query: Query) -> int | None:
+    """The version of the store's schema; None where the database is empty.
 
     Raises:
         NotAStore: It is a database of something else.
         StoreTooNew: A newer library made it.
     """
-    found = {name for (name,) in query("SELECT name FROM sqlite_master", ())}
+    found = database.relations(query)
     if not found:
-        return False
+        return None
     if not {table.name for table in schema.TABLES} <= found:
-        raise NotAStore(path=path, reason="it holds other tables")
-    ((version,),) = query("SELECT max(version) FROM migrations", ())
-    if version > schema.SCHEMA_VERSION:
-        raise StoreTooNew(path=path, found=version, known=schema.SCHEMA_VERSION)
-    return True
+        raise NotAStore(path=database.path, reason="it holds other tables")
+    newest: int = query(f"SELECT max(version) FROM {schema.MIGRATIONS.name}", ())[0][0]
+    if newest > SCHEMA_VERSION:
+        raise StoreTooNew(path=database.path, found=newest, known=SCHEMA_VERSION)
+    return newest

@@ -7,7 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sessions import rules
-from sessions.events import SESSION, Recorded
+from sessions.errors import InvalidValue
+from sessions.events import EVENTS, SESSION, Recorded
+from sessions.following import Follower
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,10 +69,10 @@ class StoreReader(ABC):
                 as_of=as_of,
                 position=position,
             )
-            yield from self.mapper.recorded(rows)
+            yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < _PAGE:
                 return
-            after = rows[-1][4]
+            after = rows[-1][3]
 
     def log(self, after: int = 0, *, until: int | None = None) -> Iterator[Recorded]:
         """The application's events in order, read lazily in pages.
@@ -83,7 +85,32 @@ class StoreReader(ABC):
         query = partial(self.query, passing=True)
         while True:
             rows = self.recorder.log_rows(query, after, _PAGE, until)
-            yield from self.mapper.recorded(rows)
+            yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < _PAGE:
                 return
-            after = rows[-1][1]
+            after = rows[-1][0]
+
+    def follow(self, after: int = 0, *, types: Sequence[str] = ()) -> Follower:
+        """The log from a position on, and then each new event as soon as it is committed.
+
+        Every event comes once and in order, whoever writes it. An event of this process is seen
+        within milliseconds, one of another process within 250.
+
+            with store.follow(after=position) as follower:
+                for recorded in follower:
+                    ...
+
+        Args:
+            after: The position after which to begin.
+            types: Names of events, such as `SessionClosed`, to see only these. The follower's
+                `position` moves past the others too.
+
+        Returns:
+            An iterator for one thread. It ends after `stop()`, which any thread may call, when
+            the store is closed, and when the interpreter exits.
+        """
+        rules.count("after", after, least=0)
+        unknown = [name for name in types if name not in EVENTS]
+        if unknown:
+            raise InvalidValue(field="types", rule="names of events", value=unknown[0])
+        return Follower(self, after, tuple(types))

@@ -1,8 +1,9 @@
-"""The recorder: everything that a store keeps, on eventsourcing's recorder for SQLite.
+"""The recorder: everything that a store keeps, as a recorder of eventsourcing's.
 
-It passes the test cases that eventsourcing ships for recorders, and keeps besides the events what
-belongs into their transaction: positions, claims and answers. To eventsourcing a stream is named
-`category-id`, a topic is an event's stored name, and a notification's id is its position.
+It passes the test cases that eventsourcing ships for recorders, on each database, and keeps
+besides the events what belongs into their transaction: positions, claims and answers. To
+eventsourcing a stream is named `category-id`, a topic is an event's stored name, and a
+notification's id is its position.
 """
 
 from __future__ import annotations
@@ -10,41 +11,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from eventsourcing.persistence import Notification, StoredEvent
-from eventsourcing.sqlite import SQLiteApplicationRecorder
+from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent
 
 from sessions import clock, migrations, schema
 from sessions.claim_rows import ClaimRows
-from sessions.sqlite import query_on
+from sessions.database import query_on
+from sessions.errors import Duplicate
+from sessions.mapper import EVENT
+from sessions.subscription import FollowingSubscription
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
     from datetime import datetime
 
-    from eventsourcing.sqlite import SQLiteCursor
+    from eventsourcing.persistence import Subscription
 
-    from sessions.sqlite import Datastore, Query
+    from sessions.database import Connection, Database, Query
 
 _OF_APPLICATION = "application_id = ?"
 _OF_STREAM = "application_id = ? AND category = ? AND stream_id = ?"
 
 _NO_END = 2**63 - 1
 _STREAM_WHERE = f"{_OF_STREAM} AND version > ? AND version <= ? AND position <= ?"
-_STREAM = f"{schema.EVENTS.select(_STREAM_WHERE, 'version')} LIMIT ?"
-_STREAM_AS_OF = f"{schema.EVENTS.select(f'{_STREAM_WHERE} AND at <= ?', 'version')} LIMIT ?"
+_STREAM = schema.EVENTS.select(_STREAM_WHERE, "version", "?", EVENT)
+_STREAM_AS_OF = schema.EVENTS.select(f"{_STREAM_WHERE} AND at <= ?", "version", "?", EVENT)
 _LOG_WHERE = f"{_OF_APPLICATION} AND position > ? AND position <= ?"
-_LOG = f"{schema.EVENTS.select(_LOG_WHERE, 'position')} LIMIT ?"
+_LOG = schema.EVENTS.select(_LOG_WHERE, "position", "?", EVENT)
 
-_HEAD = (
-    "SELECT (SELECT position FROM applications WHERE application_id = ?), "
-    "(SELECT group_concat(name || ' ' || version, ', ') "
-    "FROM (SELECT name, version FROM inline_views ORDER BY name))"
+HEAD = (
+    "SELECT (SELECT max(position) FROM events WHERE application_id = ?), name, version "
+    "FROM (SELECT 1) AS one LEFT JOIN inline_views ON TRUE ORDER BY name"
 )
-_ADVANCE = (
-    f"{schema.APPLICATIONS.insert()} "
-    "ON CONFLICT (application_id) DO UPDATE SET position = excluded.position"
-)
+"""Where an application's log ends, and the inline views: one row a view, or one without."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -53,41 +51,37 @@ class Head(msgspec.Struct, frozen=True):
     position: int
     views: str
 
+    @classmethod
+    def of(cls, rows: Sequence[Any]) -> Head:
+        """The head of the rows that `HEAD` asks for."""
+        views = [f"{name} {version}" for _, name, version in rows if name is not None]
+        return cls(rows[0][0] or 0, ", ".join(views))
 
-class SessionRecorder(SQLiteApplicationRecorder):
-    """The recorder of one application in one SQLite database."""
 
-    datastore: Datastore
+class SessionRecorder(ApplicationRecorder):
+    """The recorder of one application in one database."""
 
-    def __init__(self, datastore: Datastore, application_id: int) -> None:
+    def __init__(self, database: Database, application_id: int) -> None:
         self.application_id = application_id
-        super().__init__(datastore, events_table_name=schema.EVENTS.name)
-        self.claims = ClaimRows(application_id)
+        self.database = database
+        self.claims = ClaimRows(application_id, database.dialect)
         self._insert_event = schema.EVENTS.insert()
-
-    def construct_create_table_statements(self) -> list[str]:
-        """The statements that make a new store."""
-        return migrations.statements()
 
     def create_table(self) -> None:
         """Make the store if it is new (see `migrations.make`)."""
-        with self.datastore.writing() as connection:
-            migrations.make(connection, self.datastore.path)
+        with self.database.writing() as connection:
+            migrations.make(self.database, connection, query_on(connection))
 
     # --- the log
 
     def head(self, query: Query) -> Head:
         """Where the log ends."""
-        ((position, views),) = query(_HEAD, (self.application_id,))
-        return Head(position or 0, views or "")
+        return Head.of(query(HEAD, (self.application_id,)))
 
-    def advance(self, connection: sqlite3.Connection, position: int) -> None:
-        """Set where the log ends."""
-        connection.execute(_ADVANCE, (self.application_id, position))
-
-    def append(self, connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> None:
-        """Write rows of `schema.EVENTS`, as the database takes them."""
+    def append(self, connection: Connection, rows: Sequence[Sequence[object]]) -> bool:
+        """Write rows of `schema.EVENTS`, as the database takes them; whether there are any."""
         connection.executemany(self._insert_event, rows)
+        return bool(rows)
 
     def stream_rows(  # noqa: PLR0913  the bounds that may be asked for
         self,
@@ -99,9 +93,9 @@ class SessionRecorder(SQLiteApplicationRecorder):
         until: int | None = None,
         as_of: datetime | None = None,
         position: int | None = None,
-        limit: int = -1,
+        limit: int = _NO_END,
     ) -> list[Any]:
-        """Rows of a stream in order: after a version, up to a version, time or position."""
+        """Rows (`EVENT`) of a stream in order: after a version, up to a version, time or position."""
         sql = _STREAM_AS_OF if as_of else _STREAM
         times = (clock.text(as_of),) if as_of else ()
         until = _NO_END if until is None else until
@@ -109,10 +103,21 @@ class SessionRecorder(SQLiteApplicationRecorder):
         stream = (self.application_id, category, stream_id)
         return query(sql, (*stream, after, until, position, *times, limit))
 
-    def log_rows(self, query: Query, after: int, limit: int, until: int | None = None) -> list[Any]:
-        """Rows of the log in order, after a position."""
-        until = _NO_END if until is None else until
-        return query(_LOG, (self.application_id, after, until, limit))
+    def log_rows(
+        self,
+        query: Query,
+        after: int,
+        limit: int,
+        until: int | None = None,
+        types: Sequence[str] = (),
+    ) -> list[Any]:
+        """Rows (`EVENT`) of the log in order, after a position; of some types only, or of all."""
+        bounds = (self.application_id, after, _NO_END if until is None else until)
+        if not types:
+            return query(_LOG, (*bounds, limit))
+        where = f"{_LOG_WHERE} AND type IN ({', '.join('?' * len(types))})"
+        sql = schema.EVENTS.select(where, "position", "?", EVENT)
+        return query(sql, (*bounds, *types, limit))
 
     # --- answers
 
@@ -122,33 +127,38 @@ class SessionRecorder(SQLiteApplicationRecorder):
         rows = query(sql, (self.application_id, key))
         return rows[0] if rows else None
 
-    def keep_answer(
-        self, connection: sqlite3.Connection, key: str, request: str, answer: str, at: datetime
-    ) -> None:
-        """Keep an answer for an idempotency key."""
-        row = schema.ANSWERS.values((self.application_id, key, request, answer, at))
-        connection.execute(schema.ANSWERS.insert(), row)
+    def keep_answers(self, connection: Connection, answers: Sequence[Sequence[object]]) -> None:
+        """Keep rows of `schema.ANSWERS`, without the application's id."""
+        rows = [schema.ANSWERS.values((self.application_id, *row)) for row in answers]
+        connection.executemany(schema.ANSWERS.insert(), rows)
 
     # --- eventsourcing's interface
 
-    def _insert_events(
+    def insert_events(
         self,
-        c: SQLiteCursor,
         stored_events: Sequence[StoredEvent],
         **_: Any,  # noqa: ANN401  as eventsourcing has it
     ) -> Sequence[int] | None:
-        if not stored_events:
-            return None
-        connection = c.sqlite_cursor.connection
-        first = self.head(query_on(connection)).position + 1
-        now = clock.now()
-        rows = [
-            schema.EVENTS.values(self._foreign_row(position, stored, now))
-            for position, stored in enumerate(stored_events, first)
-        ]
-        self.append(connection, rows)
-        self.advance(connection, first + len(rows) - 1)
-        return list(range(first, first + len(rows)))
+        """Append events as they are: no command is decided, and no view is kept.
+
+        Raises:
+            IntegrityError: A stream has an event of such a version already.
+        """
+        database = self.database
+        connection, rows = database.begin(self, self.application_id, HEAD)
+        try:
+            first = (self.head(query_on(connection)) if rows is None else Head.of(rows)).position + 1
+            now = clock.now()
+            events = [
+                schema.EVENTS.values(self._foreign_row(position, stored, now))
+                for position, stored in enumerate(stored_events, first)
+            ]
+            database.commit(self, connection, lambda to: self.append(to, events))
+        except Duplicate as error:
+            raise IntegrityError(error) from error
+        finally:
+            database.end(connection)
+        return list(range(first, first + len(events)))
 
     def _foreign_row(self, position: int, stored: StoredEvent, now: datetime) -> Sequence[object]:
         category, _, stream_id = str(stored.originator_id).partition("-")
@@ -184,7 +194,7 @@ class SessionRecorder(SQLiteApplicationRecorder):
             if value is not None:
                 where, parameters = f"{where} AND {bound}", [*parameters, value]
         order = "version DESC" if desc else "version"
-        rows = self.datastore.query(schema.EVENTS.select(where, order, limit), parameters)
+        rows = self.database.query(schema.EVENTS.select(where, order, limit), parameters)
         return [StoredEvent(**_foreign(row)) for row in rows]
 
     def select_notifications(
@@ -205,12 +215,18 @@ class SessionRecorder(SQLiteApplicationRecorder):
         if topics:
             where += f" AND (type, type_version) IN (VALUES {', '.join(['(?, ?)'] * len(topics))})"
             parameters += [part for topic in topics for part in _shape(topic)]
-        rows = self.datastore.query(schema.EVENTS.select(where, "position", limit), parameters)
+        rows = self.database.query(schema.EVENTS.select(where, "position", limit), parameters)
         return [Notification(id=row[1], **_foreign(row)) for row in rows]
 
-    def max_notification_id(self) -> int | None:  # type: ignore[override] # the base forgets None
+    def max_notification_id(self) -> int | None:  
         """Where the log ends; None if it is empty."""
-        return self.head(self.datastore.query).position or None
+        return self.head(self.database.query).position or None
+
+    def subscribe(
+        self, gt: int | None = None, topics: Sequence[str] = ()
+    ) -> Subscription[ApplicationRecorder]:
+        """Notifications in the order of the log: those behind `gt`, and then each new one."""
+        return FollowingSubscription(self, gt, topics)
 
 
 def _shape(topic: str) -> tuple[str, int]:

@@ -13,27 +13,18 @@ from sessions import clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Kind = Literal["text", "integer", "flag", "money", "time", "json"]
+    from sessions.dialect import Dialect
 
-SCHEMA_VERSION = 1
-"""The number of the newest migration that this library knows."""
+Kind = Literal["id", "text", "integer", "flag", "money", "time", "json"]
 
-_SQLITE_TYPES: dict[Kind, str] = {
-    "text": "TEXT",
-    "integer": "INTEGER",
-    "flag": "INTEGER",
-    "money": "NUMERIC",
-    "time": "TEXT",
-    "json": "TEXT",
-}
-
-_SQLITE_VALUES: dict[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
+_VALUES: dict[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
 
 
 class Column(msgspec.Struct, frozen=True):
     """A column: its name and the kind of its values.
 
-    Values are given as str, int, bool, Decimal, datetime (UTC) and, for `json`, JSON text.
+    Values are given as str, int, bool, Decimal, datetime (UTC) and, for `json`, JSON text. An
+    `id` is a text that may be too long for an index: up to 1000 characters.
     """
 
     name: str
@@ -66,27 +57,64 @@ class Table:
         """The columns' names, for a SELECT."""
         return ", ".join(column.name for column in self.columns)
 
-    def create(self) -> list[str]:
+    def create(self, dialect: Dialect) -> list[str]:
         """The statements that make the relation."""
+        order = dialect.clustered if self.clustered else ""
+        made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
         indexes = [
-            f"CREATE INDEX {self.name}_by_{names[-1]} ON {self.name} ({', '.join(names)})"
+            f"CREATE INDEX {self.name}_by_{names[-1]} ON {self.name} {self._find_by(names, dialect)}"
             for names in self.indexes
         ]
-        order = " WITHOUT ROWID" if self.clustered else ""
-        return [f"CREATE TABLE {self.name} ({self._definition}){order}", *indexes]
+        return [made, *indexes, *self._hashed(dialect)]
 
-    def create_temporary(self) -> str:
-        """The statement that makes the relation for the connection alone."""
-        return f"CREATE TEMPORARY TABLE {self.name} ({self._definition})"
+    def create_temporary(self, dialect: Dialect) -> list[str]:
+        """The statements that make the relation for the connection alone."""
+        made = f"CREATE TEMPORARY TABLE {self.name} ({self._definition(dialect)})"
+        return [made, *self._hashed(dialect)]
 
-    @cached_property
-    def _definition(self) -> str:
+    def _definition(self, dialect: Dialect) -> str:
         columns = [
-            f"{column.name} {_SQLITE_TYPES[column.kind]}{'' if column.nullable else ' NOT NULL'}"
+            f"{column.name} {dialect.types[column.kind]}{'' if column.nullable else ' NOT NULL'}"
             for column in self.columns
         ]
-        unique = [f"UNIQUE ({', '.join(names)})" for names in self.unique]
-        return ", ".join([*columns, f"PRIMARY KEY ({', '.join(self.key)})", *unique])
+        keys = [
+            f"{kind} ({', '.join(names)})"
+            for kind, names in (("PRIMARY KEY", self.key), *[("UNIQUE", u) for u in self.unique])
+            if not self._is_hashed(names, dialect)
+        ]
+        return ", ".join([*columns, *keys])
+
+    def _hashed(self, dialect: Dialect) -> list[str]:
+        """The indexes of keys with ids: one that tells them apart, and one that finds them."""
+        keys = [names for names in (self.key, *self.unique) if self._is_hashed(names, dialect)]
+        statements = []
+        for names in keys:
+            statements.append(
+                f"CREATE UNIQUE INDEX {self.name}_{names[-1]}_once ON {self.name} "
+                f"({self._distinct(names, dialect)})"
+            )
+            found = [name for name in names if name in self._ids][-1]
+            statements.append(
+                f"CREATE INDEX {self.name}_by_{found} ON {self.name} USING hash ({found})"
+            )
+        return statements
+
+    def _find_by(self, names: Sequence[str], dialect: Dialect) -> str:
+        if self._is_hashed(names, dialect):
+            return f"USING hash ({names[-1]})"
+        return f"({', '.join(names)})"
+
+    def _is_hashed(self, names: Sequence[str], dialect: Dialect) -> bool:
+        return dialect.hashes and not self._ids.isdisjoint(names)
+
+    def _distinct(self, names: Sequence[str], dialect: Dialect) -> str:
+        """The columns of a key as its unique index has them."""
+        hashed = self._ids if dialect.hashes else frozenset[str]()
+        return ", ".join(f"short_key({name})" if name in hashed else name for name in names)
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns if column.kind == "id")
 
     def insert(self) -> str:
         """INSERT of a whole row."""
@@ -95,11 +123,12 @@ class Table:
             f"VALUES ({', '.join('?' * len(self.columns))})"
         )
 
-    def upsert(self) -> str:
+    def upsert(self, dialect: Dialect) -> str:
         """INSERT of a whole row, in place of the one that has its key."""
         changed = [c.name for c in self.columns if c.name not in self.key]
         values = ", ".join(f"{name} = excluded.{name}" for name in changed)
-        return f"{self.insert()} ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {values}"
+        key = self._distinct(self.key, dialect)
+        return f"{self.insert()} ON CONFLICT ({key}) DO UPDATE SET {values}"
 
     def update(self) -> str:
         """UPDATE of the columns that no index has, by the key: no index is touched."""
@@ -137,9 +166,15 @@ class Table:
     def _update_order(self) -> list[int]:
         return [self._names.index(name) for name in (*self._plain, *self.key)]
 
-    def select(self, where: str = "", order: str = "", limit: int | None = None) -> str:
-        """SELECT of whole rows."""
-        clauses = [f"SELECT {self.column_list} FROM {self.name}"]
+    def select(
+        self,
+        where: str = "",
+        order: str = "",
+        limit: int | str | None = None,
+        columns: str | None = None,
+    ) -> str:
+        """SELECT of whole rows, or of some columns."""
+        clauses = [f"SELECT {columns or self.column_list} FROM {self.name}"]
         if where:
             clauses.append(f"WHERE {where}")
         if order:
@@ -158,7 +193,7 @@ class Table:
 
     @cached_property
     def _adapted(self) -> Sequence[tuple[int, Callable[[Any], object]]]:
-        kinds = [(i, _SQLITE_VALUES.get(column.kind)) for i, column in enumerate(self.columns)]
+        kinds = [(i, _VALUES.get(column.kind)) for i, column in enumerate(self.columns)]
         return [(index, adapt) for index, adapt in kinds if adapt is not None]
 
 
@@ -170,13 +205,6 @@ MIGRATIONS = Table(
     key=("version",),
 )
 """The migrations that made the store what it is; the newest is its schema's version."""
-
-APPLICATIONS = Table(
-    "applications",
-    (APPLICATION_ID, Column("position", "integer")),
-    key=("application_id",),
-)
-"""Each application's newest position; it outlives every event, so that none is given out twice."""
 
 INLINE_VIEWS = Table(
     "inline_views",
@@ -191,7 +219,7 @@ EVENTS = Table(
         APPLICATION_ID,
         Column("position", "integer"),
         Column("category"),
-        Column("stream_id"),
+        Column("stream_id", "id"),
         Column("version", "integer"),
         Column("type"),
         Column("type_version", "integer"),
@@ -204,11 +232,11 @@ EVENTS = Table(
     key=("application_id", "position"),
     unique=(("application_id", "category", "stream_id", "version"),),
 )
-"""The log. `type_version` is the version of the shape that `data` is written in."""
+"""The log, which is only added to. `type_version` is of the shape that `data` is written in."""
 
 CLAIMS = Table(
     "claims",
-    (APPLICATION_ID, Column("limit_name"), Column("holder")),
+    (APPLICATION_ID, Column("limit_name", "id"), Column("holder", "id")),
     key=("application_id", "limit_name", "holder"),
     clustered=True,
 )
@@ -216,7 +244,7 @@ CLAIMS = Table(
 
 LIMITS = Table(
     "limits",
-    (APPLICATION_ID, Column("limit_name"), Column("used", "integer")),
+    (APPLICATION_ID, Column("limit_name", "id"), Column("used", "integer")),
     key=("application_id", "limit_name"),
     clustered=True,
 )
@@ -236,4 +264,4 @@ ANSWERS = Table(
 )
 """The answers that idempotency keys are kept for; `request` is the SHA-256 of what was asked."""
 
-TABLES = (MIGRATIONS, INLINE_VIEWS, APPLICATIONS, EVENTS, CLAIMS, LIMITS, ANSWERS)
+TABLES = (MIGRATIONS, INLINE_VIEWS, EVENTS, CLAIMS, LIMITS, ANSWERS)

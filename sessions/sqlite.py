@@ -13,23 +13,20 @@ import time
 from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from eventsourcing.persistence import IntegrityError
-from eventsourcing.sqlite import SQLiteCursor, SQLiteDatastore
-
-from sessions import forks
-from sessions.errors import NotAStore, StorageFailed, StoreBusy, StoreClosed, StoreNotFound
+from sessions import dialect, forks
+from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
+from sessions.errors import Duplicate, NotAStore, StorageFailed, StoreBusy, StoreClosed, StoreNotFound
+from sessions.signals import Signal, signal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    Query = Callable[[str, Sequence[object]], list[Any]]
+    from sessions.database import Query
 
 MEMORY = ":memory:"
-LOCK_TIMEOUT = 30.0
-"""Seconds that a writer waits for the others."""
 
 _CHECKPOINT_PAGES = 4000
 """How long the log of SQLite grows before it is written back: hot pages are then written once."""
@@ -38,16 +35,11 @@ _CACHE_KIB = 16_384
 _MAPPED_BYTES = 2**30
 """How much of a file is read through a memory map: a read of a large store costs no system call."""
 
+_POLL_SECONDS = 0.02
+"""How often a follower looks for what other processes wrote: a look costs some microseconds."""
+
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
-
-
-Mark = tuple[sqlite3.Connection, int, int]
-
-
-def query_on(connection: sqlite3.Connection) -> Query:
-    """All rows of a SELECT, asked on one connection."""
-    return lambda sql, parameters: connection.execute(sql, parameters).fetchall()
 
 
 class _Failures:
@@ -70,10 +62,12 @@ class _Failures:
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
         if code == sqlite3.SQLITE_NOTADB:
             return NotAStore(path=self._path, reason="the file is not a database")
+        if isinstance(error, sqlite3.IntegrityError):
+            return Duplicate(path=self._path, reason=error)
         return StorageFailed(path=self._path, reason=error)
 
 
-class Datastore(SQLiteDatastore):
+class SqliteDatabase(Database):
     """The connections to one database file, or to one database in memory.
 
     One connection writes, any number read; in memory there is one for both, behind a lock.
@@ -81,17 +75,29 @@ class Datastore(SQLiteDatastore):
     """
 
     def __init__(self, path: str, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
-        super().__init__(path, originator_id_type="text")
         self.path = path
-        self.in_memory = path == MEMORY
+        self.dialect = dialect.SQLITE
+        self.in_memory = self.made_by_opening = path == MEMORY
         self.lock_timeout = lock_timeout
-        self.failures = _Failures(path, lock_timeout)
+        self.poll_seconds = _POLL_SECONDS
+        self.signal = Signal() if self.in_memory else signal_of(path)
+        self._failures = _Failures(path, lock_timeout)
         self._closed = False
-        self._written = 0
+        self._others = 0
+        self._left: tuple[object, int] | None = None
         self._writer: sqlite3.Connection | None = None
         self._readers: dict[bool, deque[sqlite3.Connection]] = {False: deque(), True: deque()}
         self._lock = threading.RLock()
         forks.watch(self)
+
+    @property
+    def failures(self) -> _Failures:
+        """Turns the database's errors into the store's."""
+        return self._failures
+
+    def relations(self, query: Query) -> set[str]:
+        """The names of all relations in the database."""
+        return {name for (name,) in query("SELECT name FROM sqlite_master", ())}
 
     @property
     def exists(self) -> bool:
@@ -110,7 +116,7 @@ class Datastore(SQLiteDatastore):
                 return list(connection.execute(sql, parameters))
         connection = self._take_reader(passing=passing)
         try:
-            with self.failures:
+            with self._failures:
                 return list(connection.execute(sql, parameters))
         finally:
             self._give_back(connection, passing=passing)
@@ -119,12 +125,12 @@ class Datastore(SQLiteDatastore):
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection to read with; each statement sees the newest commit."""
         if self.in_memory:
-            with self._lock, self.failures:
+            with self._lock, self._failures:
                 yield self._writing_connection()
             return
         connection = self._take_reader(passing=False)
         try:
-            with self.failures:
+            with self._failures:
                 yield connection
         finally:
             self._give_back(connection, passing=False)
@@ -154,27 +160,39 @@ class Datastore(SQLiteDatastore):
             return
         connection = self._connect(must_exist=True)
         try:
-            with self.failures:
+            with self._failures:
                 yield connection
         finally:
             connection.close()
 
     @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A connection all of whose statements see one and the same commit."""
-        with self.reading() as connection:
-            connection.execute("SAVEPOINT snapshot")
-            try:
-                yield connection
-            finally:
-                connection.execute("RELEASE snapshot")
+    def snapshot(self, connection: Connection) -> Iterator[None]:
+        """A transaction all of whose statements see one and the same commit."""
+        connection.execute("SAVEPOINT snapshot")
+        try:
+            yield
+        finally:
+            connection.execute("RELEASE snapshot")
 
-    def begin(self) -> sqlite3.Connection:
-        """Begin a transaction that has the lock; `end` must follow, in the same thread."""
+    def begin(self, owner: object, application_id: int, sql: str) -> Begun:
+        """Begin a transaction that has the lock: there is one for all applications."""
+        connection = self._begin()
+        try:
+            with self._failures:
+                ((others,),) = connection.execute("PRAGMA data_version")
+                self._others = others
+                if self._left == (owner, others):
+                    return Begun(connection, None)
+                return Begun(connection, connection.execute(sql, (application_id,)).fetchall())
+        except BaseException:
+            self.end(connection)
+            raise
+
+    def _begin(self) -> sqlite3.Connection:
         if not self._lock.acquire(timeout=self.lock_timeout):
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
         try:
-            with self.failures:
+            with self._failures:
                 connection = self._writing_connection()
                 connection.execute("BEGIN IMMEDIATE")
         except BaseException:
@@ -182,46 +200,42 @@ class Datastore(SQLiteDatastore):
             raise
         return connection
 
-    def mark(self, connection: sqlite3.Connection) -> Mark:
-        """What is the same as long as nobody else has written: no process, and no other part."""
-        ((others,),) = connection.execute("PRAGMA data_version")
-        return connection, others, self._written
+    def commit(
+        self, owner: object, connection: Connection, write: Callable[[Connection], bool]
+    ) -> None:
+        """Let a function write, and make the transaction durable."""
+        self._left = None
+        with self._failures:
+            written = write(connection)
+            connection.execute("COMMIT")
+        self._left = owner, self._others
+        if written:
+            self.signal.give()
 
-    def end(self, connection: sqlite3.Connection) -> None:
+    def end(self, connection: Connection) -> None:
         """Roll back what is not committed, and give the lock to the next."""
         try:
-            if connection.in_transaction:
+            if cast("sqlite3.Connection", connection).in_transaction:
                 connection.execute("ROLLBACK")
         finally:
             self._lock.release()
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of another part than the writer, which is told by the mark."""
-        connection = self.begin()
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that has the lock, and commits at its end."""
+        connection = self._begin()
+        self._left = None
         try:
-            with self.failures:
+            with self._failures:
                 yield connection
                 connection.execute("COMMIT")
         finally:
-            self._written += 1
             self.end(connection)
-
-    @contextmanager
-    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
-        """Eventsourcing's door to the same transactions."""
-        with self.writing() if commit else self.snapshot() as connection:
-            try:
-                yield SQLiteCursor(connection.cursor())
-            except sqlite3.IntegrityError as error:
-                raise IntegrityError(error) from error
-
-    def get_connection(self, *, commit: bool) -> Any:  # noqa: ANN401  its type is a private one
-        """Eventsourcing's bare connections are not given out: `transaction` is the door."""
-        raise NotImplementedError
+        self.signal.give()
 
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""
+        self.signal.give()
         with self._lock:
             self._closed = True
             writer, self._writer = self._writer, None
@@ -246,7 +260,7 @@ class Datastore(SQLiteDatastore):
             if self.in_memory
             else f"file:{quote(self.path)}?mode={'rw' if must_exist else 'rwc'}"
         )
-        with self.failures:
+        with self._failures:
             connection = sqlite3.connect(
                 name,
                 uri=not self.in_memory,
@@ -283,6 +297,7 @@ class Datastore(SQLiteDatastore):
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""
         self._lock = threading.RLock()
+        self._left = None
         if self.in_memory:
             if self._writer is not None and self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 from sessions import answers, clock, inline, migrations, rules
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
-from sessions.errors import BatchOpen, InvalidValue, StoreNotFound, StoreReadOnly
+from sessions.database import LOCK_TIMEOUT, Database, query_on
+from sessions.errors import BatchOpen, InvalidValue, StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.mapper import Mapper
 from sessions.reader import StoreReader
 from sessions.recorder import SessionRecorder
-from sessions.sqlite import LOCK_TIMEOUT, Datastore
-from sessions.url import path_of
+from sessions.shared_commits import Job, SharedCommits
+from sessions.url import database_of
 from sessions.writer import Writer
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class SessionStore(StoreReader):
 
     def __init__(
         self,
-        datastore: Datastore,
+        database: Database,
         application_id: int,
         *,
         read_only: bool = False,
@@ -43,17 +44,18 @@ class SessionStore(StoreReader):
     ) -> None:
         self.application_id = rules.count("applicationId", application_id)
         self.mapper = Mapper()
-        self.recorder = SessionRecorder(datastore, self.application_id)
-        self._datastore = datastore
+        self.recorder = SessionRecorder(database, self.application_id)
+        self._database = database
         self._read_only = read_only
         self._projections = inline.installed()
         self._writer = Writer(self.recorder, self.mapper, self._projections, now)
+        self._commits = SharedCommits(
+            self._writer.perform, path=database.path, timeout=database.lock_timeout
+        )
         self._batches = threading.local()
-        self._is_made = self._looks_made()
-        if datastore.in_memory and not self._is_made:
-            self._make()
-        elif self._is_made and not read_only:
-            self._writer.check_views(self.recorder.head(datastore.query).views)
+        self._is_made = self._looks_made() if read_only else self._is_made_or_moved_forward()
+        if self._is_made and not read_only:
+            self._writer.check_views(self.recorder.head(database.query).views)
 
     @classmethod
     def open(
@@ -83,21 +85,22 @@ class SessionStore(StoreReader):
         """
         if lock_timeout < 0:
             raise InvalidValue(field="lock_timeout", rule="seconds >= 0", value=lock_timeout)
-        datastore = Datastore(path_of(url), lock_timeout=lock_timeout)
+        database = database_of(url, lock_timeout=lock_timeout)
         try:
-            return cls(datastore, application_id, read_only=read_only, now=now)
+            return cls(database, application_id, read_only=read_only, now=now)
         except BaseException:
-            datastore.close()
+            database.close()
             raise
 
     def close(self) -> None:
-        """Close the connections; commands that are being executed finish first.
+        """Finish the commands that were accepted, refuse further ones, and close the connections.
 
         Raises:
             BatchOpen: This thread has a batch open.
         """
         self.check_no_batch("close")
-        self._datastore.close()
+        self._commits.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -233,31 +236,35 @@ class SessionStore(StoreReader):
         batch: Batch | None = getattr(self._batches, "current", None)
         if batch is not None:
             return batch.run(requests, key, meta, dry_run=dry_run)
-        transaction = self._writer.begin()
-        try:
-            executed = transaction.run(requests, key, meta, dry_run=dry_run)
-        except BaseException:
-            self._writer.abandon(transaction)
-            raise
-        self._writer.commit(transaction)
-        return executed
+        return self._commits.do(Job(requests, key, meta, dry_run=dry_run))
 
     def _check_writable(self, *, dry_run: bool) -> None:
         if self._read_only:
-            raise StoreReadOnly(path=self._datastore.path)
+            raise StoreReadOnly(path=self._database.path)
         if not self._is_made:
             if dry_run:
-                raise StoreNotFound(path=self._datastore.path)
+                raise StoreNotFound(path=self._database.path)
             self._make()
 
     def _looks_made(self) -> bool:
-        datastore = self._datastore
-        return datastore.exists and migrations.is_store(datastore.query, datastore.path)
+        return self._database.exists and migrations.is_store(self._database)
+
+    def _is_made_or_moved_forward(self) -> bool:
+        try:
+            made = self._looks_made()
+        except StoreTooOld:
+            self._make()
+            return True
+        if not made and self._database.made_by_opening:
+            self._make()
+            return True
+        return made
 
     def _make(self) -> None:
-        with self._datastore.writing() as connection:
-            if not migrations.make(connection, self._datastore.path):
-                inline.create(connection, self._projections)
+        database = self._database
+        with database.writing() as connection:
+            if migrations.make(database, connection, query_on(connection)):
+                inline.create(connection, self._projections, database.dialect)
         self._is_made = True
 
     # --- reading
@@ -286,8 +293,8 @@ class SessionStore(StoreReader):
         if not self._is_made:
             self._is_made = self._looks_made()
             if not self._is_made:
-                raise StoreNotFound(path=self._datastore.path)
-        return self._datastore.query(sql, parameters, passing=passing)
+                raise StoreNotFound(path=self._database.path)
+        return self._database.query(sql, parameters, passing=passing)
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sessions import answers, clock
 from sessions.answers import Executed
+from sessions.claim_rows import Ledger
 from sessions.claims import released_by
+from sessions.database import query_on
 from sessions.decide import Decision, Known, asks, decide
 from sessions.errors import IdempotencyKeyReused, VersionConflict
 from sessions.events import (
@@ -23,20 +24,20 @@ from sessions.events import (
     SessionReopened,
 )
 from sessions.memory import Held
+from sessions.recorder import Head
 from sessions.session import evolve
-from sessions.sqlite import query_on
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from sessions.answers import Request
+    from sessions.claims import Usage
+    from sessions.database import Connection
     from sessions.inline import InlineViews
     from sessions.mapper import Mapper
     from sessions.memory import Memory
     from sessions.recorder import SessionRecorder
-    from sessions.sqlite import Mark
 
 Metadata = dict[str, Any]
 
@@ -65,20 +66,40 @@ def _for_caller(recorded: Recorded) -> Recorded:
     return deepcopy(recorded) if changeable or recorded.metadata else recorded
 
 
-class Transaction:
-    """Decides commands on what it has read under the lock, and on what it decided before."""
+class Unit:
+    """What some commands make, all or none of them, before it is taken into a transaction."""
 
-    def __init__(
-        self, means: Means, connection: sqlite3.Connection, mark: Mark, position: int
-    ) -> None:
-        self.connection = connection
-        self.mark = mark
+    def __init__(self, position: int, usage: Callable[[str, str], Usage]) -> None:
         self.position = position
         self.states: dict[str, Held] = {}
+        self.events: list[Recorded] = []
+        self.ledger = Ledger(usage)
+
+
+class Transaction:
+    """Decides commands on what it has read under the lock, and on what it decided before.
+
+    Nothing is written before `write`: a command that is refused leaves no trace, and the others
+    that share the transaction stay whole.
+    """
+
+    def __init__(self, means: Means, connection: Connection, head: Head) -> None:
+        self.connection = connection
+        self.position = head.position
+        self.states: dict[str, Held] = {}
+        self.first: Recorded | None = None
+        self._views = head.views
         self._means = means
         self._recorder = means.recorder
         self._read = query_on(connection)
+        self._ledger = Ledger(self._usage)
+        self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
+
+    @property
+    def head(self) -> Head:
+        """Where the log ends with its decisions."""
+        return Head(self.position, self._views)
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one SELECT, its own decisions included."""
@@ -95,85 +116,93 @@ class Transaction:
             VersionConflict: A session is not at the version that the caller expects.
             IdempotencyKeyReused: The key is another request's.
         """
-        with self._recorder.datastore.failures:
-            if len(requests) == 1 and not dry_run:
-                return self._run(requests, key, meta)
-            with self._unit(keep=not dry_run):
-                return self._run(requests, key, meta)
+        with self._recorder.database.failures:
+            if key is None:
+                return self._decided(requests, meta, keep=not dry_run)
+            fingerprint = answers.fingerprint(requests)
+            kept = self._answer(key)
+            if kept is None:
+                executed = self._decided(requests, meta, keep=not dry_run)
+                if not dry_run:
+                    answer = answers.to_json(executed)
+                    self._answers[key] = fingerprint, answer, self._means.now()
+                return executed
+            if kept[0] != fingerprint:
+                raise IdempotencyKeyReused(key=key)
+            return answers.from_json(kept[1], self._log)
 
-    def _run(self, requests: Sequence[Request], key: str | None, meta: Metadata) -> list[Executed]:
-        if key is None:
-            return [self._execute(request, meta) for request in requests]
-        fingerprint = answers.fingerprint(requests)
-        kept = self._recorder.answer(self._read, key)
-        if kept is None:
-            executed = [self._execute(request, meta) for request in requests]
-            answer, now = answers.to_json(executed), self._means.now()
-            self._recorder.keep_answer(self.connection, key, fingerprint, answer, now)
-            return executed
-        if kept[0] != fingerprint:
-            raise IdempotencyKeyReused(key=key)
-        return answers.from_json(kept[1], self._log)
+    def _answer(self, key: str) -> tuple[str, str] | None:
+        pending = self._answers.get(key)
+        return pending[:2] if pending else self._recorder.answer(self._read, key)
 
-    @contextmanager
-    def _unit(self, *, keep: bool) -> Iterator[None]:
-        """Several commands of which all are kept, or none."""
-        self.flush()
-        states, position = dict(self.states), self.position
-        self.connection.execute("SAVEPOINT unit")
-        try:
-            yield
-        except BaseException:
-            keep = False
-            raise
-        finally:
-            if not keep:
-                self.connection.execute("ROLLBACK TO unit")
-                self.states, self.position, self._pending = states, position, []
-                self._means.views.forget()
-            self.connection.execute("RELEASE unit")
+    def _decided(
+        self, requests: Sequence[Request], meta: Metadata, *, keep: bool
+    ) -> list[Executed]:
+        unit = Unit(self.position, self._ledger.usage)
+        executed = [self._execute(unit, request, meta) for request in requests]
+        if keep and unit.events:
+            self.first = self.first or unit.events[0]
+            self.position = unit.position
+            self.states |= unit.states
+            self._ledger.absorb(unit.ledger)
+            self._pending += unit.events
+        return executed
 
     def flush(self) -> None:
-        """Write what is decided: the events, the views, and where the log ends."""
+        """Write what is decided so far, so that it can be asked for."""
+        self.fold()
+        self.write(self.connection)
+
+    def fold(self) -> None:
+        """Take what is decided into the views, which may have to be read."""
+        self._means.views.fold(self.connection, self._pending)
+
+    def write(self, connection: Connection) -> bool:
+        """Write what is decided and folded: events, claims, answers and views; whether it did."""
+        written = bool(self._pending or self._answers)
         if self._pending:
-            pending, self._pending = self._pending, []
             to_row = self._means.mapper.to_row
-            self._recorder.append(self.connection, [to_row(recorded) for recorded in pending])
-            self._recorder.advance(self.connection, self.position)
-            self._means.views.fold(self.connection, pending)
-            self._means.views.write(self.connection)
+            self._recorder.append(connection, [to_row(recorded) for recorded in self._pending])
+            if self._ledger.held:
+                self._recorder.claims.write(connection, self._ledger)
+            self._means.views.write(connection)
+            self._pending = []
+            self._ledger.forget()
+        if self._answers:
+            rows = [(key, *answer) for key, answer in self._answers.items()]
+            self._recorder.keep_answers(connection, rows)
+            self._answers = {}
+        return written
 
     def _log(self, after: int, until: int) -> list[Recorded]:
-        rows = self._recorder.log_rows(self.query, after, -1, until)
-        return list(self._means.mapper.recorded(rows))
+        rows = self._recorder.log_rows(self.query, after, until - after, until)
+        return list(self._recorded(rows))
 
-    def _execute(self, request: Request, meta: Metadata) -> Executed:
-        session_id, command, expected = (
-            request.session_id,
-            request.command,
-            request.expected_version,
-        )
-        held = self._held(session_id)
+    def _usage(self, limit: str, holder: str) -> Usage:
+        return self._recorder.claims.usage(self._read, limit, holder)
+
+    def _execute(self, unit: Unit, request: Request, meta: Metadata) -> Executed:
+        session_id, command = request.session_id, request.command
+        expected, held = request.expected_version, self._held(unit, session_id)
         if expected is not None and expected != held.version:
             raise VersionConflict(session=session_id, expected=expected, actual=held.version)
-        usage = self._recorder.claims.usage
-        used = {claim.limit: usage(self._read, claim.limit, session_id) for claim in asks(command)}
+        used = {c.limit: unit.ledger.usage(c.limit, session_id) for c in asks(command)}
         known = Known(session_id, self._means.now(), used)
         decision = decide(command, held.session, known)
-        events = self._enveloped(held, decision, known, meta) if decision.events else []
-        if events:
-            self._take_in(session_id, held, events, decision)
-            held = self.states[session_id]
+        if not decision.events:
+            return Executed(session_id, held.version, held.position, [])
+        events = self._enveloped(unit, held, decision, known, meta)
+        held = self._taken_in(unit, held, events, decision)
         return Executed(session_id, held.version, held.position, list(map(_for_caller, events)))
 
     def _enveloped(
-        self, held: Held, decision: Decision, known: Known, meta: Metadata
+        self, unit: Unit, held: Held, decision: Decision, known: Known, meta: Metadata
     ) -> list[Recorded]:
         command_id = clock.new_command_id(known.now)
         return [
             Recorded(
                 self._recorder.application_id,
-                self.position + offset,
+                unit.position + offset,
                 SESSION,
                 known.session_id,
                 held.version + offset,
@@ -186,22 +215,24 @@ class Transaction:
             for offset, event in enumerate(decision.events, 1)
         ]
 
-    def _take_in(
-        self, session_id: str, held: Held, events: Sequence[Recorded], decision: Decision
-    ) -> None:
-        session = held.session
+    def _taken_in(
+        self, unit: Unit, held: Held, events: Sequence[Recorded], decision: Decision
+    ) -> Held:
+        session, last = held.session, events[-1]
         for recorded in events:
             session = evolve(session, recorded.event, recorded.at)
             for claim in released_by(recorded.event):
-                self._recorder.claims.release(self.connection, claim, session_id)
+                unit.ledger.release(claim, last.stream_id)
         for claim in decision.claims:
-            self._recorder.claims.take(self.connection, claim, session_id)
-        self.position = events[-1].position
-        self.states[session_id] = Held(session, events[-1].version, self.position)
-        self._pending += events
+            unit.ledger.take(claim, last.stream_id)
+        held = Held(session, last.version, last.position)
+        unit.position = last.position
+        unit.events += events
+        unit.states[last.stream_id] = held
+        return held
 
-    def _held(self, session_id: str) -> Held:
-        held = self.states.get(session_id)
+    def _held(self, unit: Unit, session_id: str) -> Held:
+        held = unit.states.get(session_id) or self.states.get(session_id)
         if held is None:
             held, proved = self._means.memory.last_seen(session_id)
             if not proved:
@@ -212,7 +243,10 @@ class Transaction:
 
     def _caught_up(self, session_id: str, held: Held) -> Held:
         rows = self._recorder.stream_rows(self._read, SESSION, session_id, after=held.version)
-        for recorded in self._means.mapper.recorded(rows):
+        for recorded in self._recorded(rows):
             session = evolve(held.session, recorded.event, recorded.at)
             held = Held(session, recorded.version, recorded.position)
         return held
+
+    def _recorded(self, rows: Sequence[Sequence[Any]]) -> Iterator[Recorded]:
+        return self._means.mapper.recorded(self._recorder.application_id, rows)

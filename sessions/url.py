@@ -4,10 +4,42 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from sessions.errors import InvalidURL
-from sessions.sqlite import MEMORY
+from sessions.sqlite import MEMORY, SqliteDatabase
+
+if TYPE_CHECKING:
+    from sessions.database import Database
+
+_POSTGRES = ("postgresql://", "postgres://")
+
+
+def database_of(url: str, *, lock_timeout: float) -> Database:
+    """The database that a URL names.
+
+    Raises:
+        InvalidURL: It names no place where a store can be.
+    """
+    if url.startswith(_POSTGRES):
+        from sessions.postgres import PostgresDatabase  # noqa: PLC0415  psycopg is an extra
+
+        return PostgresDatabase(url, lock_timeout=lock_timeout)
+    return SqliteDatabase(path_of(url), lock_timeout=lock_timeout)
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown: in an error, a log line, a repr."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    authority, slash, tail = rest.partition("/")
+    if "@" not in authority and "@" in rest:  # a password with an unquoted slash
+        authority, slash, tail = rest.rpartition("@")[0] + "@" + rest.rpartition("@")[2], "", ""
+    user, at, host = authority.rpartition("@")
+    shown = f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{tail}"
+    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", shown)
 
 
 def path_of(url: str) -> str:
@@ -20,12 +52,12 @@ def path_of(url: str) -> str:
         return MEMORY
     scheme, separator, rest = url.partition(":///")
     if scheme != "sqlite" or not separator:
-        raise InvalidURL(url=url, rule="it begins with sqlite:/// or is memory:")
+        raise InvalidURL(url=without_password(url), rule="it begins with sqlite:/// or postgresql://, or is memory:")
     if rest == MEMORY:
-        raise InvalidURL(url=url, rule="a store in memory is memory:")
+        raise InvalidURL(url=without_password(url), rule="a store in memory is memory:")
     path = Path(re.sub("^/+", "/", unquote(rest))).absolute()
     if not rest or "\0" in str(path) or path.is_dir():
-        raise InvalidURL(url=url, rule="it names no file")
+        raise InvalidURL(url=without_password(url), rule="it names no file")
     if not path.parent.is_dir():
-        raise InvalidURL(url=url, rule=f"the directory {path.parent} does not exist")
+        raise InvalidURL(url=without_password(url), rule=f"the directory {path.parent} does not exist")
     return str(path)

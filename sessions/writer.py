@@ -2,29 +2,43 @@
 
 The lock is taken before anything is read. What a decision is made on (the session, the claims,
 the idempotency key) can therefore not change until its events are committed: a race is not lost,
-it does not take place. Sessions and views are held in memory between transactions; the database's
-own mark proves that nobody else has written since this writer left it.
+it does not take place. Sessions and views are held in memory between transactions; the log's end
+proves that nobody else has written since this writer left it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sessions.errors import ViewsDiffer
+from sessions.database import query_on
+from sessions.errors import (
+    ClaimRefused,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    Refused,
+    StoreUnavailable,
+    VersionConflict,
+    ViewsDiffer,
+)
 from sessions.inline import InlineViews, names
 from sessions.memory import Memory
-from sessions.sqlite import query_on
+from sessions.recorder import HEAD, Head
 from sessions.transaction import Means, Transaction
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from sessions.answers import Executed
     from sessions.inline import Projection
     from sessions.mapper import Mapper
     from sessions.recorder import SessionRecorder
-    from sessions.sqlite import Mark
+    from sessions.shared_commits import Job, Take
+
+DECIDED = (Refused, VersionConflict, IdempotencyKeyReused, ClaimRefused)
+"""What a decision may end with: nothing is wrong with the transaction then."""
+
+_WRITTEN = "SELECT 1 FROM events WHERE application_id = ? AND position = ? AND command_id = ?"
 
 
 class Writer:
@@ -38,11 +52,12 @@ class Writer:
         now: Callable[[], datetime],
     ) -> None:
         self._recorder = recorder
-        self._views = InlineViews(projections, recorder.application_id)
+        self._database = recorder.database
+        self._views = InlineViews(projections, recorder.application_id, recorder.database.dialect)
         self._memory = Memory()
         self._means = Means(recorder, mapper, self._views, self._memory, now)
         self._view_names = names(projections)
-        self._left: tuple[Mark, int] | None = None
+        self._left: Head | None = None
 
     def begin(self) -> Transaction:
         """Begin a transaction that has the lock; `commit` or `abandon` must follow.
@@ -51,36 +66,116 @@ class Writer:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
-        datastore = self._recorder.datastore
-        connection = datastore.begin()
+        application_id = self._recorder.application_id
+        connection, rows = self._database.begin(self, application_id, HEAD)
         try:
-            mark = datastore.mark(connection)
             left, self._left = self._left, None
-            position = left[1] if left and left[0] == mark else self._arrive(connection)
+            head = left if rows is None else Head.of(rows)
+            if head is None:
+                head = self._recorder.head(query_on(connection))
+            if head != left:
+                self._arrive(head)
         except BaseException:
-            datastore.end(connection)
+            self._database.end(connection)
             raise
-        return Transaction(self._means, connection, mark, position)
+        return Transaction(self._means, connection, head)
+
+    def _arrive(self, head: Head) -> None:
+        self.check_views(head.views)
+        self._memory.begin_epoch()
+        self._views.forget()
 
     def commit(self, transaction: Transaction) -> None:
-        """Make a transaction durable, and hold in memory what it made."""
-        datastore, connection = self._recorder.datastore, transaction.connection
+        """Make a transaction durable, and hold in memory what it made.
+
+        An acknowledgement that is lost is no conflict with oneself: the log tells, by the id of
+        the first command, whether the transaction is in it.
+
+        Raises:
+            OutcomeUnknown: The database neither said whether it committed, nor could be asked.
+            StoreUnavailable: It went away before; nothing is written.
+        """
         try:
-            with datastore.failures:
-                transaction.flush()
-                connection.execute("COMMIT")
+            self._commit(transaction)
+        except OutcomeUnknown as error:
+            if not self._is_in_log(transaction, error):
+                raise StoreUnavailable(path=error.path, reason=error.reason) from error
+
+    def _commit(self, transaction: Transaction) -> None:
+        connection = transaction.connection
+        try:
+            with self._database.failures:
+                transaction.fold()
+            self._database.commit(self, connection, transaction.write)
             self._memory.hold(transaction.states)
-            self._left = (transaction.mark, transaction.position)
+            self._left = transaction.head
         except BaseException:
             self._views.forget()
             raise
         finally:
-            datastore.end(connection)
+            self._database.end(connection)
+
+    def _is_in_log(self, transaction: Transaction, error: OutcomeUnknown) -> bool:
+        """Ask under the lock: whoever held it, the lost transaction too, has ended by then."""
+        first = transaction.first
+        if first is None:
+            return False
+        try:
+            asking = self.begin()
+        except Exception:
+            raise error from None
+        try:
+            asked = (first.application_id, first.position, first.command_id)
+            return bool(asking.query(_WRITTEN, asked))
+        finally:
+            self.abandon(asking)
 
     def abandon(self, transaction: Transaction) -> None:
         """End a transaction without a trace, in memory too."""
         self._views.forget()
-        self._recorder.datastore.end(transaction.connection)
+        self._database.end(transaction.connection)
+
+    def perform(self, take: Take) -> None:
+        """Let those who wait decide in one transaction; what breaks one of them leaves the rest.
+
+        A refusal is its job's own. Anything else that goes wrong drops the transaction; its jobs
+        are then done one by one, so that it strikes whom it must.
+        """
+        try:
+            transaction = self.begin()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is theirs
+            _fail(take(), error)
+            return
+        jobs = take()
+        try:
+            self._do(transaction, jobs)
+        except Exception as error:  # noqa: BLE001
+            if isinstance(error, StoreUnavailable) or len(jobs) > 1:
+                self._one_by_one(jobs)
+            else:
+                _fail(jobs, error)
+
+    def _one_by_one(self, jobs: Sequence[Job]) -> None:
+        for number, job in enumerate(jobs):
+            try:
+                transaction = self.begin()
+            except Exception as error:  # noqa: BLE001
+                _fail(jobs[number:], error)
+                return
+            try:
+                self._do(transaction, [job])
+            except Exception as error:  # noqa: BLE001
+                _fail([job], error)
+
+    def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
+        try:
+            outcomes = [_outcome(transaction, job) for job in jobs]
+        except BaseException:
+            self.abandon(transaction)
+            raise
+        self.commit(transaction)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            job.finish(outcome)
 
     def check_views(self, stored: str) -> None:
         """Refuse to write where the store's inline views are not this writer's.
@@ -91,9 +186,14 @@ class Writer:
         if stored != self._view_names:
             raise ViewsDiffer(stored=stored or "(none)", found=self._view_names or "(none)")
 
-    def _arrive(self, connection: sqlite3.Connection) -> int:
-        head = self._recorder.head(query_on(connection))
-        self.check_views(head.views)
-        self._memory.begin_epoch()
-        self._views.forget()
-        return head.position
+
+def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:
+    try:
+        return transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
+    except DECIDED as error:
+        return error
+
+
+def _fail(jobs: Sequence[Job], error: Exception) -> None:
+    for job in jobs:
+        job.finish(error)

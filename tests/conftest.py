@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sqlite3
 import threading
 import time
@@ -16,12 +17,13 @@ import pytest
 
 from projections import CustomerSessions
 from sessions import AddItem, SessionStore
+from tests.postgres_server import new_schema, server_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-BACKENDS = ("memory", "sqlite")
+BACKENDS = ("memory", "sqlite", "postgres")
 
 T = TypeVar("T")
 
@@ -80,6 +82,21 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/store.db"
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a PostgreSQL server: one for all workers, or SESSIONS_TEST_POSTGRES."""
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    return server_url(shared / "postgres")
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> Iterator[str]:
+    """A store in a schema that does not exist yet."""
+    with new_schema(postgres) as url:
+        yield url
+
+
 @pytest.fixture(params=BACKENDS)
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     """Opens stores on one database; in memory an application's is opened once."""
@@ -90,7 +107,7 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
             if application_id in in_memory:
                 return in_memory[application_id]
             is_memory = request.param == "memory"
-            url = "memory:" if is_memory else request.getfixturevalue("sqlite_url")
+            url = "memory:" if is_memory else request.getfixturevalue(f"{request.param}_url")
             store = opened.enter_context(SessionStore.open(url, application_id, **options))
             if is_memory:
                 in_memory[application_id] = store

@@ -188,41 +188,41 @@ def test_what_was_never_closed_redeems_and_releases_nothing(store: SessionStore)
 
 
 def test_a_limit_that_is_used_up_refuses_and_counts_nothing(recorder: SessionRecorder) -> None:
-    with recorder.datastore.writing() as connection:
+    with recorder.database.writing() as connection:
         recorder.claims.take(connection, LAST_ONE, "s")
         recorder.claims.take(connection, LAST_ONE, "t")
         with pytest.raises(ClaimRefused, match="limit is used up"):
             recorder.claims.take(connection, LAST_ONE, "u")
 
-    assert recorder.claims.usage(recorder.datastore.query, "limit", "t") == Usage(2, held=True)
+    assert recorder.claims.usage(recorder.database.query, "limit", "t") == Usage(2, held=True)
 
 
 def test_taken_twice_by_one_holder_it_is_once(recorder: SessionRecorder) -> None:
-    with recorder.datastore.writing() as connection:
+    with recorder.database.writing() as connection:
         for _ in range(3):
             recorder.claims.take(connection, LAST_ONE, "s")
 
-    assert recorder.claims.usage(recorder.datastore.query, "limit", "s") == Usage(1, held=True)
-    assert recorder.claims.usage(recorder.datastore.query, "limit", "t") == Usage(1, held=False)
+    assert recorder.claims.usage(recorder.database.query, "limit", "s") == Usage(1, held=True)
+    assert recorder.claims.usage(recorder.database.query, "limit", "t") == Usage(1, held=False)
 
 
 def test_released_it_is_free_again_and_only_its_holder_can_release_it(
     recorder: SessionRecorder,
 ) -> None:
-    with recorder.datastore.writing() as connection:
+    with recorder.database.writing() as connection:
         recorder.claims.take(connection, LAST_ONE, "s")
         recorder.claims.release(connection, LAST_ONE, "t")
-    assert recorder.claims.usage(recorder.datastore.query, "limit", "s") == Usage(1, held=True)
+    assert recorder.claims.usage(recorder.database.query, "limit", "s") == Usage(1, held=True)
 
-    with recorder.datastore.writing() as connection:
+    with recorder.database.writing() as connection:
         recorder.claims.release(connection, LAST_ONE, "s")
         recorder.claims.release(connection, LAST_ONE, "s")
-    assert recorder.claims.usage(recorder.datastore.query, "limit", "s") == Usage(0, held=False)
+    assert recorder.claims.usage(recorder.database.query, "limit", "s") == Usage(0, held=False)
 
 
 def test_a_limit_without_a_number_admits_any_number(recorder: SessionRecorder) -> None:
-    with recorder.datastore.writing() as connection:
+    with recorder.database.writing() as connection:
         for number in range(100):
             recorder.claims.take(connection, Claim("open"), f"s{number}")
 
-    assert recorder.claims.usage(recorder.datastore.query, "open", "s0").count == 100
+    assert recorder.claims.usage(recorder.database.query, "open", "s0").count == 100

@@ -135,7 +135,7 @@ def test_a_process_with_one_more_projection_is_told_to_rebuild(
     installed = inline_module.installed()
     monkeypatch.setattr(inline_module, "installed", lambda: (*installed, projection()))
 
-    if store.recorder.datastore.in_memory:
+    if store.recorder.database.in_memory:
         rebuild(store)
     else:
         with pytest.raises(ViewsDiffer, match="sessions rebuild"):

@@ -23,7 +23,7 @@ from sessions import (
 )
 from sessions.inline import InlineViews
 from sessions.recorder import SessionRecorder
-from sessions.sqlite import MEMORY, Datastore
+from sessions.sqlite import MEMORY, SqliteDatabase
 from tests.conftest import add, in_threads
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Contract:
         return f"session-{uuid4().hex}"
 
     def create_recorder(self) -> SessionRecorder:
-        datastore = Datastore(self.path)
+        datastore = SqliteDatabase(self.path)
         self.addCleanup(datastore.close)
         recorder = SessionRecorder(datastore, 1)
         recorder.create_table()
@@ -134,7 +134,7 @@ def test_fault_7_a_connection_that_cannot_be_opened_does_not_keep_the_writers_lo
     for _ in range(3):
         with monkeypatch.context() as broken:
             broken.setattr(sqlite3, "connect", refuse)
-            if not store.recorder.datastore.in_memory:
+            if not store.recorder.database.in_memory:
                 with pytest.raises(StorageFailed):
                     store.execute("s", OpenSession())
 
@@ -150,7 +150,7 @@ def test_fault_8_who_reads_before_writing_is_not_turned_away_by_another_writer(
     def read_and_write(number: int) -> int:
         store = (one, two)[number % 2]
         for written in range(25):
-            with store.recorder.datastore.transaction(commit=True) as cursor:
+            with store.recorder.database.transaction(commit=True) as cursor:
                 cursor.execute("SELECT max(position) FROM events")
                 cursor.fetchone()
                 cursor.execute("UPDATE answers SET request = ''")
@@ -174,7 +174,7 @@ def test_fault_10_the_position_of_a_deleted_newest_event_is_not_given_out_again(
 ) -> None:
     store.execute("s", OpenSession())
     store.execute("t", OpenSession())
-    with store.recorder.datastore.writing() as connection:
+    with store.recorder.database.writing() as connection:
         connection.execute("DELETE FROM events WHERE position = 2")
 
     assert store.execute("u", OpenSession()).position == 3
@@ -222,7 +222,7 @@ def test_fault_15_an_event_that_lacks_a_field_is_found_out_where_it_is_read(
     store: SessionStore, views: CustomerSessions, data: str
 ) -> None:
     store.execute("s", OpenSession())
-    with store.recorder.datastore.writing() as connection:
+    with store.recorder.database.writing() as connection:
         connection.execute("UPDATE events SET data = ?", [data])
 
     with pytest.raises(UndecodableEvent, match=r"SessionOpened .version 1. at 1 "):
@@ -247,7 +247,7 @@ def test_fault_16_an_error_after_the_insert_leaves_nothing_behind(
 
 
 def test_a_recorder_that_only_reads_makes_no_file(tmp_path: Path) -> None:
-    datastore = Datastore(str(tmp_path / "store.db"))
+    datastore = SqliteDatabase(str(tmp_path / "store.db"))
 
     with pytest.raises(StoreNotFound):
         SessionRecorder(datastore, 1).select_events("session-s")

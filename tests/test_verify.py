@@ -57,7 +57,7 @@ def store(open_store: OpenStore) -> SessionStore:
 
 def change(store: SessionStore, statement: str, *parameters: object) -> None:
     """Tamper with one row of a store."""
-    with store.recorder.datastore.writing() as connection:
+    with store.recorder.database.writing() as connection:
         assert connection.execute(statement, parameters).rowcount == 1
 
 
@@ -78,7 +78,7 @@ def test_a_good_store_is_clean_also_read_only_and_after_a_rebuild(
     assert told[-1] == (18, 18)
 
     assert (rebuild(store), verify(store)) == (18, [])
-    if store.recorder.datastore.path in sqlite_url:
+    if store.recorder.database.path in sqlite_url:
         with SessionStore.open(sqlite_url, read_only=True) as reader:
             assert verify(reader) == []
 

@@ -193,12 +193,12 @@ def test_a_store_with_other_views_is_refused_at_open_and_at_the_next_command(
 ) -> None:
     store = open_store()
     store.execute("s", OpenSession())
-    with store.recorder.datastore.writing() as connection:
+    with store.recorder.database.writing() as connection:
         connection.execute("UPDATE inline_views SET version = 9 WHERE name = 'attachments'")
 
     with pytest.raises(ViewsDiffer, match=r"attachments 9.*run `sessions rebuild`"):
         store.execute("s", add())
-    if not store.recorder.datastore.in_memory:
+    if not store.recorder.database.in_memory:
         with pytest.raises(ViewsDiffer):
             open_store()
         assert open_store(read_only=True).position == 1

@@ -1,0 +1,144 @@
+"""What the store asks of a database; `sqlite.py` and `postgres.py` answer it.
+
+Statements are written once, with `?` for each parameter. Where the databases differ, a `Dialect`
+says how.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
+
+    from sessions.dialect import Dialect
+    from sessions.signals import Signal
+
+    Query = Callable[[str, Sequence[object]], list[Any]]
+
+LOCK_TIMEOUT = 30.0
+"""Seconds that a writer waits for the others."""
+
+
+class Connection(Protocol):
+    """A connection in a transaction: what statements are executed on."""
+
+    def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> Any:  # noqa: ANN401
+        """Execute a statement; the answer is a cursor."""
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> Any:  # noqa: ANN401
+        """Execute a statement for each row."""
+
+
+class Begun(NamedTuple):
+    """A transaction that has the lock.
+
+    Attributes:
+        connection: Its connection.
+        rows: What was asked for at its beginning; None where it is proved that nobody else has
+            written since the same owner's last commit.
+    """
+
+    connection: Connection
+    rows: list[Any] | None
+
+
+def query_on(connection: Connection) -> Query:
+    """All rows of a SELECT, asked on one connection."""
+    return lambda sql, parameters: list(connection.execute(sql, parameters).fetchall())
+
+
+class Database(ABC):
+    """The connections to one database. Threads may share it.
+
+    Attributes:
+        path: What errors call it; never with a password.
+        dialect: Its SQL, where it is its own.
+        in_memory: Whether it is gone when it is closed.
+        made_by_opening: Whether opening it for writing makes the store, or the first command.
+        lock_timeout: Seconds that a writer waits for the others.
+        signal: Is given after each commit in this process, and for each that is heard of.
+        poll_seconds: How often a follower looks by itself.
+    """
+
+    path: str
+    dialect: Dialect
+    in_memory: bool = False
+    made_by_opening: bool = True
+    lock_timeout: float
+    signal: Signal
+    poll_seconds: float
+
+    @property
+    @abstractmethod
+    def failures(self) -> AbstractContextManager[None]:
+        """Turns the database's errors into the store's."""
+
+    @property
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is something to read."""
+
+    @abstractmethod
+    def relations(self, query: Query) -> set[str]:
+        """The names of all relations that the store's name leads to."""
+
+    def prepare(self, connection: Connection) -> None:
+        """Make room for a new store."""
+
+    @abstractmethod
+    def query(
+        self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
+    ) -> list[Any]:
+        """All rows of one SELECT, as tuples.
+
+        `passing` is for a page of a long pass over the log, which must not fill the memory.
+        """
+
+    @abstractmethod
+    def private(self) -> AbstractContextManager[Connection]:
+        """A connection that nobody else uses, with temporary tables of its own."""
+
+    @abstractmethod
+    def snapshot(self, connection: Connection) -> AbstractContextManager[None]:
+        """A transaction all of whose statements see one and the same commit."""
+
+    @abstractmethod
+    def begin(self, owner: object, application_id: int, sql: str) -> Begun:
+        """Begin a transaction that has an application's lock; `end` must follow, in its thread.
+
+        Args:
+            owner: Who will commit it.
+            application_id: The application whose log is written.
+            sql: A SELECT for its beginning, with the application's id as its parameter.
+
+        Raises:
+            StoreBusy: Others held the lock for too long.
+        """
+
+    @abstractmethod
+    def commit(
+        self, owner: object, connection: Connection, write: Callable[[Connection], bool]
+    ) -> None:
+        """Let a function write, which says whether it did, and make the transaction durable.
+
+        Raises:
+            OutcomeUnknown: The connection was lost before the answer came.
+        """
+
+    @abstractmethod
+    def end(self, connection: Connection) -> None:
+        """Roll back what is not committed, and give the lock to the next."""
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Connection]:
+        """A transaction that has the lock of all applications, and commits at its end."""
+
+    def listen(self) -> None:
+        """Begin to give the signal for commits of other processes too, where one can hear them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Wait for the writer, and close; a reader that is at work closes when it is done."""

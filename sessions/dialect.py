@@ -1,0 +1,80 @@
+"""What SQLite and PostgreSQL say differently, in one place each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sessions.schema import Kind
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A database's own words.
+
+    Attributes:
+        types: The type of a column for each kind of values.
+        clustered: Ends the definition of a table whose rows lie in the order of its key.
+        hashes: Whether an index has no room for an id of any length: a key holds a short form of
+            it then (`short_key`), and a hash index finds it.
+        differs: The condition that two values differ, of which either may be NULL.
+        refuse_changes: The statements that make the log one that is only added to.
+    """
+
+    types: Mapping[Kind, str]
+    clustered: str
+    hashes: bool
+    differs: str
+    refuse_changes: Sequence[str]
+
+
+SQLITE = Dialect(
+    types={
+        "id": "TEXT",
+        "text": "TEXT",
+        "integer": "INTEGER",
+        "flag": "INTEGER",
+        "money": "NUMERIC",
+        "time": "TEXT",
+        "json": "TEXT",
+    },
+    clustered=" WITHOUT ROWID",
+    hashes=False,
+    differs="{0} IS NOT {1}",
+    refuse_changes=[
+        f"CREATE TRIGGER events_refuse_{change} BEFORE {change.upper()} ON events "
+        "BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END"
+        for change in ("update", "delete")
+    ],
+)
+
+POSTGRES = Dialect(
+    types={
+        "id": 'text COLLATE "C"',
+        "text": 'text COLLATE "C"',
+        "integer": "bigint",
+        "flag": "boolean",
+        "money": "numeric",
+        "time": "timestamptz",
+        "json": "json",
+    },
+    clustered="",
+    hashes=True,
+    differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
+    refuse_changes=[
+        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the log is only added to'; END $$",
+        "CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
+    ],
+)
+
+SHORT_KEY = (
+    "CREATE FUNCTION short_key(id text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE "
+    "RETURN CASE WHEN octet_length(id) < 256 THEN id "
+    "ELSE repeat(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 4) END"
+)
+"""What stands for an id in a unique index: itself, or 256 digits where it is as long as that."""

@@ -1,0 +1,113 @@
+"""Following a log: every event once, in order, as soon as it is committed."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from sessions.errors import StoreClosed
+from sessions.events import Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sessions.database import Database
+    from sessions.reader import StoreReader
+
+T = TypeVar("T")
+
+PAGE = 500
+"""How many positions a follower reads at once."""
+
+
+class Following(ABC, Generic[T]):
+    """What comes behind a position, and then whatever is committed, until it is stopped.
+
+    It is an iterator for one thread; `stop` may be called by any. It ends by itself when the
+    interpreter exits, and when the database is closed.
+
+    Attributes:
+        position: How far it has come: all up to it was yielded, or was not asked for.
+    """
+
+    def __init__(self, database: Database, after: int) -> None:
+        self.position = after
+        self._database = database
+        self._read_to = after
+        self._page: Iterator[tuple[int, T]] = iter(())
+        self._stopped = False
+
+    @abstractmethod
+    def _read(self, after: int) -> tuple[Iterator[tuple[int, T]], int]:
+        """What is behind a position, each with its own, and how far that goes."""
+
+    def stop(self) -> None:
+        """End the iteration: at once if it waits, or else before the next."""
+        self._stopped = True
+        self._database.signal.give()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        while not self._stopped:
+            try:
+                following = next(self._page, None)
+            except BaseException:
+                self._page, self._read_to = iter(()), self.position
+                raise
+            if following is not None:
+                self.position, item = following
+                return item
+            self.position = self._read_to
+            self._fill()
+        raise StopIteration
+
+    def _fill(self) -> None:
+        database = self._database
+        database.listen()
+        seen = database.signal.count
+        try:
+            self._page, self._read_to = self._read(self.position)
+        except StoreClosed:
+            self._stopped = True
+            return
+        if self._read_to == self.position:
+            database.signal.wait(seen, database.poll_seconds)
+            self._stopped |= not threading.main_thread().is_alive()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+
+
+class Follower(Following[Recorded]):
+    """The envelopes of an application's log; see `SessionStore.follow`."""
+
+    def __init__(self, store: StoreReader, after: int, types: Sequence[str]) -> None:
+        super().__init__(store.recorder.database, after)
+        self._store = store
+        self._types = types
+
+    def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
+        recorder, mapper = self._store.recorder, self._store.mapper
+        query = partial(self._store.query, passing=True)
+        until = recorder.head(query).position if self._types else None
+        rows = recorder.log_rows(query, after, PAGE, until, self._types)
+        envelopes = mapper.recorded(recorder.application_id, rows)
+        if until is None or len(rows) == PAGE:
+            until = rows[-1][0] if rows else after
+        return ((recorded.position, recorded) for recorded in envelopes), until

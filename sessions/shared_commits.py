@@ -1,0 +1,300 @@
+"""Callers in many threads share durable commits.
+
+Whoever comes first leads: it takes the database's lock, lets everybody who waits by then decide
+in one transaction, commits it once, and hands the lead to the next who came meanwhile. One lone
+caller leads itself, at no cost but two uncontended locks; no thread runs in the background.
+
+All that callers share stands behind one mutex, and they wait for nothing but gates: locks that
+are handed over closed. The tests replace `lock` by one of their own, and search all interleavings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sessions import forks
+from sessions.errors import QueueFull, StoreClosed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+    from sessions.answers import Executed, Request
+
+    Take = Callable[[], "Sequence[Job]"]
+
+TOGETHER = 256
+"""The most commands of one commit: what waits longer than that waits for the next."""
+
+WAITING = 10_000
+"""How many may wait before further callers wait outside."""
+
+
+_ASYNC_PAUSE = 0.005
+"""Seconds between two looks of a coroutine at a full queue."""
+
+
+class Lock(Protocol):
+    """What callers wait for."""
+
+    def acquire(self, blocking: bool = ..., timeout: float = ..., /) -> bool:  # noqa: FBT001
+        """Wait until it is free, and take it."""
+
+    def release(self) -> None:
+        """Set it free, from whatever thread."""
+
+
+class Job:
+    """What a caller asks for, and what comes of it."""
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        key: str | None,
+        meta: dict[str, Any],
+        *,
+        dry_run: bool = False,
+    ) -> None:
+        self.requests = requests
+        self.key = key
+        self.meta = meta
+        self.dry_run = dry_run
+        self.executed: list[Executed] = []
+        self.error: BaseException | None = None
+        self.done = False
+        self.leads = False
+        self.wake: Callable[[], object] = _nobody
+
+    def finish(self, outcome: list[Executed] | Exception) -> None:
+        """Say what came of it."""
+        if isinstance(outcome, Exception):
+            self.error = outcome
+        else:
+            self.executed = outcome
+        self.done = True
+
+    def answer(self) -> list[Executed]:
+        """What was executed; or else its error is raised."""
+        if self.error is not None:
+            raise self.error
+        return self.executed
+
+
+def _nobody() -> None:
+    pass
+
+
+class SharedCommits:
+    """The callers that wait for a commit."""
+
+    def __init__(
+        self,
+        perform: Callable[[Take], None],
+        *,
+        path: str,
+        timeout: float,
+        together: int = TOGETHER,
+        waiting: int = WAITING,
+        lock: Callable[[], Lock] = threading.Lock,
+    ) -> None:
+        """Share commits.
+
+        Args:
+            perform: Runs one transaction of the jobs that it takes once it has the database's
+                lock. Each is done then; one that is not is taken again.
+            path: What errors call the store.
+            timeout: Seconds that a caller waits outside of a full queue.
+            together: The most commands of one commit.
+            waiting: How many may wait.
+            lock: What makes a lock.
+        """
+        self._perform = perform
+        self._path = path
+        self._timeout = timeout
+        self._together = together
+        self._most = waiting
+        self._lock = lock
+        self._begin()
+        forks.watch(self)
+
+    def _begin(self) -> None:
+        self._mutex = self._lock()
+        self._queue: deque[Job] = deque()
+        self._outside: deque[Lock] = deque()
+        self._led = False
+        self._closed = False
+        self._closing: list[Lock] = []
+        self._taken: Sequence[Job] = ()
+
+    begin_again_in_child = _begin
+
+    def do(self, job: Job) -> list[Executed]:
+        """Let a job be done, durably, in this thread or in that of another caller.
+
+        Raises:
+            QueueFull: Too many wait, and did so for too long.
+            StoreClosed: The store is closed.
+        """
+        gate = self._closed_gate()
+        job.wake = gate.release
+        deadline = monotonic() + self._timeout
+        while (outside := self._join(job)) is not None:
+            self._wait_outside(outside, deadline)
+        try:
+            while not job.done:
+                if job.leads:
+                    self.lead(job)
+                else:
+                    gate.acquire()
+        except BaseException:
+            if self._withdraw(job):
+                job.done = True
+                self._hand_over(job, ())
+            raise
+        return job.answer()
+
+    async def do_async(self, job: Job, pool: Executor) -> list[Executed]:
+        """Let a job be done without blocking the loop; where it must lead, it does in the pool."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            if not job.done:
+                pool.submit(self.lead, job)
+            elif not loop.is_closed():
+                loop.call_soon_threadsafe(done.set)
+
+        job.wake = wake
+        deadline = monotonic() + self._timeout
+        while (outside := self._join(job)) is not None:
+            self._left_outside(outside)
+            if monotonic() > deadline:
+                raise self._full()
+            await asyncio.sleep(_ASYNC_PAUSE)
+        try:
+            if job.leads:
+                pool.submit(self.lead, job)
+            await done.wait()
+        except BaseException:
+            self._withdraw(job)  # a lead is the pool's by now
+            raise
+        return job.answer()
+
+    def _join(self, job: Job) -> Lock | None:
+        """Wait in the queue, or lead; else the answer is what to wait for outside."""
+        self._mutex.acquire()
+        try:
+            if self._closed:
+                raise StoreClosed
+            if len(self._queue) >= self._most:
+                gate = self._closed_gate()
+                self._outside.append(gate)
+                return gate
+            self._queue.append(job)
+            job.leads, self._led = not self._led, True
+            return None
+        finally:
+            self._mutex.release()
+
+    def _wait_outside(self, gate: Lock, deadline: float) -> None:
+        admitted = False
+        try:
+            admitted = gate.acquire(True, max(0.0, deadline - monotonic()))  # noqa: FBT003
+        finally:
+            if not admitted:
+                self._left_outside(gate)
+        if not admitted:
+            raise self._full()
+
+    def _left_outside(self, gate: Lock) -> None:
+        self._mutex.acquire()
+        try:
+            if gate in self._outside:
+                self._outside.remove(gate)
+            else:  # it was admitted after all: let another come in its place
+                self._admit(1)
+        finally:
+            self._mutex.release()
+
+    def _full(self) -> QueueFull:
+        return QueueFull(waiting=self._most, path=self._path, seconds=self._timeout)
+
+    def lead(self, job: Job) -> None:
+        """Let those who wait decide and commit together, and hand the lead over."""
+        self._taken = ()
+        try:
+            self._perform(self._take)
+        except BaseException as error:
+            job.error, job.done = error, True
+            raise
+        finally:
+            self._hand_over(job, self._taken)
+
+    def _take(self) -> Sequence[Job]:
+        self._mutex.acquire()
+        try:
+            number = min(self._together, len(self._queue))
+            self._taken = [self._queue.popleft() for _ in range(number)]
+            self._admit(number)
+            return self._taken
+        finally:
+            self._mutex.release()
+
+    def _hand_over(self, leader: Job, taken: Sequence[Job]) -> None:
+        self._mutex.acquire()
+        try:
+            leader.leads = False
+            self._queue.extendleft([job for job in reversed(taken) if not job.done])
+            if leader.done and leader in self._queue:
+                self._queue.remove(leader)
+            following = self._queue[0] if self._queue else None
+            if following is not None:
+                following.leads = True
+            self._led = following is not None
+            closing = [] if self._led else self._closing
+        finally:
+            self._mutex.release()
+        if following is not None:
+            following.wake()
+        for job in taken:
+            if job.done:
+                job.wake()
+        for gate in closing:
+            gate.release()
+
+    def _withdraw(self, job: Job) -> bool:
+        """A caller waits no more: whether it is left with the lead."""
+        self._mutex.acquire()
+        try:
+            if job in self._queue and not job.leads:
+                self._queue.remove(job)
+            return job.leads
+        finally:
+            self._mutex.release()
+
+    def _admit(self, number: int) -> None:
+        for _ in range(min(number, len(self._outside))):
+            self._outside.popleft().release()
+
+    def close(self) -> None:
+        """Take nothing more, and wait until what was accepted is done."""
+        gate = self._closed_gate()
+        self._mutex.acquire()
+        try:
+            self._closed = True
+            self._admit(len(self._outside))
+            waits = self._led
+            if waits:
+                self._closing.append(gate)
+        finally:
+            self._mutex.release()
+        if waits:
+            gate.acquire()
+
+    def _closed_gate(self) -> Lock:
+        gate = self._lock()
+        gate.acquire()
+        return gate

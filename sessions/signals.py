@@ -1,0 +1,47 @@
+"""How the followers in a process hear at once that something was committed in it."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+from sessions import forks
+
+
+class Signal:
+    """Tells the followers of a database, in this process, that something was committed."""
+
+    def __init__(self) -> None:
+        self.begin_again_in_child()
+        forks.watch(self)
+
+    def begin_again_in_child(self) -> None:
+        """Leave the parent's waiting threads to the parent."""
+        self._changed = threading.Condition()
+        self._waiting = 0
+        self.count = 0
+
+    def give(self) -> None:
+        """Wake who waits."""
+        self.count += 1
+        if self._waiting:
+            with self._changed:
+                self._changed.notify_all()
+
+    def wait(self, seen: int, seconds: float) -> None:
+        """Wait for a signal after the ones that were seen."""
+        with self._changed:
+            self._waiting += 1
+            try:
+                if self.count == seen:
+                    self._changed.wait(seconds)
+            finally:
+                self._waiting -= 1
+
+
+_signals: weakref.WeakValueDictionary[str, Signal] = weakref.WeakValueDictionary()
+
+
+def signal_of(path: str) -> Signal:
+    """The signal of a database: stores that are opened twice in a process share it."""
+    return _signals.setdefault(path, Signal())
