@@ -1,5 +1,6 @@
 """The read side of customer sessions: views, which are folds of what happened."""
 
+from projections.copying import Copied, copy
 from projections.customer_history import Attachment
 from projections.customer_session import CartItem, CustomerSession
 from projections.customer_sessions import CustomerSessions
@@ -11,10 +12,12 @@ __all__ = [
     "Attachment",
     "CartItem",
     "Change",
+    "Copied",
     "CustomerSession",
     "CustomerSessions",
     "Difference",
     "Step",
+    "copy",
     "rebuild",
     "verify",
 ]

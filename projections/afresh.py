@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sessions import schema
 from sessions.claim_rows import ClaimRows, Ledger
 from sessions.claims import Claim, released_by, taken_by
-from sessions.events import ProfileChanged, SessionOpened
 from sessions.database import query_on
+from sessions.events import ProfileChanged, SessionOpened
 from sessions.inline import InlineViews
 
 if TYPE_CHECKING:

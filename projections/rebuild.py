@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from projections import afresh
 from projections.afresh import Fold, Progress, silent
 from sessions import inline, schema
 from sessions.store import SessionStore
 
+if TYPE_CHECKING:
+    from sessions.database import Database
+
 _APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"
+
+
+def applications_of(database: Database) -> list[int]:
+    """The applications in a database that have events."""
+    return [application for (application,) in database.query(_APPLICATIONS)]
 
 
 def rebuild(store: SessionStore, progress: Progress = silent) -> int:
@@ -45,7 +55,7 @@ def rebuild(store: SessionStore, progress: Progress = silent) -> int:
         inline.create(connection, projections, dialect)
         total = connection.execute("SELECT count(*) FROM events").fetchone()[0]
         done = 0
-        for (application,) in connection.execute(_APPLICATIONS).fetchall():
+        for application in applications_of(database):
             log = SessionStore(database, application, read_only=True).log()
             fold = Fold(connection, application, projections, dialect)
             for folded in fold.take(log):

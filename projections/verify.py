@@ -12,8 +12,8 @@ import msgspec
 from projections import afresh, customer_history
 from projections.afresh import Fold, Progress, silent
 from sessions import inline, schema
-from sessions.errors import FoldFailed, UndecodableEvent, UnknownEvent
 from sessions.database import query_on
+from sessions.errors import FoldFailed, UndecodableEvent, UnknownEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,9 +99,7 @@ def _differences(
     if holes:
         yield from holes
         return  # views of a log with holes say nothing
-    fold = Fold(
-        connection, store.application_id, inline.installed(), database.dialect, _FRESH
-    )
+    fold = Fold(connection, store.application_id, inline.installed(), database.dialect, _FRESH)
     total = store.position
     try:
         with _transaction(connection):

@@ -6,13 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from sessions.errors import IdempotencyKeyReused, Refused, VersionConflict
+from sessions.writer import DECIDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.answers import Executed, Request
-    from sessions.transaction import Metadata, Transaction
+    from sessions.answers import Executed
+    from sessions.shared_commits import Job
+    from sessions.transaction import Transaction
     from sessions.writer import Writer
 
 COMMANDS = 1000
@@ -37,22 +38,20 @@ class Batch:
         """Whether something is executed and not committed."""
         return self._mine() is not None
 
-    def run(
-        self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool
-    ) -> list[Executed]:
-        """Decide commands, all or none of them, in the batch's transaction."""
+    def run(self, job: Job) -> list[Executed]:
+        """Decide a job's commands, all or none of them, in the batch's transaction."""
         transaction = self._mine()
         if transaction is None:
             transaction = self._transaction = self._writer.begin()
             self._commands, self._since = 0, time.monotonic()
         try:
-            executed = transaction.run(requests, key, meta, dry_run=dry_run)
-        except (Refused, VersionConflict, IdempotencyKeyReused):
+            executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
+        except DECIDED:
             raise
         except BaseException:
             self.abandon()
             raise
-        self._commands += len(requests)
+        self._commands += len(job.requests)
         if self._commands >= COMMANDS or time.monotonic() - self._since > SECONDS:
             self.commit()
         return executed

@@ -85,6 +85,7 @@ class Database(ABC):
     def relations(self, query: Query) -> set[str]:
         """The names of all relations that the store's name leads to."""
 
+    @abstractmethod
     def prepare(self, connection: Connection) -> None:
         """Make room for a new store."""
 
@@ -136,6 +137,7 @@ class Database(ABC):
     def writing(self) -> AbstractContextManager[Connection]:
         """A transaction that has the lock of all applications, and commits at its end."""
 
+    @abstractmethod
     def listen(self) -> None:
         """Begin to give the signal for commits of other processes too, where one can hear them."""
 

@@ -51,6 +51,15 @@ SQLITE = Dialect(
     ],
 )
 
+_REFUSE = (
+    "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'the log is only added to'; END $$"
+)
+_REFUSE_CHANGES = (
+    "CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
+    "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+)
+
 POSTGRES = Dialect(
     types={
         "id": 'text COLLATE "C"',
@@ -64,12 +73,7 @@ POSTGRES = Dialect(
     clustered="",
     hashes=True,
     differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
-    refuse_changes=[
-        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION 'the log is only added to'; END $$",
-        "CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events "
-        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
-    ],
+    refuse_changes=[_REFUSE, _REFUSE_CHANGES],
 )
 
 SHORT_KEY = (

@@ -163,6 +163,10 @@ class StatementTimeout(SessionsError):
     retry = True
 
 
+class CopyDiffers(SessionsError):
+    """{path} is no copy of the source: they differ at {where}"""
+
+
 class StoreClosed(SessionsError):
     """the store is closed"""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -12,7 +11,7 @@ from sessions.errors import StoreClosed
 from sessions.events import Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from sessions.database import Database
@@ -90,8 +89,6 @@ class Following(ABC, Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-
 
 
 class Follower(Following[Recorded]):

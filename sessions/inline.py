@@ -138,9 +138,7 @@ class _Views:
                 view = self._projection.name
                 raise FoldFailed(**where, view=view, reason=repr(error)) from error
 
-    def _bring(
-        self, connection: Connection, touched: Sequence[tuple[Key, Recorded]]
-    ) -> None:
+    def _bring(self, connection: Connection, touched: Sequence[tuple[Key, Recorded]]) -> None:
         missing = []
         for key, event in touched:
             if key not in self._changed:

@@ -9,64 +9,38 @@ at the beginning and at the end of a transaction goes to the server in one round
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 import time
 from contextlib import closing, contextmanager
-from functools import lru_cache
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-import msgspec
-
-try:
-    import psycopg
-    from psycopg import errors as pg
-    from psycopg.types.string import TextLoader
-    from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
-except ImportError as error:  # pragma: no cover  the tests have it
-    missing = "PostgreSQL needs psycopg: pip install 'customer-sessions[postgres]'"
-    raise ImportError(missing) from error
+import psycopg
+from psycopg.types.string import TextLoader
+from psycopg_pool import ConnectionPool
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
-from sessions.errors import (
-    Duplicate,
-    InvalidURL,
-    OutcomeUnknown,
-    StatementTimeout,
-    StorageFailed,
-    StoreBusy,
-    StoreClosed,
-    StoreUnavailable,
-)
+from sessions.errors import OutcomeUnknown, StoreClosed
+from sessions.listening import Listener
+from sessions.postgres_place import place_of
+from sessions.postgres_statements import Failures, PostgresConnection, is_gone, reason_of
 from sessions.signals import signal_of
 from sessions.url import without_password
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sessions.database import Query
 
 T = TypeVar("T")
 
-SCHEMA = "customer_sessions"
-"""Where a store is, unless its URL says `schema=`."""
-
-POOL_SIZE = 10
-"""How many connections a store has at most, unless its URL says `pool=`."""
-
 _POLL_SECONDS = 0.2
 """How often a follower looks by itself, should a notification be lost."""
 
-_LISTEN_SECONDS = 0.5
 _PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds before each further attempt to reach a server that went away."""
 
-_LEAST_POOL, _LARGEST_POOL = 2, 1000
-_LONGEST_NAME = 64
-_GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,
     "cursor_factory": psycopg.RawCursor,
@@ -78,82 +52,9 @@ _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
-_QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
 
 _inherited: list[object] = []
 """Pools of a parent process: closing one in a child would harm the parent's."""
-
-
-@lru_cache(maxsize=2048)
-def numbered(sql: str) -> str:
-    """A statement with `$1` for its first `?`, and so on, as PostgreSQL has it."""
-    count = 0
-
-    def number(found: re.Match[str]) -> str:
-        nonlocal count
-        if found[1] is None:
-            return found[0]
-        count += 1
-        return f"${found[1] or count}"
-
-    return _QUOTED_OR_MARK.sub(number, sql)
-
-
-class PostgresConnection:
-    """A connection on which statements are executed as they are on SQLite's."""
-
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
-        self.raw = raw
-
-    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> psycopg.Cursor[Any]:
-        """Execute a statement with `?` for each parameter."""
-        return self.raw.execute(cast("Any", numbered(sql)), parameters or None)
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> psycopg.Cursor[Any]:
-        """Execute a statement for each row."""
-        cursor = self.raw.cursor()
-        cursor.executemany(cast("Any", numbered(sql)), rows)
-        return cursor
-
-
-class _Failures:
-    """Turns the database's errors into the store's."""
-
-    def __init__(self, path: str, lock_timeout: float) -> None:
-        self._path = path
-        self._lock_timeout = lock_timeout
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, psycopg.Error):
-            raise self.of(error) from error
-
-    def of(self, error: psycopg.Error) -> Exception:
-        """The store's error for one of psycopg's."""
-        reason = _reason(error)
-        match error:
-            case PoolClosed():
-                return StoreClosed()
-            case pg.LockNotAvailable():
-                return StoreBusy(path=self._path, seconds=self._lock_timeout)
-            case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
-                return StatementTimeout(path=self._path, reason=reason)
-            case psycopg.IntegrityError():
-                return Duplicate(path=self._path, reason=reason)
-            case psycopg.OperationalError() | psycopg.InterfaceError() if is_gone(error):
-                return StoreUnavailable(path=self._path, reason=reason)
-            case _:
-                return StorageFailed(path=self._path, reason=reason)
-
-
-def is_gone(error: psycopg.Error) -> bool:
-    """Whether the connection or the server went away, so that another connection may do."""
-    if not isinstance(error, _GONE) or isinstance(error, PoolTimeout):
-        return False
-    state = error.sqlstate
-    return state is None or state[:2] == "08" or state[:3] in {"57P", "533"}
 
 
 class PostgresDatabase(Database):
@@ -170,7 +71,7 @@ class PostgresDatabase(Database):
         self.lock_timeout = lock_timeout
         self.poll_seconds = _POLL_SECONDS
         self.signal = signal_of(self.path)
-        self._failures = _Failures(self.path, lock_timeout)
+        self._failures = Failures(self.path, lock_timeout)
         self._channel = f"sessions_{_digest(self._place.schema).hex()[:16]}"
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
         self._closed = False
@@ -181,11 +82,10 @@ class PostgresDatabase(Database):
 
     def _start(self) -> None:
         self._mutex = threading.Lock()
-        self._listener: threading.Thread | None = None
-        self._hears = threading.Event()
+        self._listener: Listener | None = None
 
     @property
-    def failures(self) -> _Failures:
+    def failures(self) -> Failures:
         """Turns the database's errors into the store's."""
         return self._failures
 
@@ -272,7 +172,7 @@ class PostgresDatabase(Database):
                 connection.execute("COMMIT")
         except psycopg.Error as error:
             if is_gone(error):
-                raise OutcomeUnknown(path=self.path, reason=_reason(error)) from error
+                raise OutcomeUnknown(path=self.path, reason=reason_of(error)) from error
             raise self._failures.of(error) from error
         if written:
             self.signal.give()
@@ -380,7 +280,7 @@ class PostgresDatabase(Database):
         if pool is not None:
             pool.close()
         if self._listener is not None:
-            self._listener.join(2 * _LISTEN_SECONDS)
+            self._listener.stop()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
@@ -388,72 +288,12 @@ class PostgresDatabase(Database):
         self._pool = None
         self._start()
 
-    # --- listening
-
     def listen(self) -> None:
         """Hear of what other processes commit, from now on; without it, a follower polls."""
         with self._mutex:
             if self._listener is None:
-                self._listener = threading.Thread(
-                    target=self._listen, name="customer-sessions-listen", daemon=True
-                )
-                self._listener.start()
-        self._hears.wait(_LISTEN_SECONDS)
-
-    def _listen(self) -> None:
-        while not self._closed:
-            try:
-                with closing(self._connect()) as raw:
-                    raw.execute(cast("Any", f"LISTEN {self._channel}"))
-                    self._hears.set()
-                    self.signal.give()  # for what came before
-                    while not self._closed:
-                        for _ in raw.notifies(timeout=_LISTEN_SECONDS, stop_after=1):
-                            self.signal.give()
-            except psycopg.Error:
-                self._hears.set()
-                time.sleep(_LISTEN_SECONDS)
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where a store on PostgreSQL is.
-
-    Attributes:
-        server: What libpq takes: the URL without the parts that are ours.
-        schema: The schema that holds the store.
-        pool_size: How many connections there may be at a time.
-    """
-
-    server: str
-    schema: str = SCHEMA
-    pool_size: int = POOL_SIZE
-
-
-def place_of(url: str) -> Place:
-    """The place that a URL names.
-
-    Raises:
-        InvalidURL: libpq does not take it, or `schema` or `pool` makes no sense.
-    """
-    shown = without_password(url)
-    try:
-        parts = urlsplit(url)
-        given = parse_qsl(parts.query, keep_blank_values=True)
-        rest = urlencode([(n, v) for n, v in given if n not in {"schema", "pool"}], quote_via=quote)
-        server = urlunsplit((*parts[:3], rest, ""))
-        psycopg.conninfo.conninfo_to_dict(server)
-    except (ValueError, psycopg.Error):  # whose words may show a password
-        rule = "postgresql://user@host:port/database?schema=name, with options of libpq"
-        raise InvalidURL(url=shown, rule=rule) from None
-    ours = dict(given)
-    schema, pool = ours.get("schema", SCHEMA), ours.get("pool", str(POOL_SIZE))
-    if not 0 < len(schema.encode()) < _LONGEST_NAME or "\0" in schema or schema[:3] == "pg_":
-        rule = f"schema= is a name of at most {_LONGEST_NAME - 1} bytes, not of PostgreSQL's own"
-        raise InvalidURL(url=shown, rule=rule)
-    if not (pool.isdecimal() and _LEAST_POOL <= int(pool) <= _LARGEST_POOL):
-        rule = f"pool= is {_LEAST_POOL} to {_LARGEST_POOL} connections"
-        raise InvalidURL(url=shown, rule=rule)
-    return Place(server, schema, int(pool))
+                self._listener = Listener(self._connect, self._channel, self.signal)
+        self._listener.wait()
 
 
 def _digest(text: str) -> bytes:
@@ -462,7 +302,3 @@ def _digest(text: str) -> bytes:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _reason(error: psycopg.Error) -> str:
-    return str(error).strip() or type(error).__name__

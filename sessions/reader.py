@@ -74,17 +74,21 @@ class StoreReader(ABC):
                 return
             after = rows[-1][3]
 
-    def log(self, after: int = 0, *, until: int | None = None) -> Iterator[Recorded]:
+    def log(
+        self, after: int = 0, *, until: int | None = None, types: Sequence[str] = ()
+    ) -> Iterator[Recorded]:
         """The application's events in order, read lazily in pages.
 
         Args:
             after: The position after which to begin.
             until: The last position; None reads to the end.
+            types: Names of events, such as `SessionClosed`, to see only these.
         """
         rules.count("after", after, least=0)
+        types = _names(types)
         query = partial(self.query, passing=True)
         while True:
-            rows = self.recorder.log_rows(query, after, _PAGE, until)
+            rows = self.recorder.log_rows(query, after, _PAGE, until, types)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < _PAGE:
                 return
@@ -110,7 +114,11 @@ class StoreReader(ABC):
             the store is closed, and when the interpreter exits.
         """
         rules.count("after", after, least=0)
-        unknown = [name for name in types if name not in EVENTS]
-        if unknown:
-            raise InvalidValue(field="types", rule="names of events", value=unknown[0])
-        return Follower(self, after, tuple(types))
+        return Follower(self, after, _names(types))
+
+
+def _names(types: Sequence[str]) -> Sequence[str]:
+    for name in types:
+        if name not in EVENTS:
+            raise InvalidValue(field="types", rule="names of events", value=repr(name))
+    return tuple(types)

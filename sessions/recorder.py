@@ -95,7 +95,7 @@ class SessionRecorder(ApplicationRecorder):
         position: int | None = None,
         limit: int = _NO_END,
     ) -> list[Any]:
-        """Rows (`EVENT`) of a stream in order: after a version, up to a version, time or position."""
+        """Rows (`EVENT`) of a stream in order: behind a version, up to a moment."""
         sql = _STREAM_AS_OF if as_of else _STREAM
         times = (clock.text(as_of),) if as_of else ()
         until = _NO_END if until is None else until
@@ -147,7 +147,9 @@ class SessionRecorder(ApplicationRecorder):
         database = self.database
         connection, rows = database.begin(self, self.application_id, HEAD)
         try:
-            first = (self.head(query_on(connection)) if rows is None else Head.of(rows)).position + 1
+            first = (
+                self.head(query_on(connection)) if rows is None else Head.of(rows)
+            ).position + 1
             now = clock.now()
             events = [
                 schema.EVENTS.values(self._foreign_row(position, stored, now))
@@ -218,7 +220,7 @@ class SessionRecorder(ApplicationRecorder):
         rows = self.database.query(schema.EVENTS.select(where, "position", limit), parameters)
         return [Notification(id=row[1], **_foreign(row)) for row in rows]
 
-    def max_notification_id(self) -> int | None:  
+    def max_notification_id(self) -> int | None:
         """Where the log ends; None if it is empty."""
         return self.head(self.database.query).position or None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,7 +63,8 @@ class Table:
         order = dialect.clustered if self.clustered else ""
         made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
         indexes = [
-            f"CREATE INDEX {self.name}_by_{names[-1]} ON {self.name} {self._find_by(names, dialect)}"
+            f"CREATE INDEX {self.name}_by_{names[-1]} "
+            f"ON {self.name} {self._find_by(names, dialect)}"
             for names in self.indexes
         ]
         return [made, *indexes, *self._hashed(dialect)]
@@ -190,6 +192,13 @@ class Table:
             if adapted[index] is not None:
                 adapted[index] = adapt(adapted[index])
         return adapted
+
+    def given(self, row: Sequence[Any]) -> list[Any]:
+        """A row of the database as it was given, so that another database can take it."""
+        return [
+            datetime.fromisoformat(value) if column.kind == "time" and value is not None else value
+            for column, value in zip(self.columns, row, strict=True)
+        ]
 
     @cached_property
     def _adapted(self) -> Sequence[tuple[int, Callable[[Any], object]]]:

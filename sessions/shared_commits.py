@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +22,6 @@ from sessions.errors import QueueFull, StoreClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Executor
 
     from sessions.answers import Executed, Request
 
@@ -91,7 +91,7 @@ def _nobody() -> None:
 class SharedCommits:
     """The callers that wait for a commit."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first three have defaults
         self,
         perform: Callable[[Take], None],
         *,
@@ -129,6 +129,7 @@ class SharedCommits:
         self._closed = False
         self._closing: list[Lock] = []
         self._taken: Sequence[Job] = ()
+        self._leaders: ThreadPoolExecutor | None = None
 
     begin_again_in_child = _begin
 
@@ -157,13 +158,18 @@ class SharedCommits:
             raise
         return job.answer()
 
-    async def do_async(self, job: Job, pool: Executor) -> list[Executed]:
-        """Let a job be done without blocking the loop; where it must lead, it does in the pool."""
+    async def do_async(self, job: Job) -> list[Executed]:
+        """Let a job be done without blocking the loop: where it must lead, a thread does.
+
+        Raises:
+            QueueFull: Too many wait, and did so for too long.
+            StoreClosed: The store is closed.
+        """
         loop, done = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
             if not job.done:
-                pool.submit(self.lead, job)
+                self._lead_in_thread(job)
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(done.set)
 
@@ -176,12 +182,17 @@ class SharedCommits:
             await asyncio.sleep(_ASYNC_PAUSE)
         try:
             if job.leads:
-                pool.submit(self.lead, job)
+                self._lead_in_thread(job)
             await done.wait()
         except BaseException:
-            self._withdraw(job)  # a lead is the pool's by now
+            self._withdraw(job)  # a lead is the thread's by now
             raise
         return job.answer()
+
+    def _lead_in_thread(self, job: Job) -> None:
+        if self._leaders is None:
+            self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")
+        self._leaders.submit(self.lead, job)
 
     def _join(self, job: Job) -> Lock | None:
         """Wait in the queue, or lead; else the answer is what to wait for outside."""
@@ -293,6 +304,8 @@ class SharedCommits:
             self._mutex.release()
         if waits:
             gate.acquire()
+        if self._leaders is not None:
+            self._leaders.shutdown()
 
     def _closed_gate(self) -> Lock:
         gate = self._lock()

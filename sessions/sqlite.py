@@ -18,7 +18,14 @@ from urllib.parse import quote
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
-from sessions.errors import Duplicate, NotAStore, StorageFailed, StoreBusy, StoreClosed, StoreNotFound
+from sessions.errors import (
+    Duplicate,
+    NotAStore,
+    StorageFailed,
+    StoreBusy,
+    StoreClosed,
+    StoreNotFound,
+)
 from sessions.signals import Signal, signal_of
 
 if TYPE_CHECKING:
@@ -98,6 +105,12 @@ class SqliteDatabase(Database):
     def relations(self, query: Query) -> set[str]:
         """The names of all relations in the database."""
         return {name for (name,) in query("SELECT name FROM sqlite_master", ())}
+
+    def prepare(self, connection: Connection) -> None:
+        """A file is ready."""
+
+    def listen(self) -> None:
+        """There is nothing to hear of other processes: a follower looks by itself."""
 
     @property
     def exists(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from eventsourcing.persistence import ApplicationRecorder, Notification, Subscription
@@ -10,7 +9,7 @@ from eventsourcing.persistence import ApplicationRecorder, Notification, Subscri
 from sessions.following import PAGE, Following
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sessions.recorder import SessionRecorder
 

@@ -13,6 +13,7 @@ from sessions.sqlite import MEMORY, SqliteDatabase
 if TYPE_CHECKING:
     from sessions.database import Database
 
+_EXTRA = "it needs psycopg: pip install 'customer-sessions[postgres]'"
 _POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -23,8 +24,10 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
         InvalidURL: It names no place where a store can be.
     """
     if url.startswith(_POSTGRES):
-        from sessions.postgres import PostgresDatabase  # noqa: PLC0415  psycopg is an extra
-
+        try:
+            from sessions.postgres import PostgresDatabase  # noqa: PLC0415  psycopg is an extra
+        except ImportError as error:
+            raise InvalidURL(url=without_password(url), rule=_EXTRA) from error
         return PostgresDatabase(url, lock_timeout=lock_timeout)
     return SqliteDatabase(path_of(url), lock_timeout=lock_timeout)
 
@@ -52,12 +55,17 @@ def path_of(url: str) -> str:
         return MEMORY
     scheme, separator, rest = url.partition(":///")
     if scheme != "sqlite" or not separator:
-        raise InvalidURL(url=without_password(url), rule="it begins with sqlite:/// or postgresql://, or is memory:")
+        raise InvalidURL(
+            url=without_password(url),
+            rule="it begins with sqlite:/// or postgresql://, or is memory:",
+        )
     if rest == MEMORY:
         raise InvalidURL(url=without_password(url), rule="a store in memory is memory:")
     path = Path(re.sub("^/+", "/", unquote(rest))).absolute()
     if not rest or "\0" in str(path) or path.is_dir():
         raise InvalidURL(url=without_password(url), rule="it names no file")
     if not path.parent.is_dir():
-        raise InvalidURL(url=without_password(url), rule=f"the directory {path.parent} does not exist")
+        raise InvalidURL(
+            url=without_password(url), rule=f"the directory {path.parent} does not exist"
+        )
     return str(path)

@@ -16,6 +16,7 @@ from sessions.errors import (
     IdempotencyKeyReused,
     OutcomeUnknown,
     Refused,
+    SessionsError,
     StoreUnavailable,
     VersionConflict,
     ViewsDiffer,
@@ -122,7 +123,7 @@ class Writer:
             return False
         try:
             asking = self.begin()
-        except Exception:
+        except SessionsError:
             raise error from None
         try:
             asked = (first.application_id, first.position, first.command_id)

@@ -32,8 +32,10 @@ app.command("show")(read.show)
 app.command("timeline")(read.timeline)
 app.command("history")(read.history)
 app.command("log")(read.log)
+app.command("init")(maintain.init)
 app.command("verify")(maintain.verify)
 app.command("rebuild")(maintain.rebuild)
+app.command("copy")(maintain.copy)
 app.command("import-retail")(import_retail.import_retail)
 
 

@@ -39,7 +39,10 @@ StoreOption = Annotated[
         "--store",
         envvar="SESSIONS_STORE",
         metavar="URL",
-        help="The store: sqlite:///relative.db or sqlite:////absolute.db.",
+        help=(
+            "The store: sqlite:///relative.db, sqlite:////absolute.db, "
+            "or postgresql://user@host/database?schema=name."
+        ),
     ),
 ]
 ApplicationOption = Annotated[
@@ -99,6 +102,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     else:
         for line in chain([list(columns)], shown):
             sys.stdout.write("\t".join(line) + "\n")
+
+
+def print_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as tab-separated lines, each as soon as it comes."""
+    for row in chain([columns], rows):
+        print_line("\t".join(_harmless(str(cell)) for cell in row))
 
 
 def print_text(text: str, *, title: str = "") -> None:

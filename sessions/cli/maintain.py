@@ -1,6 +1,8 @@
-"""Commands that look after a store: verify, rebuild."""
+"""Commands that look after a store: init, verify, rebuild, copy."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -16,6 +18,17 @@ from sessions.cli.common import (
     progress,
 )
 from sessions.store import SessionStore
+
+
+def init(*, store: StoreOption = DEFAULT_STORE) -> None:
+    """Make the store, or move it forward to this version of the library; else change nothing.
+
+    Opening a store for writing does the same. This is for those who give their application a
+    role that may not do it.
+    """
+    with SessionStore.open(store) as opened:
+        opened.make()
+    print_text("the store is ready")
 
 
 def verify(
@@ -68,3 +81,30 @@ def rebuild(
         print_json({"events": events})
     else:
         print_text(f"rebuilt from {events} events")
+
+
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The URL of the store.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The URL of the new one.")],
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Move a store to another database: all applications, with every event, key and position.
+
+    Stop those who write to FROM first. A copy that is interrupted goes on where it stopped when
+    it is run again, and nobody can write to TO before it is complete. It is compared and verified
+    at the end.
+    """
+    with (
+        SessionStore.open(source, read_only=True) as one,
+        SessionStore.open(target, read_only=True) as other,
+        progress("copying") as told,
+    ):
+        copied = projections.copy(one, other, told)
+    if json:
+        print_json(copied)
+    else:
+        print_text(
+            f"{copied.events} events and {copied.keys} idempotency keys of "
+            f"{copied.applications} applications: the copy equals its source"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from sessions.cli.common import (
     complain,
     print_json,
     print_line,
+    print_lines,
     print_table,
     print_text,
 )
@@ -114,31 +115,53 @@ def history(
         print_history(views)
 
 
-def log(
+def log(  # noqa: PLR0913
     *,
     after: Annotated[int, typer.Option(min=0, metavar="P", help="Begin behind this position.")] = 0,
     limit: Annotated[
         int | None,
         typer.Option(min=1, max=sys.maxsize, metavar="N", help="At most so many events."),
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with each new event, until Ctrl-C.")
+    ] = False,
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="EVENT", help="Only such events; may be repeated."),
+    ] = None,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
     application: ApplicationOption = 1,
 ) -> None:
-    """Show the log: all events of the application, in order."""
+    """Show the log: all events of the application, in order; with --follow, as they come."""
     with SessionStore.open(store, application, read_only=True) as opened:
-        events = islice(opened.log(after), limit)
-        if json:
-            for recorded in events:
-                print_json(envelope(recorded))
+        if follow:
+            try:
+                _print_log(
+                    islice(opened.follow(after, types=types or ()), limit), json, print_lines
+                )
+            except KeyboardInterrupt:
+                return
         else:
-            print_table(
-                ("position", "session", "version", "at", "event", "data"),
-                (
-                    (r.position, r.stream_id, r.version, time_text(r.at), r.type, _data(r))
-                    for r in events
-                ),
-            )
+            _print_log(islice(opened.log(after, types=types or ()), limit), json, print_table)
+
+
+def _print_log(
+    events: Iterator[Recorded],
+    json: bool,  # noqa: FBT001
+    show: Callable[[Sequence[str], Iterable[Sequence[object]]], None],
+) -> None:
+    if json:
+        for recorded in events:
+            print_json(envelope(recorded))
+    else:
+        show(
+            ("position", "session", "version", "at", "event", "data"),
+            (
+                (r.position, r.stream_id, r.version, time_text(r.at), r.type, _data(r))
+                for r in events
+            ),
+        )
 
 
 def print_session(view: CustomerSession) -> None:

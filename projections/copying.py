@@ -1,0 +1,136 @@
+"""Move a store to another database: every event, key and position as it is."""
+
+from __future__ import annotations
+
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from projections.afresh import Progress, silent
+from projections.rebuild import applications_of, rebuild
+from projections.verify import verify
+from sessions import schema
+from sessions.errors import CopyDiffers
+from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sessions.database import Connection, Database
+    from sessions.schema import Table
+
+_PAGE = 2000
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """What a copy holds.
+
+    Attributes:
+        applications: How many applications.
+        events: Their events, the ones of an earlier attempt included.
+        keys: Their idempotency keys.
+    """
+
+    applications: int
+    events: int
+    keys: int
+
+
+def copy(source: SessionStore, target: SessionStore, progress: Progress = silent) -> Copied:
+    """Copy all applications of a store into a new one, which may be on another kind of database.
+
+    Positions, times, ids, keys and the bytes of every event stay as they are; views and claims
+    are made anew from them. A copy that was interrupted goes on where it stopped, and nobody can
+    write to it before it is complete. At its end all is compared and verified. Stop those who
+    write to the source first: what they write meanwhile may be missing.
+
+    Args:
+        source: The store to copy; it may be opened read-only.
+        target: Where to; a store that is new, or that an earlier attempt has begun. Open it
+            read-only: a writer is refused until the copy is complete.
+        progress: Is told the events done and their number.
+
+    Raises:
+        CopyDiffers: The target holds something else than the source.
+        StoreNotFound: There is no source.
+    """
+    one, other = source.recorder.database, target.recorder.database
+    source.position  # noqa: B018  it raises StoreNotFound
+    target.make()
+    _check_begun(one, other)
+    tasks = [(table, application) for application in applications_of(one) for table in _COPIED]
+    total, done = _total(one), 0
+    with other.writing() as connection:
+        connection.execute(f"DELETE FROM {schema.INLINE_VIEWS.name}")
+    for table, application in tasks:
+        for copied in _copied(one, other, table, application):
+            done += copied if table is schema.EVENTS else 0
+            progress(done, total)
+    rebuild(target)
+    for table, application in tasks:
+        _compare(one, other, table, application)
+    for application in applications_of(other):
+        differences = verify(SessionStore(other, application, read_only=True), limit=1)
+        if differences:
+            raise CopyDiffers(path=other.path, where=differences[0])
+    keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
+    return Copied(len(applications_of(one)), total, keys)
+
+
+_COPIED = (schema.EVENTS, schema.ANSWERS)
+_END = {"integer": 0, "text": ""}
+
+
+def _check_begun(one: Database, other: Database) -> None:
+    """What the target has already is the beginning of the source."""
+    newest = schema.EVENTS.select("application_id = ?", "position DESC", 1)
+    here = schema.EVENTS.select("application_id = ? AND position = ?")
+    for application in applications_of(other):
+        (last,) = other.query(newest, (application,))
+        same = one.query(here, (application, last[1]))
+        if not same or schema.EVENTS.given(same[0]) != schema.EVENTS.given(last):
+            raise CopyDiffers(path=other.path, where=f"events {last[:2]}")
+
+
+def _total(database: Database) -> int:
+    counted: int = database.query(f"SELECT count(*) FROM {schema.EVENTS.name}")[0][0]
+    return counted
+
+
+def _copied(one: Database, other: Database, table: Table, application: int) -> Iterator[int]:
+    """Copy what the other lacks, page by page; yields how much is done with each."""
+    key = table.key[1]
+    newest = other.query(
+        f"SELECT max({key}), count(*) FROM {table.name} WHERE application_id = ?", (application,)
+    )[0]
+    yield newest[1]
+    for page in _pages(one, table, application, newest[0]):
+        with other.writing() as connection:
+            _insert(connection, table, page)
+        yield len(page)
+
+
+def _insert(connection: Connection, table: Table, page: Sequence[Sequence[Any]]) -> None:
+    connection.executemany(table.insert(), [table.values(row) for row in page])
+
+
+def _pages(
+    database: Database, table: Table, application: int, after: object = None
+) -> Iterator[list[Sequence[Any]]]:
+    """An application's rows in the order of their key."""
+    key = [column.name for column in table.columns].index(table.key[1])
+    after = _END[table.columns[key].kind] if after is None else after
+    sql = table.select(f"application_id = ? AND {table.key[1]} > ?", table.key[1], _PAGE)
+    while page := database.query(sql, (application, after), passing=True):
+        yield [table.given(row) for row in page]
+        after = page[-1][key]
+
+
+def _compare(one: Database, other: Database, table: Table, application: int) -> None:
+    mine, theirs = (
+        chain.from_iterable(_pages(database, table, application)) for database in (one, other)
+    )
+    for here, there in zip_longest(mine, theirs):
+        if here != there:
+            raise CopyDiffers(path=other.path, where=f"{table.name} {(here or there)[:2]}")

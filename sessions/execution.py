@@ -1,0 +1,198 @@
+"""The commands of a store: executed one by one, together, awaited, or in bulk."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sessions import answers, rules
+from sessions.answers import Executed, Request
+from sessions.batch import Batch
+from sessions.errors import BatchOpen
+from sessions.reader import StoreReader
+from sessions.shared_commits import Job, SharedCommits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sessions.commands import Command
+    from sessions.events import Recorded
+    from sessions.writer import Writer
+
+
+class CommandExecutor(StoreReader):
+    """What changes a store. Threads may share it; their commands share durable commits."""
+
+    def __init__(self, writer: Writer) -> None:
+        database = self.recorder.database
+        self._writer = writer
+        self._batches = threading.local()
+        self._commits = SharedCommits(
+            writer.perform, path=database.path, timeout=database.lock_timeout
+        )
+
+    @property
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is a store to write to."""
+
+    @abstractmethod
+    def _check_writable(self, *, dry_run: bool) -> None:
+        """Refuse what may not be written, and see to it that there is a store."""
+
+    def execute(  # noqa: PLR0913  all but the first two have defaults
+        self,
+        session_id: str,
+        command: Command,
+        *,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> Executed:
+        """Decide a command for a session and record what it does, durably.
+
+        Args:
+            session_id: The session's integrationId, 1 to 1000 characters.
+            command: What is asked.
+            idempotency_key: Makes a retry safe, for ever: the same key with the same session and
+                fields gives the first answer again and writes nothing. 1 to 255 characters.
+            expected_version: The version that the session must be at; 0: it must not exist.
+            metadata: Who and why, kept with the events: `actor`, `correlationId`,
+                `causationId`, and any other JSON.
+            dry_run: Answer what would happen, and write nothing.
+
+        Raises:
+            Refused: A rule forbids it; the class and its fields say which.
+            VersionConflict: The session is at another version than expected.
+            IdempotencyKeyReused: The key was used for something else.
+            StoreBusy: Other writers held the lock for too long; a retry can help.
+        """
+        request = Request(session_id, command, expected_version)
+        return self._run(self._job([request], idempotency_key, metadata, dry_run=dry_run))[0]
+
+    async def execute_async(  # noqa: PLR0913
+        self,
+        session_id: str,
+        command: Command,
+        *,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> Executed:
+        """`execute`, awaited: the loop is not blocked, and tasks share commits as threads do.
+
+        Arguments, answer and errors are those of `execute`. A task that is cancelled while it
+        waits for its turn writes nothing; one that is cancelled later may have.
+        """
+        request = Request(session_id, command, expected_version)
+        job = self._job([request], idempotency_key, metadata, dry_run=dry_run)
+        if self._batch is not None or not self.exists:
+            return self._run(job)[0]
+        self._check_writable(dry_run=dry_run)
+        return (await self._commits.do_async(job))[0]
+
+    def execute_many(  # noqa: PLR0913
+        self,
+        session_id: str,
+        commands: Sequence[Command],
+        *,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> list[Executed]:
+        """Execute commands for a session in one transaction, all of them or none.
+
+        Arguments and errors are those of `execute`; the answer has an `Executed` a command.
+        """
+        expected = [expected_version, *[None] * (len(commands) - 1)]
+        requests = [
+            Request(session_id, command, version)
+            for command, version in zip(commands, expected, strict=False)
+        ]
+        return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
+
+    def execute_all(
+        self,
+        commands: Sequence[tuple[str, Command]],
+        *,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> list[Executed]:
+        """Execute commands, each for a session of its own, in one transaction: all or none.
+
+        Arguments and errors are those of `execute`; the answer has an `Executed` a command.
+        """
+        requests = [Request(session_id, command) for session_id, command in commands]
+        return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
+
+    def answered(self, idempotency_key: str) -> list[Executed] | None:
+        """What was answered under an idempotency key; None if it is not used yet."""
+        kept = self.recorder.answer(self.query, idempotency_key)
+        return kept and answers.from_json(kept[1], self._between)
+
+    def check_no_batch(self, what: str) -> None:
+        """Refuse what needs the store to itself while this thread has a batch open.
+
+        Raises:
+            BatchOpen: It has.
+        """
+        if self._batch is not None:
+            raise BatchOpen(what=what)
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Let the commands that this thread executes inside share transactions: a bulk load.
+
+        The rules and the result are those of one by one: a refusal raises for its command alone,
+        and reads in this thread see the batch's own writes. It commits every 1000 commands, after
+        a second, and at the end; an exception that leaves it drops only what is not committed.
+        Other writers wait while it holds the lock.
+        """
+        outer = self._batch
+        if outer is not None:
+            yield outer
+            return
+        self._batches.current = batch = Batch(self._writer)
+        try:
+            yield batch
+            batch.commit()
+        finally:
+            self._batches.current = None
+            batch.abandon()
+
+    def _run(self, job: Job) -> list[Executed]:
+        self._check_writable(dry_run=job.dry_run)
+        batch = self._batch
+        return self._commits.do(job) if batch is None else batch.run(job)
+
+    def _job(
+        self,
+        requests: Sequence[Request],
+        key: str | None,
+        metadata: Mapping[str, Any] | None,
+        *,
+        dry_run: bool,
+    ) -> Job:
+        for request in requests:
+            rules.text("integrationId", request.session_id)
+            if request.expected_version is not None:
+                rules.count("expectedVersion", request.expected_version, least=0)
+        if key is not None:
+            rules.text("idempotencyKey", key, most=rules.MAX_KEY)
+        meta = rules.metadata("metadata", metadata) if metadata else {}
+        return Job(requests, key, meta, dry_run=dry_run)
+
+    @property
+    def _batch(self) -> Batch | None:
+        """The batch that this thread has open."""
+        batch: Batch | None = getattr(self._batches, "current", None)
+        return batch
+
+    def _between(self, after: int, until: int) -> list[Recorded]:
+        return list(self.log(after, until=until))

@@ -1,0 +1,103 @@
+"""Statements and errors of PostgreSQL, as the rest of the store has them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from sessions.errors import (
+    Duplicate,
+    StatementTimeout,
+    StorageFailed,
+    StoreBusy,
+    StoreClosed,
+    StoreUnavailable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_GONE = (psycopg.OperationalError, psycopg.InterfaceError)
+_QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
+
+
+@lru_cache(maxsize=2048)
+def numbered(sql: str) -> str:
+    """A statement with `$1` for its first `?`, and so on, as PostgreSQL has it."""
+    count = 0
+
+    def number(found: re.Match[str]) -> str:
+        nonlocal count
+        if found[1] is None:
+            return found[0]
+        count += 1
+        return f"${found[1] or count}"
+
+    return _QUOTED_OR_MARK.sub(number, sql)
+
+
+class PostgresConnection:
+    """A connection on which statements are executed as they are on SQLite's."""
+
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        self.raw = raw
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> psycopg.Cursor[Any]:
+        """Execute a statement with `?` for each parameter."""
+        return self.raw.execute(cast("Any", numbered(sql)), parameters or None)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> psycopg.Cursor[Any]:
+        """Execute a statement for each row."""
+        cursor = self.raw.cursor()
+        cursor.executemany(cast("Any", numbered(sql)), rows)
+        return cursor
+
+
+class Failures:
+    """Turns the database's errors into the store's."""
+
+    def __init__(self, path: str, lock_timeout: float) -> None:
+        self._path = path
+        self._lock_timeout = lock_timeout
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, psycopg.Error):
+            raise self.of(error) from error
+
+    def of(self, error: psycopg.Error) -> Exception:
+        """The store's error for one of psycopg's."""
+        reason = reason_of(error)
+        match error:
+            case PoolClosed():
+                return StoreClosed()
+            case pg.LockNotAvailable():
+                return StoreBusy(path=self._path, seconds=self._lock_timeout)
+            case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
+                return StatementTimeout(path=self._path, reason=reason)
+            case psycopg.IntegrityError():
+                return Duplicate(path=self._path, reason=reason)
+            case psycopg.OperationalError() | psycopg.InterfaceError() if is_gone(error):
+                return StoreUnavailable(path=self._path, reason=reason)
+            case _:
+                return StorageFailed(path=self._path, reason=reason)
+
+
+def is_gone(error: psycopg.Error) -> bool:
+    """Whether the connection or the server went away, so that another connection may do."""
+    if not isinstance(error, _GONE) or isinstance(error, PoolTimeout):
+        return False
+    state = error.sqlstate
+    return state is None or state[:2] == "08" or state[:3] in {"57P", "533"}
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """What an error says."""
+    return str(error).strip() or type(error).__name__
