@@ -104,6 +104,7 @@ from sessions.events import (
     State,
     TotalDeclared,
 )
+from sessions.following import Follower
 from sessions.session import (
     Line,
     Session,

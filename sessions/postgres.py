@@ -160,7 +160,10 @@ class PostgresDatabase(Database):
             return self._until_reached(begun)
 
     def commit(
-        self, owner: object, connection: Connection, write: Callable[[Connection], bool]  # noqa: ARG002
+        self,
+        owner: object,
+        connection: Connection,
+        write: Callable[[Connection], bool],  # noqa: ARG002
     ) -> None:
         """Let a function write, and make the transaction durable, in one round trip."""
         raw = cast("PostgresConnection", connection).raw
