@@ -12,12 +12,13 @@ from projections.rebuild import applications_of, rebuild
 from projections.verify import verify
 from sessions import schema
 from sessions.errors import CopyDiffers
+from sessions.inserting import Insert
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.database import Connection, Database
+    from sessions.database import Database
     from sessions.schema import Table
 
 _PAGE = 2000
@@ -100,19 +101,15 @@ def _total(database: Database) -> int:
 
 def _copied(one: Database, other: Database, table: Table, application: int) -> Iterator[int]:
     """Copy what the other lacks, page by page; yields how much is done with each."""
-    key = table.key[1]
+    key, insert = table.key[1], Insert(table, other.dialect)
     newest = other.query(
         f"SELECT max({key}), count(*) FROM {table.name} WHERE application_id = ?", (application,)
     )[0]
     yield newest[1]
     for page in _pages(one, table, application, newest[0]):
         with other.writing() as connection:
-            _insert(connection, table, page)
+            insert(connection, [table.values(row) for row in page])
         yield len(page)
-
-
-def _insert(connection: Connection, table: Table, page: Sequence[Sequence[Any]]) -> None:
-    connection.executemany(table.insert(), [table.values(row) for row in page])
 
 
 def _pages(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sessions import schema
 from sessions.claims import Claim, Usage
 from sessions.errors import ClaimRefused
+from sessions.inserting import Insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from sessions.database import Connection, Query
+    from sessions.database import Connection, Query, Statement
     from sessions.dialect import Dialect
 
 _OF_LIMIT = "application_id = ? AND limit_name = ?"
@@ -30,15 +31,24 @@ class ClaimRows:
             f"SELECT (SELECT used FROM {limits.name} WHERE {_OF_LIMIT}), "
             f"EXISTS (SELECT 1 FROM {claims.name} WHERE {_OF_CLAIM})"
         )
-        self._take = f"{claims.insert()} ON CONFLICT DO NOTHING"
+        self._take = Insert(claims, dialect, "ON CONFLICT DO NOTHING")
         self._release = f"DELETE FROM {claims.name} WHERE {_OF_CLAIM}"
-        self._count = limits.upsert(dialect)
+        self._count = Insert(limits, dialect, limits.replace(dialect))
         self._clean = f"DELETE FROM {limits.name} WHERE {_OF_LIMIT}"
 
     def usage(self, query: Query, limit: str, holder: str) -> Usage:
         """How much of a limit is used, and whether a stream holds a claim on it."""
+        return self.usage_of(query(*self.asks(limit, holder)))
+
+    def asks(self, limit: str, holder: str) -> Statement:
+        """Asks for what `usage_of` reads."""
         of_limit = (self._application_id, limit)
-        ((used, held),) = query(self._usage, (*of_limit, *of_limit, holder))
+        return self._usage, (*of_limit, *of_limit, holder)
+
+    @staticmethod
+    def usage_of(rows: Sequence[Any]) -> Usage:
+        """The usage of what `asks` asks for."""
+        ((used, held),) = rows
         return Usage(used or 0, bool(held))
 
     def write(self, connection: Connection, ledger: Ledger) -> None:
@@ -46,10 +56,10 @@ class ClaimRows:
         application = self._application_id
         claims = [(held, (application, *claim)) for claim, held in ledger.held.items()]
         limits = [(application, limit, used) for limit, used in ledger.used.items()]
+        self._take(connection, [row for held, row in claims if held])
+        self._count(connection, [row for row in limits if row[2]])
         for sql, rows in (
-            (self._take, [row for held, row in claims if held]),
             (self._release, [row for held, row in claims if not held]),
-            (self._count, [row for row in limits if row[2]]),
             (self._clean, [row[:2] for row in limits if not row[2]]),
         ):
             if rows:
@@ -77,6 +87,14 @@ class Ledger:
             known = self._known[limit, holder] = self._read(limit, holder)
         held = self.held.get((limit, holder), known.held)
         return Usage(self.used.get(limit, known.count), held)
+
+    def know(self, limit: str, holder: str, usage: Usage) -> None:
+        """Take note of what was read."""
+        self._known[limit, holder] = usage
+
+    def knows(self, limit: str, holder: str) -> bool:
+        """Whether there is no need to read."""
+        return (limit, holder) in self._known
 
     def take(self, claim: Claim, holder: str) -> None:
         """Let a stream hold a claim; once, however often it takes it.

@@ -60,7 +60,7 @@ def taken_by(event: Event) -> list[Claim]:
         case SessionOpened() | ProfileChanged() if event.first_session and event.profile_id:
             return [first_session(event.profile_id)]
         case SessionClosed():
-            return _redemptions(event)
+            return redemptions(event.coupon, event.referral)
         case _:
             return []
 
@@ -69,13 +69,14 @@ def released_by(event: Event) -> list[Claim]:
     """The claims of its stream that an event releases."""
     match event:
         case SessionCancelled() | SessionReopened():
-            return _redemptions(event)
+            return redemptions(event.coupon, event.referral)
         case _:
             return []
 
 
-def _redemptions(event: SessionClosed | SessionCancelled | SessionReopened) -> list[Claim]:
-    codes = {"coupon": event.coupon, "referral": event.referral}
+def redemptions(coupon: str, referral: str) -> list[Claim]:
+    """The claims on the redemptions of codes; "" is none."""
+    codes = {"coupon": coupon, "referral": referral}
     return [redemption(kind, code) for kind, code in codes.items() if code]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sessions.signals import Signal
 
     Query = Callable[[str, Sequence[object]], list[Any]]
+    Statement = tuple[str, Sequence[object]]
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for the others."""
@@ -37,12 +38,12 @@ class Begun(NamedTuple):
 
     Attributes:
         connection: Its connection.
-        rows: What was asked for at its beginning; None where it is proved that nobody else has
-            written since the same owner's last commit.
+        answers: The rows of each statement that was asked at its beginning; None where it is
+            proved that nobody else has written since the same owner's last commit.
     """
 
     connection: Connection
-    rows: list[Any] | None
+    answers: list[list[Any]] | None
 
 
 def query_on(connection: Connection) -> Query:
@@ -107,17 +108,21 @@ class Database(ABC):
         """A transaction all of whose statements see one and the same commit."""
 
     @abstractmethod
-    def begin(self, owner: object, application_id: int, sql: str) -> Begun:
+    def begin(self, owner: object, application_id: int, statements: Sequence[Statement]) -> Begun:
         """Begin a transaction that has an application's lock; `end` must follow, in its thread.
 
         Args:
             owner: Who will commit it.
             application_id: The application whose log is written.
-            sql: A SELECT for its beginning, with the application's id as its parameter.
+            statements: SELECTs for its beginning.
 
         Raises:
             StoreBusy: Others held the lock for too long.
         """
+
+    @abstractmethod
+    def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
+        """The rows of each of several SELECTs, in one round trip."""
 
     @abstractmethod
     def commit(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from sessions import cart, details, rules
-from sessions.claims import Claim, Usage, first_session, is_first, taken_by
+from sessions.claims import Claim, Usage, first_session, is_first, redemptions, taken_by
 from sessions.commands import (
     AddItem,
     ApplyCoupon,
@@ -75,8 +75,10 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     claims: Sequence[Claim] = ()
 
 
-def asks(command: Command) -> list[Claim]:
-    """The claims whose limits must be known to decide a command."""
+def asks(command: Command, session: Session | None) -> list[Claim]:
+    """The claims whose limits must be known to decide a command for a session as it is."""
+    if isinstance(command, (CloseSession, CancelSession, ReopenSession)):
+        return redemptions(session.coupon, session.referral) if session else []
     if not isinstance(command, (OpenSession, SetProfile)):
         return []
     try:

@@ -20,6 +20,7 @@ class Dialect:
         clustered: Ends the definition of a table whose rows lie in the order of its key.
         hashes: Whether an index has no room for an id of any length: a key holds a short form of
             it then (`short_key`), and a hash index finds it.
+        packs: Whether many rows are best written as one JSON text, and not row by row.
         differs: The condition that two values differ, of which either may be NULL.
         refuse_changes: The statements that make the log one that is only added to.
     """
@@ -27,6 +28,7 @@ class Dialect:
     types: Mapping[Kind, str]
     clustered: str
     hashes: bool
+    packs: bool
     differs: str
     refuse_changes: Sequence[str]
 
@@ -43,6 +45,7 @@ SQLITE = Dialect(
     },
     clustered=" WITHOUT ROWID",
     hashes=False,
+    packs=False,
     differs="{0} IS NOT {1}",
     refuse_changes=[
         f"CREATE TRIGGER events_refuse_{change} BEFORE {change.upper()} ON events "
@@ -72,6 +75,7 @@ POSTGRES = Dialect(
     },
     clustered="",
     hashes=True,
+    packs=True,
     differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
     refuse_changes=[_REFUSE, _REFUSE_CHANGES],
 )

@@ -18,6 +18,7 @@ import msgspec
 
 from sessions.errors import FoldFailed
 from sessions.events import Recorded
+from sessions.inserting import Insert
 from sessions.schema import INLINE_VIEWS, Table
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class InlineViews:
         for views in self._views:
             views.write(connection)
 
+    def catch_up(self, recorded: Recorded) -> None:
+        """Take an event that another writer has folded into the views that are held."""
+        for views in self._views:
+            views.catch_up(recorded)
+
     def forget(self) -> None:
         """Read the views again before the next event: others may have changed them."""
         for views in self._views:
@@ -120,7 +126,8 @@ class _Views:
         self._projection = projection
         self._application_id = application_id
         self._table = table
-        self._upsert = table.upsert(dialect)
+        self._upsert = Insert(table, dialect, table.replace(dialect))
+        self._updates_alone = not dialect.packs
         self._update = table.update()
         self._held: OrderedDict[Key, Any] = OrderedDict()
         self._indexed: dict[Key, tuple[object, ...]] = {}
@@ -167,23 +174,29 @@ class _Views:
         for key, view in self._changed.items():
             row = table.values((application, *to_row(view)))
             indexed = table.indexed_values(row)
-            if self._indexed.get(key) == indexed:
+            if self._updates_alone and self._indexed.get(key) == indexed:
                 updates.append(table.update_values(row))
             else:
                 upserts.append(row)
             self._hold(key, view, indexed)
-        if upserts:
-            connection.executemany(self._upsert, upserts)
+        self._upsert(connection, upserts)
         if updates:
             connection.executemany(self._update, updates)
         self._changed = {}
+
+    def catch_up(self, recorded: Recorded) -> None:
+        for key in self._projection.keys(recorded):
+            view = self._held.get(key)
+            if view is not None:
+                self._held[key] = self._projection.fold(view, recorded)
+                self._indexed.pop(key, None)
 
     def _hold(self, key: Key, view: Any, indexed: tuple[object, ...]) -> None:  # noqa: ANN401
         self._held[key], self._indexed[key] = view, indexed
         self._held.move_to_end(key)
         if len(self._held) > _CACHED_VIEWS:
             oldest, _ = self._held.popitem(last=False)
-            del self._indexed[oldest]
+            self._indexed.pop(oldest, None)
 
     def forget(self) -> None:
         self._held.clear()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sessions.session import Session
+from sessions.events import SESSION, Recorded
+from sessions.session import Session, evolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,11 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     version: int = 0
     position: int = 0
 
+    def after(self, recorded: Recorded) -> Held:
+        """The session after the next event of its stream."""
+        session = evolve(self.session, recorded.event, recorded.at)
+        return Held(session, recorded.version, recorded.position)
+
 
 _UNSEEN = (-1, Held())
 
@@ -29,8 +35,8 @@ _UNSEEN = (-1, Held())
 class Memory:
     """The sessions last used, each with the epoch in which it was seen.
 
-    A new epoch begins whenever others may have written: what was seen in an older one has to be
-    brought up to date with the events behind its version.
+    What others record is taken in as it comes. A new epoch begins where that is not known: what
+    was seen in an older one has to be brought up to date with the events behind its version.
     """
 
     def __init__(self) -> None:
@@ -46,10 +52,17 @@ class Memory:
         epoch, held = self._held.get(session_id, _UNSEEN)
         return held, epoch == self._epoch
 
+    def catch_up(self, recorded: Recorded) -> None:
+        """Take in what somebody else has recorded."""
+        epoch, held = self._held.get(recorded.stream_id, _UNSEEN)
+        if recorded.category == SESSION and epoch == self._epoch:
+            self._held[recorded.stream_id] = (epoch, held.after(recorded))
+
     def hold(self, states: Mapping[str, Held]) -> None:
         """Hold sessions as they are now."""
         for session_id, held in states.items():
-            self._held[session_id] = (self._epoch, held)
-            self._held.move_to_end(session_id)
+            if held.session is not None:
+                self._held[session_id] = (self._epoch, held)
+                self._held.move_to_end(session_id)
         while len(self._held) > _SESSIONS:
             self._held.popitem(last=False)

@@ -31,7 +31,7 @@ from sessions.url import without_password
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Query
+    from sessions.database import Query, Statement
 
 T = TypeVar("T")
 
@@ -140,7 +140,12 @@ class PostgresDatabase(Database):
 
     # --- writing
 
-    def begin(self, owner: object, application_id: int, sql: str) -> Begun:  # noqa: ARG002
+    def begin(
+        self,
+        owner: object,  # noqa: ARG002  SQLite has to know
+        application_id: int,
+        statements: Sequence[Statement],
+    ) -> Begun:
         """Begin a transaction that has the application's lock, in one round trip."""
         locks = (self._lock_key(0), self._lock_key(application_id))
 
@@ -150,20 +155,28 @@ class PostgresDatabase(Database):
                 with connection.raw.pipeline():
                     connection.execute("BEGIN")
                     connection.execute(_LOCK_ONE, locks)
-                    rows = connection.execute(sql, (application_id,))
-                return Begun(connection, rows.fetchall())
+                    answers = self.ask(connection, statements)
             except BaseException:
                 self.end(connection)
                 raise
+            return Begun(connection, answers)
 
         with self._failures:
             return self._until_reached(begun)
 
+    def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
+        """The rows of each of several SELECTs, in one round trip."""
+        if not statements:
+            return []
+        with cast("PostgresConnection", connection).raw.pipeline():
+            cursors = [connection.execute(*statement) for statement in statements]
+        return [cursor.fetchall() for cursor in cursors]
+
     def commit(
         self,
-        owner: object,
+        owner: object,  # noqa: ARG002
         connection: Connection,
-        write: Callable[[Connection], bool],  # noqa: ARG002
+        write: Callable[[Connection], bool],
     ) -> None:
         """Let a function write, and make the transaction durable, in one round trip."""
         raw = cast("PostgresConnection", connection).raw

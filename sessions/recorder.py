@@ -17,6 +17,7 @@ from sessions import clock, migrations, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
 from sessions.errors import Duplicate
+from sessions.inserting import Insert
 from sessions.mapper import EVENT
 from sessions.subscription import FollowingSubscription
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import Subscription
 
-    from sessions.database import Connection, Database, Query
+    from sessions.database import Connection, Database, Query, Statement
 
 _OF_APPLICATION = "application_id = ?"
 _OF_STREAM = "application_id = ? AND category = ? AND stream_id = ?"
@@ -65,7 +66,8 @@ class SessionRecorder(ApplicationRecorder):
         self.application_id = application_id
         self.database = database
         self.claims = ClaimRows(application_id, database.dialect)
-        self._insert_event = schema.EVENTS.insert()
+        self._insert_events = Insert(schema.EVENTS, database.dialect)
+        self._insert_answers = Insert(schema.ANSWERS, database.dialect)
 
     def create_table(self) -> None:
         """Make the store if it is new (see `migrations.make`)."""
@@ -76,11 +78,16 @@ class SessionRecorder(ApplicationRecorder):
 
     def head(self, query: Query) -> Head:
         """Where the log ends."""
-        return Head.of(query(HEAD, (self.application_id,)))
+        return Head.of(query(*self.head_statement))
+
+    @property
+    def head_statement(self) -> Statement:
+        """Asks for what `Head.of` reads."""
+        return HEAD, (self.application_id,)
 
     def append(self, connection: Connection, rows: Sequence[Sequence[object]]) -> bool:
         """Write rows of `schema.EVENTS`, as the database takes them; whether there are any."""
-        connection.executemany(self._insert_event, rows)
+        self._insert_events(connection, rows)
         return bool(rows)
 
     def stream_rows(  # noqa: PLR0913  the bounds that may be asked for
@@ -102,6 +109,15 @@ class SessionRecorder(ApplicationRecorder):
         position = _NO_END if position is None else position
         stream = (self.application_id, category, stream_id)
         return query(sql, (*stream, after, until, position, *times, limit))
+
+    def stream_since(self, category: str, stream_id: str, version: int) -> Statement:
+        """Asks for the rows (`EVENT`) of a stream behind a version."""
+        stream = (self.application_id, category, stream_id)
+        return _STREAM, (*stream, version, _NO_END, _NO_END, _NO_END)
+
+    def log_since(self, position: int, limit: int) -> Statement:
+        """Asks for the rows (`EVENT`) of the log behind a position."""
+        return _LOG, (self.application_id, position, _NO_END, limit)
 
     def log_rows(
         self,
@@ -130,7 +146,7 @@ class SessionRecorder(ApplicationRecorder):
     def keep_answers(self, connection: Connection, answers: Sequence[Sequence[object]]) -> None:
         """Keep rows of `schema.ANSWERS`, without the application's id."""
         rows = [schema.ANSWERS.values((self.application_id, *row)) for row in answers]
-        connection.executemany(schema.ANSWERS.insert(), rows)
+        self._insert_answers(connection, rows)
 
     # --- eventsourcing's interface
 
@@ -145,11 +161,9 @@ class SessionRecorder(ApplicationRecorder):
             IntegrityError: A stream has an event of such a version already.
         """
         database = self.database
-        connection, rows = database.begin(self, self.application_id, HEAD)
+        connection = database.begin(self, self.application_id, ()).connection
         try:
-            first = (
-                self.head(query_on(connection)) if rows is None else Head.of(rows)
-            ).position + 1
+            first = self.head(query_on(connection)).position + 1
             now = clock.now()
             events = [
                 schema.EVENTS.values(self._foreign_row(position, stored, now))

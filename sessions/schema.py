@@ -12,12 +12,13 @@ import msgspec
 from sessions import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sessions.dialect import Dialect
 
 Kind = Literal["id", "text", "integer", "flag", "money", "time", "json"]
 
+_JSON = msgspec.json.Encoder()
 _VALUES: dict[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
 
 
@@ -125,12 +126,27 @@ class Table:
             f"VALUES ({', '.join('?' * len(self.columns))})"
         )
 
-    def upsert(self, dialect: Dialect) -> str:
-        """INSERT of a whole row, in place of the one that has its key."""
+    def replace(self, dialect: Dialect) -> str:
+        """What makes an INSERT one that takes the place of the row that has its key."""
         changed = [c.name for c in self.columns if c.name not in self.key]
         values = ", ".join(f"{name} = excluded.{name}" for name in changed)
-        key = self._distinct(self.key, dialect)
-        return f"{self.insert()} ON CONFLICT ({key}) DO UPDATE SET {values}"
+        return f"ON CONFLICT ({self._distinct(self.key, dialect)}) DO UPDATE SET {values}"
+
+    def as_json(self, rows: Iterable[Sequence[object]]) -> str:
+        """Adapted rows as a JSON array of objects; what is JSON already stays byte for byte."""
+        return _JSON.encode(
+            [dict(zip(self._names, self._raw(row), strict=True)) for row in rows]
+        ).decode()
+
+    def _raw(self, row: Sequence[object]) -> Sequence[object]:
+        raw = list(row)
+        for index in self._json:
+            raw[index] = msgspec.Raw(str(raw[index]).encode())
+        return raw
+
+    @cached_property
+    def _json(self) -> list[int]:
+        return [i for i, column in enumerate(self.columns) if column.kind == "json"]
 
     def update(self) -> str:
         """UPDATE of the columns that no index has, by the key: no index is touched."""

@@ -31,7 +31,7 @@ from sessions.signals import Signal, signal_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Query
+    from sessions.database import Query, Statement
 
 MEMORY = ":memory:"
 
@@ -187,7 +187,12 @@ class SqliteDatabase(Database):
         finally:
             connection.execute("RELEASE snapshot")
 
-    def begin(self, owner: object, application_id: int, sql: str) -> Begun:
+    def begin(
+        self,
+        owner: object,
+        application_id: int,  # noqa: ARG002  PostgreSQL has a lock for each
+        statements: Sequence[Statement],
+    ) -> Begun:
         """Begin a transaction that has the lock: there is one for all applications."""
         connection = self._begin()
         try:
@@ -196,10 +201,14 @@ class SqliteDatabase(Database):
                 self._others = others
                 if self._left == (owner, others):
                     return Begun(connection, None)
-                return Begun(connection, connection.execute(sql, (application_id,)).fetchall())
+                return Begun(connection, self.ask(connection, statements))
         except BaseException:
             self.end(connection)
             raise
+
+    def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
+        """The rows of each of several SELECTs."""
+        return [connection.execute(*statement).fetchall() for statement in statements]
 
     def _begin(self) -> sqlite3.Connection:
         if not self._lock.acquire(timeout=self.lock_timeout):

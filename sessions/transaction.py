@@ -117,6 +117,7 @@ class Transaction:
             IdempotencyKeyReused: The key is another request's.
         """
         with self._recorder.database.failures:
+            self.prepare(requests)
             if key is None:
                 return self._decided(requests, meta, keep=not dry_run)
             fingerprint = answers.fingerprint(requests)
@@ -130,6 +131,34 @@ class Transaction:
             if kept[0] != fingerprint:
                 raise IdempotencyKeyReused(key=key)
             return answers.from_json(kept[1], self._log)
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Read together what commands will need of what is not in memory: one round trip."""
+        recorder, asked = self._recorder, dict[tuple[str, str], None]()
+        missing: dict[str, Held] = {}
+        for request in requests:
+            session_id = request.session_id
+            held = self.states.get(session_id)
+            if held is None:
+                held, proved = self._means.memory.last_seen(session_id)
+                if proved:
+                    self.states[session_id] = held
+                else:
+                    missing[session_id] = held
+            for claim in asks(request.command, held.session):
+                if not self._ledger.knows(claim.limit, session_id):
+                    asked[claim.limit, session_id] = None
+        if not missing and not asked:
+            return
+        streams = [
+            recorder.stream_since(SESSION, id_, held.version) for id_, held in missing.items()
+        ]
+        usages = [recorder.claims.asks(*claim) for claim in asked]
+        answers = iter(recorder.database.ask(self.connection, [*streams, *usages]))
+        for session_id, held in missing.items():
+            self.states[session_id] = self._caught_up(held, next(answers))
+        for limit_and_holder in asked:
+            self._ledger.know(*limit_and_holder, recorder.claims.usage_of(next(answers)))
 
     def _answer(self, key: str) -> tuple[str, str] | None:
         pending = self._answers.get(key)
@@ -183,10 +212,14 @@ class Transaction:
 
     def _execute(self, unit: Unit, request: Request, meta: Metadata) -> Executed:
         session_id, command = request.session_id, request.command
-        expected, held = request.expected_version, self._held(unit, session_id)
+        expected, held = request.expected_version, unit.states.get(session_id)
+        if held is None:
+            held = self.states[session_id]
         if expected is not None and expected != held.version:
             raise VersionConflict(session=session_id, expected=expected, actual=held.version)
-        used = {c.limit: unit.ledger.usage(c.limit, session_id) for c in asks(command)}
+        used = {
+            c.limit: unit.ledger.usage(c.limit, session_id) for c in asks(command, held.session)
+        }
         known = Known(session_id, self._means.now(), used)
         decision = decide(command, held.session, known)
         if not decision.events:
@@ -231,21 +264,9 @@ class Transaction:
         unit.states[last.stream_id] = held
         return held
 
-    def _held(self, unit: Unit, session_id: str) -> Held:
-        held = unit.states.get(session_id) or self.states.get(session_id)
-        if held is None:
-            held, proved = self._means.memory.last_seen(session_id)
-            if not proved:
-                held = self._caught_up(session_id, held)
-            if held.session is not None:
-                self.states[session_id] = held
-        return held
-
-    def _caught_up(self, session_id: str, held: Held) -> Held:
-        rows = self._recorder.stream_rows(self._read, SESSION, session_id, after=held.version)
+    def _caught_up(self, held: Held, rows: Sequence[Sequence[Any]]) -> Held:
         for recorded in self._recorded(rows):
-            session = evolve(held.session, recorded.event, recorded.at)
-            held = Held(session, recorded.version, recorded.position)
+            held = held.after(recorded)
         return held
 
     def _recorded(self, rows: Sequence[Sequence[Any]]) -> Iterator[Recorded]:

@@ -8,9 +8,8 @@ proves that nobody else has written since this writer left it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sessions.database import query_on
 from sessions.errors import (
     ClaimRefused,
     IdempotencyKeyReused,
@@ -23,7 +22,7 @@ from sessions.errors import (
 )
 from sessions.inline import InlineViews, names
 from sessions.memory import Memory
-from sessions.recorder import HEAD, Head
+from sessions.recorder import Head
 from sessions.transaction import Means, Transaction
 
 if TYPE_CHECKING:
@@ -38,6 +37,9 @@ if TYPE_CHECKING:
 
 DECIDED = (Refused, VersionConflict, IdempotencyKeyReused, ClaimRefused)
 """What a decision may end with: nothing is wrong with the transaction then."""
+
+_CATCH_UP = 1000
+"""So many events of others are taken in; more of them are not worth it."""
 
 _WRITTEN = "SELECT 1 FROM events WHERE application_id = ? AND position = ? AND command_id = ?"
 
@@ -67,24 +69,37 @@ class Writer:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
-        application_id = self._recorder.application_id
-        connection, rows = self._database.begin(self, application_id, HEAD)
+        recorder, left = self._recorder, self._left
+        statements = [recorder.head_statement]
+        if left is not None:
+            statements.append(recorder.log_since(left.position, _CATCH_UP))
+        connection, answers = self._database.begin(self, recorder.application_id, statements)
         try:
-            left, self._left = self._left, None
-            head = left if rows is None else Head.of(rows)
-            if head is None:
-                head = self._recorder.head(query_on(connection))
-            if head != left:
-                self._arrive(head)
+            if answers is not None:
+                head = Head.of(answers[0])
+                if head != left:
+                    self._arrive(head, answers[1] if left else None)
+                self._left = head
         except BaseException:
             self._database.end(connection)
             raise
-        return Transaction(self._means, connection, head)
+        return Transaction(self._means, connection, cast("Head", self._left))
 
-    def _arrive(self, head: Head) -> None:
+    def _arrive(self, head: Head, rows: list[Any] | None) -> None:
+        """Others have written: take it in, if it is not too much; or else prove all anew."""
         self.check_views(head.views)
-        self._memory.begin_epoch()
-        self._views.forget()
+        if rows is None or len(rows) == _CATCH_UP or not self._catch_up(rows):
+            self._memory.begin_epoch()
+            self._views.forget()
+
+    def _catch_up(self, rows: list[Any]) -> bool:
+        try:
+            for recorded in self._means.mapper.recorded(self._recorder.application_id, rows):
+                self._memory.catch_up(recorded)
+                self._views.catch_up(recorded)
+        except Exception:  # noqa: BLE001  whoever needs that event will meet it again
+            return False
+        return True
 
     def commit(self, transaction: Transaction) -> None:
         """Make a transaction durable, and hold in memory what it made.
