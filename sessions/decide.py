@@ -75,7 +75,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     claims: Sequence[Claim] = ()
 
 
-def asks(command: Command, session: Session | None) -> list[Claim]:
+def asks(command: Command, session: Session | None = None) -> list[Claim]:
     """The claims whose limits must be known to decide a command for a session as it is."""
     if isinstance(command, (CloseSession, CancelSession, ReopenSession)):
         return redemptions(session.coupon, session.referral) if session else []
