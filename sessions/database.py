@@ -23,6 +23,13 @@ LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for the others."""
 
 
+HEAD = (
+    "SELECT (SELECT max(position) FROM events WHERE application_id = ?), name, version "
+    "FROM (SELECT 1) AS one LEFT JOIN inline_views ON TRUE ORDER BY name"
+)
+"""Where an application's log ends, and the inline views: one row a view, or one without."""
+
+
 class Connection(Protocol):
     """A connection in a transaction: what statements are executed on."""
 
@@ -38,12 +45,12 @@ class Begun(NamedTuple):
 
     Attributes:
         connection: Its connection.
-        answers: The rows of each statement that was asked at its beginning; None where it is
-            proved that nobody else has written since the same owner's last commit.
+        head: The rows of `HEAD`; None where it is proved that nobody else has written since the
+            same owner's last commit.
     """
 
     connection: Connection
-    answers: list[list[Any]] | None
+    head: list[Any] | None
 
 
 def query_on(connection: Connection) -> Query:
@@ -108,13 +115,12 @@ class Database(ABC):
         """A transaction all of whose statements see one and the same commit."""
 
     @abstractmethod
-    def begin(self, owner: object, application_id: int, statements: Sequence[Statement]) -> Begun:
+    def begin(self, owner: object, application_id: int) -> Begun:
         """Begin a transaction that has an application's lock; `end` must follow, in its thread.
 
         Args:
             owner: Who will commit it.
             application_id: The application whose log is written.
-            statements: SELECTs for its beginning.
 
         Raises:
             StoreBusy: Others held the lock for too long.

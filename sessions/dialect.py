@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sessions.database import HEAD
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,6 +24,7 @@ class Dialect:
             it then (`short_key`), and a hash index finds it.
         packs: Whether many rows are best written as one JSON text, and not row by row.
         differs: The condition that two values differ, of which either may be NULL.
+        functions: The statements that make the functions it needs.
         refuse_changes: The statements that make the log one that is only added to.
     """
 
@@ -30,6 +33,7 @@ class Dialect:
     hashes: bool
     packs: bool
     differs: str
+    functions: Sequence[str]
     refuse_changes: Sequence[str]
 
 
@@ -47,6 +51,7 @@ SQLITE = Dialect(
     hashes=False,
     packs=False,
     differs="{0} IS NOT {1}",
+    functions=[],
     refuse_changes=[
         f"CREATE TRIGGER events_refuse_{change} BEFORE {change.upper()} ON events "
         "BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END"
@@ -63,6 +68,24 @@ _REFUSE_CHANGES = (
     "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
 )
 
+_SHORT_KEY = (
+    "CREATE FUNCTION short_key(id text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE "
+    "RETURN CASE WHEN octet_length(id) < 256 THEN id "
+    "ELSE repeat(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 4) END"
+)
+"""What stands for an id in a unique index: itself, or 256 digits where it is as long as that."""
+
+_BEGIN_WRITING = f"""
+CREATE FUNCTION begin_writing(store bigint, log bigint, application bigint)
+RETURNS TABLE (newest bigint, view_name text, view_version bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(store);
+    PERFORM pg_advisory_xact_lock(log);
+    RETURN QUERY {HEAD.replace("?", "application")};
+END $$
+"""
+"""The lock, and then what it protects: a statement in a function sees what was committed before."""
+
 POSTGRES = Dialect(
     types={
         "id": 'text COLLATE "C"',
@@ -77,12 +100,6 @@ POSTGRES = Dialect(
     hashes=True,
     packs=True,
     differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
+    functions=[_SHORT_KEY, _BEGIN_WRITING],
     refuse_changes=[_REFUSE, _REFUSE_CHANGES],
 )
-
-SHORT_KEY = (
-    "CREATE FUNCTION short_key(id text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE "
-    "RETURN CASE WHEN octet_length(id) < 256 THEN id "
-    "ELSE repeat(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 4) END"
-)
-"""What stands for an id in a unique index: itself, or 256 digits where it is as long as that."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sessions import clock, schema
-from sessions.dialect import SHORT_KEY
 from sessions.errors import NotAStore, StoreTooNew, StoreTooOld
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 def statements(dialect: Dialect) -> list[str]:
     """The statements that make a new store."""
     return [
-        *([SHORT_KEY] if dialect.hashes else []),
+        *dialect.functions,
         *[statement for table in schema.TABLES for statement in table.create(dialect)],
         *dialect.refuse_changes,
     ]

@@ -24,7 +24,7 @@ from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
 from sessions.errors import OutcomeUnknown, StoreClosed
 from sessions.listening import Listener
 from sessions.postgres_place import place_of
-from sessions.postgres_statements import Failures, PostgresConnection, is_gone, reason_of
+from sessions.postgres_statements import Failures, PostgresConnection, Together, is_gone, reason_of
 from sessions.signals import signal_of
 from sessions.url import without_password
 
@@ -46,7 +46,7 @@ _OPTIONS: dict[str, Any] = {
     "cursor_factory": psycopg.RawCursor,
     "application_name": "customer-sessions",
 }
-_LOCK_ONE = "SELECT pg_advisory_xact_lock_shared(?), pg_advisory_xact_lock(?)"
+_NOTIFY = "SELECT pg_notify(?, '')"
 _LOCK_ALL = "SELECT pg_advisory_xact_lock(?)"
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) "
@@ -116,12 +116,15 @@ class PostgresDatabase(Database):
     ) -> list[Any]:
         """All rows of one SELECT, as tuples; asked again where the server went away meanwhile."""
 
-        def ask() -> list[Any]:
-            with self._opened().connection() as raw:
-                return PostgresConnection(raw).execute(sql, parameters).fetchall()
+        def asked() -> list[Any]:
+            connection = self._taken()
+            try:
+                return connection.execute(sql, parameters).fetchall()
+            finally:
+                self._opened().putconn(connection.raw)
 
         with self._failures:
-            return self._until_reached(ask)
+            return self._until_reached(asked)
 
     @contextmanager
     def private(self) -> Iterator[Connection]:
@@ -144,22 +147,20 @@ class PostgresDatabase(Database):
         self,
         owner: object,  # noqa: ARG002  SQLite has to know
         application_id: int,
-        statements: Sequence[Statement],
     ) -> Begun:
         """Begin a transaction that has the application's lock, in one round trip."""
-        locks = (self._lock_key(0), self._lock_key(application_id))
+        locks = (self._lock_key(0), self._lock_key(application_id), application_id)
 
         def begun() -> Begun:
             connection = self._taken()
             try:
                 with connection.raw.pipeline():
                     connection.execute("BEGIN")
-                    connection.execute(_LOCK_ONE, locks)
-                    answers = self.ask(connection, statements)
+                    head = connection.execute("SELECT * FROM begin_writing(?, ?, ?)", locks)
+                return Begun(connection, head.fetchall())
             except BaseException:
                 self.end(connection)
                 raise
-            return Begun(connection, answers)
 
         with self._failures:
             return self._until_reached(begun)
@@ -182,9 +183,10 @@ class PostgresDatabase(Database):
         raw = cast("PostgresConnection", connection).raw
         try:
             with raw.pipeline():
-                written = write(connection)
+                together = Together(connection)
+                written = write(together)
                 if written:
-                    connection.execute("SELECT pg_notify(?, '')", (self._channel,))
+                    together.finish(_NOTIFY, (self._channel,))
                 connection.execute("COMMIT")
         except psycopg.Error as error:
             if is_gone(error):
@@ -222,7 +224,7 @@ class PostgresDatabase(Database):
             connection = self._until_reached(begun)
             try:
                 yield connection
-                connection.execute("SELECT pg_notify(?, '')", (self._channel,))
+                connection.execute(_NOTIFY, (self._channel,))
                 connection.execute("COMMIT")
             finally:
                 self.end(connection)

@@ -22,6 +22,8 @@ from sessions.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sessions.database import Connection
+
 _GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 _QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
 
@@ -56,6 +58,33 @@ class PostgresConnection:
         cursor = self.raw.cursor()
         cursor.executemany(cast("Any", numbered(sql)), rows)
         return cursor
+
+
+class Together:
+    """Collects statements that do not depend on each other, to execute them as one.
+
+    A statement costs a server and a client about as much as the rows in it do.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._statements: list[str] = []
+        self._parameters: list[object] = []
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> None:
+        """Execute a statement later."""
+        self._statements.append(sql)
+        self._parameters += parameters
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> None:
+        """Execute a statement for each row, now."""
+        self._connection.executemany(sql, rows)
+
+    def finish(self, sql: str, parameters: Sequence[object]) -> None:
+        """Execute what was collected, and a last statement."""
+        steps = [f"step_{i} AS ({step})" for i, step in enumerate(self._statements)]
+        together = f"WITH {', '.join(steps)} {sql}" if steps else sql
+        self._connection.execute(together, (*self._parameters, *parameters))
 
 
 class Failures:

@@ -15,7 +15,7 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notif
 
 from sessions import clock, migrations, schema
 from sessions.claim_rows import ClaimRows
-from sessions.database import query_on
+from sessions.database import HEAD, query_on
 from sessions.errors import Duplicate
 from sessions.inserting import Insert
 from sessions.mapper import EVENT
@@ -38,12 +38,6 @@ _STREAM = schema.EVENTS.select(_STREAM_WHERE, "version", "?", EVENT)
 _STREAM_AS_OF = schema.EVENTS.select(f"{_STREAM_WHERE} AND at <= ?", "version", "?", EVENT)
 _LOG_WHERE = f"{_OF_APPLICATION} AND position > ? AND position <= ?"
 _LOG = schema.EVENTS.select(_LOG_WHERE, "position", "?", EVENT)
-
-HEAD = (
-    "SELECT (SELECT max(position) FROM events WHERE application_id = ?), name, version "
-    "FROM (SELECT 1) AS one LEFT JOIN inline_views ON TRUE ORDER BY name"
-)
-"""Where an application's log ends, and the inline views: one row a view, or one without."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -78,12 +72,7 @@ class SessionRecorder(ApplicationRecorder):
 
     def head(self, query: Query) -> Head:
         """Where the log ends."""
-        return Head.of(query(*self.head_statement))
-
-    @property
-    def head_statement(self) -> Statement:
-        """Asks for what `Head.of` reads."""
-        return HEAD, (self.application_id,)
+        return Head.of(query(HEAD, (self.application_id,)))
 
     def append(self, connection: Connection, rows: Sequence[Sequence[object]]) -> bool:
         """Write rows of `schema.EVENTS`, as the database takes them; whether there are any."""
@@ -115,9 +104,9 @@ class SessionRecorder(ApplicationRecorder):
         stream = (self.application_id, category, stream_id)
         return _STREAM, (*stream, version, _NO_END, _NO_END, _NO_END)
 
-    def log_since(self, position: int, limit: int) -> Statement:
+    def log_since(self, position: int) -> Statement:
         """Asks for the rows (`EVENT`) of the log behind a position."""
-        return _LOG, (self.application_id, position, _NO_END, limit)
+        return _LOG, (self.application_id, position, _NO_END, _NO_END)
 
     def log_rows(
         self,
@@ -161,7 +150,7 @@ class SessionRecorder(ApplicationRecorder):
             IntegrityError: A stream has an event of such a version already.
         """
         database = self.database
-        connection = database.begin(self, self.application_id, ()).connection
+        connection = database.begin(self, self.application_id).connection
         try:
             first = self.head(query_on(connection)).position + 1
             now = clock.now()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from sessions import dialect, forks
-from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
+from sessions.database import HEAD, LOCK_TIMEOUT, Begun, Connection, Database
 from sessions.errors import (
     Duplicate,
     NotAStore,
@@ -190,8 +190,7 @@ class SqliteDatabase(Database):
     def begin(
         self,
         owner: object,
-        application_id: int,  # noqa: ARG002  PostgreSQL has a lock for each
-        statements: Sequence[Statement],
+        application_id: int,
     ) -> Begun:
         """Begin a transaction that has the lock: there is one for all applications."""
         connection = self._begin()
@@ -201,7 +200,7 @@ class SqliteDatabase(Database):
                 self._others = others
                 if self._left == (owner, others):
                     return Begun(connection, None)
-                return Begun(connection, self.ask(connection, statements))
+                return Begun(connection, connection.execute(HEAD, (application_id,)).fetchall())
         except BaseException:
             self.end(connection)
             raise

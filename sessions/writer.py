@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.answers import Executed
+    from sessions.database import Connection
     from sessions.inline import Projection
     from sessions.mapper import Mapper
     from sessions.recorder import SessionRecorder
@@ -69,26 +70,29 @@ class Writer:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
-        recorder, left = self._recorder, self._left
-        statements = [recorder.head_statement]
-        if left is not None:
-            statements.append(recorder.log_since(left.position, _CATCH_UP))
-        connection, answers = self._database.begin(self, recorder.application_id, statements)
+        connection, rows = self._database.begin(self, self._recorder.application_id)
         try:
-            if answers is not None:
-                head = Head.of(answers[0])
-                if head != left:
-                    self._arrive(head, answers[1] if left else None)
+            if rows is not None:
+                head = Head.of(rows)
+                if head != self._left:
+                    self._arrive(connection, head)
                 self._left = head
         except BaseException:
             self._database.end(connection)
             raise
         return Transaction(self._means, connection, cast("Head", self._left))
 
-    def _arrive(self, head: Head, rows: list[Any] | None) -> None:
+    def _arrive(self, connection: Connection, head: Head) -> None:
         """Others have written: take it in, if it is not too much; or else prove all anew."""
         self.check_views(head.views)
-        if rows is None or len(rows) == _CATCH_UP or not self._catch_up(rows):
+        left = self._left
+        if left is None or head.position - left.position > _CATCH_UP:
+            caught_up = False
+        else:
+            with self._database.failures:
+                sql, parameters = self._recorder.log_since(left.position)
+                caught_up = self._catch_up(connection.execute(sql, parameters).fetchall())
+        if not caught_up:
             self._memory.begin_epoch()
             self._views.forget()
 
