@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from abc import abstractmethod
 from contextlib import contextmanager
@@ -90,9 +91,12 @@ class CommandExecutor(StoreReader):
         """
         request = Request(session_id, command, expected_version)
         job = self._job([request], idempotency_key, metadata, dry_run=dry_run)
-        if self._batch is not None or not self.exists:
+        if self._batch is not None:
             return self._run(job)[0]
-        self._check_writable(dry_run=dry_run)
+        if self.exists:
+            self._check_writable(dry_run=dry_run)
+        else:  # it may have to wait for the lock
+            await asyncio.to_thread(self._check_writable, dry_run=dry_run)
         return (await self._commits.do_async(job))[0]
 
     def execute_many(  # noqa: PLR0913

@@ -113,6 +113,8 @@ class SessionStore(CommandExecutor):
         if self._read_only:
             raise StoreReadOnly(path=self._database.path)
         if not self._is_made:
+            self._is_made = self._looks_made()
+        if not self._is_made:
             if dry_run:
                 raise StoreNotFound(path=self._database.path)
             self.make()

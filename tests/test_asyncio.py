@@ -1,0 +1,155 @@
+"""`execute` is awaited: the loop is not blocked, and tasks share commits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sessions import (
+    CloseSession,
+    OpenSession,
+    QueueFull,
+    SessionNotFound,
+    SessionStore,
+    StoreClosed,
+)
+from tests.conftest import add
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sessions.database import Connection
+
+
+def test_tasks_share_commits_and_each_gets_its_own_answer(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, commits = store.recorder.database, list[int]()
+    commit = database.commit
+
+    def counted(owner: object, connection: Connection, write: Callable[[Connection], bool]) -> None:
+        commits.append(1)
+        commit(owner, connection, write)
+
+    monkeypatch.setattr(database, "commit", counted)
+
+    async def shop() -> list[int]:
+        opened = await asyncio.gather(
+            *[store.execute_async(f"s{number}", OpenSession()) for number in range(200)]
+        )
+        return [executed.position for executed in opened]
+
+    positions = asyncio.run(shop())
+    assert sorted(positions) == list(range(1, 201))
+    assert [recorded.stream_id for recorded in store.log()] == [
+        f"s{positions.index(position)}" for position in range(1, 201)
+    ]
+    assert len(commits) < 20
+
+
+def test_errors_are_raised_where_it_is_awaited(store: SessionStore) -> None:
+    async def shop() -> None:
+        with pytest.raises(SessionNotFound):
+            await store.execute_async("s", CloseSession())
+        await store.execute_async("s", OpenSession(), idempotency_key="k")
+        first = await store.execute_async("s", add(), idempotency_key="a", expected_version=1)
+        again = await store.execute_async("s", add(), idempotency_key="a")
+        assert first == again
+        dry = await store.execute_async("s", CloseSession(), dry_run=True)
+        assert dry.version == 3
+
+    asyncio.run(shop())
+    assert store.position == 2
+
+
+def test_the_loop_goes_on_while_another_writer_has_the_lock(url: str) -> None:
+    async def shop(store: SessionStore, other: SessionStore) -> int:
+        with other.batch():
+            other.execute("theirs", OpenSession())
+            task = asyncio.create_task(store.execute_async("mine", OpenSession()))
+            ticks, until = 0, time.monotonic() + 0.2
+            while time.monotonic() < until:
+                await asyncio.sleep(0.01)
+                ticks += 1
+            assert not task.done()
+        await task
+        return ticks
+
+    with SessionStore.open(url) as store, SessionStore.open(url) as other:
+        other.make()
+        assert asyncio.run(shop(store, other)) > 5
+        assert [recorded.stream_id for recorded in store.log()] == ["theirs", "mine"]
+
+
+def test_a_task_that_is_cancelled_while_it_waits_for_its_turn_writes_nothing(url: str) -> None:
+    async def shop(store: SessionStore, other: SessionStore) -> None:
+        with other.batch():
+            other.execute("theirs", OpenSession())
+            leads = asyncio.create_task(store.execute_async("leads", OpenSession()))
+            waits = asyncio.create_task(store.execute_async("waits", OpenSession()))
+            await asyncio.sleep(0.1)
+            waits.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waits
+        await leads
+
+    with SessionStore.open(url) as store, SessionStore.open(url) as other:
+        other.make()
+        asyncio.run(shop(store, other))
+        store.execute("last", OpenSession())
+        assert [r.stream_id for r in store.log()] == ["theirs", "leads", "last"]
+
+
+def test_a_task_that_is_cancelled_while_it_leads_leaves_the_lead_in_order(url: str) -> None:
+    async def shop(store: SessionStore, other: SessionStore) -> None:
+        with other.batch():
+            other.execute("theirs", OpenSession())
+            leads = asyncio.create_task(store.execute_async("leads", OpenSession()))
+            await asyncio.sleep(0.1)
+            follows = asyncio.create_task(store.execute_async("follows", OpenSession()))
+            await asyncio.sleep(0.1)
+            leads.cancel()
+        await follows
+
+    with SessionStore.open(url) as store, SessionStore.open(url) as other:
+        other.make()
+        asyncio.run(shop(store, other))
+        assert store.execute("last", OpenSession()).position == store.position
+
+
+def test_a_full_queue_lets_tasks_wait_up_to_a_timeout(url: str) -> None:
+    async def shop(store: SessionStore, other: SessionStore) -> None:
+        with other.batch():
+            other.execute("theirs", OpenSession())
+            first = asyncio.create_task(store.execute_async("first", OpenSession()))
+            await asyncio.sleep(0.05)
+            with pytest.raises(QueueFull) as caught:
+                await store.execute_async("second", OpenSession())
+            assert caught.value.retry
+        await first
+
+    with SessionStore.open(url) as store, SessionStore.open(url) as other:
+        other.make()
+        store._commits._most, store._commits._timeout = 1, 0.1  # noqa: SLF001  a queue for one
+        asyncio.run(shop(store, other))
+
+
+def test_inside_a_batch_it_belongs_to_the_batch(store: SessionStore) -> None:
+    async def shop() -> None:
+        with store.batch():
+            await store.execute_async("s", OpenSession())
+            await store.execute_async("s", add())
+
+    asyncio.run(shop())
+    assert store.position == 2
+
+
+def test_a_store_that_is_closed_refuses(url: str) -> None:
+    store = SessionStore.open(url)
+    store.make()
+    store.close()
+    with pytest.raises(StoreClosed):
+        asyncio.run(store.execute_async("s", OpenSession()))

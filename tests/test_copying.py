@@ -1,0 +1,136 @@
+"""A store moves to another database: everything as it is, and nothing half."""
+
+from __future__ import annotations
+
+import pytest
+
+from projections import CustomerSessions, copy, verify
+from sessions import (
+    ApplyCoupon,
+    CloseSession,
+    CopyDiffers,
+    OpenSession,
+    ReopenSession,
+    SessionStore,
+    SetAttributes,
+    StoreNotFound,
+    ViewsDiffer,
+)
+from tests.conftest import add
+from tests.test_cli_maintain import run
+
+ROADS = [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "memory")]
+
+
+@pytest.fixture(params=ROADS, ids=" to ".join)
+def road(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The URL of a store with two applications, and that of a store which is to be its copy."""
+    one, other = request.param
+    source: str = request.getfixturevalue(f"{one}_url")
+    fill(source)
+    return source, "memory:" if other == "memory" else request.getfixturevalue(f"{other}_url")
+
+
+def fill(url: str) -> None:
+    for application in (1, 322):
+        with SessionStore.open(url, application) as store:
+            for number in range(7):
+                session = f"order-\N{PILE OF POO}-{number}" * 40
+                store.execute(session, OpenSession(profile_id="cust"), idempotency_key=f"k{number}")
+                store.execute(session, add(price="0.10"), metadata={"actor": "é"})
+                store.execute(session, SetAttributes(attributes={"a": [1, None, "\u2028"]}))
+                store.execute(session, ApplyCoupon(coupon="SPRING"))
+                store.execute(session, CloseSession())
+            store.execute(session, ReopenSession())
+
+
+def held(store: SessionStore) -> list[object]:
+    keys = [f"k{number}" for number in range(7)]
+    return [list(store.log()), *map(store.answered, keys)]
+
+
+def test_positions_times_ids_keys_and_bytes_stay_as_they_are(road: tuple[str, str]) -> None:
+    source, target = road
+    with (
+        SessionStore.open(source, 322, read_only=True) as one,
+        SessionStore.open(target, 322, read_only=True) as other,
+    ):
+        copied = copy(one, other)
+        assert (copied.applications, copied.events, copied.keys) == (2, 72, 14)
+        assert held(one) == held(other)
+        data = "SELECT CAST(data AS text) FROM events ORDER BY application_id, position"
+        assert one.query(data) == other.query(data)
+        views = [CustomerSessions(store).of_profile("cust") for store in (one, other)]
+        assert views[0] == views[1]
+        assert verify(other) == []
+
+
+def test_the_copy_is_written_to_as_its_source_was(sqlite_url: str, postgres_url: str) -> None:
+    fill(sqlite_url)
+    assert run("copy", sqlite_url, postgres_url).code == 0
+    with SessionStore.open(postgres_url, 322) as store:
+        again = store.execute("new", OpenSession(profile_id="cust"), idempotency_key="new")
+        assert again.position == 37
+        assert not CustomerSessions(store).get("new").first_session
+
+
+def test_one_that_was_interrupted_goes_on_and_is_no_store_before_it_is_complete(
+    sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(sqlite_url)
+    monkeypatch.setattr("projections.copying._PAGE", 5)
+
+    def interrupt(done: int, _: int) -> None:
+        if done > 40:
+            raise KeyboardInterrupt
+
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as one,
+        SessionStore.open(postgres_url, read_only=True) as other,
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            copy(one, other, interrupt)
+        with pytest.raises(ViewsDiffer):
+            SessionStore.open(postgres_url)
+        progress: list[int] = []
+        copy(one, other, lambda done, _: progress.append(done))
+        assert progress[0] == 36
+        assert held(one) == held(other)
+    SessionStore.open(postgres_url).close()
+
+
+def test_a_copy_that_is_complete_takes_what_its_source_got_since(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    fill(sqlite_url)
+    assert run("copy", sqlite_url, postgres_url).code == 0
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("late", OpenSession())
+    assert run("copy", sqlite_url, postgres_url, "--json").json == [
+        {"applications": 2, "events": 73, "keys": 14}
+    ]
+
+
+def test_a_target_with_a_history_of_its_own_is_left_alone(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    fill(sqlite_url)
+    with SessionStore.open(postgres_url) as store:
+        store.execute("other", OpenSession())
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as one,
+        SessionStore.open(postgres_url, read_only=True) as other,
+        pytest.raises(CopyDiffers),
+    ):
+        copy(one, other)
+    with SessionStore.open(postgres_url) as store:
+        assert [recorded.stream_id for recorded in store.log()] == ["other"]
+
+
+def test_what_is_not_there_is_not_copied(sqlite_url: str, postgres_url: str) -> None:
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as one,
+        SessionStore.open(postgres_url, read_only=True) as other,
+        pytest.raises(StoreNotFound),
+    ):
+        copy(one, other)
