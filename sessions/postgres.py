@@ -46,6 +46,9 @@ _OPTIONS: dict[str, Any] = {
     "cursor_factory": psycopg.RawCursor,
     "application_name": "customer-sessions",
 }
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+"""Whatever the role's default is: a statement has to see what was committed before the lock."""
+
 _NOTIFY = "SELECT pg_notify(?, '')"
 _LOCK_ALL = "SELECT pg_advisory_xact_lock(?)"
 _DURABLE = (
@@ -155,7 +158,7 @@ class PostgresDatabase(Database):
             connection = self._taken()
             try:
                 with connection.raw.pipeline():
-                    connection.execute("BEGIN")
+                    connection.execute(_BEGIN)
                     head = connection.execute("SELECT * FROM begin_writing(?, ?, ?)", locks)
                 return Begun(connection, head.fetchall())
             except BaseException:
@@ -213,7 +216,7 @@ class PostgresDatabase(Database):
         def begun() -> PostgresConnection:
             connection = self._taken()
             try:
-                connection.execute("BEGIN")
+                connection.execute(_BEGIN)
                 connection.execute(_LOCK_ALL, (self._lock_key(0),))
             except BaseException:
                 self.end(connection)

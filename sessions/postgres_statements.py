@@ -107,6 +107,8 @@ class Failures:
         match error:
             case PoolClosed():
                 return StoreClosed()
+            case PoolTimeout():
+                return StoreUnavailable(path=self._path, reason=f"no connection: {reason}")
             case pg.LockNotAvailable():
                 return StoreBusy(path=self._path, seconds=self._lock_timeout)
             case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
@@ -121,7 +123,7 @@ class Failures:
 
 def is_gone(error: psycopg.Error) -> bool:
     """Whether the connection or the server went away, so that another connection may do."""
-    if not isinstance(error, _GONE) or isinstance(error, PoolTimeout):
+    if not isinstance(error, _GONE) or isinstance(error, (PoolTimeout, pg.PipelineAborted)):
         return False
     state = error.sqlstate
     return state is None or state[:2] == "08" or state[:3] in {"57P", "533"}

@@ -1,0 +1,72 @@
+"""`sessions init`, and `sessions log` with `--follow` and `--type`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from projections import verify
+from sessions import CloseSession, OpenSession, SessionStore
+from tests.conftest import add
+from tests.test_cli_maintain import SESSIONS, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[SessionStore]:
+    with SessionStore.open(url) as store:
+        store.execute_many("order-1", [OpenSession(), add(), CloseSession()])
+        yield store
+
+
+def test_init_makes_the_store_and_makes_it_once(url: str) -> None:
+    for _ in range(2):
+        assert run("init", "--store", url).out == "the store is ready\n"
+    with SessionStore.open(url, read_only=True) as made:
+        assert made.position == 0
+        assert verify(made) == []
+
+
+def test_log_shows_only_the_types_that_are_asked_for(store: SessionStore, url: str) -> None:
+    assert store.position == 3
+    shown = run("log", "--store", url, "--type", "SessionClosed", "--type", "ItemAdded", "--json")
+    assert [line["type"] for line in shown.json] == ["ItemAdded", "SessionClosed"]
+
+
+@pytest.mark.parametrize("follow", [[], ["--follow"]])
+def test_a_type_that_does_not_exist_is_named(
+    store: SessionStore, url: str, follow: list[str]
+) -> None:
+    assert store.position == 3
+    ran = run("log", "--store", url, "--type", "ItemAded", *follow)
+    assert ran.code == 1
+    assert "types: names of events, not 'ItemAded'" in ran.err
+
+
+def test_follow_shows_what_comes_as_it_comes(store: SessionStore, url: str) -> None:
+    command = [SESSIONS, "log", "--store", url, "--follow", "--json", "--after", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:  # noqa: S603
+        assert following.stdout is not None
+        assert msgspec.json.decode(following.stdout.readline())["position"] == 3
+        for number in range(2):
+            store.execute(f"new-{number}", OpenSession())
+            assert msgspec.json.decode(following.stdout.readline())["streamId"] == f"new-{number}"
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 0
+        assert following.stdout.read() == ""
+
+
+def test_follow_ends_after_as_many_as_are_asked_for(store: SessionStore, url: str) -> None:
+    assert store.position == 3
+    ran = run("log", "--store", url, "--follow", "--limit", "2")
+    assert [row.split("\t")[0] for row in ran.rows] == ["position", "1", "2"]
+
+
+def test_follow_complains_of_a_store_that_is_not_there(url: str) -> None:
+    assert run("log", "--store", url, "--follow").code == 1
