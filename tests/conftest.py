@@ -76,6 +76,16 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Connection]]:
     assert [connection for connection in opened if not connection.closed] == []
 
 
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """A test must leave no thread of a store: of a pool, or one that listens."""
+    yield
+    left = [each for each in threading.enumerate() if each.name.startswith("customer-sessions")]
+    for each in left:
+        each.join(5)
+    assert [each for each in left if each.is_alive()] == []
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """A store in a file that does not exist yet."""
@@ -95,6 +105,13 @@ def postgres_url(postgres: str) -> Iterator[str]:
     """A store in a schema that does not exist yet."""
     with new_schema(postgres) as url:
         yield url
+
+
+@pytest.fixture(params=[backend for backend in BACKENDS if backend != "memory"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A store that several stores and processes can open, and that is not there yet."""
+    named: str = request.getfixturevalue(f"{request.param}_url")
+    return named
 
 
 @pytest.fixture(params=BACKENDS)

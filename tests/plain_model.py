@@ -24,7 +24,7 @@ def _money(text: str) -> Decimal:
     value = Decimal(text)
     _no("InvalidValue", when=value < 0)
     _no("LimitExceeded", when=value >= 10**12 or round(value, 6) != value)
-    return value
+    return value.normalize()
 
 
 def _new(session_id: str, now: str) -> Dict:
@@ -111,7 +111,7 @@ class Model:
         return dict(sorted(given.items()))
 
     def _put(self, item: Dict) -> None:
-        line = {"sku": item["sku"], "price": _money(item["price"]).normalize(), "returned": 0,
+        line = {"sku": item["sku"], "price": _money(item["price"]), "returned": 0,
                 "name": item.get("name", ""), "quantity": item.get("quantity", 1),
                 "attributes": self._given_attributes(item.get("attributes", {}))}  # fmt: skip
         _no("InvalidValue", when=line["quantity"] < 1)
@@ -188,7 +188,7 @@ class Model:
             self.s |= {"profileId": profile, "firstSession": first or profile == ""}
 
     def _set_discount(self) -> None:
-        self.s["discounts"][self.c["label"]] = _money(self.c["value"]).normalize()
+        self.s["discounts"][self.c["label"]] = _money(self.c["value"])
 
     def _remove_discount(self) -> None:
         self.s["discounts"].pop(self.c["label"], None)

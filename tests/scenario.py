@@ -44,7 +44,9 @@ class Given(NamedTuple):
     session: Session | None
 
     def when(self, command: Command, now: datetime = NOW, used: Usage = Usage()) -> When:  # noqa: B008  frozen
-        known = Known("order-1001", now, {claim.limit: used for claim in asks(command)})
+        known = Known(
+            "order-1001", now, {claim.limit: used for claim in asks(command, self.session)}
+        )
         return When(self.session, partial(decide, command, self.session, known))
 
 

@@ -152,8 +152,8 @@ def test_an_exception_drops_only_what_is_not_committed(
     assert store.execute(f"s{store.position}", OpenSession()).version == 1
 
 
-def test_it_commits_at_least_every_1000_commands(sqlite_url: str) -> None:
-    with SessionStore.open(sqlite_url) as store, SessionStore.open(sqlite_url) as reader:
+def test_it_commits_at_least_every_1000_commands(url: str) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url) as reader:
         store.execute("s", OpenSession())
         seen: list[int] = []
         with store.batch():
@@ -165,8 +165,8 @@ def test_it_commits_at_least_every_1000_commands(sqlite_url: str) -> None:
     assert len(set(seen)) < 10
 
 
-def test_others_do_not_see_what_is_not_committed(sqlite_url: str) -> None:
-    with SessionStore.open(sqlite_url) as store, SessionStore.open(sqlite_url) as reader:
+def test_others_do_not_see_what_is_not_committed(url: str) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url) as reader:
         store.execute("s", OpenSession())
         with store.batch():
             store.execute("s", add())

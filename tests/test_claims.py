@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ from sessions import (
     SessionStore,
     SetProfile,
 )
+from sessions.claim_rows import Ledger
 from sessions.claims import Claim, Usage, released_by, taken_by
 from tests.conftest import add, in_processes, in_threads
 
@@ -97,11 +99,11 @@ def _open_all(url: str, number: int) -> None:
 
 
 def test_8_processes_that_open_sessions_of_one_profile_make_one_first_session(
-    sqlite_url: str,
+    url: str,
 ) -> None:
-    in_processes(8, _open_all, sqlite_url)
+    in_processes(8, _open_all, url)
 
-    with SessionStore.open(sqlite_url) as store:
+    with SessionStore.open(url) as store:
         assert [recorded.position for recorded in store.log()] == list(range(1, 81))
         for profile in PROFILES:
             assert _first_sessions(store, profile) == [True] + [False] * 7
@@ -187,42 +189,83 @@ def test_what_was_never_closed_redeems_and_releases_nothing(store: SessionStore)
     assert _used(store, "coupon-redemption:C") == 1
 
 
-def test_a_limit_that_is_used_up_refuses_and_counts_nothing(recorder: SessionRecorder) -> None:
-    with recorder.database.writing() as connection:
-        recorder.claims.take(connection, LAST_ONE, "s")
-        recorder.claims.take(connection, LAST_ONE, "t")
-        with pytest.raises(ClaimRefused, match="limit is used up"):
-            recorder.claims.take(connection, LAST_ONE, "u")
+def _ledger(recorder: SessionRecorder) -> Ledger:
+    return Ledger(partial(recorder.claims.usage, recorder.database.query))
 
-    assert recorder.claims.usage(recorder.database.query, "limit", "t") == Usage(2, held=True)
+
+def _usage(recorder: SessionRecorder, limit: str, holder: str) -> Usage:
+    """What is stored."""
+    return recorder.claims.usage(recorder.database.query, limit, holder)
+
+
+def _write(recorder: SessionRecorder, ledger: Ledger) -> None:
+    with recorder.database.writing() as connection:
+        recorder.claims.write(connection, ledger)
+
+
+def test_a_limit_that_is_used_up_refuses_and_counts_nothing(recorder: SessionRecorder) -> None:
+    ledger = _ledger(recorder)
+    ledger.take(LAST_ONE, "s")
+    ledger.take(LAST_ONE, "t")
+    with pytest.raises(ClaimRefused, match="limit is used up"):
+        ledger.take(LAST_ONE, "u")
+    _write(recorder, ledger)
+
+    with pytest.raises(ClaimRefused):
+        _ledger(recorder).take(LAST_ONE, "u")
+    assert _usage(recorder, "limit", "t") == Usage(2, held=True)
 
 
 def test_taken_twice_by_one_holder_it_is_once(recorder: SessionRecorder) -> None:
-    with recorder.database.writing() as connection:
-        for _ in range(3):
-            recorder.claims.take(connection, LAST_ONE, "s")
+    for _ in range(2):
+        ledger = _ledger(recorder)
+        for _ in range(2):
+            ledger.take(LAST_ONE, "s")
+        _write(recorder, ledger)
 
-    assert recorder.claims.usage(recorder.database.query, "limit", "s") == Usage(1, held=True)
-    assert recorder.claims.usage(recorder.database.query, "limit", "t") == Usage(1, held=False)
+    assert _usage(recorder, "limit", "s") == Usage(1, held=True)
+    assert _usage(recorder, "limit", "t") == Usage(1, held=False)
 
 
 def test_released_it_is_free_again_and_only_its_holder_can_release_it(
     recorder: SessionRecorder,
 ) -> None:
-    with recorder.database.writing() as connection:
-        recorder.claims.take(connection, LAST_ONE, "s")
-        recorder.claims.release(connection, LAST_ONE, "t")
-    assert recorder.claims.usage(recorder.database.query, "limit", "s") == Usage(1, held=True)
+    ledger = _ledger(recorder)
+    ledger.take(LAST_ONE, "s")
+    ledger.release(LAST_ONE, "t")
+    _write(recorder, ledger)
+    assert _usage(recorder, "limit", "s") == Usage(1, held=True)
 
-    with recorder.database.writing() as connection:
-        recorder.claims.release(connection, LAST_ONE, "s")
-        recorder.claims.release(connection, LAST_ONE, "s")
-    assert recorder.claims.usage(recorder.database.query, "limit", "s") == Usage(0, held=False)
+    ledger = _ledger(recorder)
+    ledger.release(LAST_ONE, "s")
+    ledger.release(LAST_ONE, "s")
+    _write(recorder, ledger)
+    assert _usage(recorder, "limit", "s") == Usage(0, held=False)
+    assert recorder.database.query("SELECT * FROM limits") == []
 
 
 def test_a_limit_without_a_number_admits_any_number(recorder: SessionRecorder) -> None:
-    with recorder.database.writing() as connection:
-        for number in range(100):
-            recorder.claims.take(connection, Claim("open"), f"s{number}")
+    ledger = _ledger(recorder)
+    for number in range(100):
+        ledger.take(Claim("open"), f"s{number}")
+    _write(recorder, ledger)
 
-    assert recorder.claims.usage(recorder.database.query, "open", "s0").count == 100
+    assert _usage(recorder, "open", "s0").count == 100
+
+
+def test_what_is_decided_on_top_of_a_ledger_counts_once_it_is_absorbed(
+    recorder: SessionRecorder,
+) -> None:
+    ledger = _ledger(recorder)
+    ledger.take(LAST_ONE, "s")
+    dropped, kept = Ledger(ledger.usage), Ledger(ledger.usage)
+    dropped.take(LAST_ONE, "t")
+    kept.release(LAST_ONE, "s")
+    kept.take(LAST_ONE, "u")
+    assert ledger.usage("limit", "u") == Usage(1, held=False)
+
+    ledger.absorb(kept)
+    _write(recorder, ledger)
+
+    held = {holder: _usage(recorder, "limit", holder) for holder in "stu"}
+    assert held == {"s": Usage(1, held=False), "t": Usage(1, held=False), "u": Usage(1, held=True)}

@@ -22,8 +22,8 @@ OPEN = b'{"command":"open","integrationId":"s","profileId":"p"}\n'
 
 
 @pytest.fixture(autouse=True)
-def _the_store(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SESSIONS_STORE", sqlite_url)
+def _the_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_STORE", url)
 
 
 def _malformed(line: bytes) -> str:
@@ -82,7 +82,7 @@ STEPS = [
 ]
 
 
-def test_every_command_is_executed_by_its_tag(sqlite_url: str) -> None:
+def test_every_command_is_executed_by_its_tag(url: str) -> None:
     asked = {step.split('"')[1] for step, _ in STEPS}
     assert asked == {kind.__struct_config__.tag for kind in get_args(Command)}
     lines = "".join([f'{{"integrationId":"s","command":{step}}}\n' for step, _ in STEPS])
@@ -91,14 +91,14 @@ def test_every_command_is_executed_by_its_tag(sqlite_url: str) -> None:
 
     answered = [" ".join(answer["events"]) if answer["ok"] else None for answer in ran.json]
     assert answered == [events for _, events in STEPS]
-    with SessionStore.open(sqlite_url, read_only=True) as store:
+    with SessionStore.open(url, read_only=True) as store:
         assert verify(store) == []
         view = CustomerSessions(store).get("s")
     assert (view.state, view.total) == ("cancelled", Decimal("12345678.901"))
     assert view.attributes == {"City": "Köln"}
 
 
-def test_each_answer_comes_once_it_is_durable_and_before_the_next_line(sqlite_url: str) -> None:
+def test_each_answer_comes_once_it_is_durable_and_before_the_next_line(url: str) -> None:
     command = [SESSIONS, "execute", "-"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
     with subprocess.Popen(command, **pipes) as process:  # noqa: S603
@@ -111,14 +111,14 @@ def test_each_answer_comes_once_it_is_durable_and_before_the_next_line(sqlite_ur
             answer = msgspec.json.decode(process.stdout.readline())
 
             assert (answer["line"], answer["position"]) == (number, number)
-            with SessionStore.open(sqlite_url, read_only=True) as store:
+            with SessionStore.open(url, read_only=True) as store:
                 assert store.position == number
         process.stdin.close()
         assert process.stdout.read() == b""
     assert process.returncode == 0
 
 
-def test_commands_come_from_a_file_too(tmp_path: Path, sqlite_url: str) -> None:
+def test_commands_come_from_a_file_too(tmp_path: Path, url: str) -> None:
     file = tmp_path / "orders.jsonl"
     file.write_bytes(OPEN + OPEN.replace(b'"s"', b'"t"').rstrip())
 
@@ -126,7 +126,7 @@ def test_commands_come_from_a_file_too(tmp_path: Path, sqlite_url: str) -> None:
 
     assert [(answer["line"], answer["ok"]) for answer in ran.json] == [(1, True), (2, True)]
     assert ran.code == 0
-    with SessionStore.open(sqlite_url, 7) as store:
+    with SessionStore.open(url, 7) as store:
         assert [view.application_id for view in CustomerSessions(store).find()] == [7, 7]
 
 
@@ -139,8 +139,9 @@ def test_blank_lines_are_skipped_and_counted() -> None:
     assert ran.json[1]["error"] == "SessionExists"
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("stdin", [b"", b"\n \r\n", b"not json\n"])
-def test_where_nothing_is_asked_no_store_is_made(tmp_path: Path, stdin: bytes) -> None:
+def test_where_nothing_is_asked_no_file_is_made(tmp_path: Path, stdin: bytes) -> None:
     assert run("execute", stdin=stdin).code == (1 if b"json" in stdin else 0)
     assert list(tmp_path.iterdir()) == []
 
@@ -242,14 +243,14 @@ def test_an_idempotency_key_gives_the_first_answer_again_in_a_later_run() -> Non
     assert again.json[1]["error"] == "IdempotencyKeyReused"
 
 
-def test_an_expected_version_is_checked_and_metadata_is_kept(sqlite_url: str) -> None:
+def test_an_expected_version_is_checked_and_metadata_is_kept(url: str) -> None:
     close = b'{"command":"close","integrationId":"s","expectedVersion":%d,"metadata":{"x":[1]}}\n'
 
     ran = run("execute", stdin=OPEN + close % 2 + close % 1 + close % -1)
 
     said = [a.get("error", a.get("version")) for a in ran.json]
     assert said == [1, "VersionConflict", 2, "InvalidValue"]
-    with SessionStore.open(sqlite_url, read_only=True) as store:
+    with SessionStore.open(url, read_only=True) as store:
         assert [recorded.metadata for recorded in store.log()] == [{}, {"x": [1]}]
 
 

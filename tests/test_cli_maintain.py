@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
@@ -17,14 +17,16 @@ import pytest
 
 from sessions import CloseSession, OpenSession, SessionStore, ViewsDiffer
 from sessions.cli import main
-from tests.conftest import Connection, add
+from sessions.dialect import SQLITE
+from tests.conftest import add
+from tests.tampering import change, dump, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SESSIONS = str(Path(sysconfig.get_path("scripts")) / "sessions")
 DERIVED = ("claims", "limits", "customer_sessions", "attachments")
-KEPT = ("migrations", "inline_views", "applications", "events", "answers")
+KEPT = ("migrations", "inline_views", "events", "answers")
 
 
 class Ran(NamedTuple):
@@ -73,35 +75,21 @@ def closed_pipe(arguments: Sequence[str], stdin: bytes = b"") -> tuple[int, str]
     return ran.returncode, ran.stderr.decode()
 
 
-def dump(path: Path, tables: Sequence[str]) -> dict[str, list[Any]]:
-    """All rows of some relations."""
-    with closing(Connection(path)) as connection:
-        return {t: sorted(connection.execute(f"SELECT * FROM {t}")) for t in tables}  # noqa: S608
-
-
-def change(path: Path, *statements: str) -> None:
-    """Tamper with a store."""
-    with closing(Connection(path, isolation_level=None)) as connection:
-        for statement in statements:
-            assert connection.execute(statement).rowcount != 0
-
-
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store_url(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store of two applications."""
-    path = tmp_path / "store.db"
-    monkeypatch.setenv("SESSIONS_STORE", f"sqlite:///{path}")
+    monkeypatch.setenv("SESSIONS_STORE", url)
     for application in (1, 7):
-        with SessionStore.open(f"sqlite:///{path}", application) as store:
+        with SessionStore.open(url, application) as store:
             store.execute("a", OpenSession(profile_id="p", coupon="C"), idempotency_key="k")
             store.execute("a", add())
             store.execute("a", CloseSession())
             store.execute("[b]", OpenSession(profile_id="p"))
-    return path
+    return url
 
 
 @pytest.mark.parametrize("application", ["1", "7"])
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_a_good_store_verifies_clean(application: str) -> None:
     plain, json = (run("verify", *more, "--application", application) for more in ((), ("--json",)))
 
@@ -109,9 +97,9 @@ def test_a_good_store_verifies_clean(application: str) -> None:
     assert json == (0, '{"events":5,"differences":[]}\n', "")
 
 
-def test_what_differs_is_named_in_the_application_that_it_is_in(path: Path) -> None:
+def test_what_differs_is_named_in_the_application_that_it_is_in(store_url: str) -> None:
     change(
-        path,
+        store_url,
         "UPDATE customer_sessions SET state = 'open' WHERE application_id = 7 AND session_id = 'a'",
         "DELETE FROM customer_sessions WHERE application_id = 7 AND session_id = '[b]'",
     )
@@ -127,8 +115,10 @@ def test_what_differs_is_named_in_the_application_that_it_is_in(path: Path) -> N
     assert run("verify").code == 0
 
 
-def test_what_differs_is_named_as_json_too(path: Path) -> None:
-    change(path, "UPDATE limits SET used = 5 WHERE application_id = 7 AND limit_name LIKE '%p'")
+def test_what_differs_is_named_as_json_too(store_url: str) -> None:
+    change(
+        store_url, "UPDATE limits SET used = 5 WHERE application_id = 7 AND limit_name LIKE '%p'"
+    )
 
     ran = run("verify", "--json", "--application", "7")
 
@@ -144,20 +134,24 @@ def test_what_differs_is_named_as_json_too(path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["verify", "rebuild"])
 def test_where_no_store_is_there_is_none_afterwards(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SESSIONS_STORE", f"sqlite:///{tmp_path}/none.db")
+    monkeypatch.setenv("SESSIONS_STORE", url)
 
     ran = run(command)
 
     assert (ran.code, ran.out, "there is no store" in ran.err) == (1, "", True)
     assert list(tmp_path.iterdir()) == []
+    with SessionStore.open(url, read_only=True) as store:
+        assert not store.exists
 
 
-def test_a_rebuild_makes_the_derived_relations_anew_and_changes_nothing_else(path: Path) -> None:
-    good, kept = dump(path, DERIVED), dump(path, KEPT)
+def test_a_rebuild_makes_the_derived_relations_anew_and_changes_nothing_else(
+    store_url: str,
+) -> None:
+    good, kept = dump(store_url, DERIVED), dump(store_url, KEPT)
     change(
-        path,
+        store_url,
         "DELETE FROM claims",
         "UPDATE limits SET used = used + 1",
         "UPDATE customer_sessions SET document = '{}', total = 7",
@@ -171,25 +165,35 @@ def test_a_rebuild_makes_the_derived_relations_anew_and_changes_nothing_else(pat
     ran = run("rebuild")
 
     assert ran == (0, "rebuilt from 10 events\n", "")
-    assert (dump(path, DERIVED), dump(path, KEPT)) == (good, kept)
+    assert (dump(store_url, DERIVED), dump(store_url, KEPT)) == (good, kept)
     assert [run("verify", "--application", app).code for app in "17"] == [0, 0]
 
 
-def test_a_rebuild_brings_lost_relations_and_their_indexes_back(path: Path) -> None:
-    names = "SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2"
-    with closing(Connection(path)) as connection:
-        before = connection.execute(names).fetchall()
-    change(path, "DROP TABLE attachments", "DROP INDEX customer_sessions_by_state")
+def _definitions(url: str) -> list[Any]:
+    """All relations with their columns, and all indexes."""
+    with opened(url) as database:
+        if database.dialect is SQLITE:
+            return database.query("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2")
+        columns = (
+            "SELECT table_name, column_name, data_type, is_nullable FROM "
+            "information_schema.columns WHERE table_schema = current_schema() ORDER BY 1, 2"
+        )
+        indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() ORDER BY 1"
+        return database.query(columns) + database.query(indexes)
+
+
+def test_a_rebuild_brings_lost_relations_and_their_indexes_back(store_url: str) -> None:
+    before = _definitions(store_url)
+    change(store_url, "DROP TABLE attachments", "DROP INDEX customer_sessions_by_state")
 
     assert run("rebuild", "--json").rows == ['{"events":10}']
 
-    with closing(Connection(path)) as connection:
-        assert connection.execute(names).fetchall() == before
+    assert _definitions(store_url) == before
     assert run("verify").code == 0
 
 
-def test_a_store_of_other_views_takes_commands_again_after_a_rebuild(path: Path) -> None:
-    change(path, "UPDATE inline_views SET version = 99", "DELETE FROM attachments")
+def test_a_store_of_other_views_takes_commands_again_after_a_rebuild(store_url: str) -> None:
+    change(store_url, "UPDATE inline_views SET version = 99", "DELETE FROM attachments")
     close = b'{"command":"close","integrationId":"[b]"}\n'
     refused = run("execute", stdin=close)
     assert (refused.code, refused.out) == (1, "")
@@ -200,10 +204,10 @@ def test_a_store_of_other_views_takes_commands_again_after_a_rebuild(path: Path)
     assert (run("execute", stdin=close).code, run("verify").code) == (0, 0)
 
 
-def test_an_open_writer_is_refused_until_the_rebuild_and_goes_on_after_it(path: Path) -> None:
-    with SessionStore.open(f"sqlite:///{path}") as store:
+def test_an_open_writer_is_refused_until_the_rebuild_and_goes_on_after_it(store_url: str) -> None:
+    with SessionStore.open(store_url) as store:
         store.execute("[b]", add())
-        change(path, "UPDATE inline_views SET version = 99")
+        change(store_url, "UPDATE inline_views SET version = 99")
         with pytest.raises(ViewsDiffer):
             store.execute("[b]", add())
         assert run("rebuild").code == 0
@@ -216,20 +220,20 @@ def test_an_open_writer_is_refused_until_the_rebuild_and_goes_on_after_it(path: 
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE events SET data = '{' WHERE application_id = 7 AND position = 3",
+        "UPDATE events SET data = '{}' WHERE application_id = 7 AND position = 3",
         "UPDATE events SET type = 'Unheard' WHERE application_id = 7 AND position = 3",
         "DELETE FROM events WHERE application_id = 7 AND position = 1",
     ],
 )
-def test_a_rebuild_that_fails_leaves_the_old_views(path: Path, damage: str) -> None:
-    change(path, damage, "UPDATE customer_sessions SET total = 7")
-    before = dump(path, DERIVED + KEPT)
+def test_a_rebuild_that_fails_leaves_the_old_views(store_url: str, damage: str) -> None:
+    change(store_url, damage, "UPDATE customer_sessions SET total = 7")
+    before = dump(store_url, DERIVED + KEPT)
 
     ran = run("rebuild")
 
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("error: ")
-    assert dump(path, DERIVED + KEPT) == before
+    assert dump(store_url, DERIVED + KEPT) == before
 
 
 @pytest.mark.parametrize(
@@ -245,15 +249,15 @@ def test_a_rebuild_that_fails_leaves_the_old_views(path: Path, damage: str) -> N
         "history p",
     ],
 )
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_a_closed_pipe_ends_it_quietly(command: str) -> None:
     assert closed_pipe(command.split()) == (1, "")
 
 
-def test_a_closed_pipe_leaves_no_command_without_its_turn(path: Path) -> None:
+def test_a_closed_pipe_leaves_no_command_without_its_turn(store_url: str) -> None:
     opening = b'{"command":"open","integrationId":"%b"}\n'
 
     assert closed_pipe(["execute"], opening % b"c" + opening % b"d") == (1, "")
 
-    with SessionStore.open(f"sqlite:///{path}", read_only=True) as store:
+    with SessionStore.open(store_url, read_only=True) as store:
         assert [recorded.stream_id for recorded in store.log(5)] == ["c"]

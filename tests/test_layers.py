@@ -15,21 +15,53 @@ FILES = sorted([*ROOT.glob("sessions/**/*.py"), *ROOT.glob("projections/**/*.py"
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
 DECIDER = {"errors", "events", "commands", "claims", "money", "rules", "session", "cart", "decide"}
 DATABASE = {
-    "store",
-    "writer",
-    "transaction",
-    "recorder",
-    "sqlite",
-    "schema",
-    "inline",
+    "answers",
+    "batch",
     "claim_rows",
+    "database",
+    "dialect",
+    "execution",
+    "following",
+    "forks",
+    "inline",
+    "inserting",
+    "listening",
+    "mapper",
+    "memory",
+    "migrations",
+    "postgres",
+    "postgres_place",
+    "postgres_statements",
+    "reader",
+    "recorder",
+    "schema",
+    "shared_commits",
+    "signals",
+    "sqlite",
+    "store",
+    "subscription",
+    "transaction",
+    "url",
+    "writer",
 }
-USERS_OF_EVENTSOURCING = {
-    "sessions.mapper",
-    "sessions.store",
-    "sessions.recorder",
-    "sessions.sqlite",
+POSTGRES = {
+    "sessions.postgres",
+    "sessions.postgres_place",
+    "sessions.postgres_statements",
+    "sessions.listening",
 }
+USERS = {
+    "eventsourcing": {"sessions.recorder", "sessions.subscription"},
+    "sqlite3": {"sessions.sqlite"},
+    "psycopg": POSTGRES,
+    "psycopg_pool": POSTGRES,
+    "sessions.sqlite": {"sessions.url"},
+    **dict.fromkeys(POSTGRES, POSTGRES | {"sessions.url"}),
+    "sessions.url": {"sessions.store", *POSTGRES},
+    "sessions.shared_commits": {"sessions.batch", "sessions.execution", "sessions.writer"},
+    "sessions.subscription": {"sessions.recorder"},
+}
+"""What only some modules may import."""
 
 
 def _imported(module: str) -> Iterator[str]:
@@ -46,6 +78,10 @@ def _imported(module: str) -> Iterator[str]:
                 pass
 
 
+def _is_in(imported: str, module: str) -> bool:
+    return f"{imported}.".startswith(f"{module}.")
+
+
 def _allowed(module: str, imported: str) -> bool:
     room, _, name = module.partition(".")
     other, _, part = imported.partition(".")
@@ -55,7 +91,7 @@ def _allowed(module: str, imported: str) -> bool:
         imported.startswith("sessions.cli")
         or (room == "sessions" and other == "projections")
         or (room == "projections" and imported.startswith(("sessions.commands", "sessions.decide")))
-        or (other == "eventsourcing" and module not in USERS_OF_EVENTSOURCING)
+        or any(_is_in(imported, part) and module not in users for part, users in USERS.items())
         or (name in DECIDER and other == "sessions" and part.partition(".")[0] in DATABASE)
         or (name in {"errors", "events", "commands"} and imported.startswith("sessions.decide"))
     )

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import ExitStack
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from projections import CustomerSession, CustomerSessions
 from sessions import Refused, SessionStore
 from sessions.commands import Command
 from tests.conftest import Clock
 from tests.plain_model import Dict, Model
+from tests.postgres_server import new_schema
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def _mostly(valid: list[Any], *others: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401
@@ -186,6 +198,19 @@ class InFile(InMemory):
         self.open()
 
 
+class InPostgres(InFile):
+    server = ""
+
+    def __init__(self) -> None:
+        self.schema = ExitStack()
+        self.url = self.schema.enter_context(new_schema(self.server))
+        super().__init__()
+
+    def teardown(self) -> None:
+        with self.schema:
+            super().teardown()
+
+
 QUIET = settings(
     deadline=None, database=None, suppress_health_check=list(HealthCheck), stateful_step_count=40
 )
@@ -193,3 +218,8 @@ TestInMemory = InMemory.TestCase
 TestInMemory.settings = settings(QUIET, max_examples=30)
 TestInFile = InFile.TestCase
 TestInFile.settings = settings(QUIET, max_examples=5)
+
+
+def test_in_postgres(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InPostgres, "server", postgres)
+    run_state_machine_as_test(InPostgres, settings=settings(QUIET, max_examples=4))

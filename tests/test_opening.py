@@ -24,12 +24,16 @@ from sessions import (
 )
 from sessions.errors import StoreReadOnly
 from tests.conftest import add, in_processes
+from tests.tampering import change, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.conftest import OpenStore
+
+
+RELATIONS = "CREATE TABLE events (id bigint)", "INSERT INTO events VALUES (1)"
 
 
 def _sql(path: Path, *statements: str) -> list[Any]:
@@ -77,13 +81,28 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, te
 
 def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
-    _sql(path, "CREATE TABLE events (id)", "INSERT INTO events VALUES (1)")
+    _sql(path, *RELATIONS)
     before = path.read_bytes()
 
     with pytest.raises(NotAStore):
         SessionStore.open(f"sqlite:///{path}")
 
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
+
+
+def test_a_schema_of_another_program_is_refused_and_left_alone(postgres_url: str) -> None:
+    with opened(postgres_url) as database:
+        with database.writing() as connection:
+            database.prepare(connection)
+            for statement in RELATIONS:
+                connection.execute(statement)
+
+        for read_only in (True, False):
+            with pytest.raises(NotAStore):
+                SessionStore.open(postgres_url, read_only=read_only)
+
+        assert database.relations(database.query) == {"events"}
+        assert database.query("SELECT * FROM events") == [(1,)]
 
 
 def test_a_database_that_another_program_made_meanwhile_is_refused(tmp_path: Path) -> None:
@@ -97,36 +116,43 @@ def test_a_database_that_another_program_made_meanwhile_is_refused(tmp_path: Pat
     assert _sql(path, "SELECT name FROM sqlite_master") == [[("other",)]]
 
 
-def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    with SessionStore.open(f"sqlite:///{path}") as store:
+def test_a_store_of_a_newer_version_is_refused(url: str) -> None:
+    with SessionStore.open(url) as store:
         store.execute("s", OpenSession())
-    _sql(path, "INSERT INTO migrations VALUES (99, '2030-01-01T00:00:00.000000Z')")
+    change(url, "INSERT INTO migrations VALUES (99, '2030-01-01T00:00:00.000000Z')")
 
     for read_only in (True, False):
         with pytest.raises(StoreTooNew, match=r"99.*upgrade"):
-            SessionStore.open(f"sqlite:///{path}", read_only=read_only)
+            SessionStore.open(url, read_only=read_only)
 
 
-def test_reading_never_makes_a_store(tmp_path: Path) -> None:
+def test_reading_never_makes_a_store(url: str, tmp_path: Path) -> None:
     reads: list[Callable[[SessionStore], Any]] = [
         lambda store: store.position,
         lambda store: list(store.log()),
         lambda store: list(store.events("s")),
         lambda store: store.answered("k"),
     ]
-    with SessionStore.open(f"sqlite:///{tmp_path}/store.db") as store:
+    with SessionStore.open(url, read_only=True) as store:
         for read in reads:
             with pytest.raises(StoreNotFound, match="first command makes one"):
                 read(store)
+        assert not store.exists
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_read_only_store_takes_no_commands(sqlite_url: str) -> None:
+def test_opening_makes_no_file(sqlite_url: str, tmp_path: Path) -> None:
+    with SessionStore.open(sqlite_url) as store, pytest.raises(StoreNotFound):
+        list(store.log())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_store_takes_no_commands(url: str) -> None:
     with (
-        SessionStore.open(sqlite_url) as store,
-        SessionStore.open(sqlite_url, read_only=True) as it,
+        SessionStore.open(url) as store,
+        SessionStore.open(url, read_only=True) as it,
     ):
         store.execute("s", OpenSession())
 
@@ -177,10 +203,10 @@ def _open_and_add(url: str, number: int) -> list[int]:
         return [store.execute(f"s{number}", add()).position for _ in range(5)]
 
 
-def test_several_processes_may_make_the_same_file_at_once(sqlite_url: str) -> None:
-    in_processes(6, _open_and_add, sqlite_url)
+def test_several_processes_may_make_the_same_store_at_once(url: str) -> None:
+    in_processes(6, _open_and_add, url)
 
-    with SessionStore.open(sqlite_url) as store:
+    with SessionStore.open(url) as store:
         assert [recorded.position for recorded in store.log()] == list(range(1, 37))
 
 
@@ -197,9 +223,9 @@ def test_a_closed_store_says_so(open_store: OpenStore) -> None:
         list(log)
 
 
-def test_a_writer_that_waits_too_long_is_told_that_a_retry_can_help(sqlite_url: str) -> None:
-    hasty = SessionStore.open(sqlite_url, lock_timeout=0.05)
-    with SessionStore.open(sqlite_url) as store, hasty as other:
+def test_a_writer_that_waits_too_long_is_told_that_a_retry_can_help(url: str) -> None:
+    hasty = SessionStore.open(url, lock_timeout=0.05)
+    with SessionStore.open(url) as store, hasty as other:
         store.execute("s", OpenSession())
         with store.batch():
             store.execute("s", add())
@@ -227,10 +253,10 @@ def test_no_read_transaction_stays_open_between_the_pages_of_the_log(
         assert [recorded.position for recorded in [*first, *log]] == list(range(1, 1202))
 
 
-def test_a_store_may_be_used_after_a_fork_by_parent_and_child(sqlite_url: str) -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", FORK, sqlite_url], check=True, timeout=60)  # noqa: S603
+def test_a_store_may_be_used_after_a_fork_by_parent_and_child(url: str) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", FORK, url], check=True, timeout=60)  # noqa: S603
 
-    with SessionStore.open(sqlite_url) as store:
+    with SessionStore.open(url) as store:
         assert store.position == 1 + 3 * 40
 
 

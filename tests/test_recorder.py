@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-import tempfile
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
+import psycopg
 import pytest
-from eventsourcing.persistence import ApplicationRecorder, IntegrityError, StoredEvent
-from eventsourcing.tests.persistence import ApplicationRecorderTestCase
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    IntegrityError,
+    Notification,
+    StoredEvent,
+)
+from eventsourcing.tests.persistence import (
+    AggregateRecorderTestCase,
+    ApplicationRecorderTestCase,
+    NonInterleavingNotificationIDsBaseCase,
+)
 
 from projections import CustomerSessions
 from sessions import (
     OpenSession,
+    SessionsError,
     SessionStore,
     SetAttributes,
     StorageFailed,
@@ -21,10 +33,14 @@ from sessions import (
     UndecodableEvent,
     VersionNotFound,
 )
+from sessions.dialect import POSTGRES
 from sessions.inline import InlineViews
+from sessions.postgres_statements import PostgresConnection
 from sessions.recorder import SessionRecorder
-from sessions.sqlite import MEMORY, SqliteDatabase
+from sessions.sqlite import SqliteDatabase
+from sessions.url import database_of
 from tests.conftest import add, in_threads
+from tests.tampering import unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,18 +49,48 @@ if TYPE_CHECKING:
     from tests.conftest import OpenStore
 
 
+T = TypeVar("T", StoredEvent, Notification)
+
+
+class AnyState(SessionRecorder):
+    """Keeps states as texts in JSON: those of the shipped test cases are none themselves."""
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Any:  # noqa: ANN401
+        as_json = [json.dumps(stored.state.decode()).encode() for stored in stored_events]
+        pairs = zip(stored_events, as_json, strict=True)
+        return super().insert_events([replace(stored, state=state) for stored, state in pairs])
+
+    def select_events(self, originator_id: object, **bounds: Any) -> list[StoredEvent]:  # noqa: ANN401
+        return [_as_written(stored) for stored in super().select_events(originator_id, **bounds)]
+
+    def select_notifications(self, *bounds: Any, **more: Any) -> list[Notification]:  # noqa: ANN401
+        return [_as_written(found) for found in super().select_notifications(*bounds, **more)]
+
+
+class OfAggregates(AnyState):
+    """A recorder of aggregates gives no notifications, and no ids of them."""
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> None:  # noqa: ANN401
+        super().insert_events(stored_events)
+
+
+def _as_written(stored: T) -> T:
+    return replace(stored, state=json.loads(stored.state).encode())
+
+
 class Contract:
     """What the shipped test cases need; a mixin, so that none of them is collected here."""
 
-    path = MEMORY
+    kind: type[SessionRecorder] = SessionRecorder
+    url = "memory:"
 
     def new_originator_id(self) -> str:
         return f"session-{uuid4().hex}"
 
-    def create_recorder(self) -> SessionRecorder:
-        datastore = SqliteDatabase(self.path)
-        self.addCleanup(datastore.close)
-        recorder = SessionRecorder(datastore, 1)
+    def create_recorder(self) -> Any:  # noqa: ANN401  each case has its own kind
+        database = database_of(self.url, lock_timeout=30)
+        self.addCleanup(database.close)
+        recorder = self.kind(database, 1)
         recorder.create_table()
         return recorder
 
@@ -53,18 +99,58 @@ class Contract:
 
 
 class InFile(Contract):
-    def setUp(self) -> None:
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.path = f"{directory.name}/store.db"
+    @pytest.fixture(autouse=True)
+    def _place(self, sqlite_url: str) -> None:
+        self.url = sqlite_url
 
 
-class TestApplicationRecorderInMemory(
-    Contract, ApplicationRecorderTestCase[ApplicationRecorder]
+class InPostgres(Contract):
+    kind = AnyState
+
+    @pytest.fixture(autouse=True)
+    def _place(self, postgres_url: str) -> None:
+        self.url = postgres_url
+
+
+class Application(Contract):
+    def test_insert_subscribe(self) -> None:
+        shipped: Any = super()
+        shipped.optional_test_insert_subscribe()
+
+
+class Aggregate(Contract):
+    kind = OfAggregates
+
+
+class TestApplicationInMemory(Application, ApplicationRecorderTestCase[ApplicationRecorder]): ...
+
+
+class TestApplicationInFile(
+    InFile, Application, ApplicationRecorderTestCase[ApplicationRecorder]
 ): ...
 
 
-class TestApplicationRecorderInFile(InFile, ApplicationRecorderTestCase[ApplicationRecorder]): ...
+class TestApplicationInPostgres(
+    InPostgres, Application, ApplicationRecorderTestCase[ApplicationRecorder]
+): ...
+
+
+class TestAggregateInMemory(Aggregate, AggregateRecorderTestCase): ...
+
+
+class TestAggregateInFile(Aggregate, InFile, AggregateRecorderTestCase): ...
+
+
+class TestAggregateInPostgres(Aggregate, InPostgres, AggregateRecorderTestCase): ...
+
+
+class TestNonInterleavingInMemory(Contract, NonInterleavingNotificationIDsBaseCase): ...
+
+
+class TestNonInterleavingInFile(InFile, NonInterleavingNotificationIDsBaseCase): ...
+
+
+class TestNonInterleavingInPostgres(InPostgres, NonInterleavingNotificationIDsBaseCase): ...
 
 
 def _stored(stream: str, version: int, topic: str = "ItemAdded") -> StoredEvent:
@@ -124,19 +210,31 @@ def test_fault_6_two_applications_in_one_file_do_not_share_their_events(
         assert len(store.recorder.select_notifications(1, 10)) == 1
 
 
-def test_fault_7_a_connection_that_cannot_be_opened_does_not_keep_the_writers_lock(
-    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("open_store", "owner", "name", "error"),
+    [
+        ("sqlite", sqlite3, "connect", sqlite3.OperationalError),
+        ("postgres", PostgresConnection, "execute", psycopg.DataError),
+    ],
+    indirect=["open_store"],
+    ids=["sqlite", "postgres"],
+)
+def test_fault_7_a_transaction_that_cannot_begin_does_not_keep_the_writers_lock(
+    open_store: OpenStore,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    name: str,
+    error: type[Exception],
 ) -> None:
-    def refuse(*_: object, **__: object) -> sqlite3.Connection:
-        raise sqlite3.OperationalError
+    def refuse(*_: object, **__: object) -> None:
+        raise error
 
     store = open_store()
     for _ in range(3):
         with monkeypatch.context() as broken:
-            broken.setattr(sqlite3, "connect", refuse)
-            if not store.recorder.database.in_memory:
-                with pytest.raises(StorageFailed):
-                    store.execute("s", OpenSession())
+            broken.setattr(owner, name, refuse)
+            with pytest.raises(StorageFailed):
+                store.execute("s", OpenSession())
 
     assert in_threads(2, lambda n: store.execute(f"s{n}", OpenSession()).version) == [1, 1]
 
@@ -150,10 +248,9 @@ def test_fault_8_who_reads_before_writing_is_not_turned_away_by_another_writer(
     def read_and_write(number: int) -> int:
         store = (one, two)[number % 2]
         for written in range(25):
-            with store.recorder.database.transaction(commit=True) as cursor:
-                cursor.execute("SELECT max(position) FROM events")
-                cursor.fetchone()
-                cursor.execute("UPDATE answers SET request = ''")
+            with store.recorder.database.writing() as connection:
+                connection.execute("SELECT max(position) FROM events").fetchone()
+                connection.execute("UPDATE answers SET request = ''")
             store.execute("s", SetAttributes(attributes={f"n{number}": written}))
         return store.position
 
@@ -169,16 +266,43 @@ def test_fault_9_many_readers_of_one_store_all_find_its_tables(store: SessionSto
     assert in_threads(12, read) == [[(1, 1)] * 20] * 12
 
 
-def test_fault_10_the_position_of_a_deleted_newest_event_is_not_given_out_again(
-    store: SessionStore, open_store: OpenStore
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM events WHERE position = 2",
+        "DELETE FROM events",
+        "UPDATE events SET position = 3 WHERE position = 2",
+        "UPDATE events SET data = data",
+    ],
+)
+def test_fault_10_no_position_is_given_out_again_since_no_event_can_be_deleted(
+    store: SessionStore, open_store: OpenStore, change: str
 ) -> None:
     store.execute("s", OpenSession())
     store.execute("t", OpenSession())
-    with store.recorder.database.writing() as connection:
-        connection.execute("DELETE FROM events WHERE position = 2")
 
+    with (
+        pytest.raises(SessionsError, match="the log is only added to"),
+        store.recorder.database.writing() as connection,
+    ):
+        connection.execute(change)
+
+    assert [recorded.stream_id for recorded in store.log()] == ["s", "t"]
     assert store.execute("u", OpenSession()).position == 3
     assert list(open_store().recorder.insert_events([_stored("v", 1)]) or []) == [4]
+
+
+@pytest.mark.parametrize("open_store", ["postgres"], indirect=True)
+def test_fault_10_nor_can_the_log_be_truncated(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+
+    with (
+        pytest.raises(SessionsError, match="the log is only added to"),
+        store.recorder.database.writing() as connection,
+    ):
+        connection.execute("TRUNCATE events")
+
+    assert store.position == 1
 
 
 @pytest.mark.parametrize("others_write", [False, True])
@@ -217,18 +341,40 @@ def test_fault_14_a_version_beyond_the_newest_is_an_error(
     assert (error.value.version, error.value.newest) == (2, 1)
 
 
-@pytest.mark.parametrize("data", ["{}", '{"firstSession":1}', "[]", "", '{"firstSession":true'])
-def test_fault_15_an_event_that_lacks_a_field_is_found_out_where_it_is_read(
-    store: SessionStore, views: CustomerSessions, data: str
-) -> None:
-    store.execute("s", OpenSession())
-    with store.recorder.database.writing() as connection:
+def _damage(store: SessionStore, data: str) -> None:
+    with unguarded(store.recorder.database) as connection:
         connection.execute("UPDATE events SET data = ?", [data])
 
+
+def _undecodable(store: SessionStore) -> None:
     with pytest.raises(UndecodableEvent, match=r"SessionOpened .version 1. at 1 "):
         list(store.log())
     with pytest.raises(UndecodableEvent):
-        views.get("s", version=1)
+        CustomerSessions(store).get("s", version=1)
+
+
+@pytest.mark.parametrize("data", ["{}", '{"firstSession":1}', "[]"])
+def test_fault_15_an_event_that_lacks_a_field_is_found_out_where_it_is_read(
+    store: SessionStore, data: str
+) -> None:
+    store.execute("s", OpenSession())
+    _damage(store, data)
+
+    _undecodable(store)
+
+
+@pytest.mark.parametrize("data", ["", '{"firstSession":true'])
+def test_fault_15_data_that_is_no_json_is_found_out_at_the_latest_where_it_is_read(
+    store: SessionStore, data: str
+) -> None:
+    store.execute("s", OpenSession())
+    if store.recorder.database.dialect is POSTGRES:
+        with pytest.raises(StorageFailed, match="json"):
+            _damage(store, data)
+    else:
+        _damage(store, data)
+
+        _undecodable(store)
 
 
 @pytest.mark.parametrize("where", ["fold", "write"])
@@ -247,10 +393,10 @@ def test_fault_16_an_error_after_the_insert_leaves_nothing_behind(
 
 
 def test_a_recorder_that_only_reads_makes_no_file(tmp_path: Path) -> None:
-    datastore = SqliteDatabase(str(tmp_path / "store.db"))
+    database = SqliteDatabase(str(tmp_path / "store.db"))
 
     with pytest.raises(StoreNotFound):
-        SessionRecorder(datastore, 1).select_events("session-s")
+        SessionRecorder(database, 1).select_events("session-s")
 
-    datastore.close()
+    database.close()
     assert list(tmp_path.iterdir()) == []

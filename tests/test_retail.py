@@ -21,19 +21,19 @@ from sessions import SessionStore
 from sessions.cli.retail import import_invoices
 from sessions.cli.retail_file import read_invoices
 from tests.retail_reference import KEYS, figures
-from tests.test_cli_maintain import Ran, dump, run
+from tests.tampering import dump
+from tests.test_cli_maintain import Ran, run
 
 EXTRACT = next((Path(sessions.cli.__file__).parent / "data").glob("*.csv.gz"))
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
-RELATIONS = ("applications", "events", "answers", "customer_sessions", "attachments", "claims")
+RELATIONS = ("events", "answers", "customer_sessions", "attachments", "claims")
 SOME_FILE = os.environ.get("SESSIONS_RETAIL_FILE", "")
 
 
 @pytest.fixture(autouse=True)
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The store that imports go into; not there yet."""
-    monkeypatch.setenv("SESSIONS_STORE", f"sqlite:///{tmp_path}/store.db")
-    return f"sqlite:///{tmp_path}/store.db"
+def _the_store(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports go into it; it is not there yet."""
+    monkeypatch.setenv("SESSIONS_STORE", url)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_credit_note_of_the_future_does_not_stop_the_import(file: Path) -> Non
     assert summary(run("import-retail", str(file), "--json"))["sessions"] == 1
 
 
-def test_a_file_that_is_cut_and_then_whole_is_as_one(tmp_path: Path, file: Path, url: str) -> None:
+def test_a_file_that_is_cut_and_then_whole_is_as_one(file: Path, url: str) -> None:
     lines = gzip.decompress(EXTRACT.read_bytes()).decode().splitlines(keepends=True)
     numbers = [text.partition(",")[0] for text in lines]
     cut = next(i for i in range(4000, len(lines)) if numbers[i] not in numbers[:i])
@@ -212,9 +212,9 @@ def test_a_file_that_is_cut_and_then_whole_is_as_one(tmp_path: Path, file: Path,
 
     assert first["sessions"] < whole["sessions"]
     assert whole == again == figures(EXTRACT)
-    kept = dump(tmp_path / "store.db", RELATIONS)
+    kept = dump(url, RELATIONS)
     assert summary(run("import-retail", str(EXTRACT), "--json")) == whole
-    assert dump(tmp_path / "store.db", RELATIONS) == kept
+    assert dump(url, RELATIONS) == kept
     with SessionStore.open(url) as store:
         assert verify(store) == []
 
@@ -231,6 +231,7 @@ LINES = st.tuples(
 )
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # it is in memory
 @settings(max_examples=100, deadline=None)
 @given(lines=st.lists(LINES, max_size=25), cut=st.integers(0, 8))
 def test_any_file_has_the_figures_of_the_reference(

@@ -1,0 +1,123 @@
+"""A line to a PostgreSQL server that can be cut, also at the worst moment."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from urllib.parse import parse_qs, quote, urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+COMMIT = b"COMMIT"
+
+
+class Line:
+    """Passes on what client and server say, until it is told otherwise.
+
+    Attributes:
+        lose_commits: Cut when a client says COMMIT, so many times, before the server hears it.
+        lose_answers: Cut when the server says that it has committed, before the client hears it.
+        cuts: How often it was cut so.
+    """
+
+    def __init__(self, url: str) -> None:
+        schema = parse_qs(urlsplit(url).query)["schema"][0]
+        place = conninfo_to_dict(url.replace(f"schema={schema}", ""))
+        self._server = place.get("host") or "localhost", int(place.get("port") or 5432)
+        self._directory = tempfile.mkdtemp()
+        self.url = (
+            f"postgresql://{quote(str(place.get('user')))}@/{quote(str(place.get('dbname')))}"
+            f"?host={self._directory}&sslmode=disable&gssencmode=disable&schema={schema}"
+        )
+        self.lose_commits = 0
+        self.lose_answers = 0
+        self.cuts = 0
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.mend()
+
+    def mend(self) -> None:
+        """Let the server be reached."""
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(f"{self._directory}/.s.PGSQL.5432")
+        self._listening.listen()
+        self._start(self._accept, self._listening)
+
+    def cut(self) -> None:
+        """Cut all connections, and let no new one through."""
+        Path(f"{self._directory}/.s.PGSQL.5432").unlink(missing_ok=True)
+        _end(self._listening)
+        for end in self._ends:
+            _end(end)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.cut()
+        for thread in self._threads:
+            thread.join()
+        for end in (*self._ends, self._listening):
+            end.close()
+        shutil.rmtree(self._directory)
+
+    def _start(self, work: object, *args: socket.socket) -> None:
+        thread = threading.Thread(target=work, args=args)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listening: socket.socket) -> None:
+        with suppress(OSError), listening:
+            while True:
+                client, _ = listening.accept()
+                server = self._connected()
+                self._ends += [client, server]
+                self._start(self._to_server, client, server)
+                self._start(self._to_client, server, client)
+
+    def _connected(self) -> socket.socket:
+        host, port = self._server
+        if not str(host).startswith("/"):
+            return socket.create_connection((str(host), port))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(f"{host}/.s.PGSQL.{port}")
+        return server
+
+    def _to_server(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while said := client.recv(2**16):
+                if COMMIT in said and self.lose_commits:
+                    self.lose_commits -= 1
+                    self.cuts += 1
+                    break
+                server.sendall(said)
+        _end(client, server)
+
+    def _to_client(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while said := server.recv(2**16):
+                if COMMIT in said and self.lose_answers:
+                    self.lose_answers -= 1
+                    self.cuts += 1
+                    break
+                client.sendall(said)
+        _end(client, server)
+
+
+def _end(*ends: socket.socket) -> None:
+    for end in ends:
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)

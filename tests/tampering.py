@@ -1,0 +1,50 @@
+"""Reading and changing a database behind a store's back, as whoever owns it could."""
+
+from __future__ import annotations
+
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sessions.dialect import SQLITE
+from sessions.url import database_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sessions.database import Connection, Database
+
+GUARDS = ("events_refuse_update", "events_refuse_delete")
+UNGUARD = "SELECT set_config('session_replication_role', 'replica', true)"
+
+
+@contextmanager
+def unguarded(database: Database) -> Iterator[Connection]:
+    """A transaction in which the log can be changed, and not after it."""
+    with database.writing() as connection:
+        if database.dialect is not SQLITE:
+            connection.execute(UNGUARD)
+            yield connection
+            return
+        for guard in GUARDS:
+            connection.execute(f"DROP TRIGGER {guard}")
+        yield connection
+        for statement in database.dialect.refuse_changes:
+            connection.execute(statement)
+
+
+def opened(url: str) -> closing[Database]:
+    """The database at a URL, without a store's checks."""
+    return closing(database_of(url, lock_timeout=30))
+
+
+def dump(url: str, relations: Sequence[str]) -> dict[str, list[Any]]:
+    """All rows of some relations."""
+    with opened(url) as database:
+        return {name: sorted(database.query(f"SELECT * FROM {name}")) for name in relations}  # noqa: S608
+
+
+def change(url: str, *statements: str) -> None:
+    """Tamper with a store; every statement changes something."""
+    with opened(url) as database, unguarded(database) as connection:
+        for statement in statements:
+            assert connection.execute(statement).rowcount != 0

@@ -1,0 +1,97 @@
+"""A commit that ends otherwise than it should is one all the same, and is none twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from projections.verify import verify
+from sessions import Executed, OpenSession, SetAttributes
+from sessions.errors import OutcomeUnknown
+from tests.conftest import add, in_threads
+from tests.test_shared_commits import joined, together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sessions import SessionStore
+    from sessions.shared_commits import Job
+
+__all__ = ["joined"]
+
+
+class Interrupts:
+    """Does what it stands for, and then, or before it does, raises an error; once."""
+
+    def __init__(
+        self, call: Callable[..., Any], error: BaseException, *, first: bool = False
+    ) -> None:
+        self._call = call
+        self._error: BaseException | None = error
+        self._first = first
+
+    def __call__(self, *args: Any) -> Any:  # noqa: ANN401
+        error, self._error = self._error, None
+        if error is not None and self._first:
+            raise error
+        outcome = self._call(*args)
+        if error is not None:
+            raise error
+        return outcome
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before the commit", "after the commit"])
+def test_an_interrupted_leader_takes_nobody_along_and_nothing_is_done_twice(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    store.execute("first", OpenSession())
+    database = store.recorder.database
+    interrupts = Interrupts(database.commit, KeyboardInterrupt(), first=first)
+    monkeypatch.setattr(database, "commit", interrupts)
+    adding = [lambda n=n: store.execute("first", add(str(n))) for n in range(3)]
+
+    leader, *others = together(store, joined, adding)
+
+    assert type(leader) is KeyboardInterrupt
+    assert {type(other) for other in others} <= {Executed, OutcomeUnknown}
+    skus = [recorded.event.item.sku for recorded in store.events("first", after=1)]
+    assert skus == (["1", "2"] if first else ["0", "1", "2"])
+    assert store.execute("first", add("next")).events
+    assert verify(store) == []
+
+
+def test_batches_and_commands_of_many_threads_keep_the_views(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+
+    def write(number: int) -> None:
+        for written in range(60):
+            attributes = SetAttributes(attributes={f"n{number}": written})
+            if number:
+                store.execute("s", attributes)
+            else:
+                with store.batch():
+                    store.execute("s", attributes)
+
+    in_threads(3, write)
+
+    assert store.position == 181
+    assert verify(store) == []
+
+
+def test_appended_events_and_commands_of_many_threads_keep_the_views(
+    store: SessionStore,
+) -> None:
+    store.execute("s", OpenSession())
+
+    def write(number: int) -> None:
+        for written in range(40):
+            if number:
+                store.execute("s", SetAttributes(attributes={f"n{number}": written}))
+            else:
+                store.recorder.insert_events([])
+
+    in_threads(3, write)
+
+    assert store.position == 81
+    assert verify(store) == []

@@ -1,0 +1,246 @@
+"""Callers share commits rightly in whatever order their threads run."""
+
+from __future__ import annotations
+
+from ast import literal_eval
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sessions.errors import QueueFull, StoreClosed
+from sessions.shared_commits import Job, SharedCommits
+from tests.interleaving import Scenario, ScheduleError, Scheduler, replay, search
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sessions.shared_commits import Take
+    from tests.interleaving import Build, Choice
+
+ENDS = (QueueFull, StoreClosed, KeyboardInterrupt)
+
+
+class Queue(deque[Job]):
+    """A queue that knows what it accepted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepted: list[Job] = []
+
+    def append(self, job: Job) -> None:
+        self.accepted.append(job)
+        super().append(job)
+
+
+class Watched(SharedCommits):
+    """Shared commits with such a queue."""
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._queue = self.queue = Queue()
+
+
+class ForgetsWhoCameMeanwhile(Watched):
+    """Ends its lead without a look at the queue."""
+
+    def _hand_over(self, leader: Job, taken: Sequence[Job]) -> None:
+        waiting = [job for job in self.queue if not job.done]
+        self.queue.clear()
+        super()._hand_over(leader, taken)
+        self.queue.extend(waiting)
+
+
+class LeadsTwice(Watched):
+    """Whoever comes leads."""
+
+    def _join(self, job: Job) -> Any:  # noqa: ANN401
+        self._led = False
+        return super()._join(job)
+
+
+class TakesTheNewestFirst(Watched):
+    """Serves the last who came, so that the first may wait for ever."""
+
+    def _take(self) -> Sequence[Job]:
+        self.queue.reverse()
+        return super()._take()
+
+
+class Callers:
+    """Callers, each in a thread, and what became of them."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        kind: type[Watched] = Watched,
+        *,
+        together: int = 9,
+        waiting: int = 9,
+        undone: slice | None = None,
+    ) -> None:
+        self._scheduler = scheduler
+        self._undone = undone
+        self._in_order = not (undone and undone.start)
+        self._leading = False
+        self.performed: list[Job] = []
+        self.outcomes: dict[Job, object] = {}
+        self.commits = kind(
+            self._perform,
+            path="p",
+            timeout=1,
+            together=together,
+            waiting=waiting,
+            lock=scheduler.lock,
+        )
+
+    def _perform(self, take: Take) -> None:
+        assert not self._leading, "two lead"
+        self._leading = True
+        try:
+            self._scheduler.step("waits for the database")
+            jobs = take()
+            self._scheduler.step("decides")
+            if self._undone is not None:  # once
+                jobs, self._undone = jobs[self._undone], None
+            for job in jobs:
+                self.performed.append(job)
+                job.finish([])
+            self._scheduler.step("has committed")
+        finally:
+            self._leading = False
+
+    def call(self) -> None:
+        job = Job((), None, {})
+        self.outcomes[job] = "waits"
+        try:
+            self.commits.do(job)
+            self.outcomes[job] = "done"
+        except ENDS as error:
+            self.outcomes[job] = type(error)
+
+    def close(self) -> None:
+        try:
+            self.commits.close()
+        except KeyboardInterrupt:
+            return
+        assert {job for job in self.commits.queue.accepted if not job.done} <= self._interrupted()
+        with pytest.raises(StoreClosed):
+            self.commits.do(Job((), None, {}))
+
+    def _interrupted(self) -> set[Job]:  # who waits no more may not have said so yet
+        return {job for job, end in self.outcomes.items() if end in {KeyboardInterrupt, "waits"}}
+
+    def check(self) -> None:
+        done = [job for job, end in self.outcomes.items() if end == "done"]
+        refused = [job for job, end in self.outcomes.items() if end in {QueueFull, StoreClosed}]
+        accepted = self.commits.queue.accepted
+        assert len(set(self.performed)) == len(self.performed), "one is done twice"
+        assert set(done) <= set(self.performed), "one is answered and not done"
+        assert not set(refused) & set(accepted), "one is refused that was accepted"
+        if self._in_order:
+            assert self.performed == [job for job in accepted if job in self.performed], "order"
+        assert set(self.outcomes) == set(done) | set(refused) | self._interrupted()
+        assert "waits" not in self.outcomes.values()
+        self._undone = None
+        if StoreClosed not in self.outcomes.values():
+            self._check_next()
+
+    def _check_next(self) -> None:
+        try:
+            self.call()
+        except StoreClosed:
+            return
+        assert list(self.outcomes.values())[-1] in {"done", StoreClosed}, "nobody leads"
+        self.commits.close()
+
+
+def callers(number: int, *, closes: bool = False, **options: Any) -> Build:  # noqa: ANN401
+    """A scenario of callers, and of one that closes."""
+
+    def build(scheduler: Scheduler) -> Scenario:
+        shared = Callers(scheduler, **options)
+        calls: list[Callable[[], object]] = [shared.call] * number
+        return Scenario([*calls, *[shared.close] * closes], shared.check)
+
+    return build
+
+
+def failing_schedule(build: Build) -> list[Choice]:
+    """The first schedule that fails, as it is printed."""
+    with pytest.raises(ScheduleError) as failed:
+        search(build, preemptions=1)
+    schedule: list[Choice] = literal_eval(str(failed.value).rpartition(" after ")[2])
+    return schedule
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_two_callers_are_both_done_in_every_order(together: int) -> None:
+    assert search(callers(2, together=together), preemptions=3) > 400
+
+
+@pytest.mark.parametrize(("together", "preemptions"), [(1, 1), (2, 2), (9, 1)])
+def test_three_callers_are_all_done_in_every_order(together: int, preemptions: int) -> None:
+    assert search(callers(3, together=together), preemptions=preemptions) > 200
+
+
+@pytest.mark.parametrize("undone", [slice(1), slice(1, None), slice(0)], ids=str)
+def test_who_is_left_undone_is_done_by_the_next(undone: slice) -> None:
+    assert search(callers(3, undone=undone), preemptions=1) > 200
+
+
+def test_a_full_queue_lets_another_in_whenever_there_is_room() -> None:
+    assert search(callers(3, together=1, waiting=1), preemptions=1) > 200
+    assert search(callers(2, waiting=1), preemptions=3) > 500
+
+
+def test_an_outsider_that_waits_no_more_leaves_its_place_to_the_next() -> None:
+    assert search(callers(2, waiting=1), preemptions=1, faults=2) > 500
+    assert search(callers(3, waiting=1), preemptions=0, faults=2) > 100
+
+
+def test_an_interrupted_caller_takes_nobody_with_it() -> None:
+    assert search(callers(2), preemptions=2, faults=1) > 1000
+    assert search(callers(3, together=1), preemptions=0, faults=1) > 50
+
+
+def test_two_interrupted_callers_take_nobody_with_them() -> None:
+    assert search(callers(2), preemptions=1, faults=2) > 500
+    assert search(callers(3), preemptions=0, faults=2) > 100
+
+
+def test_an_interrupt_where_a_lock_was_just_released_takes_nobody_along() -> None:
+    assert search(callers(2), preemptions=1, faults=1, signals=True) > 200
+    assert search(callers(2, waiting=1), preemptions=0, faults=1, signals=True) > 10
+
+
+@pytest.mark.parametrize("waiting", [1, 9])
+def test_closing_waits_for_what_was_accepted_and_refuses_the_rest(waiting: int) -> None:
+    assert search(callers(2, waiting=waiting, closes=True), preemptions=2) > 500
+
+
+def test_closing_waits_also_where_one_is_interrupted_or_waits_no_more() -> None:
+    assert search(callers(1, closes=True), preemptions=1, faults=1) > 50
+    assert search(callers(2, waiting=1, closes=True), preemptions=0, faults=1) > 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [(ForgetsWhoCameMeanwhile, 2), (LeadsTwice, 2), (TakesTheNewestFirst, 3)],
+)
+def test_the_search_finds_a_planted_fault_and_its_schedule_can_be_run_again(
+    kind: type[Watched], number: int
+) -> None:
+    build = callers(number, kind=kind)
+
+    schedule = failing_schedule(build)
+
+    with pytest.raises(ScheduleError) as failed:
+        replay(build, schedule)
+    assert str(failed.value).endswith(f" after {schedule}")
+
+
+def test_a_schedule_without_a_fault_can_be_run_too() -> None:
+    schedule = failing_schedule(callers(2, kind=LeadsTwice))
+
+    replay(callers(2), schedule[:5])

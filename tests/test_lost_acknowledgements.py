@@ -1,0 +1,236 @@
+"""A line to PostgreSQL may break at any moment: nothing is lost, and nothing happens twice."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from projections.verify import verify
+from sessions import OpenSession, SessionStore, StatementTimeout, StoreUnavailable
+from sessions.errors import OutcomeUnknown, StoreBusy
+from tests.conftest import add, in_threads
+from tests.postgres_line import Line
+from tests.test_broken_commits import Interrupts
+from tests.test_shared_commits import joined, together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sessions.database import Begun
+    from sessions.shared_commits import Job
+
+__all__ = ["joined"]
+
+
+@pytest.fixture
+def line(postgres_url: str) -> Iterator[Line]:
+    with Line(postgres_url) as line:
+        yield line
+
+
+@pytest.fixture
+def store(line: Line) -> Iterator[SessionStore]:
+    """A store behind the line, with one session."""
+    with SessionStore.open(line.url, lock_timeout=5) as store:
+        store.execute("s", OpenSession())
+        yield store
+
+
+@pytest.fixture
+def terminate(postgres: str, store: SessionStore) -> Callable[[], int]:
+    """Ends the connections of the store at the server."""
+
+    def ended() -> int:
+        found = in_threads(6, lambda _: store.query("SELECT pg_backend_pid(), pg_sleep(0.05)"))
+        pids = {rows[0][0] for rows in found}
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            for pid in pids:
+                connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        return len(pids)
+
+    return ended
+
+
+def skus(store: SessionStore) -> list[str]:
+    return [recorded.event.item.sku for recorded in store.events("s", after=1)]  # type: ignore[union-attr]
+
+
+def test_a_commit_that_never_arrived_is_executed_once(store: SessionStore, line: Line) -> None:
+    line.lose_commits = 1
+
+    done = store.execute("s", add("a"))
+
+    assert (line.cuts, done.position, done.events) == (1, 2, list(store.events("s", after=1)))
+    assert store.execute("s", add("b")).version == 3
+    assert (skus(store), verify(store)) == (["a", "b"], [])
+
+
+def test_an_acknowledgement_that_is_lost_answers_with_its_own_events(
+    store: SessionStore, line: Line
+) -> None:
+    line.lose_answers = 1
+
+    done = store.execute("s", add("a"), metadata={"actor": "ada"})
+
+    assert (line.cuts, done.position, done.events) == (1, 2, list(store.events("s", after=1)))
+    assert store.execute("s", add("b")).version == 3
+    assert (skus(store), verify(store)) == (["a", "b"], [])
+
+
+@pytest.mark.parametrize(("what", "times"), [("lose_commits", 2), ("lose_answers", 1)])
+def test_what_is_lost_of_a_group_is_in_the_log_once(
+    store: SessionStore, postgres_url: str, line: Line, joined: list[Job], what: str, times: int
+) -> None:
+    setattr(line, what, times)
+    calls = [lambda n=n: store.execute("s", add(str(n))) for n in range(4)]
+
+    with SessionStore.open(postgres_url) as other:
+        answers = together(other, joined, calls)
+
+    assert line.cuts == times
+    assert [done.events for done in answers] == [[each] for each in store.events("s", after=1)]
+    assert (skus(store), verify(store)) == (["0", "1", "2", "3"], [])
+
+
+def test_a_batch_whose_acknowledgement_is_lost_is_in_the_log(
+    store: SessionStore, line: Line
+) -> None:
+    with store.batch():
+        store.execute("s", add("a"))
+        line.lose_answers = 1
+
+    with pytest.raises(StoreUnavailable), store.batch():
+        store.execute("s", add("b"))
+        line.lose_commits = 1
+
+    assert (line.cuts, skus(store), verify(store)) == (2, ["a"], [])
+
+
+@pytest.mark.parametrize("what", ["lose_commits", "lose_answers"])
+def test_a_key_makes_a_lost_command_safe_however_often_it_is_lost(
+    store: SessionStore, line: Line, what: str
+) -> None:
+    def call(number: int) -> list[Any]:
+        answers = []
+        for part in range(5):
+            setattr(line, what, 1)
+            answers.append(store.execute("s", add(f"{number}-{part}"), idempotency_key=f"{part}"))
+        return answers
+
+    answers = call(0)
+
+    assert [done.position for done in answers] == [2, 3, 4, 5, 6]
+    assert line.cuts >= 3
+    assert skus(store) == [f"0-{part}" for part in range(5)]
+    assert verify(store) == []
+
+
+def test_a_commit_of_which_nothing_can_be_known_is_not_executed_again(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = store.recorder.database
+    lost = OutcomeUnknown(path="p", reason="the line is cut")
+    begin = database.begin
+    begun: list[Begun] = []
+
+    def busy_then(*args: Any) -> Begun:  # noqa: ANN401
+        if len(begun) == 1:
+            begun.append(begun[0])
+            raise StoreBusy(path="p", seconds=0)
+        begun.append(begin(*args))
+        return begun[-1]
+
+    monkeypatch.setattr(database, "commit", Interrupts(database.commit, lost))
+    monkeypatch.setattr(database, "begin", busy_then)
+
+    found = together(store, joined, [lambda: store.execute("s", add())] * 2)
+
+    assert [type(each) for each in found] == [OutcomeUnknown, OutcomeUnknown]
+    assert len(skus(store)) == 2
+
+
+def test_an_unreachable_server_is_unavailable_until_it_is_back(line: Line) -> None:
+    with SessionStore.open(line.url, lock_timeout=0.5) as store:
+        store.execute("s", OpenSession())
+        line.cut()
+
+        for call in (lambda: store.execute("s", add()), lambda: store.position):
+            with pytest.raises(StoreUnavailable) as unavailable:
+                call()
+            assert unavailable.value.retry
+        with pytest.raises(StoreUnavailable):
+            SessionStore.open(line.url)
+
+        time.sleep(2)
+        line.mend()
+        deadline = time.monotonic() + 2
+        while True:
+            try:
+                done = store.execute("s", add("a"))
+                break
+            except StoreUnavailable:
+                assert time.monotonic() < deadline, "it is back, and not found"
+        assert done.position == 2
+        assert (skus(store), verify(store)) == (["a"], [])
+
+
+def test_a_server_that_comes_back_in_time_is_waited_for(store: SessionStore, line: Line) -> None:
+    line.cut()
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(store.execute, "s", add("a"))
+        reading = pool.submit(lambda: store.position)
+        time.sleep(0.4)
+        line.mend()
+
+        assert writing.result(10).position == 2
+        assert reading.result(10) in {1, 2}
+
+
+def test_the_pool_heals_after_all_its_connections_were_ended(
+    store: SessionStore, terminate: Callable[[], int]
+) -> None:
+    assert terminate() >= 2
+
+    def work(number: int) -> int:
+        if number % 2:
+            return store.position
+        return store.execute(f"t{number}", OpenSession()).version
+
+    found = in_threads(8, work)
+    assert found[::2] == [1] * 4
+    assert store.position == 5
+    assert verify(store) == []
+
+
+def test_a_connection_that_is_ended_in_a_batch_drops_what_is_not_committed(
+    store: SessionStore, postgres: str
+) -> None:
+    with pytest.raises(StoreUnavailable), store.batch():
+        store.execute("s", add("lost"))
+        ((pid,),) = store.query("SELECT pg_backend_pid()")
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        store.execute("t", OpenSession())
+        store.position  # noqa: B018  it is asked on the connection that is gone
+
+    assert store.execute("s", add("a")).version == 2
+    assert (skus(store), verify(store)) == (["a"], [])
+
+
+def test_a_statement_that_takes_too_long_is_a_timeout_and_writes_nothing(
+    store: SessionStore, postgres_url: str
+) -> None:
+    url = f"{postgres_url}&options=-c%20statement_timeout%3D150"
+    with SessionStore.open(url) as hasty:
+        with store.recorder.database.writing(), pytest.raises(StatementTimeout) as timeout:
+            hasty.execute("s", add("late"))
+        with pytest.raises(StatementTimeout):
+            hasty.query("SELECT pg_sleep(1)")
+
+        assert timeout.value.retry
+        assert hasty.execute("s", add("a")).version == 2
+    assert skus(store) == ["a"]

@@ -1,0 +1,123 @@
+"""The password of a URL is shown nowhere."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from sessions import InvalidURL, OpenSession, SessionsError, SessionStore
+from sessions.errors import StoreUnavailable
+from sessions.postgres_place import place_of
+from sessions.url import without_password
+from tests.postgres_line import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "hunter2"
+SPECIAL = "hunter2@:/?#[]&=% 'hunter2\"\\ü"
+
+MALFORMED = [
+    f"postgresql://u:{SECRET}@localhost:port/d",
+    f"postgresql://u:{SECRET}@[::1/d",
+    f"postgresql://u:{SECRET}@localhost/d?no_such_option=1",
+    f"postgresql://u:{SECRET}@localhost/d?pool=0",
+    f"postgresql://u:{SECRET}@localhost/d?schema=",
+    f"postgresql://u:{SECRET}%zz@localhost/d",
+    f"postgresql://u:x#{SECRET}@localhost/d",
+    f"postgresql://u:x?{SECRET}@localhost/d",
+    f"postgresql://u:x/{SECRET}@localhost:port/d",
+    f"postgresql://u:x@{SECRET}/y@localhost:port/d",
+    f"postgresql://localhost/d?PASSWORD={SECRET}",
+    f"postgresql://localhost/d?%70assword={SECRET}&pool=0",
+    f"postgresql://localhost/d?password={SECRET}&pool=0",
+    f"postgresql://localhost/d?sslpassword={SECRET}&pool=0",
+    f"postgresql://localhost/d?pool=0#password={SECRET}",
+    f"postgresql+psycopg://u:{SECRET}@localhost/d",
+    f"postgresql:/u:{SECRET}@localhost/d",
+    f"postgresql:u:{SECRET}@localhost/d",
+    f"postgres//u:{SECRET}@localhost/d",
+    f" postgresql://u:{SECRET}@localhost/d",
+    f"host=localhost password={SECRET}",
+    f"host=localhost password='x {SECRET}'",
+]
+
+NOWHERE = [
+    f"postgresql://u:{SECRET}@localhost:1/d",
+    f"postgresql://u:{quote(SPECIAL, safe='')}@localhost:1/d",
+    f"postgresql://u@localhost:1/d?password={SECRET}",
+    f"postgresql://u@localhost:1/d?password={quote(SPECIAL, safe='')}&schema=s",
+    f"postgres://u:{SECRET}@localhost:1,localhost:2/d?connect_timeout=2",
+]
+
+
+@pytest.fixture(autouse=True)
+def _logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nothing that is logged shows it."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    assert SECRET not in caplog.text
+
+
+def shown(error: BaseException) -> str:
+    """All that is shown of an error: what it says, what it is of, and all before it."""
+    whole = "".join(traceback.format_exception(error))
+    return " ".join([whole, str(error), repr(error), repr(vars(error))])
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+def test_a_url_that_is_malformed_is_shown_without_it(url: str) -> None:
+    with pytest.raises((InvalidURL, StoreUnavailable)) as refusal:
+        SessionStore.open(url)
+
+    assert SECRET not in shown(refusal.value)
+
+
+@pytest.mark.parametrize("url", NOWHERE)
+def test_a_server_that_cannot_be_reached_is_shown_without_it(url: str) -> None:
+    with pytest.raises(StoreUnavailable) as unavailable:
+        SessionStore.open(url)
+
+    assert SECRET not in shown(unavailable.value)
+
+
+@pytest.mark.parametrize("url", NOWHERE)
+def test_the_place_of_a_url_does_not_show_it(url: str) -> None:
+    assert SECRET not in repr(place_of(url))
+    assert SECRET not in without_password(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("postgresql://u:p@h:1/d?schema=s", "postgresql://u@h:1/d?schema=s"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("postgresql:///d?host=/tmp", "postgresql:///d?host=/tmp"),
+        ("postgresql://h/d?password=p&schema=s", "postgresql://h/d?password=***&schema=s"),
+        ("sqlite:////a@b:c.db", "sqlite:////a@b:c.db"),
+    ],
+)
+def test_the_rest_of_a_url_stays_as_it_is(url: str, safe: str) -> None:
+    assert without_password(url) == safe
+
+
+@pytest.mark.parametrize("password", [SECRET, SPECIAL])
+def test_a_store_that_loses_its_server_does_not_show_it(postgres_url: str, password: str) -> None:
+    with Line(postgres_url) as line:
+        url = line.url.replace("@", f":{quote(password, safe='')}@", 1)
+        with SessionStore.open(url, lock_timeout=0.3) as store:
+            store.execute("s", OpenSession())
+            line.cut()
+
+            errors = []
+            for call in (lambda: store.execute("t", OpenSession()), lambda: store.position):
+                with pytest.raises(SessionsError) as error:
+                    call()
+                errors.append(shown(error.value))
+            database = store.recorder.database
+
+            assert SECRET not in " ".join([*errors, database.path, repr(database), repr(store)])
