@@ -28,13 +28,22 @@ def statements(dialect: Dialect) -> list[str]:
     ]
 
 
+_POSITIONS = [
+    "CREATE TABLE positions (follower TEXT NOT NULL, upstream TEXT NOT NULL, "
+    "position INTEGER NOT NULL, PRIMARY KEY (follower, upstream)) WITHOUT ROWID"
+]
+
+
 def _only_added_to(dialect: Dialect) -> list[str]:
-    """The log says itself where it ends, since nothing can be taken from it."""
-    return ["DROP TABLE applications", *dialect.refuse_changes]
+    """The log says itself where it ends, since nothing is taken from it; followers keep theirs."""
+    return ["DROP TABLE applications", *_POSITIONS, *dialect.refuse_changes]
 
 
 MIGRATIONS: Mapping[int, Callable[[Dialect], list[str]]] = {2: _only_added_to}
 """The statements that make each version of the schema from the one before."""
+
+_ALWAYS = {table.name for table in schema.TABLES} - {schema.POSITIONS.name}
+"""The relations that a store of any version has."""
 
 SCHEMA_VERSION = max(MIGRATIONS)
 """The version of the schema that this library knows."""
@@ -93,7 +102,7 @@ def version(database: Database, query: Query) -> int | None:
     found = database.relations(query)
     if not found:
         return None
-    if not {table.name for table in schema.TABLES} <= found:
+    if not found >= _ALWAYS:
         raise NotAStore(path=database.path, reason="it holds other tables")
     newest: int = query(f"SELECT max(version) FROM {schema.MIGRATIONS.name}", ())[0][0]
     if newest > SCHEMA_VERSION:

@@ -124,7 +124,7 @@ class PostgresDatabase(Database):
             try:
                 return connection.execute(sql, parameters).fetchall()
             finally:
-                self._opened().putconn(connection.raw)
+                connection.give_back()
 
         with self._failures:
             return self._until_reached(asked)
@@ -133,6 +133,7 @@ class PostgresDatabase(Database):
     def private(self) -> Iterator[Connection]:
         """A connection that nobody else uses, with temporary tables of its own."""
         with self._failures, closing(self._connect()) as raw:
+            raw.execute("SET default_transaction_read_only = off")
             yield PostgresConnection(raw)
 
     @contextmanager
@@ -200,14 +201,14 @@ class PostgresDatabase(Database):
 
     def end(self, connection: Connection) -> None:
         """Roll back what is not committed, and give the lock to the next."""
-        raw = cast("PostgresConnection", connection).raw
+        taken = cast("PostgresConnection", connection)
         try:
-            if not raw.closed:
-                raw.rollback()
+            if not taken.raw.closed:
+                taken.raw.rollback()
         except psycopg.Error:
-            raw.close()  # the server rolls back what has lost its connection
+            taken.raw.close()  # the server rolls back what has lost its connection
         finally:
-            self._opened().putconn(raw)
+            taken.give_back()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -241,7 +242,8 @@ class PostgresDatabase(Database):
     # --- connections
 
     def _taken(self) -> PostgresConnection:
-        return PostgresConnection(self._opened().getconn())
+        pool = self._opened()
+        return PostgresConnection(pool.getconn(), pool)
 
     def _until_reached(self, work: Callable[[], T]) -> T:
         """Do what is safe to be done again, until the server is there; or give up."""
@@ -286,6 +288,7 @@ class PostgresDatabase(Database):
         settings = (
             ("search_path", _quoted(self._place.schema)),
             ("timezone", "UTC"),
+            ("default_transaction_read_only", "on"),  # a writer says that it writes
             ("lock_timeout", f"{milliseconds}ms"),
         )
         with raw.pipeline():

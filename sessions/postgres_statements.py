@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg import errors as pg
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from sessions.errors import (
     Duplicate,
+    SessionsError,
     StatementTimeout,
     StorageFailed,
     StoreBusy,
@@ -46,8 +47,18 @@ def numbered(sql: str) -> str:
 class PostgresConnection:
     """A connection on which statements are executed as they are on SQLite's."""
 
-    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+    def __init__(
+        self,
+        raw: psycopg.Connection[Any],
+        pool: ConnectionPool[psycopg.Connection[Any]] | None = None,
+    ) -> None:
         self.raw = raw
+        self._pool = pool
+
+    def give_back(self) -> None:
+        """Give it back to the pool that it was taken from, which may be closed by now."""
+        if self._pool is not None:
+            self._pool.putconn(self.raw)
 
     def execute(self, sql: str, parameters: Sequence[object] = (), /) -> psycopg.Cursor[Any]:
         """Execute a statement with `?` for each parameter."""
@@ -104,21 +115,23 @@ class Failures:
     def of(self, error: psycopg.Error) -> Exception:
         """The store's error for one of psycopg's."""
         reason = reason_of(error)
-        match error:
-            case PoolClosed():
-                return StoreClosed()
-            case PoolTimeout():
-                return StoreUnavailable(path=self._path, reason=f"no connection: {reason}")
-            case pg.LockNotAvailable():
-                return StoreBusy(path=self._path, seconds=self._lock_timeout)
-            case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
-                return StatementTimeout(path=self._path, reason=reason)
-            case psycopg.IntegrityError():
-                return Duplicate(path=self._path, reason=reason)
-            case psycopg.OperationalError() | psycopg.InterfaceError() if is_gone(error):
-                return StoreUnavailable(path=self._path, reason=reason)
-            case _:
-                return StorageFailed(path=self._path, reason=reason)
+        if isinstance(error, PoolClosed):
+            return StoreClosed()
+        if isinstance(error, pg.LockNotAvailable):
+            return StoreBusy(path=self._path, seconds=self._lock_timeout)
+        return _kind_of(error)(path=self._path, reason=reason)
+
+
+def _kind_of(error: psycopg.Error) -> type[SessionsError]:
+    match error:
+        case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
+            return StatementTimeout
+        case pg.UniqueViolation():
+            return Duplicate
+        case PoolTimeout():
+            return StoreUnavailable
+        case _:
+            return StoreUnavailable if is_gone(error) else StorageFailed
 
 
 def is_gone(error: psycopg.Error) -> bool:

@@ -2,8 +2,7 @@
 
 It passes the test cases that eventsourcing ships for recorders, on each database, and keeps
 besides the events what belongs into their transaction: positions, claims and answers. To
-eventsourcing a stream is named `category-id`, a topic is an event's stored name, and a
-notification's id is its position.
+eventsourcing a notification's id is its position; `foreign` says the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent
 
-from sessions import clock, migrations, schema
+from sessions import clock, foreign, migrations, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import HEAD, query_on
 from sessions.errors import Duplicate
@@ -142,7 +141,7 @@ class SessionRecorder(ApplicationRecorder):
     def insert_events(
         self,
         stored_events: Sequence[StoredEvent],
-        **_: Any,  # noqa: ANN401  as eventsourcing has it
+        **kwargs: Any,  # noqa: ANN401  as eventsourcing has it
     ) -> Sequence[int] | None:
         """Append events as they are: no command is decided, and no view is kept.
 
@@ -154,34 +153,20 @@ class SessionRecorder(ApplicationRecorder):
         try:
             first = self.head(query_on(connection)).position + 1
             now = clock.now()
-            events = [
-                schema.EVENTS.values(self._foreign_row(position, stored, now))
+            rows = [
+                foreign.row_of(self.application_id, position, stored, now)
                 for position, stored in enumerate(stored_events, first)
             ]
-            database.commit(self, connection, lambda to: self.append(to, events))
+            self._write_with(connection, **kwargs)
+            database.commit(self, connection, lambda to: self.append(to, rows))
         except Duplicate as error:
             raise IntegrityError(error) from error
         finally:
             database.end(connection)
-        return list(range(first, first + len(events)))
+        return list(range(first, first + len(rows)))
 
-    def _foreign_row(self, position: int, stored: StoredEvent, now: datetime) -> Sequence[object]:
-        category, _, stream_id = str(stored.originator_id).partition("-")
-        name, version = _shape(stored.topic)
-        return (
-            self.application_id,
-            position,
-            category,
-            stream_id,
-            stored.originator_version,
-            name,
-            version,
-            now,
-            now,
-            clock.new_command_id(now),
-            "{}",
-            stored.state.decode(),
-        )
+    def _write_with(self, connection: Connection, **kwargs: Any) -> None:  # noqa: ANN401
+        """What else a recorder writes with events."""
 
     def select_events(
         self,
@@ -193,14 +178,14 @@ class SessionRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """The events of a stream named `category-id`."""
-        category, _, stream_id = str(originator_id).partition("-")
-        where, parameters = _OF_STREAM, [self.application_id, category, stream_id]
+        where = _OF_STREAM
+        parameters = [self.application_id, *foreign.stream_of(originator_id)]
         for bound, value in (("version > ?", gt), ("version <= ?", lte)):
             if value is not None:
                 where, parameters = f"{where} AND {bound}", [*parameters, value]
         order = "version DESC" if desc else "version"
         rows = self.database.query(schema.EVENTS.select(where, order, limit), parameters)
-        return [StoredEvent(**_foreign(row)) for row in rows]
+        return [StoredEvent(**foreign.fields_of(row)) for row in rows]
 
     def select_notifications(
         self,
@@ -218,10 +203,11 @@ class SessionRecorder(ApplicationRecorder):
         if stop is not None:
             where, parameters = f"{where} AND position <= ?", [*parameters, stop]
         if topics:
-            where += f" AND (type, type_version) IN (VALUES {', '.join(['(?, ?)'] * len(topics))})"
-            parameters += [part for topic in topics for part in _shape(topic)]
+            shapes = [shape for topic in topics for shape in foreign.shapes_of(topic)]
+            where += f" AND (type, type_version) IN (VALUES {', '.join(['(?, ?)'] * len(shapes))})"
+            parameters += [part for shape in shapes for part in shape]
         rows = self.database.query(schema.EVENTS.select(where, "position", limit), parameters)
-        return [Notification(id=row[1], **_foreign(row)) for row in rows]
+        return [Notification(id=row[1], **foreign.fields_of(row)) for row in rows]
 
     def max_notification_id(self) -> int | None:
         """Where the log ends; None if it is empty."""
@@ -232,18 +218,3 @@ class SessionRecorder(ApplicationRecorder):
     ) -> Subscription[ApplicationRecorder]:
         """Notifications in the order of the log: those behind `gt`, and then each new one."""
         return FollowingSubscription(self, gt, topics)
-
-
-def _shape(topic: str) -> tuple[str, int]:
-    name, _, version = topic.partition(".")
-    return name, int(version or 1)
-
-
-def _foreign(row: Sequence[Any]) -> dict[str, Any]:
-    name, version = row[5], row[6]
-    return {
-        "originator_id": f"{row[2]}-{row[3]}",
-        "originator_version": row[4],
-        "topic": name if version == 1 else f"{name}.{version}",
-        "state": row[11].encode(),
-    }

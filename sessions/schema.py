@@ -289,4 +289,12 @@ ANSWERS = Table(
 )
 """The answers that idempotency keys are kept for; `request` is the SHA-256 of what was asked."""
 
-TABLES = (MIGRATIONS, INLINE_VIEWS, EVENTS, CLAIMS, LIMITS, ANSWERS)
+POSITIONS = Table(
+    "positions",
+    (Column("follower", "id"), Column("upstream", "id"), Column("position", "integer")),
+    key=("follower", "upstream"),
+    clustered=True,
+)
+"""How far each follower has come in the log of each application that it follows."""
+
+TABLES = (MIGRATIONS, INLINE_VIEWS, EVENTS, CLAIMS, LIMITS, ANSWERS, POSITIONS)

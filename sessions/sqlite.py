@@ -45,6 +45,8 @@ _MAPPED_BYTES = 2**30
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
 
+_DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
+
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
 
@@ -69,7 +71,7 @@ class _Failures:
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
         if code == sqlite3.SQLITE_NOTADB:
             return NotAStore(path=self._path, reason="the file is not a database")
-        if isinstance(error, sqlite3.IntegrityError):
+        if getattr(error, "sqlite_errorcode", 0) in _DUPLICATE:
             return Duplicate(path=self._path, reason=error)
         return StorageFailed(path=self._path, reason=error)
 

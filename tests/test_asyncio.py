@@ -79,7 +79,7 @@ def test_the_loop_goes_on_while_another_writer_has_the_lock(url: str) -> None:
         return ticks
 
     with SessionStore.open(url) as store, SessionStore.open(url) as other:
-        other.make()
+        store.make()
         assert asyncio.run(shop(store, other)) > 5
         assert [recorded.stream_id for recorded in store.log()] == ["theirs", "mine"]
 
@@ -97,7 +97,7 @@ def test_a_task_that_is_cancelled_while_it_waits_for_its_turn_writes_nothing(url
         await leads
 
     with SessionStore.open(url) as store, SessionStore.open(url) as other:
-        other.make()
+        store.make()
         asyncio.run(shop(store, other))
         store.execute("last", OpenSession())
         assert [r.stream_id for r in store.log()] == ["theirs", "leads", "last"]
@@ -115,7 +115,7 @@ def test_a_task_that_is_cancelled_while_it_leads_leaves_the_lead_in_order(url: s
         await follows
 
     with SessionStore.open(url) as store, SessionStore.open(url) as other:
-        other.make()
+        store.make()
         asyncio.run(shop(store, other))
         assert store.execute("last", OpenSession()).position == store.position
 
@@ -132,7 +132,7 @@ def test_a_full_queue_lets_tasks_wait_up_to_a_timeout(url: str) -> None:
         await first
 
     with SessionStore.open(url) as store, SessionStore.open(url) as other:
-        other.make()
+        store.make()
         store._commits._most, store._commits._timeout = 1, 0.1  # noqa: SLF001  a queue for one
         asyncio.run(shop(store, other))
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from projections.verify import verify
-from sessions import Executed, OpenSession, SetAttributes
+from sessions import Executed, OpenSession, SetAttributes, StoreClosed
 from sessions.errors import OutcomeUnknown
 from tests.conftest import add, in_threads
-from tests.test_shared_commits import joined, together
+from tests.groups import joined, skus, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessions import SessionStore
     from sessions.shared_commits import Job
+    from tests.conftest import OpenStore
 
 __all__ = ["joined"]
 
@@ -45,19 +49,18 @@ class Interrupts:
 def test_an_interrupted_leader_takes_nobody_along_and_nothing_is_done_twice(
     store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
-    store.execute("first", OpenSession())
+    store.execute("s", OpenSession())
     database = store.recorder.database
     interrupts = Interrupts(database.commit, KeyboardInterrupt(), first=first)
     monkeypatch.setattr(database, "commit", interrupts)
-    adding = [lambda n=n: store.execute("first", add(str(n))) for n in range(3)]
+    adding = [lambda n=n: store.execute("s", add(str(n))) for n in range(3)]
 
     leader, *others = together(store, joined, adding)
 
     assert type(leader) is KeyboardInterrupt
     assert {type(other) for other in others} <= {Executed, OutcomeUnknown}
-    skus = [recorded.event.item.sku for recorded in store.events("first", after=1)]
-    assert skus == (["1", "2"] if first else ["0", "1", "2"])
-    assert store.execute("first", add("next")).events
+    assert skus(store) == (["1", "2"] if first else ["0", "1", "2"])
+    assert store.execute("s", add("next")).events
     assert verify(store) == []
 
 
@@ -95,3 +98,33 @@ def test_appended_events_and_commands_of_many_threads_keep_the_views(
 
     assert store.position == 81
     assert verify(store) == []
+
+
+def test_a_batch_that_is_open_while_the_store_is_closed_ends_as_it_says(
+    open_store: OpenStore,
+) -> None:
+    store = open_store()
+    store.execute("s", OpenSession())
+    opened, closes = threading.Event(), threading.Event()
+
+    def load() -> bool:
+        try:
+            with store.batch():
+                store.execute("s", add("a"))
+                opened.set()
+                assert closes.wait(10)
+                time.sleep(0.1)
+        except StoreClosed:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        loading = pool.submit(load)
+        assert opened.wait(10)
+        closing = pool.submit(store.close)
+        closes.set()
+        written = loading.result(10)
+        closing.result(10)
+
+    if not store.recorder.database.in_memory:
+        assert skus(open_store()) == ["a"] * written

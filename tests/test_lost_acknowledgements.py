@@ -13,9 +13,9 @@ from projections.verify import verify
 from sessions import OpenSession, SessionStore, StatementTimeout, StoreUnavailable
 from sessions.errors import OutcomeUnknown, StoreBusy
 from tests.conftest import add, in_threads
+from tests.groups import joined, skus, together
 from tests.postgres_line import Line
 from tests.test_broken_commits import Interrupts
-from tests.test_shared_commits import joined, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,10 +55,6 @@ def terminate(postgres: str, store: SessionStore) -> Callable[[], int]:
     return ended
 
 
-def skus(store: SessionStore) -> list[str]:
-    return [recorded.event.item.sku for recorded in store.events("s", after=1)]  # type: ignore[union-attr]
-
-
 def test_a_commit_that_never_arrived_is_executed_once(store: SessionStore, line: Line) -> None:
     line.lose_commits = 1
 
@@ -82,7 +78,7 @@ def test_an_acknowledgement_that_is_lost_answers_with_its_own_events(
 
 
 @pytest.mark.parametrize(("what", "times"), [("lose_commits", 2), ("lose_answers", 1)])
-def test_what_is_lost_of_a_group_is_in_the_log_once(
+def test_what_is_lost_of_a_group_is_in_the_log_once(  # noqa: PLR0913, PLR0917
     store: SessionStore, postgres_url: str, line: Line, joined: list[Job], what: str, times: int
 ) -> None:
     setattr(line, what, times)
@@ -103,7 +99,7 @@ def test_a_batch_whose_acknowledgement_is_lost_is_in_the_log(
         store.execute("s", add("a"))
         line.lose_answers = 1
 
-    with pytest.raises(StoreUnavailable), store.batch():
+    with pytest.raises(StoreUnavailable), store.batch():  # noqa: PT012
         store.execute("s", add("b"))
         line.lose_commits = 1
 
@@ -209,7 +205,7 @@ def test_the_pool_heals_after_all_its_connections_were_ended(
 def test_a_connection_that_is_ended_in_a_batch_drops_what_is_not_committed(
     store: SessionStore, postgres: str
 ) -> None:
-    with pytest.raises(StoreUnavailable), store.batch():
+    with pytest.raises(StoreUnavailable), store.batch():  # noqa: PT012
         store.execute("s", add("lost"))
         ((pid,),) = store.query("SELECT pg_backend_pid()")
         with psycopg.connect(postgres, autocommit=True) as connection:

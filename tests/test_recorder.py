@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
@@ -13,7 +11,6 @@ import pytest
 from eventsourcing.persistence import (
     ApplicationRecorder,
     IntegrityError,
-    Notification,
     StoredEvent,
 )
 from eventsourcing.tests.persistence import (
@@ -34,6 +31,7 @@ from sessions import (
     VersionNotFound,
 )
 from sessions.dialect import POSTGRES
+from sessions.infrastructure import AggregateSessionRecorder
 from sessions.inline import InlineViews
 from sessions.postgres_statements import PostgresConnection
 from sessions.recorder import SessionRecorder
@@ -47,35 +45,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import OpenStore
-
-
-T = TypeVar("T", StoredEvent, Notification)
-
-
-class AnyState(SessionRecorder):
-    """Keeps states as texts in JSON: those of the shipped test cases are none themselves."""
-
-    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Any:  # noqa: ANN401
-        as_json = [json.dumps(stored.state.decode()).encode() for stored in stored_events]
-        pairs = zip(stored_events, as_json, strict=True)
-        return super().insert_events([replace(stored, state=state) for stored, state in pairs])
-
-    def select_events(self, originator_id: object, **bounds: Any) -> list[StoredEvent]:  # noqa: ANN401
-        return [_as_written(stored) for stored in super().select_events(originator_id, **bounds)]
-
-    def select_notifications(self, *bounds: Any, **more: Any) -> list[Notification]:  # noqa: ANN401
-        return [_as_written(found) for found in super().select_notifications(*bounds, **more)]
-
-
-class OfAggregates(AnyState):
-    """A recorder of aggregates gives no notifications, and no ids of them."""
-
-    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> None:  # noqa: ANN401
-        super().insert_events(stored_events)
-
-
-def _as_written(stored: T) -> T:
-    return replace(stored, state=json.loads(stored.state).encode())
 
 
 class Contract:
@@ -105,8 +74,6 @@ class InFile(Contract):
 
 
 class InPostgres(Contract):
-    kind = AnyState
-
     @pytest.fixture(autouse=True)
     def _place(self, postgres_url: str) -> None:
         self.url = postgres_url
@@ -119,7 +86,7 @@ class Application(Contract):
 
 
 class Aggregate(Contract):
-    kind = OfAggregates
+    kind = AggregateSessionRecorder
 
 
 class TestApplicationInMemory(Application, ApplicationRecorderTestCase[ApplicationRecorder]): ...

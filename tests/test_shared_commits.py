@@ -22,35 +22,22 @@ from sessions import (
     StoreClosed,
     VersionConflict,
 )
-from sessions.errors import FoldFailed, OutcomeUnknown, QueueFull, StoreBusy
+from sessions.errors import FoldFailed, QueueFull
 from sessions.inline import InlineViews
 from sessions.shared_commits import Job, SharedCommits
 from tests.conftest import add, in_threads
+from tests.groups import joined, together, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sessions import SessionStore
-    from sessions.database import Begun, Connection, Database
+    from sessions.database import Connection
     from sessions.shared_commits import Take
     from tests.conftest import OpenStore
+    from tests.groups import Call
 
-    Call = Callable[[], Executed]
-
-
-@pytest.fixture
-def joined(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """The jobs that were accepted, in order."""
-    jobs: list[Job] = []
-    join = SharedCommits._join  # noqa: SLF001  there is no other sign of it
-
-    def watched(commits: SharedCommits, job: Job) -> Any:  # noqa: ANN401
-        outcome = join(commits, job)
-        jobs.append(job)
-        return outcome
-
-    monkeypatch.setattr(SharedCommits, "_join", watched)
-    return jobs
+__all__ = ["joined"]
 
 
 @pytest.fixture
@@ -66,26 +53,6 @@ def commits(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
     monkeypatch.setattr(store.recorder.database, "commit", counted)
     return done
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that other threads bring about."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.001)
-
-
-def together(store: SessionStore, joined: list[Job], calls: Sequence[Call]) -> list[Any]:
-    """What the callers of one group get, who come in this order: answers and errors."""
-    database = store.recorder.database
-    with ThreadPoolExecutor(len(calls)) as pool:
-        with database.writing():
-            futures = []
-            for number, call in enumerate(calls, len(joined) + 1):
-                futures.append(pool.submit(call))
-                until(lambda number=number: len(joined) == number)  # type: ignore[misc]
-        return [future.exception() or future.result() for future in futures]
 
 
 def calls(store: SessionStore, *sessions: str) -> list[Call]:

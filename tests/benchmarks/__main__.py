@@ -1,7 +1,6 @@
 """The benchmarks: `python -m tests.benchmarks`. They show, and do not test: the exit code is 0."""
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
@@ -9,33 +8,28 @@ from time import monotonic
 from rich.console import Console
 
 from tests.benchmarks import report
+from tests.benchmarks.both import both
 from tests.benchmarks.comparing import compare
 from tests.benchmarks.growing import log_growth, session_growth
 from tests.benchmarks.measuring import Row
-
-
-@dataclass(frozen=True)
-class Scale:
-    sessions: int
-    rounds: int
-    events: int
-
-
-FULL = Scale(sessions=1000, rounds=31, events=1_000_000)
-QUICK = Scale(sessions=200, rounds=7, events=50_000)
+from tests.benchmarks.scale import FULL, QUICK, Scale
+from tests.postgres_server import running_server
 
 
 def main() -> None:
     options = _options()
     scale: Scale = QUICK if options.quick else FULL
-    with TemporaryDirectory(prefix="benchmarks-", dir=options.directory) as directory:
-        rows = measure(Path(directory).resolve(), scale)
+    with TemporaryDirectory(prefix="benchmarks-", dir=options.directory) as temporary:
+        directory = Path(temporary).resolve()
+        with running_server(directory / "postgres") as server:
+            made = report.made(server)
+            rows = measure(directory, server, scale)
     report.show(rows)
     if options.write:
-        report.write(rows, options.write)
+        report.write(rows, made, options.write)
 
 
-def measure(directory: Path, scale: Scale) -> list[Row]:
+def measure(directory: Path, server: str, scale: Scale) -> list[Row]:
     started, console = monotonic(), Console(stderr=True, highlight=False)
 
     def say(what: str) -> None:
@@ -45,6 +39,7 @@ def measure(directory: Path, scale: Scale) -> list[Row]:
     say("a session that grows")
     rows.append(session_growth(directory, scale.rounds))
     rows += log_growth(directory, scale.events, scale.rounds, say)
+    rows += both(directory, server, scale, say)
     say("done")
     return rows
 

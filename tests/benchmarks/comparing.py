@@ -6,13 +6,15 @@ from itertools import cycle
 from pathlib import Path
 
 from tests.benchmarks import straight_line
-from tests.benchmarks.eventsourcing_side import EventsourcingSide
+from tests.benchmarks.databases import sqlite_url
+from tests.benchmarks.eventsourcing_side import EventsourcingSide, on_sqlite
 from tests.benchmarks.measuring import Block, Row, faster, in_turn
 from tests.benchmarks.ours_side import OursSide
-from tests.benchmarks.plain_sql_side import PlainSqlSide
+from tests.benchmarks.plain_sqlite_side import PlainSqliteSide
 from tests.benchmarks.workload import EVENTS, each, new_sessions, open_to_closed, session_id
 
 STOCK, PLAIN = "eventsourcing", "plain SQL"
+OURS, THEIRS = "ours.db", "eventsourcing.db"
 BLOCK, BULK, READS = 15, 300, 200
 VERSION = 4
 
@@ -21,19 +23,20 @@ VERSION = 4
 class Sides:
     ours: OursSide
     stock: EventsourcingSide
-    plain: PlainSqlSide
+    plain: PlainSqliteSide
     loaded: int
+    path: Path
 
 
 def compare(directory: Path, loaded: int, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """All rows of the comparison."""
+    """All rows of the comparison, with one caller on SQLite."""
     with (
-        OursSide(directory) as ours,
-        EventsourcingSide(directory) as stock,
-        PlainSqlSide(directory) as plain,
+        OursSide(sqlite_url(directory / OURS)) as ours,
+        EventsourcingSide(on_sqlite(directory / THEIRS)) as stock,
+        PlainSqliteSide(directory / "plain.db") as plain,
     ):
         say(f"{loaded} sessions for each side")
-        sides = Sides(ours, stock, plain, loaded)
+        sides = Sides(ours, stock, plain, loaded, directory / OURS)
         for number in range(loaded):
             for side in (ours, stock, plain):
                 open_to_closed(side, number)
@@ -74,15 +77,21 @@ def past(sides: Sides, rounds: int) -> Iterator[Row]:
     works: list[Callable[[str], object]] = [
         lambda session: ours.read_version(session, VERSION),
         lambda session: ours.read_as_of(session, moments[session]),
-        lambda session: stock.read(session, VERSION),
         lambda session: ours.read_version(session, EVENTS),
+        lambda session: stock.read(session, VERSION),
         lambda session: stock.read(session, EVENTS),
+        stock.read,
     ]
     blocks = [each(work, _ids(sides), READS) for work in works]
-    version, time, stock_version, newest, stock_newest = in_turn(rounds, *blocks)
-    yield faster(f"as it was at version {VERSION} of {EVENTS}", STOCK, 8, version, stock_version)
-    yield faster("as it was at that version's time", STOCK, 8, time, stock_version)
-    yield faster(f"as it was at version {EVENTS} of {EVENTS}", STOCK, 8, newest, stock_newest)
+    version, time, newest, *stocks = in_turn(rounds, *blocks)
+    measured = {
+        f"as it was at version {VERSION} of {EVENTS}": (version, VERSION, stocks[0]),
+        "as it was at that version's time": (time, VERSION, stocks[0]),
+        f"as it was at version {EVENTS} of {EVENTS}": (newest, EVENTS, stocks[1]),
+    }
+    for what, (then, number, same) in measured.items():
+        yield faster(what, f"{STOCK} get", 8, then, stocks[2])
+        yield faster(what, f"{STOCK} get(version={number})", None, then, same)
 
 
 def whole_log(sides: Sides, rounds: int) -> Iterator[Row]:
@@ -106,8 +115,8 @@ def bulk_load(sides: Sides, rounds: int) -> Iterator[Row]:
 
 
 def _disk(directory: Path, ours: int, stock: int | None) -> Row:
-    a = (directory / "ours.db").stat().st_size / ours
-    b = (directory / "eventsourcing.db").stat().st_size / (stock or 1)
+    a = (directory / OURS).stat().st_size / ours
+    b = (directory / THEIRS).stat().st_size / (stock or 1)
     return Row("bytes on disk per event, views included", STOCK, a, b, a / b, unit="B")
 
 
@@ -115,7 +124,7 @@ def _replays(sides: Sides) -> list[Block]:
     return [
         lambda: EVENTS * len(sides.ours.replay()),
         sides.stock.replay_decoding,
-        lambda: EVENTS * len(straight_line.replay(sides.ours.path)),
+        lambda: EVENTS * len(straight_line.replay(sides.path)),
     ]
 
 

@@ -9,7 +9,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import Notification
+from eventsourcing.postgres import PostgresApplicationRecorder
 from eventsourcing.sqlite import SQLiteApplicationRecorder
+from psycopg.conninfo import conninfo_to_dict
+
+from sessions.postgres_place import Place
 
 SYNCHRONOUS_FULL = 2
 PAGE = 1000
@@ -71,10 +75,9 @@ class CartSession(Aggregate):
 class EventsourcingSide(Application[UUID]):
     """One method a command, one save and so one durable commit each."""
 
-    def __init__(self, directory: Path) -> None:
-        database = str(directory / "eventsourcing.db")
-        super().__init__({"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": database})
-        assert self._synchronous() == SYNCHRONOUS_FULL
+    def __init__(self, env: dict[str, str]) -> None:
+        super().__init__(env)
+        assert self._synchronous() in {SYNCHRONOUS_FULL, "on"}
 
     def open(self, session_id: str, profile: str) -> None:
         self.save(CartSession(session_id, profile))
@@ -120,9 +123,33 @@ class EventsourcingSide(Application[UUID]):
             yield from page
             last = page[-1].id
 
-    def _synchronous(self) -> int:
+    def _synchronous(self) -> object:
         """Ask a connection of the pool, as the setting belongs to the connection."""
-        assert isinstance(self.recorder, SQLiteApplicationRecorder)
-        with self.recorder.datastore.transaction(commit=False) as cursor:
-            cursor.execute("PRAGMA synchronous")
-            return int(cursor.fetchone()[0])
+        if isinstance(self.recorder, SQLiteApplicationRecorder):
+            with self.recorder.datastore.transaction(commit=False) as cursor:
+                cursor.execute("PRAGMA synchronous")
+                return cursor.fetchone()[0]
+        assert isinstance(self.recorder, PostgresApplicationRecorder)
+        with self.recorder.datastore.get_connection() as connection:
+            (setting,) = connection.execute("SHOW synchronous_commit").fetchall()
+            return setting["synchronous_commit"]
+
+
+def on_sqlite(path: Path) -> dict[str, str]:
+    return {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path)}
+
+
+def on_postgres(place: Place, **settings: str) -> dict[str, str]:
+    """All as it is by default, but for as many connections as there are callers."""
+    server = conninfo_to_dict(place.server)
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": str(server["dbname"]),
+        "POSTGRES_HOST": str(server["host"]),
+        "POSTGRES_PORT": str(server.get("port", "")),
+        "POSTGRES_USER": str(server["user"]),
+        "POSTGRES_PASSWORD": str(server.get("password", "")),
+        "POSTGRES_SCHEMA": place.schema,
+        "POSTGRES_MAX_OVERFLOW": "60",
+        **settings,
+    }

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count, cycle, islice
 from pathlib import Path
 from random import Random
-from urllib.parse import quote
 
+from tests.benchmarks.databases import sqlite_url
 from tests.benchmarks.measuring import Block, Row, costs, in_turn
 from tests.benchmarks.ours_side import OursSide
 from tests.benchmarks.workload import EVENTS, each, new_sessions, open_to_closed, session_id
@@ -22,7 +22,7 @@ SAME, ENOUGH = 1.1, 100_000
 
 def session_growth(directory: Path, rounds: int) -> Row:
     """A command on a session of 1000 events, and on sessions of 10."""
-    with OursSide(directory, "sessions") as side:
+    with OursSide(sqlite_url(directory / "sessions.db")) as side:
         shorts = [f"short-{number}" for number in range((rounds + 1) * BLOCK)]
         with side.bulk():
             for session, events in [("long", LONG), *[(short, SHORT) for short in shorts]]:
@@ -42,7 +42,9 @@ def log_growth(
     directory: Path, events: int, rounds: int, say: Callable[[str], None]
 ) -> Iterator[Row]:
     """Commands, reads, disk and memory of a long log."""
-    with OursSide(directory, "big") as big, OursSide(directory, "small") as small:
+    path = directory / "big.db"
+    small_url = sqlite_url(directory / "small.db")
+    with OursSide(sqlite_url(path)) as big, OursSide(small_url) as small:
         sizes = {big: events // EVENTS, small: SMALL_LOG // EVENTS}
         for side, sessions in sizes.items():
             load(side, sessions, say)
@@ -52,8 +54,8 @@ def log_growth(
             yield costs(at, f"at {SMALL_LOG:,}", 1.3, long, short)
         position = big.store.position
     say("memory of a replay")
-    yield disk(big.path, position)
-    yield memory(big.path, events, events // 10)
+    yield disk(path, position)
+    yield memory(path, events, events // 10)
 
 
 def load(side: OursSide, sessions: int, say: Callable[[str], None]) -> None:
@@ -108,8 +110,7 @@ def memory(path: Path, events: int, fewer: int) -> Row:
 
 
 def _peak(path: Path, until: int) -> float:
-    url = f"sqlite:///{quote(str(path))}"
-    command = [sys.executable, "-m", "tests.benchmarks.replay", url, str(until)]
+    command = [sys.executable, "-m", "tests.benchmarks.replay", sqlite_url(path), str(until)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     return int(done.stdout.split()[1]) / 1024
 

@@ -12,7 +12,10 @@ Block = Callable[[], int]
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; the ratio says how many times as fast, or as costly, ours is."""
+    """A line of the table; the ratio says how many times as fast, or as costly, ours is.
+
+    Where there is no ratio, a target is a limit of ours itself.
+    """
 
     what: str
     against: str
@@ -27,14 +30,17 @@ class Row:
     def target(self) -> str:
         if self.least is not None:
             return f">= {self.least:g}"
-        return "" if self.most is None else f"<= {self.most:g}"
+        if self.most is None:
+            return ""
+        return f"<= {self.most:g}" if self.ratio is not None else f"<= {self.most:g} {self.unit}"
 
     @property
     def reached(self) -> str:
-        if self.ratio is None or not self.target:
+        if not self.target:
             return ""
-        low = self.least is not None and self.ratio < self.least
-        high = self.most is not None and self.ratio > self.most
+        measured = self.ours if self.ratio is None else self.ratio
+        low = self.least is not None and measured < self.least
+        high = self.most is not None and measured > self.most
         return "no" if low or high else "yes"
 
 
@@ -51,7 +57,7 @@ def in_turn(
 
 
 def faster(
-    what: str, against: str, least: float, ours: Sequence[float], other: Sequence[float]
+    what: str, against: str, least: float | None, ours: Sequence[float], other: Sequence[float]
 ) -> Row:
     """How many times as fast as the other ours is."""
     ratio = median(b / a for a, b in zip(ours, other, strict=True))

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 from projections import CustomerSession, CustomerSessions
 from projections.customer_session import SessionView, fold
@@ -27,12 +25,12 @@ from sessions import (
 class OursSide:
     """One method a command, one durable commit each; inside `bulk` they share commits."""
 
-    def __init__(self, directory: Path, name: str = "ours") -> None:
-        self.path = directory / f"{name}.db"
+    def __init__(self, url: str) -> None:
+        self.url = url
         self._open()
 
     def _open(self) -> None:
-        self.store = SessionStore.open(f"sqlite:///{quote(str(self.path))}")
+        self.store = SessionStore.open(self.url)
         self._views = CustomerSessions(self.store)
 
     def __enter__(self) -> Self:

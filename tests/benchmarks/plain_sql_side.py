@@ -3,29 +3,14 @@
 Money stands in the JSON as a string, because a JSON number would come back as a float.
 """
 
-import json
-import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
+from threading import local
 from types import TracebackType
-from typing import Self, TypedDict, cast
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS sessions (
-    id TEXT PRIMARY KEY,
-    state TEXT NOT NULL,
-    profile_id TEXT NOT NULL,
-    updated TEXT NOT NULL,
-    doc TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS sessions_by_profile ON sessions (profile_id);
-"""
-INSERT = "INSERT INTO sessions (id, state, profile_id, updated, doc) VALUES (?, ?, ?, ?, ?)"
-UPDATE = "UPDATE sessions SET state = ?, profile_id = ?, updated = ?, doc = ? WHERE id = ?"
-SELECT = "SELECT doc FROM sessions WHERE id = ?"
+from typing import Generic, Protocol, Self, TypedDict, TypeVar
 
 
 class Item(TypedDict):
@@ -43,14 +28,47 @@ class Document(TypedDict):
     state: str
 
 
-class PlainSqlSide:
-    """One method a command, one durable transaction each, on one connection."""
+class Connection(Protocol):
+    def close(self) -> None: ...
 
-    def __init__(self, directory: Path) -> None:
-        self._db = sqlite3.connect(directory / "plain.db", isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(SCHEMA)
+
+C = TypeVar("C", bound=Connection)
+
+
+class PlainSqlSide(ABC, Generic[C]):
+    """One method a command, one durable transaction each, and a connection for each caller."""
+
+    def __init__(self) -> None:
+        self._callers = local()
+        self._connections: list[C] = []
+
+    @abstractmethod
+    def _connect(self) -> C: ...
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[object]:
+        """What nobody can change in between is read in it."""
+
+    @abstractmethod
+    def _insert(self, session_id: str, document: Document) -> None: ...
+
+    @abstractmethod
+    def _update(self, session_id: str, document: Document) -> None: ...
+
+    @abstractmethod
+    def _locked(self, session_id: str) -> Document: ...
+
+    @abstractmethod
+    def read(self, session_id: str) -> Document: ...
+
+    @property
+    def _db(self) -> C:
+        """The caller's own connection."""
+        connection: C | None = getattr(self._callers, "connection", None)
+        if connection is None:
+            connection = self._callers.connection = self._connect()
+            self._connections.append(connection)
+        return connection
 
     def __enter__(self) -> Self:
         return self
@@ -61,16 +79,13 @@ class PlainSqlSide:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._db.close()
+        for connection in self._connections:
+            connection.close()
 
     def open(self, session_id: str, profile: str) -> None:
         document = Document(profile=profile, items=[], coupon="", discounts={}, state="open")
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(INSERT, (session_id, *_columns(document)))
+        with self._transaction():
+            self._insert(session_id, document)
 
     def add_item(self, session_id: str, sku: str, name: str, price: Decimal, quantity: int) -> None:
         with self._changing(session_id) as document:
@@ -92,26 +107,16 @@ class PlainSqlSide:
         with self._changing(session_id) as document:
             document["state"] = "closed"
 
-    def read(self, session_id: str) -> Document:
-        row = self._db.execute(SELECT, (session_id,)).fetchone()
-        if row is None:
-            raise LookupError(session_id)
-        return cast("Document", json.loads(row[0]))
-
     @contextmanager
     def _changing(self, session_id: str) -> Iterator[Document]:
-        # IMMEDIATE takes the write lock before the read, so that no change is lost in between.
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            document = self.read(session_id)
+        with self._transaction():
+            document = self._locked(session_id)
             if document["state"] != "open":
                 message = f"session {session_id} is {document['state']}"
                 raise ValueError(message)
             yield document
-            self._db.execute(UPDATE, (*_columns(document), session_id))
+            self._update(session_id, document)
 
 
-def _columns(document: Document) -> tuple[str, str, str, str]:
-    updated = datetime.now(UTC).isoformat()
-    doc = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    return document["state"], document["profile"], updated, doc
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import psycopg
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +20,8 @@ HEADINGS = ("what", "against", "ours", "other", "ratio", "target", "reached")
 NOTE = (
     "Figures are medians of rounds in which the sides take turns; a ratio is the median of the "
     "rounds' ratios. `>=` asks how many times as fast as the other ours is, `<=` how many times "
-    "as much it costs. Every side commits durably (WAL, `synchronous=FULL`)."
+    "as much it costs. Every side commits durably (SQLite: WAL, `synchronous=FULL`; PostgreSQL: "
+    "`fsync` and `synchronous_commit` on)."
 )
 
 
@@ -34,13 +36,19 @@ def show(rows: Sequence[Row]) -> None:
     console.print(table)
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
-    made = (
+def made(server: str) -> str:
+    """When and with what the table is made."""
+    with psycopg.connect(server) as connection:
+        postgres = connection.info.parameter_status("server_version")
+    return (
         f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, SQLite "
-        f"{sqlite3.sqlite_version}, eventsourcing {version('eventsourcing')}, "
-        f"{os.cpu_count()} CPUs."
+        f"{sqlite3.sqlite_version}, PostgreSQL {postgres}, eventsourcing "
+        f"{version('eventsourcing')}, {os.cpu_count()} CPUs."
     )
-    lines = ["# Benchmarks", "", made, "", *_markdown(rows), "", NOTE]
+
+
+def write(rows: Sequence[Row], when: str, path: Path) -> None:
+    lines = ["# Benchmarks", "", when, "", *_markdown(rows), "", NOTE]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 """What all sides do: sessions of seven commands, and so of seven events."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from itertools import count, islice
 from typing import Protocol
@@ -37,15 +37,28 @@ def profile(number: int) -> str:
     return f"cust-{number}" if number % 2 else f"regular-{number % REGULARS}"
 
 
-def open_to_closed(side: Side, number: int) -> None:
+def commands(side: Side, number: int) -> Iterator[None]:
+    """Execute a session's commands, one a step."""
     session = session_id(number)
     side.open(session, profile(number))
+    yield
     side.add_item(session, "9696", "Tea pot, white", Decimal("59.90"), 2)
+    yield
     side.add_item(session, "22423", "Cake stand, three tiers", Decimal("12.75"), 1)
+    yield
     side.set_quantity(session, 0, 3)
+    yield
     side.apply_coupon(session, "SPRING-24")
+    yield
     side.set_discount(session, "spring", Decimal("5.50"))
+    yield
     side.close_session(session)
+    yield
+
+
+def open_to_closed(side: Side, number: int) -> None:
+    for _ in commands(side, number):
+        pass
 
 
 def new_sessions(side: Side, sessions: int, first: int = 0) -> Callable[[], int]:

@@ -1,0 +1,77 @@
+"""Eventsourcing's stored events as rows of the log, and back, whatever they hold.
+
+A stream is named `category-id`, a topic is an event's stored name, with `.2` for the second
+version of its shape, and so on. A state is the event's data. One that is no JSON, since somebody
+else's transcoder wrote it, is kept as a JSON text of its bytes, under version 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sessions import clock, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from eventsourcing.persistence import StoredEvent
+
+_BYTES = 0
+
+
+def stream_of(originator_id: object) -> tuple[str, str]:
+    """The category and the id that a stream's name says."""
+    category, _, stream_id = str(originator_id).partition("-")
+    return category, stream_id
+
+
+def shapes_of(topic: str) -> list[tuple[str, int]]:
+    """The stored names and versions that a topic may stand for."""
+    name, dot, version = topic.rpartition(".")
+    if dot and version.isdecimal():
+        return [(name, int(version))]
+    return [(topic, 1), (topic, _BYTES)]
+
+
+def row_of(
+    application_id: int, position: int, stored: StoredEvent, now: datetime
+) -> Sequence[object]:
+    """The row of `schema.EVENTS` for a stored event, as the database takes it."""
+    (name, version), *_ = shapes_of(stored.topic)
+    try:
+        msgspec.json.decode(stored.state)
+        data = stored.state.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        version, data = _BYTES, msgspec.json.encode(stored.state.decode("latin-1")).decode()
+    row = (
+        application_id,
+        position,
+        *stream_of(stored.originator_id),
+        stored.originator_version,
+        name,
+        version,
+        now,
+        now,
+        clock.new_command_id(now),
+        "{}",
+        data,
+    )
+    return schema.EVENTS.values(row)
+
+
+def fields_of(row: Sequence[Any]) -> dict[str, Any]:
+    """What a stored event is made of, from a row of `schema.EVENTS`."""
+    _, _, category, stream_id, number, name, version, *_, data = row
+    if version == _BYTES:
+        state = msgspec.json.decode(data, type=str).encode("latin-1")
+    else:
+        state = data.encode()
+    return {
+        "originator_id": f"{category}-{stream_id}",
+        "originator_version": number,
+        "topic": name if version in {_BYTES, 1} else f"{name}.{version}",
+        "state": state,
+    }

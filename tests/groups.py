@@ -1,0 +1,60 @@
+"""Callers whose commands are decided in one transaction."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sessions.events import ItemAdded
+from sessions.shared_commits import Job, SharedCommits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sessions import Executed, SessionStore
+
+    Call = Callable[[], Executed]
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The jobs that were accepted, in order."""
+    jobs: list[Job] = []
+    join = SharedCommits._join  # noqa: SLF001  there is no other sign of it
+
+    def watched(commits: SharedCommits, job: Job) -> Any:  # noqa: ANN401
+        outcome = join(commits, job)
+        jobs.append(job)
+        return outcome
+
+    monkeypatch.setattr(SharedCommits, "_join", watched)
+    return jobs
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that other threads bring about."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.001)
+
+
+def together(store: SessionStore, joined: list[Job], calls: Sequence[Call]) -> list[Any]:
+    """What the callers of one group get, who come in this order: answers and errors."""
+    database = store.recorder.database
+    with ThreadPoolExecutor(len(calls)) as pool:
+        with database.writing():
+            futures = []
+            for number, call in enumerate(calls, len(joined) + 1):
+                futures.append(pool.submit(call))
+                until(lambda number=number: len(joined) == number)  # type: ignore[misc]
+        return [future.exception() or future.result() for future in futures]
+
+
+def skus(store: SessionStore) -> list[str]:
+    """What was added to the session "s"."""
+    events = [recorded.event for recorded in store.events("s")]
+    return [event.item.sku for event in events if isinstance(event, ItemAdded)]

@@ -1,0 +1,101 @@
+"""A follower sees what many threads and other processes write, and ends with its own process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sessions import OpenSession, SessionStore
+from tests.conftest import in_threads
+from tests.watching import AT_ONCE, watching
+
+if TYPE_CHECKING:
+    from tests.conftest import OpenStore
+
+SOON = 0.25 + 0.75
+"""What is promised of other processes, and some more for a busy machine."""
+
+WRITE = """
+import sys, time
+from sessions import OpenSession, SessionStore
+with SessionStore.open(sys.argv[1]) as store:
+    store.execute("before", OpenSession())
+    print("ready", flush=True)
+    for line in sys.stdin:
+        store.execute(line.strip(), OpenSession())
+        print(time.time(), flush=True)
+"""
+
+FOLLOW_TO_THE_END = """
+import sys, threading
+from sessions import OpenSession, SessionStore
+store = SessionStore.open(sys.argv[1])
+store.execute("s", OpenSession())
+seen = threading.Event()
+def follow():
+    for recorded in store.follow():
+        seen.set()
+    print("ended", flush=True)
+threading.Thread(target=follow).start()
+seen.wait()
+print("main ends", flush=True)
+"""
+
+
+def test_it_ends_when_the_interpreter_exits(url: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", FOLLOW_TO_THE_END, url]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+
+    assert (done.stdout, done.stderr) == ("main ends\nended\n", "")
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("hears", [True, False], ids=["", "hears nothing"])
+def test_an_event_of_another_process_is_seen_soon(
+    url: str, monkeypatch: pytest.MonkeyPatch, *, hears: bool
+) -> None:
+    command = [sys.executable, "-c", WRITE, url]
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == "ready\n"
+        with SessionStore.open(url) as store:
+            if not hears:
+                monkeypatch.setattr(store.recorder.database, "listen", lambda: None)
+            with watching(store.follow()) as seen:
+                seen.wait_for(1)
+                delays = []
+                for position in range(2, 7):
+                    time.sleep(0.07)
+                    other.stdin.write(f"s{position}\n")
+                    other.stdin.flush()
+                    seen.wait_for(position)
+                    delays.append(seen.times[-1] - float(other.stdout.readline()))
+        other.stdin.close()
+
+    assert max(delays) < SOON
+    assert sorted(delays)[2] < (0.25 if not hears else AT_ONCE)
+
+
+def test_four_write_and_two_follow_every_position_once(open_store: OpenStore) -> None:
+    store = open_store()
+    store.execute("s", OpenSession())
+
+    def write(number: int) -> None:
+        for written in range(25):
+            store.execute(f"s{number}-{written}", OpenSession())
+
+    with watching(store.follow()) as one, watching(open_store().follow(after=1)) as two:
+        in_threads(4, write)
+        one.wait_for(101)
+        two.wait_for(101)
+
+    assert one.positions == list(range(1, 102))
+    assert two.positions == list(range(2, 102))

@@ -1,0 +1,190 @@
+"""Eventsourcing's applications and projections run on a store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from eventsourcing.application import Application
+from eventsourcing.persistence import Tracking, TrackingRecorder
+from eventsourcing.projection import Projection, ProjectionRunner
+from eventsourcing.tests.persistence import (
+    InfrastructureFactoryTestCase,
+    ProcessRecorderTestCase,
+    TrackingRecorderTestCase,
+)
+from eventsourcing.utils import Environment
+
+from sessions import OpenSession, SessionStore
+from sessions.infrastructure import (
+    AggregateSessionRecorder,
+    PositionedRecorder,
+    PositionRecorder,
+    SessionsFactory,
+)
+from sessions.recorder import SessionRecorder
+from sessions.url import database_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Given:
+    """A store on a database that is there; a mixin, so that no shipped case is collected here."""
+
+    url = "memory:"
+
+    @pytest.fixture(autouse=True)
+    def _place(self, request: pytest.FixtureRequest) -> None:
+        if not self.url.endswith(":"):
+            self.url = request.getfixturevalue(self.url)
+
+    def made(self, kind: Any, *arguments: object) -> Any:  # noqa: ANN401
+        database = database_of(self.url, lock_timeout=30)
+        self.addCleanup(database.close)
+        SessionStore(database, 1).make()
+        return kind(database, *arguments)
+
+    def new_originator_id(self) -> str:
+        return f"session-{uuid4().hex}"
+
+    if TYPE_CHECKING:
+        addCleanup: Callable[..., None]  # noqa: N815  unittest's
+
+
+class Positions(Given):
+    def create_recorder(self) -> Any:  # noqa: ANN401
+        return self.made(PositionRecorder, "follower")
+
+
+class Process(Given):
+    def create_recorder(self) -> Any:  # noqa: ANN401
+        return self.made(PositionedRecorder, 1, "follower")
+
+
+class TestPositionsInMemory(Positions, TrackingRecorderTestCase): ...
+
+
+class TestPositionsInFile(Positions, TrackingRecorderTestCase):
+    url = "sqlite_url"
+
+
+class TestPositionsInPostgres(Positions, TrackingRecorderTestCase):
+    url = "postgres_url"
+
+
+class TestProcessInMemory(Process, ProcessRecorderTestCase): ...
+
+
+class TestProcessInFile(Process, ProcessRecorderTestCase):
+    url = "sqlite_url"
+
+
+class TestProcessInPostgres(Process, ProcessRecorderTestCase):
+    url = "postgres_url"
+
+
+class OtherPositions(PositionRecorder): ...
+
+
+class Factory(Given):
+    env: Environment
+
+    @pytest.fixture(autouse=True)
+    def _environment(self, _place: None) -> None:
+        env = {"PERSISTENCE_MODULE": "sessions.infrastructure", "SESSIONS_STORE": self.url}
+        self.env = Environment("Shop", env)
+
+    def expected_factory_class(self) -> type[SessionsFactory]:
+        return SessionsFactory
+
+    def expected_aggregate_recorder_class(self) -> type[AggregateSessionRecorder]:
+        return AggregateSessionRecorder
+
+    def expected_application_recorder_class(self) -> type[SessionRecorder]:
+        return SessionRecorder
+
+    def expected_tracking_recorder_class(self) -> type[PositionRecorder]:
+        return PositionRecorder
+
+    def tracking_recorder_subclass(self) -> type[OtherPositions]:
+        return OtherPositions
+
+    def expected_process_recorder_class(self) -> type[PositionedRecorder]:
+        return PositionedRecorder
+
+
+class TestFactoryInMemory(Factory, InfrastructureFactoryTestCase[SessionsFactory]): ...
+
+
+class TestFactoryInFile(Factory, InfrastructureFactoryTestCase[SessionsFactory]):
+    url = "sqlite_url"
+
+
+class TestFactoryInPostgres(Factory, InfrastructureFactoryTestCase[SessionsFactory]):
+    url = "postgres_url"
+
+
+def test_without_a_store_the_factory_says_what_is_missing() -> None:
+    with pytest.raises(OSError, match="SESSIONS_STORE"):
+        SessionsFactory(Environment("Shop", {}))
+
+
+def test_snapshots_are_not_kept(url: str) -> None:
+    with SessionStore.open(url) as store:
+        store.make()
+    factory = SessionsFactory(Environment("Shop", {"SESSIONS_STORE": url}))
+    with pytest.raises(NotImplementedError):
+        factory.aggregate_recorder("snapshots")
+    factory.close()
+
+
+def test_fault_2_what_a_recorder_writes_with_a_position_is_there_with_it_or_not_at_all(
+    url: str,
+) -> None:
+    database = database_of(url, lock_timeout=30)
+    SessionStore(database, 1).make()
+    recorder = PositionedRecorder(database, 1, "follower")
+    recorder.insert_events([], tracking=Tracking("upstream", 7))
+    assert recorder.max_tracking_id("upstream") == 7
+    database.close()
+
+
+def test_fault_5_two_followers_in_one_database_do_not_share_a_position(url: str) -> None:
+    database = database_of(url, lock_timeout=30)
+    SessionStore(database, 1).make()
+    one, other = (PositionRecorder(database, name) for name in ("one", "other"))
+    one.insert_tracking(Tracking("shop", 3))
+    assert (one.max_tracking_id("shop"), other.max_tracking_id("shop")) == (3, None)
+    database.close()
+
+
+class Shop(Application[str]): ...
+
+
+class Seen(Projection[PositionRecorder]):
+    name = "seen"
+    topics = ()
+
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+        assert domain_event is not None
+        self.view.insert_tracking(tracking)
+
+
+def test_fault_4_a_projection_runner_follows_a_store(url: str) -> None:
+    """Its own mapper cannot read our events, so that it is shown them as they are."""
+    with SessionStore.open(url) as store:
+        store.execute("s", OpenSession())
+        env = {
+            "PERSISTENCE_MODULE": "sessions.infrastructure",
+            "SESSIONS_STORE": url,
+            "MAPPER_TOPIC": "tests.bare_mapper:BareMapper",
+        }
+        with ProjectionRunner(
+            application_class=Shop, projection_class=Seen, view_class=PositionRecorder, env=env
+        ) as runner:
+            store.execute("t", OpenSession())
+            runner.wait(2, timeout=10)
+            view: TrackingRecorder = runner.projection.view
+            assert view.max_tracking_id("Shop") == 2

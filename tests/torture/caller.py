@@ -1,0 +1,191 @@
+"""A caller: it writes down what it asks, asks, and writes down what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from itertools import count
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sessions import OutcomeUnknown
+from sessions.errors import SessionsError
+from sessions.writer import DECIDED
+from tests.torture import asking
+from tests.torture.asking import Place, Wanted
+from tests.torture.journal import BATCH, DRY, Answered, Asked, Ended, Journal, answers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sessions import Executed, SessionStore
+
+MOST_TURNS = 250
+_TIMES = 3
+
+
+class Caller:
+    """One thread's."""
+
+    def __init__(self, store: SessionStore, name: str, directory: Path, seed: int) -> None:
+        self._store = store
+        self._name = name
+        self._round = int(name.split(".", maxsplit=1)[0])
+        self._seed = seed
+        self._random = Random(f"{seed}/{name}")  # noqa: S311
+        self._journal = Journal(directory / f"{name}.journal")
+        self._numbers = count()
+        self._turns = 0
+        self._versions: dict[str, int] = {}
+        self._shared = asking.keyed(seed, self._round)
+
+    def work(self, until: float) -> None:
+        """Ask one thing after the other."""
+        while monotonic() < until and self._turns < MOST_TURNS:
+            self._turns += 1
+            self._turn()
+        self._journal.close()
+
+    def retry(self, asked: Sequence[Asked]) -> None:
+        """Ask again what was asked with a key."""
+        self.see()
+        for each in asked:
+            self._ask(Wanted(each.how, each.requests, each.key))
+        self._journal.close()
+
+    def see(self) -> None:
+        """Look where the log ends."""
+        since = monotonic()
+        try:
+            self._journal.see(self._store.position, since)
+        except SessionsError as error:
+            if not error.retry:
+                raise
+
+    def _turn(self) -> None:
+        way = self._random.random()
+        if way < 0.06:
+            self._batch([self._wanted() for _ in range(self._random.randrange(1, 7))])
+        elif way < 0.12:
+            asyncio.run(self._together([self._wanted() for _ in range(3)]))
+        elif way < 0.18:
+            self.see()
+        else:
+            wanted = self._wanted()
+            for _ in range(_TIMES):
+                if self._ask(wanted):
+                    break
+
+    def _wanted(self) -> Wanted:
+        random, way = self._random, self._random.random()
+        if way < 0.3:
+            return self._shared[(self._turns + random.randrange(8)) % len(self._shared)]
+        if way < 0.34:
+            return random.choice(asking.keyed(self._seed, random.randrange(self._round + 1)))
+        wanted = asking.wanted(random, Place(self._round, self._turns))
+        if way < 0.36 and wanted.how != DRY:  # it may be another's
+            return Wanted(wanted.how, wanted.requests, random.choice(self._shared).key)
+        if way < 0.44 and wanted.how != "all":
+            session_id = wanted.requests[0][0]
+            expected = self._versions.get(session_id, random.randrange(4))
+            return Wanted(wanted.how, wanted.requests, expected=expected)
+        return wanted
+
+    def _ask(self, wanted: Wanted) -> bool:
+        """Whether no retry could help."""
+        asked = self._asked(wanted)
+        try:
+            self._answered(asked, self._execute(asked))
+        except Exception as error:  # noqa: BLE001
+            return not self._ended(asked, error).retry
+        return True
+
+    def _batch(self, all_wanted: Sequence[Wanted]) -> None:
+        """What a batch answered counts once the batch is committed."""
+        all_asked: list[Asked] = []
+        outcomes: list[list[Executed] | Exception] = []
+        try:
+            with self._store.batch():
+                for wanted in all_wanted:
+                    asked = self._asked(wanted, BATCH if wanted.how != DRY else DRY)
+                    all_asked.append(asked)
+                    try:
+                        outcomes.append(self._execute(asked))
+                    except DECIDED as error:
+                        outcomes.append(error)
+                    if self._random.random() < 0.2:
+                        time.sleep(self._random.random() / 50)
+        except Exception as error:  # noqa: BLE001
+            for asked in all_asked:
+                self._ended(asked, error, in_batch=True)
+            return
+        for asked, outcome in zip(all_asked, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                self._ended(asked, outcome)
+            else:
+                self._answered(asked, outcome)
+
+    async def _together(self, all_wanted: Sequence[Wanted]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for wanted in all_wanted:
+                limit = self._random.random() / 10 if self._random.random() < 0.3 else None
+                group.create_task(self._awaited(wanted, limit))
+
+    async def _awaited(self, wanted: Wanted, limit: float | None) -> None:
+        session_id, command = wanted.requests[0]
+        how = DRY if wanted.how == DRY else "async"
+        key = wanted.key if len(wanted.requests) == 1 else None
+        asked = self._asked(Wanted(how, [(session_id, command)], key, wanted.expected))
+        try:
+            async with asyncio.timeout(limit):
+                executed = await self._store.execute_async(
+                    session_id,
+                    command,
+                    idempotency_key=key,
+                    expected_version=wanted.expected,
+                    metadata={"ask": asked.ask},
+                    dry_run=how == DRY,
+                )
+            self._answered(asked, [executed])
+        except TimeoutError:  # whether it was asked for in time, the log tells
+            return
+        except Exception as error:  # noqa: BLE001
+            self._ended(asked, error)
+
+    def _asked(self, wanted: Wanted, how: str = "") -> Asked:
+        name = f"{self._name}.{next(self._numbers)}"
+        asked = Asked(
+            name, monotonic(), how or wanted.how, wanted.requests, wanted.key, wanted.expected
+        )
+        self._journal.note(asked)
+        return asked
+
+    def _execute(self, asked: Asked) -> list[Executed]:
+        store, key, meta = self._store, asked.key, {"ask": asked.ask}
+        session_id, command = asked.requests[0]
+        if len({session for session, _ in asked.requests}) > 1:
+            return store.execute_all(asked.requests, idempotency_key=key, metadata=meta)
+        options = {"idempotency_key": key, "expected_version": asked.expected, "metadata": meta}
+        if len(asked.requests) > 1:
+            commands = [command for _, command in asked.requests]
+            return store.execute_many(session_id, commands, **options)  # type: ignore[arg-type]
+        dry_run = asked.how == DRY
+        return [store.execute(session_id, command, dry_run=dry_run, **options)]  # type: ignore[arg-type]
+
+    def _answered(self, asked: Asked, executed: Sequence[Executed]) -> None:
+        self._journal.note(Answered(asked.ask, monotonic(), answers(executed)))
+        if asked.how != DRY:
+            self._versions |= {done.session_id: done.version for done in executed}
+
+    def _ended(self, asked: Asked, error: Exception, *, in_batch: bool = False) -> Ended:
+        decided, retry = isinstance(error, DECIDED), getattr(error, "retry", False)
+        expected = decided or retry or isinstance(error, OutcomeUnknown)
+        text = str(error) if expected else "".join(traceback.format_exception(error))
+        name = "OutcomeUnknown" if in_batch and expected else type(error).__name__
+        moment = monotonic()
+        ended = Ended(asked.ask, moment, name, text, decided, retry and not in_batch, expected)
+        self._journal.note(ended)
+        return ended

@@ -1,0 +1,118 @@
+"""A process of callers and a follower; at any moment it may be killed."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sessions import SessionStore
+from sessions.errors import SessionsError
+from tests.torture.caller import Caller
+from tests.torture.watching import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection as Pipe
+    from pathlib import Path
+
+    from sessions.database import Connection, Database
+
+LOCK_TIMEOUTS = (0.4, 2.0, 2.0, 10.0, 10.0, 10.0)
+_FEW = ("SessionOpened", "SessionClosed")
+_CATCH_UP = 20.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a process does."""
+
+    url: str
+    directory: Path
+    seed: int
+    round_: int
+    process: int
+    threads: int
+    seconds: float
+    noted: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.round_}.{self.process}"
+
+    @property
+    def said(self) -> Path:
+        """Where it says what nobody expects, and its stacks when it gets SIGUSR1."""
+        return self.directory / f"{self.name}.said"
+
+
+def run(plan: Plan, pipe: Pipe) -> None:
+    """Open a store, say so, and work when the parent says so."""
+    said = os.open(plan.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(said, 2)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    random = Random(f"{plan.seed}/{plan.name}")  # noqa: S311
+    lock_timeout = random.choice(LOCK_TIMEOUTS)
+    stores = [
+        SessionStore.open(plan.url, lock_timeout=lock_timeout)
+        for _ in range(random.choice([1, 1, 1, 2]))
+    ]
+    if random.random() < 0.4:
+        for store in stores:
+            pause(store.recorder.database, Random(random.random()))  # noqa: S311
+    after = random.choice([0, plan.noted, plan.noted, plan.noted])
+    types = _FEW if random.random() < 0.25 else ()
+    watcher = Watcher(stores[0], plan.directory / f"{plan.name}.watched", after, types)
+    pipe.send("ready")
+    pipe.recv()
+    until = monotonic() + plan.seconds
+    callers = [
+        Caller(stores[n % len(stores)], f"{plan.name}.{n}", plan.directory, plan.seed)
+        for n in range(plan.threads)
+    ]
+    threads = [threading.Thread(target=caller.work, args=(until,)) for caller in callers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    watcher.wait(newest(stores[0]), _CATCH_UP)
+    if random.random() < 0.5:
+        watcher.stop()
+    for store in stores:
+        store.close()
+    watcher.join()
+
+
+def newest(store: SessionStore) -> int:
+    """Where the log ends, once the server is there."""
+    deadline = monotonic() + _CATCH_UP
+    while True:
+        try:
+            return store.position
+        except SessionsError as error:
+            if not error.retry or monotonic() > deadline:
+                raise
+
+
+def pause(database: Database, random: Random) -> None:
+    """Let a database's commits take their time: before COMMIT, and behind it."""
+    commit = database.commit
+
+    def slow(owner: object, connection: Connection, write: Callable[[Connection], bool]) -> None:
+        before, after = (random.random() ** 40 / 5 for _ in range(2))
+
+        def written(to: Connection) -> bool:
+            wrote = write(to)
+            time.sleep(before)
+            return wrote
+
+        commit(owner, connection, written)
+        time.sleep(after)
+
+    setattr(database, "commit", slow)  # noqa: B010  a method is replaced
