@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,6 @@ from sessions.inline import InlineViews
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sessions.claims import Usage
     from sessions.database import Connection
     from sessions.dialect import Dialect
     from sessions.events import Recorded
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sessions.schema import Table
 
 _PAGE = 2000
+_READ_TOGETHER = 500
 
 
 Progress = Callable[[int, int], object]
@@ -62,7 +63,7 @@ class Fold:
         """Take in what comes next in the log; yields the number of events done."""
         events = iter(log)
         while page := list(islice(events, _PAGE)):
-            ledger = Ledger(self._usage)
+            ledger = self._ledger(page)
             for recorded in page:
                 self._claim(ledger, recorded)
             self._claims.write(self._connection, ledger)
@@ -72,8 +73,19 @@ class Fold:
             self.position = page[-1].position
             yield self.done
 
-    def _usage(self, limit: str, holder: str) -> Usage:
-        return self._claims.usage(self._query, limit, holder)
+    def _ledger(self, page: Sequence[Recorded]) -> Ledger:
+        """The claims that a page of events is about, read together."""
+        touched = [
+            (claim.limit, recorded.stream_id)
+            for recorded in page
+            for claim in (*released_by(recorded.event), *taken_by(recorded.event))
+        ]
+        ledger = Ledger(partial(self._claims.usage, self._query))
+        for start in range(0, len(touched), _READ_TOGETHER):
+            pairs = touched[start : start + _READ_TOGETHER]
+            answers = [self._query(*statement) for statement in self._claims.asks(pairs)]
+            ledger.know(self._claims.usages(pairs, answers))
+        return ledger
 
     def _claim(self, ledger: Ledger, recorded: Recorded) -> None:
         match recorded.event:

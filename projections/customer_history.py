@@ -59,6 +59,7 @@ TABLE = Table(
     ),
     key=("application_id", "position"),
     indexes=(("application_id", "profile_id"),),
+    lookups=("profile_id", "session_id"),
     clustered=True,
 )
 

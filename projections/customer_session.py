@@ -188,6 +188,7 @@ TABLE = Table(
     ),
     key=("application_id", "session_id"),
     indexes=(("application_id", "state"),),
+    lookups=("session_id",),
 )
 
 

@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
     from sessions.store import SessionStore
 
-_GET = f"SELECT document FROM {TABLE.name} WHERE application_id = ? AND session_id = ?"
-
-_ATTACHED = (
-    f"SELECT session_id, max(position) AS attached FROM {customer_history.TABLE.name} "
-    "WHERE application_id = ? AND profile_id = ? AND at <= ? GROUP BY session_id"
-)
-
-_OF_PROFILE = (
-    f"SELECT document FROM {TABLE.name} JOIN ({_ATTACHED}) USING (session_id) "
-    "WHERE application_id = ? AND profile_id = ? ORDER BY attached"
-)
-
 _EVER = "9999-12-31T23:59:59.999999Z"
 
 
@@ -43,6 +31,21 @@ class CustomerSessions:
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
+        is_id = store.recorder.database.dialect.is_id
+        self._is_profile = is_id("profile_id")
+        self._get = (
+            f"SELECT document FROM {TABLE.name} WHERE application_id = ? AND {is_id('session_id')}"
+        )
+        self._attached = (
+            f"SELECT session_id, max(position) AS attached FROM {customer_history.TABLE.name} "
+            f"WHERE application_id = ? AND {self._is_profile} AND at <= ? GROUP BY session_id"
+        )
+        same_id = is_id("view.session_id").replace("?", "mine.session_id")
+        self._of_profile = (
+            f"SELECT document FROM ({self._attached}) AS mine JOIN {TABLE.name} AS view ON "
+            f"view.application_id = ? AND {same_id} "
+            "WHERE view.profile_id = ? ORDER BY attached"
+        )
 
     def get(
         self,
@@ -73,7 +76,7 @@ class CustomerSessions:
             raise InvalidValue(field="moment", rule=rule, value=f"{len(given)} of them")
         if given:
             return self._past(session_id, version, as_of, position)
-        rows = self._store.query(_GET, (self._store.application_id, session_id))
+        rows = self._store.query(self._get, (self._store.application_id, session_id))
         if not rows:
             raise SessionNotFound(session=session_id)
         return CustomerSession.from_json(rows[0][0])
@@ -91,11 +94,11 @@ class CustomerSessions:
         application = self._store.application_id
         if as_of is None:
             parameters = (application, profile_id, _EVER, application, profile_id)
-            rows = self._store.query(_OF_PROFILE, parameters)
+            rows = self._store.query(self._of_profile, parameters)
             return [CustomerSession.from_json(document) for (document,) in rows]
         as_of = rules.moment("as_of", as_of)
         rows = self._store.query(
-            f"{_ATTACHED} ORDER BY attached", (application, profile_id, clock.text(as_of))
+            f"{self._attached} ORDER BY attached", (application, profile_id, clock.text(as_of))
         )
         then = [self._past(session_id, None, as_of, None) for session_id, _ in rows]
         return [view for view in then if view.profile_id == profile_id]
@@ -129,7 +132,7 @@ class CustomerSessions:
             raise InvalidValue(field="state", rule=rule, value=ascii(state))
         bounds = (
             ("state = ?", state),
-            ("profile_id = ?", profile_id),
+            (self._is_profile, profile_id),
             ("coupon = ?", coupon),
             ("referral = ?", referral),
             ("updated < ?", _text("updated_before", updated_before)),

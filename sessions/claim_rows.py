@@ -11,13 +11,13 @@ from sessions.errors import ClaimRefused
 from sessions.inserting import Insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sessions.database import Connection, Query, Statement
     from sessions.dialect import Dialect
 
-_OF_LIMIT = "application_id = ? AND limit_name = ?"
-_OF_CLAIM = f"{_OF_LIMIT} AND holder = ?"
+Pair = tuple[str, str]
+"""A limit, and the stream that asks for it."""
 
 
 class ClaimRows:
@@ -26,30 +26,44 @@ class ClaimRows:
     def __init__(self, application_id: int, dialect: Dialect, prefix: str = "") -> None:
         claims = replace(schema.CLAIMS, name=prefix + schema.CLAIMS.name)
         limits = replace(schema.LIMITS, name=prefix + schema.LIMITS.name)
+        of_limit = f"application_id = ? AND {dialect.is_id('limit_name')}"
         self._application_id = application_id
-        self._usage = (
-            f"SELECT (SELECT used FROM {limits.name} WHERE {_OF_LIMIT}), "
-            f"EXISTS (SELECT 1 FROM {claims.name} WHERE {_OF_CLAIM})"
-        )
+        self._dialect = dialect
+        self._limits, self._claims = limits.name, claims.name
         self._take = Insert(claims, dialect, "ON CONFLICT DO NOTHING")
-        self._release = f"DELETE FROM {claims.name} WHERE {_OF_CLAIM}"
         self._count = Insert(limits, dialect, limits.replace(dialect))
-        self._clean = f"DELETE FROM {limits.name} WHERE {_OF_LIMIT}"
+        self._release = f"DELETE FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')}"
+        self._clean = f"DELETE FROM {limits.name} WHERE {of_limit}"
+
+    def asks(self, pairs: Sequence[Pair]) -> list[Statement]:
+        """Asks for what `usages` reads: how much of limits is used, and who holds claims."""
+        if not pairs:
+            return []
+        limits, holders = (list(dict.fromkeys(part)) for part in zip(*pairs, strict=True))
+        where = f"application_id = ? AND {self._dialect.is_one_of('limit_name', len(limits))}"
+        held = self._dialect.is_one_of("holder", len(holders))
+        parameters = (self._application_id, *limits)
+        return [
+            (f"SELECT limit_name, used FROM {self._limits} WHERE {where}", parameters),
+            (
+                f"SELECT limit_name, holder FROM {self._claims} WHERE {where} AND {held}",
+                (*parameters, *holders),
+            ),
+        ]
+
+    @staticmethod
+    def usages(pairs: Sequence[Pair], answers: Sequence[Sequence[Any]]) -> dict[Pair, Usage]:
+        """The usage of each limit, by the answers to what `asks` asks for."""
+        if not pairs:
+            return {}
+        used, held = dict(answers[0]), {tuple(row) for row in answers[1]}
+        return {pair: Usage(used.get(pair[0], 0), pair in held) for pair in pairs}
 
     def usage(self, query: Query, limit: str, holder: str) -> Usage:
         """How much of a limit is used, and whether a stream holds a claim on it."""
-        return self.usage_of(query(*self.asks(limit, holder)))
-
-    def asks(self, limit: str, holder: str) -> Statement:
-        """Asks for what `usage_of` reads."""
-        of_limit = (self._application_id, limit)
-        return self._usage, (*of_limit, *of_limit, holder)
-
-    @staticmethod
-    def usage_of(rows: Sequence[Any]) -> Usage:
-        """The usage of what `asks` asks for."""
-        ((used, held),) = rows
-        return Usage(used or 0, bool(held))
+        pair = (limit, holder)
+        answers = [query(*statement) for statement in self.asks([pair])]
+        return self.usages([pair], answers)[pair]
 
     def write(self, connection: Connection, ledger: Ledger) -> None:
         """Write what a ledger has changed."""
@@ -88,13 +102,13 @@ class Ledger:
         held = self.held.get((limit, holder), known.held)
         return Usage(self.used.get(limit, known.count), held)
 
-    def know(self, limit: str, holder: str, usage: Usage) -> None:
+    def know(self, usages: Mapping[Pair, Usage]) -> None:
         """Take note of what was read."""
-        self._known[limit, holder] = usage
+        self._known |= usages
 
-    def knows(self, limit: str, holder: str) -> bool:
+    def knows(self, pair: Pair) -> bool:
         """Whether there is no need to read."""
-        return (limit, holder) in self._known
+        return pair in self._known
 
     def take(self, claim: Claim, holder: str) -> None:
         """Let a stream hold a claim; once, however often it takes it.

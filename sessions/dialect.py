@@ -20,8 +20,8 @@ class Dialect:
     Attributes:
         types: The type of a column for each kind of values.
         clustered: Ends the definition of a table whose rows lie in the order of its key.
-        hashes: Whether an index has no room for an id of any length: a key holds a short form of
-            it then (`short_key`), and a hash index finds it.
+        hashes: Whether an index has no room for an id of any length: it holds a short form then
+            (`short_key`), and an id is found by that.
         packs: Whether many rows are best written as one JSON text, and not row by row.
         differs: The condition that two values differ, of which either may be NULL.
         functions: The statements that make the functions it needs.
@@ -35,6 +35,18 @@ class Dialect:
     differs: str
     functions: Sequence[str]
     refuse_changes: Sequence[str]
+
+    def key(self, name: str) -> str:
+        """An id as indexes have it: a column's name, or the mark of a parameter."""
+        return f"short_key({name})" if self.hashes else name
+
+    def is_id(self, column: str) -> str:
+        """The condition that a column has the id that is given."""
+        return f"{self.key(column)} = {self.key('?')}"
+
+    def is_one_of(self, column: str, count: int) -> str:
+        """The condition that a column has one of so many ids."""
+        return f"{self.key(column)} IN ({', '.join([self.key('?')] * count)})"
 
 
 SQLITE = Dialect(

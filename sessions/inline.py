@@ -126,6 +126,7 @@ class _Views:
         self._projection = projection
         self._application_id = application_id
         self._table = table
+        self._dialect = dialect
         self._upsert = Insert(table, dialect, table.replace(dialect))
         self._updates_alone = not dialect.packs
         self._update = table.update()
@@ -157,11 +158,7 @@ class _Views:
 
     def _read(self, connection: Connection, keys: Sequence[Key]) -> None:
         columns = self._table.key[1:]
-        marks = f"({', '.join('?' * len(columns))})"
-        where = (
-            f"application_id = ? AND ({', '.join(columns)}) "
-            f"IN (VALUES {', '.join([marks] * len(keys))})"
-        )
+        where = self._table.where_keys(len(keys), self._dialect)
         parameters = (self._application_id, *[part for key in keys for part in key])
         for row in connection.execute(self._table.select(where), parameters):
             self._changed[row[1 : 1 + len(columns)]] = self._projection.from_row(row[1:])

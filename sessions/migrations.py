@@ -28,15 +28,15 @@ def statements(dialect: Dialect) -> list[str]:
     ]
 
 
-_POSITIONS = [
+_POSITIONS = (
     "CREATE TABLE positions (follower TEXT NOT NULL, upstream TEXT NOT NULL, "
     "position INTEGER NOT NULL, PRIMARY KEY (follower, upstream)) WITHOUT ROWID"
-]
+)
 
 
 def _only_added_to(dialect: Dialect) -> list[str]:
     """The log says itself where it ends, since nothing is taken from it; followers keep theirs."""
-    return ["DROP TABLE applications", *_POSITIONS, *dialect.refuse_changes]
+    return ["DROP TABLE applications", _POSITIONS, *dialect.refuse_changes]
 
 
 MIGRATIONS: Mapping[int, Callable[[Dialect], list[str]]] = {2: _only_added_to}

@@ -28,13 +28,8 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Database, Query, Statement
 
-_OF_APPLICATION = "application_id = ?"
-_OF_STREAM = "application_id = ? AND category = ? AND stream_id = ?"
-
 _NO_END = 2**63 - 1
-_STREAM_WHERE = f"{_OF_STREAM} AND version > ? AND version <= ? AND position <= ?"
-_STREAM = schema.EVENTS.select(_STREAM_WHERE, "version", "?", EVENT)
-_STREAM_AS_OF = schema.EVENTS.select(f"{_STREAM_WHERE} AND at <= ?", "version", "?", EVENT)
+_OF_APPLICATION = "application_id = ?"
 _LOG_WHERE = f"{_OF_APPLICATION} AND position > ? AND position <= ?"
 _LOG = schema.EVENTS.select(_LOG_WHERE, "position", "?", EVENT)
 
@@ -59,6 +54,12 @@ class SessionRecorder(ApplicationRecorder):
         self.application_id = application_id
         self.database = database
         self.claims = ClaimRows(application_id, database.dialect)
+        self._of_stream = (
+            f"{_OF_APPLICATION} AND category = ? AND {database.dialect.is_id('stream_id')}"
+        )
+        bounds = f"{self._of_stream} AND version > ? AND version <= ? AND position <= ?"
+        self._stream = schema.EVENTS.select(bounds, "version", "?", EVENT)
+        self._stream_as_of = schema.EVENTS.select(f"{bounds} AND at <= ?", "version", "?", EVENT)
         self._insert_events = Insert(schema.EVENTS, database.dialect)
         self._insert_answers = Insert(schema.ANSWERS, database.dialect)
 
@@ -91,7 +92,7 @@ class SessionRecorder(ApplicationRecorder):
         limit: int = _NO_END,
     ) -> list[Any]:
         """Rows (`EVENT`) of a stream in order: behind a version, up to a moment."""
-        sql = _STREAM_AS_OF if as_of else _STREAM
+        sql = self._stream_as_of if as_of else self._stream
         times = (clock.text(as_of),) if as_of else ()
         until = _NO_END if until is None else until
         position = _NO_END if position is None else position
@@ -101,7 +102,14 @@ class SessionRecorder(ApplicationRecorder):
     def stream_since(self, category: str, stream_id: str, version: int) -> Statement:
         """Asks for the rows (`EVENT`) of a stream behind a version."""
         stream = (self.application_id, category, stream_id)
-        return _STREAM, (*stream, version, _NO_END, _NO_END, _NO_END)
+        return self._stream, (*stream, version, _NO_END, _NO_END, _NO_END)
+
+    def streams(self, category: str, stream_ids: Sequence[str]) -> Statement:
+        """Asks for the rows (`EVENT`) of several streams, each in order."""
+        ids = self.database.dialect.is_one_of("stream_id", len(stream_ids))
+        where = f"{_OF_APPLICATION} AND category = ? AND {ids}"
+        sql = schema.EVENTS.select(where, "version", columns=EVENT)
+        return sql, (self.application_id, category, *stream_ids)
 
     def log_since(self, position: int) -> Statement:
         """Asks for the rows (`EVENT`) of the log behind a position."""
@@ -178,7 +186,7 @@ class SessionRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """The events of a stream named `category-id`."""
-        where = _OF_STREAM
+        where = self._of_stream
         parameters = [self.application_id, *foreign.stream_of(originator_id)]
         for bound, value in (("version > ?", gt), ("version <= ?", lte)):
             if value is not None:

@@ -44,6 +44,7 @@ class Table:
         key: The names of the primary key's columns.
         unique: Further unique keys.
         indexes: The columns of each index; the last of them names it.
+        lookups: Ids that people look rows up by alone.
         clustered: Whether rows lie in the order of the key: for short rows, read by their key.
     """
 
@@ -52,6 +53,7 @@ class Table:
     key: tuple[str, ...]
     unique: tuple[tuple[str, ...], ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
+    lookups: tuple[str, ...] = ()
     clustered: bool = False
 
     @cached_property
@@ -65,7 +67,7 @@ class Table:
         made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
         indexes = [
             f"CREATE INDEX {self.name}_by_{names[-1]} "
-            f"ON {self.name} {self._find_by(names, dialect)}"
+            f"ON {self.name} ({self._distinct(names, dialect)})"
             for names in self.indexes
         ]
         return [made, *indexes, *self._hashed(dialect)]
@@ -88,32 +90,28 @@ class Table:
         return ", ".join([*columns, *keys])
 
     def _hashed(self, dialect: Dialect) -> list[str]:
-        """The indexes of keys with ids: one that tells them apart, and one that finds them."""
+        """The indexes of keys with ids."""
+        if not dialect.hashes:
+            return []
         keys = [names for names in (self.key, *self.unique) if self._is_hashed(names, dialect)]
-        statements = []
-        for names in keys:
-            statements.append(
+        return [
+            *[
                 f"CREATE UNIQUE INDEX {self.name}_{names[-1]}_once ON {self.name} "
                 f"({self._distinct(names, dialect)})"
-            )
-            found = [name for name in names if name in self._ids][-1]
-            statements.append(
-                f"CREATE INDEX {self.name}_by_{found} ON {self.name} USING hash ({found})"
-            )
-        return statements
-
-    def _find_by(self, names: Sequence[str], dialect: Dialect) -> str:
-        if self._is_hashed(names, dialect):
-            return f"USING hash ({names[-1]})"
-        return f"({', '.join(names)})"
+                for names in keys
+            ],
+            *[
+                f"CREATE INDEX {self.name}_{name}_alone ON {self.name} USING hash ({name})"
+                for name in self.lookups
+            ],
+        ]
 
     def _is_hashed(self, names: Sequence[str], dialect: Dialect) -> bool:
         return dialect.hashes and not self._ids.isdisjoint(names)
 
     def _distinct(self, names: Sequence[str], dialect: Dialect) -> str:
         """The columns of a key as its unique index has them."""
-        hashed = self._ids if dialect.hashes else frozenset[str]()
-        return ", ".join(f"short_key({name})" if name in hashed else name for name in names)
+        return ", ".join(dialect.key(name) if name in self._ids else name for name in names)
 
     @cached_property
     def _ids(self) -> frozenset[str]:
@@ -165,6 +163,13 @@ class Table:
     def where_key(self) -> str:
         """The condition that names one row."""
         return " AND ".join(f"{name} = ?" for name in self.key)
+
+    def where_keys(self, count: int, dialect: Dialect) -> str:
+        """The condition that names so many rows of an application."""
+        names = self.key[1:]
+        marks = ", ".join(dialect.key("?") if name in self._ids else "?" for name in names)
+        keys = ", ".join([f"({marks})"] * count)
+        return f"application_id = ? AND ({self._distinct(names, dialect)}) IN (VALUES {keys})"
 
     @cached_property
     def _names(self) -> list[str]:

@@ -28,10 +28,11 @@ from sessions.recorder import Head
 from sessions.session import evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sessions.answers import Request
+    from sessions.claim_rows import Pair
     from sessions.claims import Usage
     from sessions.database import Connection
     from sessions.inline import InlineViews
@@ -134,8 +135,8 @@ class Transaction:
 
     def prepare(self, requests: Sequence[Request]) -> None:
         """Read together what commands will need of what is not in memory: one round trip."""
-        recorder, asked = self._recorder, dict[tuple[str, str], None]()
         missing: dict[str, Held] = {}
+        pairs: dict[Pair, None] = {}
         for request in requests:
             session_id = request.session_id
             held = self.states.get(session_id)
@@ -146,19 +147,24 @@ class Transaction:
                 else:
                     missing[session_id] = held
             for claim in asks(request.command, held.session):
-                if not self._ledger.knows(claim.limit, session_id):
-                    asked[claim.limit, session_id] = None
-        if not missing and not asked:
-            return
-        streams = [
-            recorder.stream_since(SESSION, id_, held.version) for id_, held in missing.items()
+                if not self._ledger.knows((claim.limit, session_id)):
+                    pairs[claim.limit, session_id] = None
+        if missing or pairs:
+            self._read_together(missing, list(pairs))
+
+    def _read_together(self, missing: Mapping[str, Held], pairs: Sequence[Pair]) -> None:
+        recorder = self._recorder
+        unseen = [session_id for session_id, held in missing.items() if not held.version]
+        stale = [
+            recorder.stream_since(SESSION, i, h.version) for i, h in missing.items() if h.version
         ]
-        usages = [recorder.claims.asks(*claim) for claim in asked]
-        answers = iter(recorder.database.ask(self.connection, [*streams, *usages]))
-        for session_id, held in missing.items():
-            self.states[session_id] = self._caught_up(held, next(answers))
-        for limit_and_holder in asked:
-            self._ledger.know(*limit_and_holder, recorder.claims.usage_of(next(answers)))
+        streams = [*([recorder.streams(SESSION, unseen)] if unseen else []), *stale]
+        answers = recorder.database.ask(self.connection, [*streams, *recorder.claims.asks(pairs)])
+        self.states |= missing
+        for rows in answers[: len(streams)]:
+            for recorded in self._recorded(rows):
+                self.states[recorded.stream_id] = self.states[recorded.stream_id].after(recorded)
+        self._ledger.know(recorder.claims.usages(pairs, answers[len(streams) :]))
 
     def _answer(self, key: str) -> tuple[str, str] | None:
         pending = self._answers.get(key)
@@ -262,11 +268,6 @@ class Transaction:
         unit.position = last.position
         unit.events += events
         unit.states[last.stream_id] = held
-        return held
-
-    def _caught_up(self, held: Held, rows: Sequence[Sequence[Any]]) -> Held:
-        for recorded in self._recorded(rows):
-            held = held.after(recorded)
         return held
 
     def _recorded(self, rows: Sequence[Sequence[Any]]) -> Iterator[Recorded]:

@@ -15,6 +15,7 @@ import logging
 import shutil
 import sys
 import tempfile
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from random import SystemRandom
@@ -89,11 +90,12 @@ def _rounds(torture: Torture, options: argparse.Namespace, place: str) -> int:
             _say(f"{place}: round {number} took {monotonic() - begun:.1f} s: {_shown(rounds)}")
         faulthandler.cancel_dump_traceback_later()
         rounds.check_all()
-    except TortureError as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, the seed is what counts
+        what = str(error) if isinstance(error, TortureError) else traceback.format_exc()
         where = f"--url '{options.url}'" if options.url else f"--on {place}"
         again = f"{where} --seed {torture.seed} --processes {torture.processes}"
         again += f" --threads {torture.threads} --seconds {torture.seconds:g}"
-        _say(f"{place}: round {number} of seed {torture.seed} failed: {error}")
+        _say(f"{place}: round {number} of seed {torture.seed} failed: {what}")
         _say(f"again: python -m tests.torture {again} --first {number} --rounds 1")
         _say(f"all of it: python -m tests.torture {again} --rounds {number}")
         return 1

@@ -184,7 +184,7 @@ class Caller:
         decided, retry = isinstance(error, DECIDED), getattr(error, "retry", False)
         expected = decided or retry or isinstance(error, OutcomeUnknown)
         text = str(error) if expected else "".join(traceback.format_exception(error))
-        name = "OutcomeUnknown" if in_batch and expected else type(error).__name__
+        name = "dropped with its batch" if in_batch and expected else type(error).__name__
         moment = monotonic()
         ended = Ended(asked.ask, moment, name, text, decided, retry and not in_batch, expected)
         self._journal.note(ended)
