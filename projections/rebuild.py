@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from projections import afresh
 from projections.afresh import Fold, Progress, silent
 from sessions import inline, schema
+from sessions.database import query_on
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
-    from sessions.database import Database
+    from collections.abc import Sequence
+
+    from sessions.database import Connection, Database
+    from sessions.dialect import Dialect
+    from sessions.inline import Projection
+    from sessions.schema import Table
 
 _APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"
 
@@ -45,20 +50,39 @@ def rebuild(store: SessionStore, progress: Progress = silent) -> int:
     store.position  # noqa: B018  it raises StoreNotFound
     projections = inline.installed()
     database = store.recorder.database
-    dialect = database.dialect
     with database.writing() as connection:
-        for table in afresh.tables(projections):
-            connection.execute(f"DROP TABLE IF EXISTS {table.name}")
-        connection.execute(f"DELETE FROM {schema.INLINE_VIEWS.name}")
-        for statement in [*schema.CLAIMS.create(dialect), *schema.LIMITS.create(dialect)]:
-            connection.execute(statement)
-        inline.create(connection, projections, dialect)
+        _empty(database, connection, projections)
         total = connection.execute("SELECT count(*) FROM events").fetchone()[0]
         done = 0
         for application in applications_of(database):
             log = SessionStore(database, application, read_only=True).log()
-            fold = Fold(connection, application, projections, dialect)
+            fold = Fold(connection, application, projections, database.dialect)
             for folded in fold.take(log):
                 progress(done + folded, total)
             done += fold.done
     return done
+
+
+def _empty(
+    database: Database, connection: Connection, projections: Sequence[Projection[Any]]
+) -> None:
+    """Make the relations empty; they stay, with what others are granted on them, if they can."""
+    query = query_on(connection)
+    found = database.relations(query)
+    kept = dict(query(f"SELECT name, version FROM {schema.INLINE_VIEWS.name}", ()))
+    for table in (schema.CLAIMS, schema.LIMITS):
+        _renew(connection, table, database.dialect, as_it_is=table.name in found)
+    for projection in projections:
+        same = kept.get(projection.name) == projection.version and projection.table.name in found
+        _renew(connection, projection.table, database.dialect, as_it_is=same)
+    connection.execute(f"DELETE FROM {schema.INLINE_VIEWS.name}")
+    inline.name_to_writers(connection, projections)
+
+
+def _renew(connection: Connection, table: Table, dialect: Dialect, *, as_it_is: bool) -> None:
+    if as_it_is:
+        connection.execute(f"DELETE FROM {table.name}")
+        return
+    connection.execute(f"DROP TABLE IF EXISTS {table.name}")
+    for statement in table.create(dialect):
+        connection.execute(statement)

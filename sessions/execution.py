@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sessions.commands import Command
     from sessions.events import Recorded
+    from sessions.following import Follower
     from sessions.writer import Writer
 
 
@@ -148,6 +149,15 @@ class CommandExecutor(StoreReader):
         """
         if self._batch is not None:
             raise BatchOpen(what=what)
+
+    def follow(self, after: int = 0, *, types: Sequence[str] = ()) -> Follower:
+        """As `StoreReader.follow`, which see: what is committed, and nothing else.
+
+        Raises:
+            BatchOpen: This thread has a batch open.
+        """
+        self.check_no_batch("follow")
+        return super().follow(after, types=types)
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:

@@ -102,7 +102,7 @@ class Follower(Following[Recorded]):
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
         recorder, mapper = self._store.recorder, self._store.mapper
         query = partial(self._store.query, passing=True)
-        until = recorder.head(query).position if self._types else None
+        until = max(after, recorder.head(query).position) if self._types else None
         rows = recorder.log_rows(query, after, PAGE, until, self._types)
         envelopes = mapper.recorded(recorder.application_id, rows)
         if until is None or len(rows) == PAGE:

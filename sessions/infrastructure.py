@@ -127,7 +127,7 @@ class SessionsFactory(InfrastructureFactory[TrackingRecorder]):
     def tracking_recorder(
         self, tracking_recorder_class: type[TrackingRecorder] | None = None
     ) -> TrackingRecorder:
-        """A recorder of positions; its class may be given, or `TRACKING_RECORDER_TOPIC` names it."""
+        """A recorder of positions; `TRACKING_RECORDER_TOPIC` may name its class."""
         topic = self.env.get(self.TRACKING_RECORDER_TOPIC)
         kind: Any = tracking_recorder_class or (resolve_topic(topic) if topic else PositionRecorder)
         recorder: TrackingRecorder = kind(self._database, self.env.name)

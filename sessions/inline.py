@@ -81,6 +81,12 @@ def create(
     for projection in projections:
         for statement in projection.table.create(dialect):
             connection.execute(statement)
+    name_to_writers(connection, projections)
+
+
+def name_to_writers(connection: Connection, projections: Iterable[Projection[Any]]) -> None:
+    """Say which views every writer keeps from now on."""
+    for projection in projections:
         row = (projection.name, projection.version)
         connection.execute(INLINE_VIEWS.insert(), row)
 

@@ -23,9 +23,9 @@ class Signal:
 
     def give(self) -> None:
         """Wake who waits."""
-        self.count += 1
-        if self._waiting:
-            with self._changed:
+        with self._changed:
+            self.count += 1
+            if self._waiting:
                 self._changed.notify_all()
 
     def wait(self, seen: int, seconds: float) -> None:

@@ -7,6 +7,7 @@ the lock before it reads, so that nothing it read can change).
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 import time
@@ -44,6 +45,9 @@ _MAPPED_BYTES = 2**30
 
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
+
+_PAUSE = (0.0002, 0.001)
+"""Seconds between two looks at a lock that another process has."""
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
@@ -217,7 +221,7 @@ class SqliteDatabase(Database):
         try:
             with self._failures:
                 connection = self._writing_connection()
-                connection.execute("BEGIN IMMEDIATE")
+                self._until_not_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
         except BaseException:
             self._lock.release()
             raise
@@ -305,15 +309,22 @@ class SqliteDatabase(Database):
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         if self.in_memory or not writes:
             return
-        # Several processes may make the same file at once, and SQLite does not wait here by itself.
+        # SQLite does not wait by itself where several processes make the same file at once; and
+        # where it does, it sleeps longer and longer, up to 100 ms beside a lock that is free.
+        connection.execute("PRAGMA busy_timeout = 0")
+        self._until_not_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+
+    def _until_not_busy(self, work: Callable[[], object]) -> None:
         deadline = time.monotonic() + self.lock_timeout
         while True:
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                work()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
-                time.sleep(0.01)
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(*_PAUSE))  # noqa: S311
             else:
                 return
 

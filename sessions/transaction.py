@@ -104,8 +104,9 @@ class Transaction:
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one SELECT, its own decisions included."""
-        self.flush()
-        return self._read(sql, parameters)
+        with self._recorder.database.failures:
+            self.flush()
+            return self._read(sql, parameters)
 
     def run(
         self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool = False

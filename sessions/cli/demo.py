@@ -46,10 +46,11 @@ def demo(
 ) -> None:
     """Import three days of a real shop's orders into a fresh store, and take a short tour."""
     url = store or _free_url()
-    with SessionStore.open(url) as opened:
-        if opened.exists:
+    with SessionStore.open(url, read_only=True) as looked_at:
+        if looked_at.exists:
             complain(f"{url} exists already, and a demo makes a fresh store: name another one")
             raise typer.Exit(1)
+    with SessionStore.open(url) as opened:
         _load(opened)
         views = CustomerSessions(opened)
         _step_by_step(opened, views)
