@@ -81,8 +81,8 @@ def _empty(
 
 def _renew(connection: Connection, table: Table, dialect: Dialect, *, as_it_is: bool) -> None:
     if as_it_is:
-        connection.execute(f"DELETE FROM {table.name}")
-        return
-    connection.execute(f"DROP TABLE IF EXISTS {table.name}")
-    for statement in table.create(dialect):
+        statements = [f"DELETE FROM {table.name}", *table.create_indexes(dialect)]
+    else:
+        statements = [f"DROP TABLE IF EXISTS {table.name}", *table.create(dialect)]
+    for statement in statements:
         connection.execute(statement)

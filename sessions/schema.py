@@ -65,12 +65,16 @@ class Table:
         """The statements that make the relation."""
         order = dialect.clustered if self.clustered else ""
         made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
+        return [made, *self.create_indexes(dialect)]
+
+    def create_indexes(self, dialect: Dialect) -> list[str]:
+        """The statements that make those of the relation's indexes that are not there."""
         indexes = [
-            f"CREATE INDEX {self.name}_by_{names[-1]} "
+            f"CREATE INDEX IF NOT EXISTS {self.name}_by_{names[-1]} "
             f"ON {self.name} ({self._distinct(names, dialect)})"
             for names in self.indexes
         ]
-        return [made, *indexes, *self._hashed(dialect)]
+        return [*indexes, *self._hashed(dialect)]
 
     def create_temporary(self, dialect: Dialect) -> list[str]:
         """The statements that make the relation for the connection alone."""
@@ -96,12 +100,13 @@ class Table:
         keys = [names for names in (self.key, *self.unique) if self._is_hashed(names, dialect)]
         return [
             *[
-                f"CREATE UNIQUE INDEX {self.name}_{names[-1]}_once ON {self.name} "
+                f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_{names[-1]}_once ON {self.name} "
                 f"({self._distinct(names, dialect)})"
                 for names in keys
             ],
             *[
-                f"CREATE INDEX {self.name}_{name}_alone ON {self.name} USING hash ({name})"
+                f"CREATE INDEX IF NOT EXISTS {self.name}_{name}_alone "
+                f"ON {self.name} USING hash ({name})"
                 for name in self.lookups
             ],
         ]

@@ -188,3 +188,5 @@ def test_fault_4_a_projection_runner_follows_a_store(url: str) -> None:
             runner.wait(2, timeout=10)
             view: TrackingRecorder = runner.projection.view
             assert view.max_tracking_id("Shop") == 2
+        runner.app.close()
+        runner.projection.view.database.close()
