@@ -14,6 +14,7 @@ import asyncio
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -141,11 +142,16 @@ class SharedCommits:
             StoreClosed: The store is closed.
         """
         gate = self._closed_gate()
-        job.wake = gate.release
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # it was woken before, and did not wait
+                gate.release()
+
+        job.wake = wake
         deadline = monotonic() + self._timeout
-        while (outside := self._join(job)) is not None:
-            self._wait_outside(outside, deadline)
         try:
+            while (outside := self._join(job)) is not None:
+                self._wait_outside(outside, deadline)
             while not job.done:
                 if job.leads:
                     self.lead(job)
@@ -265,7 +271,9 @@ class SharedCommits:
             if following is not None:
                 following.leads = True
             self._led = following is not None
-            closing = [] if self._led else self._closing
+            closing: list[Lock] = []
+            if not self._led:
+                closing, self._closing = self._closing, closing
         finally:
             self._mutex.release()
         if following is not None:

@@ -161,7 +161,7 @@ def test_an_unreachable_server_is_unavailable_until_it_is_back(line: Line) -> No
         with pytest.raises(StoreUnavailable):
             SessionStore.open(line.url)
 
-        time.sleep(2)
+        time.sleep(2.6)
         line.mend()
         deadline = time.monotonic() + 2
         while True:

@@ -43,7 +43,7 @@ drawn: run a round that failed several times, or longer (--seconds).
 
 
 def main() -> int:
-    """Run rounds; the exit code is 1 if one failed."""
+    """Run rounds; the exit code is 1 if one failed, 2 if there is nothing to begin with."""
     options = _options()
     if options.url:
         return _torture(options, options.url.partition(":")[0], options.url)
@@ -72,7 +72,7 @@ def _torture(options: argparse.Namespace, place: str, url: str = "") -> int:
             server,
         )
         failed = _rounds(torture, options, place)
-    if failed or options.keep:
+    if failed == 1 or options.keep:
         _say(f"what was asked and answered stands in {directory}")
     else:
         shutil.rmtree(directory)
@@ -80,7 +80,11 @@ def _torture(options: argparse.Namespace, place: str, url: str = "") -> int:
 
 
 def _rounds(torture: Torture, options: argparse.Namespace, place: str) -> int:
-    rounds = Rounds(torture)
+    try:
+        rounds = Rounds(torture)
+    except TortureError as error:
+        _say(f"{place}: {error}")
+        return 2
     number = options.first
     try:
         for number in range(options.first, options.first + options.rounds):

@@ -60,7 +60,8 @@ class Rounds:
         self._torture = torture
         self._store = SessionStore.open(torture.url)
         if self._store.exists and self._store.position:
-            self._fail(["the store must be a new one"])
+            self._store.close()
+            self._fail([f"{torture.url} is not new"])
         self._store.make()
         self._checker = Checker()
         self._taken: list[tuple[Path, int]] = []
