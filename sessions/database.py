@@ -45,8 +45,7 @@ class Begun(NamedTuple):
 
     Attributes:
         connection: Its connection.
-        head: The rows of `HEAD`; None where it is proved that nobody else has written since the
-            same owner's last commit.
+        head: The rows of `HEAD`; None where it is proved that they say what is known.
     """
 
     connection: Connection
@@ -115,11 +114,11 @@ class Database(ABC):
         """A transaction all of whose statements see one and the same commit."""
 
     @abstractmethod
-    def begin(self, owner: object, application_id: int) -> Begun:
+    def begin(self, known: object, application_id: int) -> Begun:
         """Begin a transaction that has an application's lock; `end` must follow, in its thread.
 
         Args:
-            owner: Who will commit it.
+            known: What its last `commit` said will be known.
             application_id: The application whose log is written.
 
         Raises:
@@ -132,9 +131,14 @@ class Database(ABC):
 
     @abstractmethod
     def commit(
-        self, owner: object, connection: Connection, write: Callable[[Connection], bool]
+        self, known: object, connection: Connection, write: Callable[[Connection], bool]
     ) -> None:
         """Let a function write, which says whether it did, and make the transaction durable.
+
+        Args:
+            known: What is known of the log from then on, to be given to the next `begin`.
+            connection: The transaction's.
+            write: Is given a connection to write with.
 
         Raises:
             OutcomeUnknown: The connection was lost before the answer came.

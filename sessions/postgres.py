@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 from psycopg.types.string import TextLoader
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
-from sessions.errors import OutcomeUnknown, StoreClosed
+from sessions.errors import OutcomeUnknown, StoreBusy, StoreClosed
 from sessions.listening import Listener
 from sessions.postgres_place import place_of
 from sessions.postgres_statements import Failures, PostgresConnection, Together, is_gone, reason_of
@@ -40,6 +40,9 @@ _POLL_SECONDS = 0.2
 
 _PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds before each further attempt to reach a server that went away."""
+
+_CONNECT_SECONDS = 2.0
+"""How long a connection is waited for at a time: a server that is back is found soon."""
 
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,
@@ -85,6 +88,7 @@ class PostgresDatabase(Database):
 
     def _start(self) -> None:
         self._mutex = threading.Lock()
+        self._lock = threading.RLock()
         self._listener: Listener | None = None
 
     @property
@@ -149,7 +153,7 @@ class PostgresDatabase(Database):
 
     def begin(
         self,
-        owner: object,  # noqa: ARG002  SQLite has to know
+        known: object,  # noqa: ARG002  it is read in the same round trip
         application_id: int,
     ) -> Begun:
         """Begin a transaction that has the application's lock, in one round trip."""
@@ -163,11 +167,21 @@ class PostgresDatabase(Database):
                 head.nextset()
                 return Begun(connection, head.fetchall())
             except BaseException:
-                self.end(connection)
+                self._roll_back(connection)
                 raise
 
-        with self._failures:
-            return self._until_reached(begun)
+        return self._locked(begun)
+
+    def _locked(self, begin: Callable[[], T]) -> T:
+        """Begin a transaction when no other thread has one: what it will know is its own."""
+        if not self._lock.acquire(timeout=self.lock_timeout):
+            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
+        try:
+            with self._failures:
+                return self._until_reached(begin)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
         """The rows of each of several SELECTs, in one round trip."""
@@ -179,7 +193,7 @@ class PostgresDatabase(Database):
 
     def commit(
         self,
-        owner: object,  # noqa: ARG002
+        known: object,  # noqa: ARG002
         connection: Connection,
         write: Callable[[Connection], bool],
     ) -> None:
@@ -201,14 +215,19 @@ class PostgresDatabase(Database):
 
     def end(self, connection: Connection) -> None:
         """Roll back what is not committed, and give the lock to the next."""
-        taken = cast("PostgresConnection", connection)
         try:
-            if not taken.raw.closed:
-                taken.raw.rollback()
-        except psycopg.Error:
-            taken.raw.close()  # the server rolls back what has lost its connection
+            self._roll_back(cast("PostgresConnection", connection))
         finally:
-            taken.give_back()
+            self._lock.release()
+
+    def _roll_back(self, connection: PostgresConnection) -> None:
+        try:
+            if not connection.raw.closed:
+                connection.raw.rollback()
+        except psycopg.Error:
+            connection.raw.close()  # the server rolls back what has lost its connection
+        finally:
+            connection.give_back()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -220,18 +239,18 @@ class PostgresDatabase(Database):
                 connection.execute(_BEGIN)
                 connection.execute(_LOCK_ALL, (self._lock_key(0),))
             except BaseException:
-                self.end(connection)
+                self._roll_back(connection)
                 raise
             return connection
 
-        with self._failures:
-            connection = self._until_reached(begun)
-            try:
+        connection = self._locked(begun)
+        try:
+            with self._failures:
                 yield connection
                 connection.execute(_NOTIFY, (self._channel,))
                 connection.execute("COMMIT")
-            finally:
-                self.end(connection)
+        finally:
+            self.end(connection)
         self.signal.give()
 
     def _lock_key(self, application_id: int) -> int:
@@ -243,7 +262,7 @@ class PostgresDatabase(Database):
 
     def _taken(self) -> PostgresConnection:
         pool = self._opened()
-        return PostgresConnection(pool.getconn(), pool)
+        return PostgresConnection(pool.getconn(min(self.lock_timeout, _CONNECT_SECONDS)), pool)
 
     def _until_reached(self, work: Callable[[], T]) -> T:
         """Do what is safe to be done again, until the server is there; or give up."""
@@ -252,7 +271,8 @@ class PostgresDatabase(Database):
             try:
                 return work()
             except psycopg.Error as error:
-                if not is_gone(error) or self._closed or time.monotonic() + pause > deadline:
+                tried = is_gone(error) or isinstance(error, PoolTimeout)
+                if not tried or self._closed or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)
             self._opened().check()
@@ -271,6 +291,7 @@ class PostgresDatabase(Database):
                         min_size=1,
                         max_size=self._place.pool_size,
                         timeout=self.lock_timeout,
+                        reconnect_timeout=_CONNECT_SECONDS,
                         name="customer-sessions",
                         open=True,
                     )

@@ -14,9 +14,8 @@ import asyncio
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sessions import forks
 from sessions.errors import QueueFull, StoreClosed
@@ -68,6 +67,7 @@ class Job:
         self.error: BaseException | None = None
         self.done = False
         self.leads = False
+        self.withdrawn = False
         self.wake: Callable[[], object] = _nobody
 
     def finish(self, outcome: list[Executed] | Exception) -> None:
@@ -87,6 +87,12 @@ class Job:
 
 def _nobody() -> None:
     pass
+
+
+class Wait(NamedTuple):
+    """What to wait for outside of a full queue."""
+
+    gate: Lock
 
 
 class SharedCommits:
@@ -142,21 +148,18 @@ class SharedCommits:
             StoreClosed: The store is closed.
         """
         gate = self._closed_gate()
-
-        def wake() -> None:
-            with suppress(RuntimeError):  # it was woken before, and did not wait
-                gate.release()
-
-        job.wake = wake
+        job.wake = gate.release
         deadline = monotonic() + self._timeout
         try:
-            while (outside := self._join(job)) is not None:
-                self._wait_outside(outside, deadline)
+            while isinstance(joined := self._join(job), Wait):
+                self._wait_outside(joined.gate, deadline)
+            leads = joined
             while not job.done:
-                if job.leads:
-                    self.lead(job)
-                else:
+                if not leads:  # whoever wakes it says so by the gate, once
                     gate.acquire()
+                if not job.done:
+                    self.lead(job)
+                leads = False
         except BaseException:
             if self._withdraw(job):
                 job.done = True
@@ -181,13 +184,13 @@ class SharedCommits:
 
         job.wake = wake
         deadline = monotonic() + self._timeout
-        while (outside := self._join(job)) is not None:
-            self._left_outside(outside)
+        while isinstance(joined := self._join(job), Wait):
+            self._left_outside(joined.gate)
             if monotonic() > deadline:
                 raise self._full()
             await asyncio.sleep(_ASYNC_PAUSE)
         try:
-            if job.leads:
+            if joined:
                 self._lead_in_thread(job)
             await done.wait()
         except BaseException:
@@ -200,8 +203,8 @@ class SharedCommits:
             self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")
         self._leaders.submit(self.lead, job)
 
-    def _join(self, job: Job) -> Lock | None:
-        """Wait in the queue, or lead; else the answer is what to wait for outside."""
+    def _join(self, job: Job) -> bool | Wait:
+        """Wait in the queue, or lead: whether it does; else what to wait for outside."""
         self._mutex.acquire()
         try:
             if self._closed:
@@ -209,10 +212,11 @@ class SharedCommits:
             if len(self._queue) >= self._most:
                 gate = self._closed_gate()
                 self._outside.append(gate)
-                return gate
+                return Wait(gate)
             self._queue.append(job)
-            job.leads, self._led = not self._led, True
-            return None
+            job.leads = leads = not self._led
+            self._led = True
+            return leads
         finally:
             self._mutex.release()
 
@@ -264,35 +268,38 @@ class SharedCommits:
         self._mutex.acquire()
         try:
             leader.leads = False
-            self._queue.extendleft([job for job in reversed(taken) if not job.done])
+            undone = [job for job in reversed(taken) if not (job.done or job.withdrawn)]
+            self._queue.extendleft(undone)
             if leader.done and leader in self._queue:
-                self._queue.remove(leader)
+                self._leave(leader)
             following = self._queue[0] if self._queue else None
+            self._led = following is not None
             if following is not None:
                 following.leads = True
-            self._led = following is not None
-            closing: list[Lock] = []
-            if not self._led:
-                closing, self._closing = self._closing, closing
+                following.wake()
+            for job in taken:
+                if job.done:
+                    job.wake()
+            if following is None:
+                while self._closing:
+                    self._closing.pop().release()
         finally:
             self._mutex.release()
-        if following is not None:
-            following.wake()
-        for job in taken:
-            if job.done:
-                job.wake()
-        for gate in closing:
-            gate.release()
 
     def _withdraw(self, job: Job) -> bool:
         """A caller waits no more: whether it is left with the lead."""
         self._mutex.acquire()
         try:
+            job.withdrawn = True
             if job in self._queue and not job.leads:
-                self._queue.remove(job)
+                self._leave(job)
             return job.leads
         finally:
             self._mutex.release()
+
+    def _leave(self, job: Job) -> None:
+        self._queue.remove(job)
+        self._admit(1)
 
     def _admit(self, number: int) -> None:
         for _ in range(min(number, len(self._outside))):

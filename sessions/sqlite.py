@@ -195,7 +195,7 @@ class SqliteDatabase(Database):
 
     def begin(
         self,
-        owner: object,
+        known: object,
         application_id: int,
     ) -> Begun:
         """Begin a transaction that has the lock: there is one for all applications."""
@@ -204,7 +204,7 @@ class SqliteDatabase(Database):
             with self._failures:
                 ((others,),) = connection.execute("PRAGMA data_version")
                 self._others = others
-                if self._left == (owner, others):
+                if known is not None and self._left == (known, others):
                     return Begun(connection, None)
                 return Begun(connection, connection.execute(HEAD, (application_id,)).fetchall())
         except BaseException:
@@ -228,14 +228,14 @@ class SqliteDatabase(Database):
         return connection
 
     def commit(
-        self, owner: object, connection: Connection, write: Callable[[Connection], bool]
+        self, known: object, connection: Connection, write: Callable[[Connection], bool]
     ) -> None:
         """Let a function write, and make the transaction durable."""
         self._left = None
         with self._failures:
             written = write(connection)
             connection.execute("COMMIT")
-        self._left = owner, self._others
+        self._left = known, self._others
         if written:
             self.signal.give()
 

@@ -70,7 +70,7 @@ class Writer:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
-        connection, rows = self._database.begin(self, self._recorder.application_id)
+        connection, rows = self._database.begin(self._left, self._recorder.application_id)
         try:
             if rows is not None:
                 head = Head.of(rows)
@@ -118,32 +118,33 @@ class Writer:
         try:
             self._commit(transaction)
         except OutcomeUnknown as error:
-            if not self._is_in_log(transaction, error):
+            try:
+                written = self._is_in_log(transaction)
+            except SessionsError:
+                raise error from None
+            if not written:
                 raise StoreUnavailable(path=error.path, reason=error.reason) from error
 
     def _commit(self, transaction: Transaction) -> None:
-        connection = transaction.connection
+        connection, head = transaction.connection, transaction.head
         try:
             with self._database.failures:
                 transaction.fold()
-            self._database.commit(self, connection, transaction.write)
+            self._database.commit(head, connection, transaction.write)
             self._memory.hold(transaction.states)
-            self._left = transaction.head
+            self._left = head
         except BaseException:
             self._views.forget()
             raise
         finally:
             self._database.end(connection)
 
-    def _is_in_log(self, transaction: Transaction, error: OutcomeUnknown) -> bool:
+    def _is_in_log(self, transaction: Transaction) -> bool:
         """Ask under the lock: whoever held it, the lost transaction too, has ended by then."""
         first = transaction.first
         if first is None:
             return False
-        try:
-            asking = self.begin()
-        except SessionsError:
-            raise error from None
+        asking = self.begin()
         try:
             asked = (first.application_id, first.position, first.command_id)
             return bool(asking.query(_WRITTEN, asked))
@@ -170,7 +171,8 @@ class Writer:
         try:
             self._do(transaction, jobs)
         except Exception as error:  # noqa: BLE001
-            if isinstance(error, StoreUnavailable) or len(jobs) > 1:
+            again = isinstance(error, StoreUnavailable) or len(jobs) > 1
+            if again and not isinstance(error, OutcomeUnknown):
                 self._one_by_one(jobs)
             else:
                 _fail(jobs, error)
@@ -195,9 +197,30 @@ class Writer:
         except BaseException:
             self.abandon(transaction)
             raise
-        self.commit(transaction)
-        for job, outcome in zip(jobs, outcomes, strict=True):
-            job.finish(outcome)
+        try:
+            self.commit(transaction)
+            _finish(jobs, outcomes)
+        except Exception:
+            raise
+        except BaseException as error:
+            self._settle(transaction, jobs, outcomes, error)
+            raise
+
+    def _settle(
+        self,
+        transaction: Transaction,
+        jobs: Sequence[Job],
+        outcomes: Sequence[list[Executed] | Exception],
+        interrupt: BaseException,
+    ) -> None:
+        """The leader was interrupted: nobody's commands may be executed a second time."""
+        unknown = OutcomeUnknown(path=self._database.path, reason=repr(interrupt))
+        try:
+            if self._is_in_log(transaction):
+                _finish(jobs, outcomes)
+        except BaseException:
+            _fail([job for job in jobs if not job.done], unknown)
+            raise
 
     def check_views(self, stored: str) -> None:
         """Refuse to write where the store's inline views are not this writer's.
@@ -214,6 +237,11 @@ def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:
         return transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
     except DECIDED as error:
         return error
+
+
+def _finish(jobs: Sequence[Job], outcomes: Sequence[list[Executed] | Exception]) -> None:
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        job.finish(outcome)
 
 
 def _fail(jobs: Sequence[Job], error: Exception) -> None:
