@@ -32,6 +32,7 @@ class Batch:
         self._transaction: Transaction | None = None
         self._commands = 0
         self._since = 0.0
+        self._broken: BaseException | None = None
 
     @property
     def is_open(self) -> bool:
@@ -40,6 +41,8 @@ class Batch:
 
     def run(self, job: Job) -> list[Executed]:
         """Decide a job's commands, all or none of them, in the batch's transaction."""
+        if self._broken is not None:
+            raise self._broken
         transaction = self._mine()
         if transaction is None:
             transaction = self._transaction = self._writer.begin()
@@ -48,8 +51,8 @@ class Batch:
             executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
         except DECIDED:
             raise
-        except BaseException:
-            self.abandon()
+        except BaseException as error:
+            self._drop(error)
             raise
         self._commands += len(job.requests)
         if self._commands >= COMMANDS or time.monotonic() - self._since > SECONDS:
@@ -62,11 +65,16 @@ class Batch:
         if transaction is None:
             raise AssertionError
         try:
-            transaction.flush()
-        except BaseException:
-            self.abandon()
+            return transaction.query(sql, parameters)
+        except BaseException as error:
+            self._drop(error)
             raise
-        return transaction.query(sql, parameters)
+
+    def _drop(self, error: BaseException) -> None:
+        """What was executed before is lost with this: nothing may follow as if it were not."""
+        self.abandon()
+        if self._commands:
+            self._broken = error
 
     def commit(self) -> None:
         """Make what was executed so far durable."""

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
@@ -72,6 +73,8 @@ class Database(ABC):
 
     path: str
     dialect: Dialect
+    _lock: threading.RLock
+    _held_for_fork = False
     in_memory: bool = False
     made_by_opening: bool = True
     lock_timeout: float
@@ -159,3 +162,16 @@ class Database(ABC):
     @abstractmethod
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""
+
+    def hold_for_fork(self) -> None:
+        """Let a transaction of another thread end: a child cannot."""
+        self._held_for_fork = self._lock.acquire(timeout=self.lock_timeout)
+
+    def go_on_after_fork(self) -> None:
+        """Let other threads write again."""
+        if self._held_for_fork:
+            self._lock.release()
+
+    @abstractmethod
+    def begin_again_in_child(self) -> None:
+        """After a fork: the parent's connections stay the parent's, its locks are not ours."""

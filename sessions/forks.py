@@ -1,4 +1,4 @@
-"""After a fork: what a child process must not share with its parent."""
+"""Forks: what a child process must not share with its parent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ class Forked(Protocol):
         """Leave to the parent what is the parent's."""
 
 
+class Held(Forked, Protocol):
+    """Something that must not be in the middle of its work when a child is forked."""
+
+    def hold_for_fork(self) -> None:
+        """Wait until nobody is at work, and let nobody begin."""
+
+    def go_on_after_fork(self) -> None:
+        """Let the parent go on."""
+
+
 _watched: weakref.WeakSet[Forked] = weakref.WeakSet()
+_held: weakref.WeakSet[Held] = weakref.WeakSet()
+_holding: list[Held] = []
 
 
 def watch(one: Forked) -> None:
@@ -22,9 +34,30 @@ def watch(one: Forked) -> None:
     _watched.add(one)
 
 
-def _after_fork() -> None:
+def watch_and_hold(one: Held) -> None:
+    """As `watch`, and wait for its work to end before a child is forked."""
+    watch(one)
+    _held.add(one)
+
+
+def _before_fork() -> None:
+    _holding[:] = sorted(_held, key=id)
+    for one in _holding:
+        one.hold_for_fork()
+
+
+def _after_in_parent() -> None:
+    for one in _holding:
+        one.go_on_after_fork()
+    _holding.clear()
+
+
+def _after_in_child() -> None:
+    _holding.clear()
     for one in list(_watched):
         one.begin_again_in_child()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+)

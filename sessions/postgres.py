@@ -82,7 +82,7 @@ class PostgresDatabase(Database):
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
         self._closed = False
         self._start()
-        forks.watch(self)
+        forks.watch_and_hold(self)
         with self._failures:
             self._connect().close()  # a pool would try for long what can never succeed
 

@@ -14,6 +14,7 @@ import asyncio
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -179,8 +180,9 @@ class SharedCommits:
         def wake() -> None:
             if not job.done:
                 self._lead_in_thread(job)
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(done.set)
+            else:
+                with suppress(RuntimeError):  # the loop is closed, and nobody waits
+                    loop.call_soon_threadsafe(done.set)
 
         job.wake = wake
         deadline = monotonic() + self._timeout

@@ -101,7 +101,7 @@ class SqliteDatabase(Database):
         self._writer: sqlite3.Connection | None = None
         self._readers: dict[bool, deque[sqlite3.Connection]] = {False: deque(), True: deque()}
         self._lock = threading.RLock()
-        forks.watch(self)
+        forks.watch_and_hold(self)
 
     @property
     def failures(self) -> _Failures:

@@ -96,6 +96,7 @@ class Transaction:
         self._ledger = Ledger(self._usage)
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
+        self._has_written = False
 
     @property
     def head(self) -> Head:
@@ -194,8 +195,8 @@ class Transaction:
         self._means.views.fold(self.connection, self._pending)
 
     def write(self, connection: Connection) -> bool:
-        """Write what is decided and folded: events, claims, answers and views; whether it did."""
-        written = bool(self._pending or self._answers)
+        """Write what is decided and folded; whether the transaction has written anything."""
+        self._has_written |= bool(self._pending or self._answers)
         if self._pending:
             to_row = self._means.mapper.to_row
             self._recorder.append(connection, [to_row(recorded) for recorded in self._pending])
@@ -208,7 +209,7 @@ class Transaction:
             rows = [(key, *answer) for key, answer in self._answers.items()]
             self._recorder.keep_answers(connection, rows)
             self._answers = {}
-        return written
+        return self._has_written
 
     def _log(self, after: int, until: int) -> list[Recorded]:
         rows = self._recorder.log_rows(self.query, after, until - after, until)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from sessions.database import Database
 
 _EXTRA = "it needs psycopg: pip install 'customer-sessions[postgres]'"
+_SECRET = re.compile("@|password", re.IGNORECASE)
+_SERVER = re.compile(
+    r"(postgres(?:ql)?://)(?:([^:@/?#]*)(?::[^@/?#]*)?(?=@))?(@?[^@/?#]*)(/[^@?#]*)?(\?[^@#]*)?"
+)
 _POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -33,16 +37,28 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown: in an error, a log line, a repr."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
+    """A URL as it may be shown: in an error, a log line, a repr.
+
+    What has the form that we know is shown without its password; of anything else that might
+    hold one, nothing is shown.
+    """
+    if url.startswith("sqlite:///") or not _SECRET.search(unquote(url)):
         return url
-    authority, slash, tail = rest.partition("/")
-    if "@" not in authority and "@" in rest:  # a password with an unquoted slash
-        authority, slash, tail = rest.rpartition("@")[0] + "@" + rest.rpartition("@")[2], "", ""
-    user, at, host = authority.rpartition("@")
-    shown = f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{tail}"
-    return re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1***", shown)
+    known = _SERVER.fullmatch(url)
+    if known is None:
+        return "***"
+    scheme, user, host, path, query = known.groups(default="")
+    return f"{scheme}{user}{host}{path}{'&'.join(map(_shown, query.split('&')))}"
+
+
+def is_server(url: str) -> bool:
+    """Whether a URL has the form of a server's, so that it is clear what in it is a password."""
+    return _SERVER.fullmatch(url) is not None
+
+
+def _shown(option: str) -> str:
+    name, is_set, _ = option.partition("=")
+    return f"{name}=***" if is_set and "password" in unquote(name).lower() else option
 
 
 def path_of(url: str) -> str:

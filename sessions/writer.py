@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from sessions import forks
 from sessions.errors import (
     ClaimRefused,
     IdempotencyKeyReused,
@@ -62,6 +63,13 @@ class Writer:
         self._means = Means(recorder, mapper, self._views, self._memory, now)
         self._view_names = names(projections)
         self._left: Head | None = None
+        forks.watch(self)
+
+    def begin_again_in_child(self) -> None:
+        """After a fork: what is held in memory has to be proved anew."""
+        self._left = None
+        self._memory.begin_epoch()
+        self._views.forget()
 
     def begin(self) -> Transaction:
         """Begin a transaction that has the lock; `commit` or `abandon` must follow.

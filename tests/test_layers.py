@@ -22,7 +22,9 @@ DATABASE = {
     "dialect",
     "execution",
     "following",
+    "foreign",
     "forks",
+    "infrastructure",
     "inline",
     "inserting",
     "listening",
@@ -51,13 +53,18 @@ POSTGRES = {
     "sessions.listening",
 }
 USERS = {
-    "eventsourcing": {"sessions.recorder", "sessions.subscription"},
+    "eventsourcing": {
+        "sessions.foreign",
+        "sessions.infrastructure",
+        "sessions.recorder",
+        "sessions.subscription",
+    },
     "sqlite3": {"sessions.sqlite"},
     "psycopg": POSTGRES,
     "psycopg_pool": POSTGRES,
     "sessions.sqlite": {"sessions.url"},
     **dict.fromkeys(POSTGRES, POSTGRES | {"sessions.url"}),
-    "sessions.url": {"sessions.store", *POSTGRES},
+    "sessions.url": {"sessions.infrastructure", "sessions.store", *POSTGRES},
     "sessions.shared_commits": {"sessions.batch", "sessions.execution", "sessions.writer"},
     "sessions.subscription": {"sessions.recorder"},
 }
