@@ -48,6 +48,7 @@ class Batch:
             transaction = self._transaction = self._writer.begin()
             self._commands, self._since = 0, time.monotonic()
         try:
+            transaction.prepare(job.requests)
             executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
         except DECIDED:
             raise

@@ -30,6 +30,10 @@ class ClaimRows:
         self._application_id = application_id
         self._dialect = dialect
         self._limits, self._claims = limits.name, claims.name
+        self._usage = (
+            f"SELECT (SELECT used FROM {limits.name} WHERE {of_limit}), EXISTS "
+            f"(SELECT 1 FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')})"
+        )
         self._take = Insert(claims, dialect, "ON CONFLICT DO NOTHING")
         self._count = Insert(limits, dialect, limits.replace(dialect))
         self._release = f"DELETE FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')}"
@@ -37,8 +41,10 @@ class ClaimRows:
 
     def asks(self, pairs: Sequence[Pair]) -> list[Statement]:
         """Asks for what `usages` reads: how much of limits is used, and who holds claims."""
-        if not pairs:
-            return []
+        if len(pairs) == 1:
+            ((limit, holder),) = pairs
+            of_limit = (self._application_id, limit)
+            return [(self._usage, (*of_limit, *of_limit, holder))]
         limits, holders = (list(dict.fromkeys(part)) for part in zip(*pairs, strict=True))
         where = f"application_id = ? AND {self._dialect.is_one_of('limit_name', len(limits))}"
         held = self._dialect.is_one_of("holder", len(holders))
@@ -54,8 +60,9 @@ class ClaimRows:
     @staticmethod
     def usages(pairs: Sequence[Pair], answers: Sequence[Sequence[Any]]) -> dict[Pair, Usage]:
         """The usage of each limit, by the answers to what `asks` asks for."""
-        if not pairs:
-            return {}
+        if len(pairs) == 1:
+            ((count, holds),) = answers[0]
+            return {pairs[0]: Usage(count or 0, bool(holds))}
         used, held = dict(answers[0]), {tuple(row) for row in answers[1]}
         return {pair: Usage(used.get(pair[0], 0), pair in held) for pair in pairs}
 

@@ -56,22 +56,18 @@ def redemption(kind: str, code: str) -> Claim:
 
 def taken_by(event: Event) -> list[Claim]:
     """The claims that an event takes for its stream."""
-    match event:
-        case SessionOpened() | ProfileChanged() if event.first_session and event.profile_id:
-            return [first_session(event.profile_id)]
-        case SessionClosed():
-            return redemptions(event.coupon, event.referral)
-        case _:
-            return []
+    if isinstance(event, SessionClosed):
+        return redemptions(event.coupon, event.referral)
+    if isinstance(event, (SessionOpened, ProfileChanged)):
+        return [first_session(event.profile_id)] if event.first_session and event.profile_id else []
+    return []
 
 
 def released_by(event: Event) -> list[Claim]:
     """The claims of its stream that an event releases."""
-    match event:
-        case SessionCancelled() | SessionReopened():
-            return redemptions(event.coupon, event.referral)
-        case _:
-            return []
+    if isinstance(event, (SessionCancelled, SessionReopened)):
+        return redemptions(event.coupon, event.referral)
+    return []
 
 
 def redemptions(coupon: str, referral: str) -> list[Claim]:

@@ -75,12 +75,15 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     claims: Sequence[Claim] = ()
 
 
+_ASKING = {OpenSession, SetProfile, CloseSession, CancelSession, ReopenSession}
+
+
 def asks(command: Command, session: Session | None = None) -> list[Claim]:
     """The claims whose limits must be known to decide a command for a session as it is."""
-    if isinstance(command, (CloseSession, CancelSession, ReopenSession)):
-        return redemptions(session.coupon, session.referral) if session else []
-    if not isinstance(command, (OpenSession, SetProfile)):
+    if type(command) not in _ASKING:
         return []
+    if not isinstance(command, (OpenSession, SetProfile)):
+        return redemptions(session.coupon, session.referral) if session else []
     try:
         profile = rules.text("profileId", command.profile_id)
     except Refused:  # it asks for nobody, or for what `decide` will refuse
@@ -109,6 +112,8 @@ def decide(command: Command, session: Session | None, known: Known) -> Decision:
 
 
 def _check_state(command: Command, state: str, session_id: str) -> None:
+    if state == "open" and not isinstance(command, (ReopenSession, ReturnItems)):
+        return
     match command:
         case CancelSession():
             allowed, refusal = state != "cancelled", IllegalTransition
@@ -117,7 +122,7 @@ def _check_state(command: Command, state: str, session_id: str) -> None:
         case ReturnItems():
             allowed, refusal = state in {"closed", "partially_returned"}, SessionNotClosed
         case _:
-            allowed, refusal = state == "open", SessionNotOpen
+            allowed, refusal = False, SessionNotOpen
     if not allowed:
         raise refusal(session=session_id, state=state, command=name_of(command))
 

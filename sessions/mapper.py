@@ -30,13 +30,6 @@ VERSIONS: Mapping[str, int] = {}
 """The newest version of each event's shape; 1 where it is not named."""
 
 
-EVENT = (
-    "position, category, stream_id, version, type, type_version, "
-    "at, NULLIF(recorded_at, at), command_id, NULLIF(CAST(metadata AS text), '{}'), data"
-)
-"""What is read of an event, for `Mapper.recorded`: nothing twice, and nothing that is known."""
-
-
 class Upcaster(msgspec.Struct, frozen=True):
     """How the shape of a version becomes the next version's.
 
@@ -117,7 +110,7 @@ class Mapper:
         )
 
     def recorded(self, app: int, rows: Iterable[Sequence[Any]]) -> Iterator[Recorded]:
-        """The envelopes of an application's rows of `EVENT`.
+        """The envelopes of an application's rows of `Dialect.event`.
 
         Raises:
             UnknownEvent: A newer library wrote one.

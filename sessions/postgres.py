@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from contextlib import closing, contextmanager
-from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
-from psycopg.types.string import TextLoader
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
-from sessions.errors import OutcomeUnknown, StoreBusy, StoreClosed
+from sessions.errors import OutcomeUnknown, StoreBusy
 from sessions.listening import Listener
 from sessions.postgres_place import place_of
+from sessions.postgres_pool import Connections, quoted
 from sessions.postgres_statements import Failures, PostgresConnection, Together, is_gone, reason_of
 from sessions.signals import signal_of
 from sessions.url import without_password
@@ -38,29 +35,11 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.2
 """How often a follower looks by itself, should a notification be lost."""
 
-_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-"""Seconds before each further attempt to reach a server that went away."""
-
-_CONNECT_SECONDS = 2.0
-"""How long a connection is waited for at a time: a server that is back is found soon."""
-
-_OPTIONS: dict[str, Any] = {
-    "autocommit": True,
-    "cursor_factory": psycopg.RawCursor,
-    "application_name": "customer-sessions",
-}
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the role's default is: a statement has to see what was committed before the lock."""
 
 _NOTIFY = "SELECT pg_notify(?, '')"
 _LOCK_ALL = "SELECT pg_advisory_xact_lock(?)"
-_DURABLE = (
-    "SELECT set_config('synchronous_commit', 'on', false) "
-    "WHERE current_setting('synchronous_commit') = 'off'"
-)
-
-_inherited: list[object] = []
-"""Pools of a parent process: closing one in a child would harm the parent's."""
 
 
 class PostgresDatabase(Database):
@@ -79,12 +58,11 @@ class PostgresDatabase(Database):
         self.signal = signal_of(self.path)
         self._failures = Failures(self.path, lock_timeout)
         self._channel = f"sessions_{_digest(self._place.schema).hex()[:16]}"
-        self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
-        self._closed = False
+        self._connections = Connections(self._place, lock_timeout)
         self._start()
         forks.watch_and_hold(self)
         with self._failures:
-            self._connect().close()  # a pool would try for long what can never succeed
+            self._connections.connect().close()  # a pool would try for long what can never succeed
 
     def _start(self) -> None:
         self._mutex = threading.Lock()
@@ -110,7 +88,7 @@ class PostgresDatabase(Database):
         """Make the schema, where nobody did."""
         sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
         if not connection.execute(sql, (self._place.schema,)).fetchall():
-            connection.execute(f"CREATE SCHEMA {_quoted(self._place.schema)}")
+            connection.execute(f"CREATE SCHEMA {quoted(self._place.schema)}")
 
     # --- reading
 
@@ -124,19 +102,19 @@ class PostgresDatabase(Database):
         """All rows of one SELECT, as tuples; asked again where the server went away meanwhile."""
 
         def asked() -> list[Any]:
-            connection = self._taken()
+            connection = self._connections.take()
             try:
                 return connection.execute(sql, parameters).fetchall()
             finally:
                 connection.give_back()
 
         with self._failures:
-            return self._until_reached(asked)
+            return self._connections.until_reached(asked)
 
     @contextmanager
     def private(self) -> Iterator[Connection]:
         """A connection that nobody else uses, with temporary tables of its own."""
-        with self._failures, closing(self._connect()) as raw:
+        with self._failures, closing(self._connections.connect()) as raw:
             raw.execute("SET default_transaction_read_only = off")
             yield PostgresConnection(raw)
 
@@ -160,7 +138,7 @@ class PostgresDatabase(Database):
         locks = f"{self._lock_key(0)}, {self._lock_key(application_id)}, {application_id}"
 
         def begun() -> Begun:
-            connection = self._taken()
+            connection = self._connections.take()
             try:
                 # One text costs less than a pipeline; there is nothing in it but our numbers.
                 head = connection.execute(f"{_BEGIN}; SELECT * FROM begin_writing({locks})")
@@ -178,7 +156,7 @@ class PostgresDatabase(Database):
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
         try:
             with self._failures:
-                return self._until_reached(begin)
+                return self._connections.until_reached(begin)
         except BaseException:
             self._lock.release()
             raise
@@ -234,7 +212,7 @@ class PostgresDatabase(Database):
         """A transaction that has the lock of all applications, and commits at its end."""
 
         def begun() -> PostgresConnection:
-            connection = self._taken()
+            connection = self._connections.take()
             try:
                 connection.execute(_BEGIN)
                 connection.execute(_LOCK_ALL, (self._lock_key(0),))
@@ -258,92 +236,25 @@ class PostgresDatabase(Database):
         name = f"customer-sessions/{self._place.schema}/{application_id}"
         return int.from_bytes(_digest(name)[:8], "big", signed=True)
 
-    # --- connections
-
-    def _taken(self) -> PostgresConnection:
-        pool = self._opened()
-        return PostgresConnection(pool.getconn(min(self.lock_timeout, _CONNECT_SECONDS)), pool)
-
-    def _until_reached(self, work: Callable[[], T]) -> T:
-        """Do what is safe to be done again, until the server is there; or give up."""
-        deadline = time.monotonic() + self.lock_timeout
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
-            try:
-                return work()
-            except psycopg.Error as error:
-                tried = is_gone(error) or isinstance(error, PoolTimeout)
-                if not tried or self._closed or time.monotonic() + pause > deadline:
-                    raise
-            time.sleep(pause)
-            self._opened().check()
-        raise AssertionError
-
-    def _opened(self) -> ConnectionPool[psycopg.Connection[Any]]:
-        if self._closed:
-            raise StoreClosed
-        if self._pool is None:
-            with self._mutex:
-                if self._pool is None:
-                    self._pool = ConnectionPool(
-                        self._place.server,
-                        kwargs=_OPTIONS,
-                        configure=self._configure,
-                        min_size=1,
-                        max_size=self._place.pool_size,
-                        timeout=self.lock_timeout,
-                        reconnect_timeout=_CONNECT_SECONDS,
-                        name="customer-sessions",
-                        open=True,
-                    )
-        return self._pool
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        raw = psycopg.connect(self._place.server, **_OPTIONS)
-        self._configure(raw)
-        return raw
-
-    def _configure(self, raw: psycopg.Connection[Any]) -> None:
-        for name in ("json", "timestamptz"):
-            raw.adapters.register_loader(name, TextLoader)
-        milliseconds = max(1, round(self.lock_timeout * 1000))
-        settings = (
-            ("search_path", _quoted(self._place.schema)),
-            ("timezone", "UTC"),
-            ("default_transaction_read_only", "on"),  # a writer says that it writes
-            ("lock_timeout", f"{milliseconds}ms"),
-        )
-        with raw.pipeline():
-            for setting in settings:
-                raw.execute("SELECT set_config($1, $2, false)", setting)
-            raw.execute(_DURABLE)
-
     def close(self) -> None:
         """Close the connections; what is at work is finished first."""
-        self._closed = True
+        self._connections.close()
         self.signal.give()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
         if self._listener is not None:
             self._listener.stop()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
-        _inherited.append(self._pool)
-        self._pool = None
+        self._connections.begin_again_in_child()
         self._start()
 
     def listen(self) -> None:
         """Hear of what other processes commit, from now on; without it, a follower polls."""
         with self._mutex:
             if self._listener is None:
-                self._listener = Listener(self._connect, self._channel, self.signal)
+                self._listener = Listener(self._connections.connect, self._channel, self.signal)
         self._listener.wait()
 
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -17,7 +17,6 @@ from sessions.claim_rows import ClaimRows
 from sessions.database import HEAD, query_on
 from sessions.errors import Duplicate
 from sessions.inserting import Insert
-from sessions.mapper import EVENT
 from sessions.subscription import FollowingSubscription
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 _NO_END = 2**63 - 1
 _OF_APPLICATION = "application_id = ?"
 _LOG_WHERE = f"{_OF_APPLICATION} AND position > ? AND position <= ?"
-_LOG = schema.EVENTS.select(_LOG_WHERE, "position", "?", EVENT)
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -58,8 +56,10 @@ class SessionRecorder(ApplicationRecorder):
             f"{_OF_APPLICATION} AND category = ? AND {database.dialect.is_id('stream_id')}"
         )
         bounds = f"{self._of_stream} AND version > ? AND version <= ? AND position <= ?"
-        self._stream = schema.EVENTS.select(bounds, "version", "?", EVENT)
-        self._stream_as_of = schema.EVENTS.select(f"{bounds} AND at <= ?", "version", "?", EVENT)
+        event = database.dialect.event
+        self._log = schema.EVENTS.select(_LOG_WHERE, "position", "?", event)
+        self._stream = schema.EVENTS.select(bounds, "version", "?", event)
+        self._stream_as_of = schema.EVENTS.select(f"{bounds} AND at <= ?", "version", "?", event)
         self._insert_events = Insert(schema.EVENTS, database.dialect)
         self._insert_answers = Insert(schema.ANSWERS, database.dialect)
 
@@ -91,7 +91,7 @@ class SessionRecorder(ApplicationRecorder):
         position: int | None = None,
         limit: int = _NO_END,
     ) -> list[Any]:
-        """Rows (`EVENT`) of a stream in order: behind a version, up to a moment."""
+        """Rows (`Dialect.event`) of a stream in order: behind a version, up to a moment."""
         sql = self._stream_as_of if as_of else self._stream
         times = (clock.text(as_of),) if as_of else ()
         until = _NO_END if until is None else until
@@ -100,20 +100,20 @@ class SessionRecorder(ApplicationRecorder):
         return query(sql, (*stream, after, until, position, *times, limit))
 
     def stream_since(self, category: str, stream_id: str, version: int) -> Statement:
-        """Asks for the rows (`EVENT`) of a stream behind a version."""
+        """Asks for the rows (`Dialect.event`) of a stream behind a version."""
         stream = (self.application_id, category, stream_id)
         return self._stream, (*stream, version, _NO_END, _NO_END, _NO_END)
 
     def streams(self, category: str, stream_ids: Sequence[str]) -> Statement:
-        """Asks for the rows (`EVENT`) of several streams, each in order."""
+        """Asks for the rows (`Dialect.event`) of several streams, each in order."""
         ids = self.database.dialect.is_one_of("stream_id", len(stream_ids))
         where = f"{_OF_APPLICATION} AND category = ? AND {ids}"
-        sql = schema.EVENTS.select(where, "version", columns=EVENT)
+        sql = schema.EVENTS.select(where, "version", columns=self.database.dialect.event)
         return sql, (self.application_id, category, *stream_ids)
 
     def log_since(self, position: int) -> Statement:
-        """Asks for the rows (`EVENT`) of the log behind a position."""
-        return _LOG, (self.application_id, position, _NO_END, _NO_END)
+        """Asks for the rows (`Dialect.event`) of the log behind a position."""
+        return self._log, (self.application_id, position, _NO_END, _NO_END)
 
     def log_rows(
         self,
@@ -123,12 +123,12 @@ class SessionRecorder(ApplicationRecorder):
         until: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Any]:
-        """Rows (`EVENT`) of the log in order, after a position; of some types only, or of all."""
+        """Rows (`Dialect.event`) of the log in order, after a position; of all types, or some."""
         bounds = (self.application_id, after, _NO_END if until is None else until)
         if not types:
-            return query(_LOG, (*bounds, limit))
+            return query(self._log, (*bounds, limit))
         where = f"{_LOG_WHERE} AND type IN ({', '.join('?' * len(types))})"
-        sql = schema.EVENTS.select(where, "position", "?", EVENT)
+        sql = schema.EVENTS.select(where, "position", "?", self.database.dialect.event)
         return query(sql, (*bounds, *types, limit))
 
     # --- answers

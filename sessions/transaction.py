@@ -120,7 +120,6 @@ class Transaction:
             IdempotencyKeyReused: The key is another request's.
         """
         with self._recorder.database.failures:
-            self.prepare(requests)
             if key is None:
                 return self._decided(requests, meta, keep=not dry_run)
             fingerprint = answers.fingerprint(requests)
@@ -136,7 +135,10 @@ class Transaction:
             return answers.from_json(kept[1], self._log)
 
     def prepare(self, requests: Sequence[Request]) -> None:
-        """Read together what commands will need of what is not in memory: one round trip."""
+        """Read together what commands will need of what is not in memory: one round trip.
+
+        It must be done before `run` decides them.
+        """
         missing: dict[str, Held] = {}
         pairs: dict[Pair, None] = {}
         for request in requests:
@@ -152,7 +154,8 @@ class Transaction:
                 if not self._ledger.knows((claim.limit, session_id)):
                     pairs[claim.limit, session_id] = None
         if missing or pairs:
-            self._read_together(missing, list(pairs))
+            with self._recorder.database.failures:
+                self._read_together(missing, list(pairs))
 
     def _read_together(self, missing: Mapping[str, Held], pairs: Sequence[Pair]) -> None:
         recorder = self._recorder
@@ -161,12 +164,14 @@ class Transaction:
             recorder.stream_since(SESSION, i, h.version) for i, h in missing.items() if h.version
         ]
         streams = [*([recorder.streams(SESSION, unseen)] if unseen else []), *stale]
-        answers = recorder.database.ask(self.connection, [*streams, *recorder.claims.asks(pairs)])
+        claims = recorder.claims.asks(pairs) if pairs else []
+        answers = recorder.database.ask(self.connection, [*streams, *claims])
         self.states |= missing
         for rows in answers[: len(streams)]:
             for recorded in self._recorded(rows):
                 self.states[recorded.stream_id] = self.states[recorded.stream_id].after(recorded)
-        self._ledger.know(recorder.claims.usages(pairs, answers[len(streams) :]))
+        if pairs:
+            self._ledger.know(recorder.claims.usages(pairs, answers[len(streams) :]))
 
     def _answer(self, key: str) -> tuple[str, str] | None:
         pending = self._answers.get(key)

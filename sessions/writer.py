@@ -199,8 +199,7 @@ class Writer:
 
     def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
         try:
-            with self._database.failures:
-                transaction.prepare([request for job in jobs for request in job.requests])
+            transaction.prepare([request for job in jobs for request in job.requests])
             outcomes = [_outcome(transaction, job) for job in jobs]
         except BaseException:
             self.abandon(transaction)

@@ -33,6 +33,7 @@ DATABASE = {
     "migrations",
     "postgres",
     "postgres_place",
+    "postgres_pool",
     "postgres_statements",
     "reader",
     "recorder",
@@ -49,6 +50,7 @@ DATABASE = {
 POSTGRES = {
     "sessions.postgres",
     "sessions.postgres_place",
+    "sessions.postgres_pool",
     "sessions.postgres_statements",
     "sessions.listening",
 }

@@ -172,7 +172,7 @@ def test_an_anonymous_session_is_a_first_one(history: list[Step]) -> None:
 def test_the_histories_reach_every_command_event_and_state() -> None:
     reached: set[object] = set()
 
-    @settings(many, max_examples=200, derandomize=True, phases=[Phase.generate])
+    @settings(many, max_examples=400, derandomize=True, phases=[Phase.generate])
     @given(histories)
     def collect(history: list[Step]) -> None:
         for step in history:

@@ -1,0 +1,128 @@
+"""The connections to a PostgreSQL server: a pool that finds the server again when it went away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg.types.string import TextLoader
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from sessions.errors import StoreClosed
+from sessions.postgres_statements import PostgresConnection, is_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sessions.postgres_place import Place
+
+T = TypeVar("T")
+
+_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""Seconds before each further attempt to reach a server that went away."""
+
+_CONNECT_SECONDS = 2.0
+"""How long a connection is waited for at a time: a server that is back is found soon."""
+
+_OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "cursor_factory": psycopg.RawCursor,
+    "application_name": "customer-sessions",
+}
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
+
+_inherited: list[object] = []
+"""Pools of a parent process: closing one in a child would harm the parent's."""
+
+
+class Connections:
+    """The connections of a store. They are for reading, but for who says that it writes."""
+
+    def __init__(self, place: Place, lock_timeout: float) -> None:
+        self._place = place
+        self._lock_timeout = lock_timeout
+        self._mutex = threading.Lock()
+        self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._closed = False
+
+    def take(self) -> PostgresConnection:
+        """A connection of the pool; `give_back` must follow."""
+        pool = self._opened()
+        return PostgresConnection(pool.getconn(min(self._lock_timeout, _CONNECT_SECONDS)), pool)
+
+    def until_reached(self, work: Callable[[], T]) -> T:
+        """Do what is safe to be done again, until the server is there; or give up."""
+        deadline = time.monotonic() + self._lock_timeout
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            try:
+                return work()
+            except psycopg.Error as error:
+                tried = is_gone(error) or isinstance(error, PoolTimeout)
+                if not tried or self._closed or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+            self._opened().check()
+        raise AssertionError
+
+    def _opened(self) -> ConnectionPool[psycopg.Connection[Any]]:
+        if self._closed:
+            raise StoreClosed
+        if self._pool is None:
+            with self._mutex:
+                if self._pool is None:
+                    self._pool = ConnectionPool(
+                        self._place.server,
+                        kwargs=_OPTIONS,
+                        configure=self._configure,
+                        min_size=1,
+                        max_size=self._place.pool_size,
+                        timeout=self._lock_timeout,
+                        reconnect_timeout=_CONNECT_SECONDS,
+                        name="customer-sessions",
+                        open=True,
+                    )
+        return self._pool
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A connection that is not the pool's."""
+        raw = psycopg.connect(self._place.server, **_OPTIONS)
+        self._configure(raw)
+        return raw
+
+    def _configure(self, raw: psycopg.Connection[Any]) -> None:
+        for name in ("json", "timestamptz"):
+            raw.adapters.register_loader(name, TextLoader)
+        milliseconds = max(1, round(self._lock_timeout * 1000))
+        settings = (
+            ("search_path", quoted(self._place.schema)),
+            ("timezone", "UTC"),
+            ("default_transaction_read_only", "on"),  # a writer says that it writes
+            ("lock_timeout", f"{milliseconds}ms"),
+        )
+        with raw.pipeline():
+            for setting in settings:
+                raw.execute("SELECT set_config($1, $2, false)", setting)
+            raw.execute(_DURABLE)
+
+    def close(self) -> None:
+        """Close the pool; a connection that is taken is closed when it is given back."""
+        self._closed = True
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def begin_again_in_child(self) -> None:
+        """After a fork: the parent's connections stay the parent's."""
+        _inherited.append(self._pool)
+        self._mutex, self._pool = threading.Lock(), None
+
+
+def quoted(name: str) -> str:
+    """A name as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
