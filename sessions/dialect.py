@@ -88,11 +88,16 @@ _REFUSE_CHANGES = (
     "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
 )
 
-_SHORT_KEY = (
-    "CREATE FUNCTION short_key(id text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE "
-    "RETURN CASE WHEN octet_length(id) < 256 THEN id "
-    "ELSE repeat(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 4) END"
-)
+_SHORT_KEY = """
+CREATE FUNCTION short_key(id text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    IF octet_length(id) < 256 THEN
+        RETURN id;
+    END IF;
+    RETURN repeat(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 4);
+END $$
+"""
 """What stands for an id in a unique index: itself, or 256 digits where it is as long as that."""
 
 _BEGIN_WRITING = f"""
