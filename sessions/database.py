@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +31,23 @@ HEAD = (
     "FROM (SELECT 1) AS one LEFT JOIN inline_views ON TRUE ORDER BY name"
 )
 """Where an application's log ends, and the inline views: one row a view, or one without."""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where an application's log ends, and which inline views its writers keep."""
+
+    position: int
+    views: str
+
+    @classmethod
+    def of(cls, rows: Sequence[Any]) -> Head:
+        """The head of the rows that `HEAD` asks for."""
+        views = [f"{name} {version}" for _, name, version in rows if name is not None]
+        return cls(rows[0][0] or 0, ", ".join(views))
+
+
+class LogMoved(Exception):  # noqa: N818  it is news, and nothing went wrong
+    """Others have written since what was known; nothing was."""
 
 
 class Connection(Protocol):
@@ -117,12 +136,14 @@ class Database(ABC):
         """A transaction all of whose statements see one and the same commit."""
 
     @abstractmethod
-    def begin(self, known: object, application_id: int) -> Begun:
+    def begin(self, known: Head | None, application_id: int, *, lock: bool = True) -> Begun:
         """Begin a transaction that has an application's lock; `end` must follow, in its thread.
 
         Args:
             known: What its last `commit` said will be known.
             application_id: The application whose log is written.
+            lock: Take the lock at once. Where it costs a round trip, and nobody else wrote the
+                last time, it may else be taken by `commit`, before anything is written.
 
         Raises:
             StoreBusy: Others held the lock for too long.
@@ -134,7 +155,7 @@ class Database(ABC):
 
     @abstractmethod
     def commit(
-        self, known: object, connection: Connection, write: Callable[[Connection], bool]
+        self, known: Head, connection: Connection, write: Callable[[Connection], bool]
     ) -> None:
         """Let a function write, which says whether it did, and make the transaction durable.
 
@@ -145,6 +166,7 @@ class Database(ABC):
 
         Raises:
             OutcomeUnknown: The connection was lost before the answer came.
+            LogMoved: The lock was not taken at once, and others have written meanwhile.
         """
 
     @abstractmethod

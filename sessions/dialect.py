@@ -51,6 +51,9 @@ class Dialect:
         return f"{self.key(column)} IN ({', '.join([self.key('?')] * count)})"
 
 
+LOG_MOVED = "CS001"
+"""The error of a transaction that took the lock late, and too late."""
+
 _EVENT = (
     "position, category, stream_id, version, type, type_version, "
     "at, NULLIF(recorded_at, at), command_id, NULLIF({}, '{{}}'), data"
@@ -111,6 +114,23 @@ END $$
 """
 """The lock, and then what it protects: a statement in a function sees what was committed before."""
 
+_CONFIRM_WRITING = f"""
+CREATE FUNCTION confirm_writing(
+    store bigint, log bigint, application bigint, known bigint, known_views text
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(store);
+    PERFORM pg_advisory_xact_lock(log);
+    IF known <> coalesce((SELECT max(position) FROM events WHERE application_id = application), 0)
+        OR known_views <> coalesce(
+            (SELECT string_agg(name || ' ' || version, ', ' ORDER BY name) FROM inline_views), '')
+    THEN
+        RAISE EXCEPTION 'others have written' USING ERRCODE = '{LOG_MOVED}';
+    END IF;
+END $$
+"""
+"""The lock, and whether what it protects is as it is known: or else an error."""
+
 POSTGRES = Dialect(
     types={
         "id": 'text COLLATE "C"',
@@ -125,7 +145,7 @@ POSTGRES = Dialect(
     hashes=True,
     packs=True,
     differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
-    functions=[_SHORT_KEY, _BEGIN_WRITING],
+    functions=[_SHORT_KEY, _BEGIN_WRITING, _CONFIRM_WRITING],
     event=_EVENT.format("CAST(metadata AS text)"),
     refuse_changes=[_REFUSE, _REFUSE_CHANGES],
 )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import psycopg
 
 from sessions import dialect, forks
-from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
+from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, Head, LogMoved
 from sessions.errors import OutcomeUnknown, StoreBusy
 from sessions.listening import Listener
 from sessions.postgres_place import place_of
@@ -39,6 +39,7 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the role's default is: a statement has to see what was committed before the lock."""
 
 _NOTIFY = "SELECT pg_notify(?, '')"
+_CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
 _LOCK_ALL = "SELECT pg_advisory_xact_lock(?)"
 
 
@@ -68,6 +69,7 @@ class PostgresDatabase(Database):
         self._mutex = threading.Lock()
         self._lock = threading.RLock()
         self._listener: Listener | None = None
+        self._alone = False
 
     @property
     def failures(self) -> Failures:
@@ -129,24 +131,30 @@ class PostgresDatabase(Database):
 
     # --- writing
 
-    def begin(
-        self,
-        known: object,  # noqa: ARG002  it is read in the same round trip
-        application_id: int,
-    ) -> Begun:
-        """Begin a transaction that has the application's lock, in one round trip."""
-        locks = f"{self._lock_key(0)}, {self._lock_key(application_id)}, {application_id}"
+    def begin(self, known: Head | None, application_id: int, *, lock: bool = True) -> Begun:
+        """Begin a transaction that has the application's lock, in one round trip.
+
+        Where nobody else wrote the last time, the lock is taken with the commit, in its round
+        trip: what was read meanwhile is right if the log has not moved, and the lock tells.
+        """
+        locks = (self._lock_key(0), self._lock_key(application_id), application_id)
+        if not lock and known is not None and self._alone:
+            confirmed = (*locks, known.position, known.views)
+            return Begun(self._locked(lambda: self._connections.take(confirmed)), None)
 
         def begun() -> Begun:
             connection = self._connections.take()
             try:
                 # One text costs less than a pipeline; there is nothing in it but our numbers.
-                head = connection.execute(f"{_BEGIN}; SELECT * FROM begin_writing({locks})")
+                numbers = ", ".join(map(str, locks))
+                head = connection.execute(f"{_BEGIN}; SELECT * FROM begin_writing({numbers})")
                 head.nextset()
-                return Begun(connection, head.fetchall())
+                rows = head.fetchall()
             except BaseException:
                 self._roll_back(connection)
                 raise
+            self._alone = Head.of(rows) == known
+            return Begun(connection, rows)
 
         return self._locked(begun)
 
@@ -171,20 +179,27 @@ class PostgresDatabase(Database):
 
     def commit(
         self,
-        known: object,  # noqa: ARG002
+        known: Head,  # noqa: ARG002  SQLite has to know
         connection: Connection,
         write: Callable[[Connection], bool],
     ) -> None:
         """Let a function write, and make the transaction durable, in one round trip."""
-        raw = cast("PostgresConnection", connection).raw
+        taken = cast("PostgresConnection", connection)
         try:
-            with raw.pipeline():
+            with taken.raw.pipeline():
+                if taken.confirms is not None:
+                    taken.execute(_BEGIN)
+                    taken.execute(_CONFIRM, taken.confirms)
                 together = Together(connection)
                 written = write(together)
                 if written:
                     together.finish(_NOTIFY, (self._channel,))
                 connection.execute("COMMIT")
         except psycopg.Error as error:
+            late = taken.confirms is not None and isinstance(error, psycopg.IntegrityError)
+            if late or error.sqlstate == dialect.LOG_MOVED:  # or a key was answered meanwhile
+                self._alone = False
+                raise LogMoved from error
             if is_gone(error):
                 raise OutcomeUnknown(path=self.path, reason=reason_of(error)) from error
             raise self._failures.of(error) from error

@@ -15,7 +15,7 @@ from sessions.errors import StoreClosed
 from sessions.postgres_statements import PostgresConnection, is_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sessions.postgres_place import Place
 
@@ -51,10 +51,11 @@ class Connections:
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
         self._closed = False
 
-    def take(self) -> PostgresConnection:
+    def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
         """A connection of the pool; `give_back` must follow."""
         pool = self._opened()
-        return PostgresConnection(pool.getconn(min(self._lock_timeout, _CONNECT_SECONDS)), pool)
+        raw = pool.getconn(min(self._lock_timeout, _CONNECT_SECONDS))
+        return PostgresConnection(raw, pool, confirms)
 
     def until_reached(self, work: Callable[[], T]) -> T:
         """Do what is safe to be done again, until the server is there; or give up."""

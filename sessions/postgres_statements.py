@@ -45,14 +45,21 @@ def numbered(sql: str) -> str:
 
 
 class PostgresConnection:
-    """A connection on which statements are executed as they are on SQLite's."""
+    """A connection on which statements are executed as they are on SQLite's.
+
+    Attributes:
+        raw: Psycopg's.
+        confirms: The locks that a commit has still to take, and what is known of the log.
+    """
 
     def __init__(
         self,
         raw: psycopg.Connection[Any],
         pool: ConnectionPool[psycopg.Connection[Any]] | None = None,
+        confirms: Sequence[object] | None = None,
     ) -> None:
         self.raw = raw
+        self.confirms = confirms
         self._pool = pool
 
     def give_back(self) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent
 
 from sessions import clock, foreign, migrations, schema
 from sessions.claim_rows import ClaimRows
-from sessions.database import HEAD, query_on
+from sessions.database import HEAD, Head, query_on
 from sessions.errors import Duplicate
 from sessions.inserting import Insert
 from sessions.subscription import FollowingSubscription
@@ -30,19 +29,6 @@ if TYPE_CHECKING:
 _NO_END = 2**63 - 1
 _OF_APPLICATION = "application_id = ?"
 _LOG_WHERE = f"{_OF_APPLICATION} AND position > ? AND position <= ?"
-
-
-class Head(msgspec.Struct, frozen=True):
-    """Where an application's log ends, and which inline views its writers keep."""
-
-    position: int
-    views: str
-
-    @classmethod
-    def of(cls, rows: Sequence[Any]) -> Head:
-        """The head of the rows that `HEAD` asks for."""
-        views = [f"{name} {version}" for _, name, version in rows if name is not None]
-        return cls(rows[0][0] or 0, ", ".join(views))
 
 
 class SessionRecorder(ApplicationRecorder):
@@ -157,16 +143,18 @@ class SessionRecorder(ApplicationRecorder):
             IntegrityError: A stream has an event of such a version already.
         """
         database = self.database
-        connection = database.begin(self, self.application_id).connection
+        connection = database.begin(None, self.application_id).connection
         try:
-            first = self.head(query_on(connection)).position + 1
+            head = self.head(query_on(connection))
+            first = head.position + 1
             now = clock.now()
             rows = [
                 foreign.row_of(self.application_id, position, stored, now)
                 for position, stored in enumerate(stored_events, first)
             ]
             self._write_with(connection, **kwargs)
-            database.commit(self, connection, lambda to: self.append(to, rows))
+            after = Head(head.position + len(rows), head.views)
+            database.commit(after, connection, lambda to: self.append(to, rows))
         except Duplicate as error:
             raise IntegrityError(error) from error
         finally:

@@ -32,7 +32,7 @@ from sessions.signals import Signal, signal_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Query, Statement
+    from sessions.database import Head, Query, Statement
 
 MEMORY = ":memory:"
 
@@ -195,8 +195,10 @@ class SqliteDatabase(Database):
 
     def begin(
         self,
-        known: object,
+        known: Head | None,
         application_id: int,
+        *,
+        lock: bool = True,  # noqa: ARG002  it costs nothing here
     ) -> Begun:
         """Begin a transaction that has the lock: there is one for all applications."""
         connection = self._begin()
@@ -228,7 +230,7 @@ class SqliteDatabase(Database):
         return connection
 
     def commit(
-        self, known: object, connection: Connection, write: Callable[[Connection], bool]
+        self, known: Head, connection: Connection, write: Callable[[Connection], bool]
     ) -> None:
         """Let a function write, and make the transaction durable."""
         self._left = None

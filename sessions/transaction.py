@@ -10,7 +10,7 @@ from sessions import answers, clock
 from sessions.answers import Executed
 from sessions.claim_rows import Ledger
 from sessions.claims import released_by
-from sessions.database import query_on
+from sessions.database import Head, query_on
 from sessions.decide import Decision, Known, asks, decide
 from sessions.errors import IdempotencyKeyReused, VersionConflict
 from sessions.events import (
@@ -24,7 +24,6 @@ from sessions.events import (
     SessionReopened,
 )
 from sessions.memory import Held
-from sessions.recorder import Head
 from sessions.session import evolve
 
 if TYPE_CHECKING:
@@ -217,7 +216,10 @@ class Transaction:
         return self._has_written
 
     def _log(self, after: int, until: int) -> list[Recorded]:
-        rows = self._recorder.log_rows(self.query, after, until - after, until)
+        pending = [recorded for recorded in self._pending if after < recorded.position <= until]
+        if pending:
+            return pending
+        rows = self._recorder.log_rows(self._read, after, until - after, until)
         return list(self._recorded(rows))
 
     def _usage(self, limit: str, holder: str) -> Usage:

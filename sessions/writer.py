@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from sessions import forks
+from sessions.database import Head, LogMoved
 from sessions.errors import (
     ClaimRefused,
     IdempotencyKeyReused,
@@ -23,7 +24,6 @@ from sessions.errors import (
 )
 from sessions.inline import InlineViews, names
 from sessions.memory import Memory
-from sessions.recorder import Head
 from sessions.transaction import Means, Transaction
 
 if TYPE_CHECKING:
@@ -71,14 +71,18 @@ class Writer:
         self._memory.begin_epoch()
         self._views.forget()
 
-    def begin(self) -> Transaction:
+    def begin(self, *, lock: bool = True) -> Transaction:
         """Begin a transaction that has the lock; `commit` or `abandon` must follow.
+
+        Without `lock` it may be taken by the commit, which then says if others were faster.
 
         Raises:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
-        connection, rows = self._database.begin(self._left, self._recorder.application_id)
+        connection, rows = self._database.begin(
+            self._left, self._recorder.application_id, lock=lock
+        )
         try:
             if rows is not None:
                 head = Head.of(rows)
@@ -171,13 +175,16 @@ class Writer:
         are then done one by one, so that it strikes whom it must.
         """
         try:
-            transaction = self.begin()
+            transaction = self.begin(lock=False)
         except Exception as error:  # noqa: BLE001  whatever it is, it is theirs
             _fail(take(), error)
             return
         jobs = take()
         try:
-            self._do(transaction, jobs)
+            try:
+                self._do(transaction, jobs)
+            except LogMoved:
+                self._do(self.begin(), jobs)
         except Exception as error:  # noqa: BLE001
             again = isinstance(error, StoreUnavailable) or len(jobs) > 1
             if again and not isinstance(error, OutcomeUnknown):

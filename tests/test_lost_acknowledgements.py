@@ -133,11 +133,11 @@ def test_a_commit_of_which_nothing_can_be_known_is_not_executed_again(
     begin = database.begin
     begun: list[Begun] = []
 
-    def busy_then(*args: Any) -> Begun:  # noqa: ANN401
+    def busy_then(*args: Any, **how: Any) -> Begun:  # noqa: ANN401
         if len(begun) == 1:
             begun.append(begun[0])
             raise StoreBusy(path="p", seconds=0)
-        begun.append(begin(*args))
+        begun.append(begin(*args, **how))
         return begun[-1]
 
     monkeypatch.setattr(database, "commit", Interrupts(database.commit, lost))
