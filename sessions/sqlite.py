@@ -131,28 +131,14 @@ class SqliteDatabase(Database):
         `passing` is for a page of a long pass over the log, which must not fill the memory.
         """
         if self.in_memory:
-            with self.reading() as connection:
-                return list(connection.execute(sql, parameters))
+            with self._lock, self._failures:
+                return list(self._writing_connection().execute(sql, parameters))
         connection = self._take_reader(passing=passing)
         try:
             with self._failures:
                 return list(connection.execute(sql, parameters))
         finally:
             self._give_back(connection, passing=passing)
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read with; each statement sees the newest commit."""
-        if self.in_memory:
-            with self._lock, self._failures:
-                yield self._writing_connection()
-            return
-        connection = self._take_reader(passing=False)
-        try:
-            with self._failures:
-                yield connection
-        finally:
-            self._give_back(connection, passing=False)
 
     def _take_reader(self, *, passing: bool) -> sqlite3.Connection:
         try:
@@ -174,8 +160,8 @@ class SqliteDatabase(Database):
     def private(self) -> Iterator[sqlite3.Connection]:
         """A connection that nobody else uses, with temporary tables of its own."""
         if self.in_memory:
-            with self.reading() as connection:
-                yield connection
+            with self._lock, self._failures:
+                yield self._writing_connection()
             return
         connection = self._connect(must_exist=True)
         try:
@@ -223,7 +209,12 @@ class SqliteDatabase(Database):
         try:
             with self._failures:
                 connection = self._writing_connection()
-                self._until_not_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
+                try:
+                    self._until_not_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
+                except BaseException:
+                    if connection.in_transaction:  # an interrupt came when it had begun
+                        connection.execute("ROLLBACK")
+                    raise
         except BaseException:
             self._lock.release()
             raise
