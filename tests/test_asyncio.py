@@ -21,7 +21,7 @@ from tests.conftest import add
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions.database import Connection
+    from sessions.database import Connection, Head
 
 
 def test_tasks_share_commits_and_each_gets_its_own_answer(
@@ -30,9 +30,9 @@ def test_tasks_share_commits_and_each_gets_its_own_answer(
     database, commits = store.recorder.database, list[int]()
     commit = database.commit
 
-    def counted(owner: object, connection: Connection, write: Callable[[Connection], bool]) -> None:
+    def counted(known: Head, connection: Connection, write: Callable[[Connection], bool]) -> None:
         commits.append(1)
-        commit(owner, connection, write)
+        commit(known, connection, write)
 
     monkeypatch.setattr(database, "commit", counted)
 

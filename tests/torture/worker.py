@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection as Pipe
     from pathlib import Path
 
-    from sessions.database import Connection, Database
+    from sessions.database import Connection, Database, Head
 
 LOCK_TIMEOUTS = (0.4, 2.0, 2.0, 10.0, 10.0, 10.0)
 _FEW = ("SessionOpened", "SessionClosed")
@@ -104,7 +104,7 @@ def pause(database: Database, random: Random) -> None:
     """Let a database's commits take their time: before COMMIT, and behind it."""
     commit = database.commit
 
-    def slow(owner: object, connection: Connection, write: Callable[[Connection], bool]) -> None:
+    def slow(known: Head, connection: Connection, write: Callable[[Connection], bool]) -> None:
         before, after = (random.random() ** 40 / 5 for _ in range(2))
 
         def written(to: Connection) -> bool:
@@ -112,7 +112,7 @@ def pause(database: Database, random: Random) -> None:
             time.sleep(before)
             return wrote
 
-        commit(owner, connection, written)
+        commit(known, connection, written)
         time.sleep(after)
 
     setattr(database, "commit", slow)  # noqa: B010  a method is replaced
