@@ -7,7 +7,7 @@ says how.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -60,6 +60,31 @@ class Connection(Protocol):
         """Execute a statement for each row."""
 
 
+class Failures(ABC):
+    """Turns a database's errors into the store's, where it is entered.
+
+    Attributes:
+        kind: What the database's errors are.
+    """
+
+    kind: type[Exception]
+
+    def __init__(self, path: str, lock_timeout: float) -> None:
+        self._path = path
+        self._lock_timeout = lock_timeout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, self.kind):
+            raise self.of(error) from error
+
+    @abstractmethod
+    def of(self, error: Any) -> Exception:  # noqa: ANN401  each database has its own
+        """The store's error for one of the database's."""
+
+
 class Begun(NamedTuple):
     """A transaction that has the lock.
 
@@ -102,7 +127,7 @@ class Database(ABC):
 
     @property
     @abstractmethod
-    def failures(self) -> AbstractContextManager[None]:
+    def failures(self) -> Failures:
         """Turns the database's errors into the store's."""
 
     @property

@@ -21,7 +21,13 @@ from sessions.errors import OutcomeUnknown, StoreBusy
 from sessions.listening import Listener
 from sessions.postgres_place import place_of
 from sessions.postgres_pool import Connections, quoted
-from sessions.postgres_statements import Failures, PostgresConnection, Together, is_gone, reason_of
+from sessions.postgres_statements import (
+    PostgresConnection,
+    PostgresFailures,
+    Together,
+    is_gone,
+    reason_of,
+)
 from sessions.signals import signal_of
 from sessions.url import without_password
 
@@ -57,7 +63,7 @@ class PostgresDatabase(Database):
         self.lock_timeout = lock_timeout
         self.poll_seconds = _POLL_SECONDS
         self.signal = signal_of(self.path)
-        self._failures = Failures(self.path, lock_timeout)
+        self._failures = PostgresFailures(self.path, lock_timeout)
         self._channel = f"sessions_{_digest(self._place.schema).hex()[:16]}"
         self._connections = Connections(self._place, lock_timeout)
         self._start()
@@ -72,7 +78,7 @@ class PostgresDatabase(Database):
         self._alone = False
 
     @property
-    def failures(self) -> Failures:
+    def failures(self) -> PostgresFailures:
         """Turns the database's errors into the store's."""
         return self._failures
 

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from sessions.database import Failures
 from sessions.errors import (
     Duplicate,
     SessionsError,
@@ -105,19 +106,10 @@ class Together:
         self._connection.execute(together, (*self._parameters, *parameters))
 
 
-class Failures:
-    """Turns the database's errors into the store's."""
+class PostgresFailures(Failures):
+    """Turns psycopg's errors into the store's."""
 
-    def __init__(self, path: str, lock_timeout: float) -> None:
-        self._path = path
-        self._lock_timeout = lock_timeout
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, psycopg.Error):
-            raise self.of(error) from error
+    kind = psycopg.Error
 
     def of(self, error: psycopg.Error) -> Exception:
         """The store's error for one of psycopg's."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from sessions import dialect, forks
-from sessions.database import HEAD, LOCK_TIMEOUT, Begun, Connection, Database
+from sessions.database import HEAD, LOCK_TIMEOUT, Begun, Connection, Database, Failures
 from sessions.errors import (
     Duplicate,
     NotAStore,
@@ -55,21 +55,11 @@ _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
 
 
-class _Failures:
-    """Turns the database's errors into the store's."""
+class _Failures(Failures):
+    kind = sqlite3.Error
 
-    def __init__(self, path: str, lock_timeout: float) -> None:
-        self._path = path
-        self._lock_timeout = lock_timeout
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, sqlite3.Error):
-            raise self._failure(error) from error
-
-    def _failure(self, error: sqlite3.Error) -> Exception:
+    def of(self, error: sqlite3.Error) -> Exception:
+        """The store's error for one of SQLite's."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             return StoreBusy(path=self._path, seconds=self._lock_timeout)

@@ -1,9 +1,11 @@
 """The road of a command: read, decide, and append in one transaction that has the lock.
 
-The lock is taken before anything is read. What a decision is made on (the session, the claims,
-the idempotency key) can therefore not change until its events are committed: a race is not lost,
-it does not take place. Sessions and views are held in memory between transactions; the log's end
-proves that nobody else has written since this writer left it.
+The lock is taken before anything is read. What a decision is made on (the session, the claims, the
+idempotency key) can therefore not change until its events are committed: a race is not lost, it
+does not take place. Where the lock costs a round trip, a writer that was alone takes it with its
+commit, and decides anew with the lock first if the log has moved meanwhile. Sessions and views are
+held in memory between transactions; the log's end proves that nobody else has written since this
+writer left it.
 """
 
 from __future__ import annotations
