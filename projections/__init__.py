@@ -4,20 +4,36 @@ from projections.copying import Copied, copy
 from projections.customer_history import Attachment
 from projections.customer_session import CartItem, CustomerSession
 from projections.customer_sessions import CustomerSessions
-from projections.rebuild import rebuild
+from projections.difference import Difference
+from projections.rebuild import Rebuilt, drop, rebuild
+from projections.runner import Runner
+from projections.status import ProjectionStatus, parked, status
+from projections.stored import StoredProjection
 from projections.timeline import Change, Step
-from projections.verify import Difference, verify
+from projections.verify import verify
+from sessions.projection import Projection, Rows
+from sessions.tables import Column
 
 __all__ = [
     "Attachment",
     "CartItem",
     "Change",
+    "Column",
     "Copied",
     "CustomerSession",
     "CustomerSessions",
     "Difference",
+    "Projection",
+    "ProjectionStatus",
+    "Rebuilt",
+    "Rows",
+    "Runner",
     "Step",
+    "StoredProjection",
     "copy",
+    "drop",
+    "parked",
     "rebuild",
+    "status",
     "verify",
 ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.afresh import Progress, silent
+from projections.folding import Progress, silent
 from projections.rebuild import applications_of, rebuild
 from projections.verify import verify
 from sessions import schema
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sessions.database import Database
-    from sessions.schema import Table
+    from sessions.tables import Table
 
 _PAGE = 2000
 
@@ -63,7 +63,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     tasks = [(table, application) for application in applications_of(one) for table in _COPIED]
     total, done = _total(one), 0
     with other.writing() as connection:
-        connection.execute(f"DELETE FROM {schema.INLINE_VIEWS.name}")
+        connection.execute(f"DELETE FROM {schema.PROJECTIONS.name}")
     for table, application in tasks:
         for copied in _copied(one, other, table, application):
             done += copied if table is schema.EVENTS else 0
@@ -72,7 +72,8 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     for table, application in tasks:
         _compare(one, other, table, application)
     for application in applications_of(other):
-        differences = verify(SessionStore(other, application, read_only=True), limit=1)
+        made = SessionStore(other, application, read_only=True, projections=target.projections)
+        differences = verify(made, limit=1)
         if differences:
             raise CopyDiffers(path=other.path, where=differences[0])
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sessions.events import ProfileChanged, Recorded, SessionOpened
-from sessions.inline import Projection
-from sessions.schema import APPLICATION_ID, Column, Table
+from sessions.projection import Key, Projection, Storage
+from sessions.tables import APPLICATION_ID, Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,13 +64,13 @@ TABLE = Table(
 )
 
 
-def _keys(recorded: Recorded) -> Sequence[tuple[int]]:
+def _keys(recorded: Recorded) -> Sequence[Key]:
     event = recorded.event
     attaches = isinstance(event, SessionOpened | ProfileChanged) and event.profile_id
-    return ((recorded.position,),) if attaches else ()
+    return (recorded.position,) if attaches else ()
 
 
-def _to_row(view: Attachment) -> Sequence[object]:
+def _to_row(_: Key, view: Attachment) -> Sequence[object]:
     return msgspec.structs.astuple(view)
 
 
@@ -81,12 +81,14 @@ def _from_row(row: Sequence[Any]) -> Attachment:
 
 
 PROJECTION = Projection(
-    name="attachments",
+    name=TABLE.name,
     version=1,
-    table=TABLE,
-    keys=_keys,
+    view=Attachment,
     fold=fold,
-    to_row=_to_row,
-    from_row=_from_row,
+    keys=_keys,
+    key=Column("position", "integer"),
+    types=(SessionOpened, ProfileChanged),
+    mode="inline",
     begins=lambda _: True,
+    kept=Storage(TABLE, _to_row, _from_row),
 )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import asdict
 
-from sessions.events import SESSION, Item, Recorded, State
-from sessions.inline import Projection
-from sessions.schema import APPLICATION_ID, Column, Table
+from sessions.events import Item, Recorded, State
+from sessions.projection import Key, Projection, Storage
 from sessions.session import Line, Session, evolve, total_of
+from sessions.tables import APPLICATION_ID, Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -192,7 +192,7 @@ TABLE = Table(
 )
 
 
-def to_row(view: SessionView) -> Sequence[object]:
+def to_row(_: Key, view: SessionView) -> Sequence[object]:
     """The row of `TABLE` for a view."""
     session, shown = view.session, view.customer_session()
     return (
@@ -243,17 +243,12 @@ def _line(shown: CartItem) -> Line:
     return Line(Item(**given), shown.quantity, shown.returned_quantity)
 
 
-def _keys(recorded: Recorded) -> Sequence[tuple[str]]:
-    return ((recorded.stream_id,),) if recorded.category == SESSION else ()
-
-
 PROJECTION = Projection(
-    name="customer_sessions",
+    name=TABLE.name,
     version=1,
-    table=TABLE,
-    keys=_keys,
+    view=SessionView,
     fold=fold,
-    to_row=to_row,
-    from_row=from_row,
-    begins=lambda recorded: recorded.version == 1,
+    key=Column("session_id", "id"),
+    mode="inline",
+    kept=Storage(TABLE, to_row, from_row),
 )

@@ -1,23 +1,70 @@
-"""Make the inline views anew from the log, for the projections that are installed."""
+"""Build views anew beside the ones that are there, and switch when they have caught up.
+
+Nobody waits: what is built is folded in batches, and has its position in the store, so that it can
+be stopped and gone on with. The switch renames the relations, in one transaction that has the lock
+of the log; the old ones stay under the number of their build until they are dropped.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from projections.afresh import Fold, Progress, silent
-from sessions import inline, schema
-from sessions.database import query_on
+import msgspec
+
+from projections.comparing import Compared, compare
+from projections.folding import (
+    PAGE,
+    WRITING,
+    BuildOf,
+    ClaimsOf,
+    Progress,
+    Tracked,
+    read_page,
+    silent,
+    wanted_by,
+)
+from sessions import kept, schema
+from sessions.claim_rows import ClaimRows
+from sessions.database import Current, query_on
+from sessions.errors import ProjectionNotFound, RebuildRunning
+from sessions.parked import copy_skips, parked_in
+from sessions.projection import Mode, check_mode
 from sessions.store import SessionStore
+from sessions.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Connection, Database
-    from sessions.dialect import Dialect
-    from sessions.inline import Projection
-    from sessions.schema import Table
+    from projections.folding import Page, Part
+    from sessions.database import Connection, Database, Query
+    from sessions.projection import Projection
 
 _APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"
+_CLAIMS = "claims"
+_NOT_CURRENT: tuple[kept.Status, ...] = ("building", "old")
+_CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
+_HELD = 10_000
+_LEFT_FOR_SWITCH = 500
+"""So many events may be folded while writers wait for the switch."""
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """What a rebuild did.
+
+    Attributes:
+        projections: What was built, such as `customer_sessions 2`.
+        events: The events of all applications that it went over, earlier attempts included.
+        switched: Whether it is done; else it was stopped, and goes on when it is run again.
+        parked: How many keys wait in what was built, because a fold failed.
+        compared: How what is new compares with what it took the place of.
+    """
+
+    projections: list[str]
+    events: int
+    switched: bool
+    parked: int
+    compared: list[Compared]
 
 
 def applications_of(database: Database) -> list[int]:
@@ -25,64 +72,252 @@ def applications_of(database: Database) -> list[int]:
     return [application for (application,) in database.query(_APPLICATIONS)]
 
 
-def rebuild(store: SessionStore, progress: Progress = silent) -> int:
-    """Replace all inline views and claims by what the log says, in one transaction.
+def rebuild(
+    store: SessionStore,
+    progress: Progress = silent,
+    *,
+    names: Sequence[str] = (),
+    mode: Mode | None = None,
+    stop: Callable[[], bool] = bool,
+) -> Rebuilt:
+    """Build views anew from the log, beside those that are there, and switch to them.
 
-    The store is then kept with the projections that this process has. It is done for every
-    application in the database, since they share the relations; writers wait meanwhile, and an
-    interrupted rebuild changes nothing.
+    It is done for every application in the database, since they share the relations, and in one
+    pass for all projections. Others go on writing and reading; they wait for the switch alone,
+    which takes milliseconds. A rebuild that was stopped, or died, goes on where it was when it is
+    run again. From the switch on, writers that have other inline views are refused.
 
     Args:
         store: A store, which may be opened read-only: a writer is refused while views differ.
         progress: Is told the events done and their number.
-
-    Returns:
-        The number of events that were folded.
+        names: The projections to build, as this process knows them; all of them, and the claims,
+            if none are named.
+        mode: How they are run from then on: `inline`, `followed` or `live`; as until now, or as
+            the projection says if it is new.
+        stop: Is asked after each batch.
 
     Raises:
-        UndecodableEvent: An event cannot be read; nothing is changed.
-        FoldFailed: An event cannot be folded; nothing is changed.
+        ProjectionNotFound: No projection has the name.
+        UnknownEvent: A newer library wrote an event.
+        UndecodableEvent: An event cannot be read.
+        RebuildRunning: Somebody else is at it.
         StoreNotFound: There is nothing to rebuild.
         BatchOpen: This thread has a batch open.
         StoreBusy: Other writers held the lock for too long.
     """
     store.check_no_batch("rebuild")
     store.position  # noqa: B018  it raises StoreNotFound
-    projections = inline.installed()
+    if mode is not None:
+        check_mode(mode)
     database = store.recorder.database
-    with database.writing() as connection:
-        _empty(database, connection, projections)
-        total = connection.execute("SELECT count(*) FROM events").fetchone()[0]
-        done = 0
-        for application in applications_of(database):
-            log = SessionStore(database, application, read_only=True).log()
-            fold = Fold(connection, application, projections, database.dialect)
-            for folded in fold.take(log):
-                progress(done + folded, total)
-            done += fold.done
-    return done
+    with database.held("rebuild") as alone:
+        if not alone:
+            raise RebuildRunning(path=database.path)
+        projections = named(store, names)
+        return _Rebuild(database, projections, mode, claims=not names).run(progress, stop)
 
 
-def _empty(
-    database: Database, connection: Connection, projections: Sequence[Projection[Any]]
-) -> None:
-    """Make the relations empty; they stay, with what others are granted on them, if they can."""
-    query = query_on(connection)
-    found = database.relations(query)
-    kept = dict(query(f"SELECT name, version FROM {schema.INLINE_VIEWS.name}", ()))
-    for table in (schema.CLAIMS, schema.LIMITS):
-        _renew(connection, table, database.dialect, as_it_is=table.name in found)
-    for projection in projections:
-        same = kept.get(projection.name) == projection.version and projection.table.name in found
-        _renew(connection, projection.table, database.dialect, as_it_is=same)
-    connection.execute(f"DELETE FROM {schema.INLINE_VIEWS.name}")
-    inline.name_to_writers(connection, projections)
+def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
+    """Projections that are known, all of them if none are named.
+
+    Raises:
+        ProjectionNotFound: There is none of the name.
+    """
+    known = {projection.name: projection for projection in store.projections}
+    for name in names:
+        if name not in known:
+            raise ProjectionNotFound(name=name, known=", ".join(known))
+    return [known[name] for name in names or known]
 
 
-def _renew(connection: Connection, table: Table, dialect: Dialect, *, as_it_is: bool) -> None:
-    if as_it_is:
-        statements = [f"DELETE FROM {table.name}", *table.create_indexes(dialect)]
-    else:
-        statements = [f"DROP TABLE IF EXISTS {table.name}", *table.create(dialect)]
-    for statement in statements:
-        connection.execute(statement)
+def drop(store: SessionStore, name: str) -> list[str]:
+    """Remove the builds of a projection that are not current: the one before, or one not finished.
+
+    Returns:
+        What was removed, such as `customer_sessions 1`.
+
+    Raises:
+        RebuildRunning: Somebody rebuilds just now.
+    """
+    database = store.recorder.database
+    with database.held("rebuild") as alone:
+        if not alone:
+            raise RebuildRunning(path=database.path)
+        with database.writing() as connection:
+            query = query_on(connection)
+            builds = [kept.builds(query, status).get(name) for status in _NOT_CURRENT]
+            found = [build for build in builds if build is not None]
+            for build in found:
+                kept.remove(connection, build)
+    return [build.label for build in found]
+
+
+class _Rebuild:
+    def __init__(
+        self,
+        database: Database,
+        projections: Sequence[Projection[Any]],
+        mode: Mode | None,
+        *,
+        claims: bool,
+    ) -> None:
+        self._database = database
+        self._projections = {each.name: each for each in projections}
+        self._mode = mode
+        self._tables = {each.name: each.tables for each in projections}
+        if claims:
+            self._tables[_CLAIMS] = _CLAIM_TABLES
+        self._builds: dict[str, Current] = {}
+        self._parts: dict[int, list[Tracked]] = {}
+
+    def run(self, progress: Progress, stop: Callable[[], bool]) -> Rebuilt:
+        with self._database.writing() as connection:
+            self._builds = {name: self._begin(connection, name) for name in self._tables}
+        labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
+        for done, total in self._catch_up():
+            progress(done, total)
+            if stop():
+                return Rebuilt(labels, done, switched=False, parked=self._parked(), compared=[])
+        compared = self._compare()
+        with self._database.writing() as connection:
+            query = query_on(connection)
+            for application, parts in self._all_parts().items():
+                for _ in self._pages(application, parts, query):
+                    _write(connection, parts)
+            for build in self._builds.values():
+                self._switch(connection, build)
+        done, parked = self._position(), self._parked()
+        return Rebuilt(labels, done, switched=True, parked=parked, compared=compared)
+
+    # --- beginning
+
+    def _begin(self, connection: Connection, name: str) -> Current:
+        """The build of an earlier attempt, or a new one."""
+        query, projection = query_on(connection), self._projections.get(name)
+        version = projection.version if projection else 1
+        current = kept.builds(query, "current").get(name)
+        mode = self._mode_of(projection, current)
+        begun = kept.builds(query, "building").get(name)
+        if begun is not None:
+            if (begun.version, begun.mode) == (version, mode):
+                return begun
+            kept.remove(connection, begun)
+        tables = kept.tables_of(self._tables[name], mode)
+        build = kept.register(connection, (name, version, mode), "building", tables)
+        beside = [kept.beside(table, build) for table in tables]
+        kept.create(connection, beside, self._database.dialect)
+        if current is not None and current.version == version:
+            copy_skips(connection, current, build)
+        return build
+
+    def _mode_of(self, projection: Projection[Any] | None, current: Current | None) -> Mode:
+        if projection is None:
+            return "inline"
+        return self._mode or (cast("Mode", current.mode) if current else projection.mode)
+
+    # --- catching up
+
+    def _all_parts(self) -> dict[int, list[Tracked]]:
+        for application in applications_of(self._database):
+            if application not in self._parts:
+                self._parts[application] = [
+                    Tracked(part, self._database, build, application)
+                    for build, part in self._parts_of(application)
+                ]
+        return self._parts
+
+    def _parts_of(self, application: int) -> Iterator[tuple[Current, Part]]:
+        dialect = self._database.dialect
+        for build in self._builds.values():
+            suffix, number = kept.suffix(build.build), build.build
+            if build.name == _CLAIMS:
+                yield build, ClaimsOf(ClaimRows(application, dialect, suffix))
+            elif build.mode != "live":
+                projection = self._projections[build.name]
+                views = Views(
+                    projection, application, dialect, build=number, suffix=suffix, held=_HELD
+                )
+                yield build, BuildOf(projection, views)
+
+    def _catch_up(self) -> Iterator[tuple[int, int]]:
+        """Fold until the log's end is near; yields events done and their number."""
+        query = partial(self._database.query, passing=True)
+        while True:
+            total, before = self._total(), self._position()
+            if total - before <= _LEFT_FOR_SWITCH and before:
+                yield before, total
+                return
+            for application, parts in self._all_parts().items():
+                for _ in self._pages(application, parts, query):
+                    with self._database.writing(WRITING) as connection:
+                        _write(connection, parts)
+                    yield self._position(), total
+            if self._position() == before:
+                return
+
+    def _pages(self, application: int, parts: Sequence[Tracked], query: Query) -> Iterator[Page]:
+        """The pages that the parts lack, folded."""
+        reader, wanted = SessionStore(self._database, application, read_only=True), wanted_by(parts)
+        while parts:
+            after = min(part.position for part in parts)
+            page = read_page(reader, query, after, size=PAGE, wanted=wanted)
+            if page.obstacle is not None:
+                raise page.obstacle
+            if page.until == after:
+                return
+            for part in parts:
+                part.take(query, page)
+            yield page
+
+    def _total(self) -> int:
+        counted: int = self._database.query(f"SELECT count(*) FROM {schema.EVENTS.name}")[0][0]
+        return counted
+
+    def _position(self) -> int:
+        """The events that all parts have gone over."""
+        return sum(
+            min((part.position for part in parts), default=0) for parts in self._parts.values()
+        )
+
+    def _parked(self) -> int:
+        """How many keys wait in what is built."""
+        return sum(parked_in(self._database.query, build) for build in self._builds.values())
+
+    # --- switching
+
+    def _switch(self, connection: Connection, build: Current) -> None:
+        if build.name != _CLAIMS:
+            kept.switch(self._database, connection, build)
+            return
+        query = query_on(connection)
+        there = self._database.relations(query)
+        for table in kept.relations(query, build):
+            built, replaced = table + kept.suffix(build.build), f"{table}_replaced"
+            if table in there:
+                self._database.rename(connection, table, replaced)
+                self._database.grant_alike(connection, replaced, built)
+                connection.execute(f"DROP TABLE {replaced}")
+            self._database.rename(connection, built, table)
+        kept.remove(connection, build)
+
+    def _compare(self) -> list[Compared]:
+        """What is new beside what it will take the place of, where both should be the same."""
+        current = kept.builds(self._database.query, "current")
+        there = self._database.relations(self._database.query)
+        return [
+            compare(self._database, build, self._projections[build.name], application)
+            for build in self._builds.values()
+            if build.name in current
+            and _is_alike(build, current[build.name])
+            and there.issuperset(kept.relations(self._database.query, build))
+            for application in self._parts
+        ]
+
+
+def _write(connection: Connection, parts: Sequence[Part]) -> None:
+    for part in parts:
+        part.write(connection)
+
+
+def _is_alike(one: Current, other: Current) -> bool:
+    return one.version == other.version and "live" not in {one.mode, other.mode}

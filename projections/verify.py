@@ -2,61 +2,65 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from projections import afresh, customer_history
-from projections.afresh import Fold, Progress, silent
-from sessions import inline, schema
+from projections import customer_history
+from projections.comparing import differing_keys
+from projections.difference import Difference
+from projections.first_event import with_first_events
+from projections.folding import (
+    BuildOf,
+    ClaimsOf,
+    Part,
+    Progress,
+    read_page,
+    silent,
+    wanted_by,
+)
+from sessions import kept, schema
+from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
-from sessions.errors import FoldFailed, UndecodableEvent, UnknownEvent
+from sessions.events import ProfileChanged, SessionOpened
+from sessions.parked import ParkedKeys
+from sessions.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
-    from sessions.database import Connection
-    from sessions.dialect import Dialect
-    from sessions.schema import Table
+    from projections.folding import Page
+    from sessions.database import Connection, Current, Query
+    from sessions.errors import UndecodableEvent, UnknownEvent
+    from sessions.events import Recorded
+    from sessions.projection import Projection
     from sessions.store import SessionStore
+    from sessions.tables import Table
 
-_FRESH = "fresh_"
+    _Transaction = AbstractContextManager[None]
+
+_FRESH = "_fresh"
 _EVENTS = schema.EVENTS.name
-_ALL = 2**62
+_WHY = ("error", "parked_at")
+"""What is said of a parked key that another fold of the same events need not say."""
+
+_CLAIMS = (schema.CLAIMS, schema.LIMITS)
 
 Row = tuple[Any, ...]
 
 
 def _fresh(table: Table) -> Table:
-    return replace(table, name=_FRESH + table.name)
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """Something that the store keeps and that the log says otherwise.
-
-    Attributes:
-        relation: The relation it is in.
-        key: The row's key, without the application.
-        column: The column; "" where the whole row is missing, or is there without a reason.
-        stored: What the store has.
-        expected: What the log says.
-    """
-
-    relation: str
-    key: tuple[Any, ...]
-    column: str
-    stored: Any
-    expected: Any
+    return replace(table, name=table.name + _FRESH)
 
 
 def verify(
     store: SessionStore, progress: Progress = silent, *, limit: int = 1000
 ) -> list[Difference]:
-    """Fold the whole log afresh, and compare every view row, claim and attachment with it.
+    """Fold the whole log afresh, and compare everything that the store keeps with it.
 
+    That is every row of every projection, as far as it has come, and every parked key and claim.
     Others may write meanwhile: all is compared in one snapshot of the store. Memory does not grow
     with the log.
 
@@ -66,7 +70,7 @@ def verify(
         limit: Stop after so many differences.
 
     Returns:
-        What differs; nothing, if every view equals its events.
+        What differs, and the first event at which it does; nothing, if all equals the events.
 
     Raises:
         StoreNotFound: There is nothing to verify.
@@ -74,99 +78,207 @@ def verify(
     """
     store.check_no_batch("verify")
     store.position  # noqa: B018  it raises StoreNotFound
-    database = store.recorder.database
-    with database.private() as connection:
-        tables = afresh.tables(inline.installed())
-        for table in tables:
-            for statement in _fresh(table).create_temporary(database.dialect):
-                connection.execute(statement)
+    while True:
+        with store.recorder.database.private() as connection:
+            verification = _Verification(store, connection)
+            with suppress(_Moved), verification.relations():
+                found = list(islice(verification.differences(progress), limit))
+                return with_first_events(store, found)
+
+
+class _Moved(Exception):  # noqa: N818  it is news, and nothing went wrong
+    """What the store keeps is not what it was when the verification began."""
+
+
+class _Verification:
+    """One comparison of what is kept with what is made afresh, on a connection of its own."""
+
+    def __init__(self, store: SessionStore, connection: Connection) -> None:
+        self._store = store
+        self._connection = connection
+        self._database = store.recorder.database
+        self._query = query_on(connection)
+        self._builds = kept.builds(self._query, "current")
+        self._obstacle: UnknownEvent | UndecodableEvent | None = None
+        self._projections = [e for e in store.projections if _is_kept(e, self._builds.get(e.name))]
+        verified = {each.name for each in self._projections}
+        self._not_verified = [
+            each
+            for each in self._builds.values()
+            if each.mode != "live" and each.name not in verified
+        ]
+        application, dialect = store.application_id, self._database.dialect
+        claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
+        self._anonymous = _Anonymous()
+        self._followed: dict[Part, Current | None] = {claims: None, self._anonymous: None}
+        for each in self._projections:
+            build = self._builds[each.name]
+            parked = ParkedKeys(application, each.name, build.build, dialect, _fresh(schema.PARKED))
+            views = Views(each, application, dialect, suffix=_FRESH, parked=parked)
+            self._followed[BuildOf(each, views)] = build if build.mode == "followed" else None
+        self._tables = [*_CLAIMS, *[table for each in self._projections for table in each.tables]]
+
+    @contextmanager
+    def relations(self) -> Iterator[None]:
+        """Temporary relations, for what is made afresh."""
+        made = [_fresh(table) for table in (*self._tables, schema.PARKED)]
+        for table in made:
+            for statement in table.create_temporary(self._database.dialect):
+                self._connection.execute(statement)
         try:
-            return list(islice(_differences(connection, store, tables, progress), limit))
+            self._copy_parked("skipped")
+            yield
         finally:
-            for table in tables:
-                connection.execute(f"DROP TABLE {_fresh(table).name}")
+            for table in made:
+                self._connection.execute(f"DROP TABLE {table.name}")
 
+    def _copy_parked(self, where: str, parameters: Sequence[object] = ()) -> None:
+        table = schema.PARKED
+        copied = f"INSERT INTO {_fresh(table).name} {table.select(where)}"
+        self._connection.execute(copied, parameters)
 
-def _differences(
-    connection: Connection,
-    store: SessionStore,
-    tables: Sequence[Table],
-    progress: Progress,
-) -> Iterator[Difference]:
-    database = store.recorder.database
-    with database.snapshot(connection):
-        holes = list(_log(connection, store.application_id))
-    if holes:
-        yield from holes
-        return  # views of a log with holes say nothing
-    fold = Fold(connection, store.application_id, inline.installed(), database.dialect, _FRESH)
-    total = store.position
-    try:
-        with _transaction(connection):
-            for done in fold.take(store.log(until=total)):
-                progress(done, total)
-        with database.snapshot(connection):  # and what came meanwhile
-            rest = store.recorder.log_rows(query_on(connection), fold.position, _ALL)
-            for _ in fold.take(store.mapper.recorded(store.application_id, rest)):
+    def differences(self, progress: Progress) -> Iterator[Difference]:
+        """What differs, one by one.
+
+        Raises:
+            _Moved: All has to begin anew.
+        """
+        with self._database.snapshot(self._connection):
+            holes = list(_log(self._query, self._store.application_id))
+        if holes:
+            yield from holes
+            return  # views of a log with holes say nothing
+        total = self._store.position
+        aim = min([total, *[self._come(part) for part in self._followed]])
+        for page in self._folded(list(self._followed), aim, self._transaction):
+            progress(page.until, total)
+        if self._obstacle is not None:
+            found = str(self._obstacle)
+            where: int = self._obstacle.where
+            yield Difference(_EVENTS, (where,), "data", found, "an event", where)
+            return
+        with self._database.snapshot(self._connection, [table.name for table in self._tables]):
+            yield from self._compared()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One transaction for what is written to temporary tables; no snapshot of the store."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
+
+    def _come(self, part: Part) -> int:
+        """How far what is kept has come."""
+        build = self._followed[part]
+        if build is not None:
+            return kept.position(self._query, build, self._store.application_id)
+        return self._store.recorder.head(self._query).position
+
+    def _folded(
+        self, parts: Sequence[Part], until: int, transaction: Callable[[], _Transaction]
+    ) -> Iterator[Page]:
+        """The pages up to a position, folded."""
+        wanted, after = wanted_by(parts), min(part.position for part in parts)
+        while after < until and self._obstacle is None:
+            page = read_page(self._store, self._query, after, until=until, wanted=wanted)
+            with transaction():
+                for part in parts:
+                    part.take(self._query, page)
+                    part.write(self._connection)
+            yield page
+            after, self._obstacle = page.until, page.obstacle
+
+    def _compared(self) -> Iterator[Difference]:
+        """Fold what came meanwhile, each part as far as what is kept has come, and compare."""
+        if kept.builds(self._query, "current") != self._builds:
+            raise _Moved
+        for part in self._followed:
+            for _ in self._folded([part], self._come(part), nullcontext):
                 pass
-            for table in tables:
-                yield from _rows(connection, table, store.application_id, database.dialect)
-            yield from _first_sessions(connection, fold)
-    except (UndecodableEvent, UnknownEvent) as error:
-        yield Difference(_EVENTS, (error.where,), "data", str(error), "an event")
-    except FoldFailed as error:
-        yield Difference(_EVENTS, (error.position,), "data", str(error), "an event that folds")
+        for table in self._tables:
+            yield from self._rows(table)
+        verified = [(each.name, self._builds[each.name].build) for each in self._projections]
+        others = " AND ".join(["NOT (projection = ? AND build = ?)"] * len(verified))
+        self._copy_parked(f"NOT skipped AND {others}", [part for each in verified for part in each])
+        yield from self._rows(schema.PARKED)
+        yield from self._wrong_first_sessions()
+        for each in self._not_verified:
+            yield Difference(schema.PROJECTIONS.name, (each.name,), "version", each.version, None)
+
+    def _rows(self, table: Table) -> Iterator[Difference]:
+        fresh, dialect = _fresh(table), self._database.dialect
+        compared = replace(table, columns=tuple([c for c in table.columns if c.name not in _WHY]))
+        application = self._store.application_id
+        for key in differing_keys(self._connection, compared, fresh, application, dialect):
+            stored, expected = (
+                next(iter(self._query(t.select(t.where_key(dialect)), key)), None)
+                for t in (table, fresh)
+            )
+            yield from _columns(compared, key[1:], stored, expected)
+
+    def _wrong_first_sessions(self) -> Iterator[Difference]:
+        """The first session of a profile is the one that was attached to it first, and no other."""
+        attachments = _fresh(customer_history.TABLE).name
+        wrong = (
+            "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
+            "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
+            f"FROM {attachments}) AS attached WHERE first_session <> expected ORDER BY position"
+        )
+        rows = self._query(wrong, ()) if customer_history.TABLE in self._tables else []
+        for position, profile, stored, expected in rows:
+            key = (position, profile)
+            wrong_flag = (bool(stored), bool(expected))
+            yield Difference(_EVENTS, key, "firstSession", *wrong_flag, position)
+        for position in self._anonymous.not_first:
+            yield Difference(_EVENTS, (position, ""), "firstSession", False, True, position)  # noqa: FBT003
 
 
-@contextmanager
-def _transaction(connection: Connection) -> Iterator[None]:
-    """One transaction for what is written to temporary tables; no snapshot of the store."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("COMMIT")
+class _Anonymous(Part):
+    """Sessions of nobody known, which are always first ones.
+
+    Attributes:
+        not_first: Positions of events that say otherwise.
+    """
+
+    wanted = (SessionOpened.__name__, ProfileChanged.__name__)
+
+    def __init__(self) -> None:
+        self.not_first: list[int] = []
+
+    def fold(self, _: Query, events: Sequence[Recorded]) -> None:
+        """Take in events."""
+        for recorded in events:
+            match recorded.event:
+                case SessionOpened(profile_id="", first_session=False):
+                    self.not_first.append(recorded.position)
+                case ProfileChanged(profile_id="", first_session=False):
+                    self.not_first.append(recorded.position)
+                case _:
+                    pass
+
+    def write(self, _: Connection) -> None:
+        """There is nothing to write."""
 
 
-def _log(connection: Connection, application_id: int) -> Iterator[Difference]:
+def _is_kept(projection: Projection[Any], build: Current | None) -> bool:
+    return build is not None and build.version == projection.version and build.mode != "live"
+
+
+def _log(query: Query, application_id: int) -> Iterator[Difference]:
     """Positions and versions without gaps."""
     sizes = "SELECT count(*), max(position) FROM events WHERE application_id = ?"
-    ((count, newest),) = connection.execute(sizes, (application_id,))
+    ((count, newest),) = query(sizes, (application_id,))
     if count != (newest or 0):
         yield Difference(_EVENTS, (), "position", f"{count} events", f"{newest} events")
     versions = (
         "SELECT category, stream_id, count(*), max(version) FROM events WHERE application_id = ? "
         "GROUP BY category, stream_id HAVING min(version) <> 1 OR count(*) <> max(version)"
     )
-    for category, stream, held, last in connection.execute(versions, (application_id,)):
+    for category, stream, held, last in query(versions, (application_id,)):
         expected = f"{last} events"
         yield Difference(_EVENTS, (category, stream), "version", f"{held} events", expected)
-
-
-def _rows(
-    connection: Connection, table: Table, application_id: int, dialect: Dialect
-) -> Iterator[Difference]:
-    fresh = _fresh(table)
-    same_key = " AND ".join(f"one.{name} = other.{name}" for name in table.key)
-    differs = " OR ".join(
-        dialect.differs.format(f"one.{c.name}", f"other.{c.name}") for c in table.columns
-    )
-    either = (
-        (table.name, fresh.name, differs),
-        (fresh.name, table.name, f"other.{table.key[0]} IS NULL"),
-    )
-    for one, other, condition in either:
-        keys = connection.execute(
-            f"SELECT {', '.join(f'one.{name}' for name in table.key)} FROM {one} AS one "
-            f"LEFT JOIN {other} AS other ON {same_key} "
-            f"WHERE one.application_id = ? AND ({condition})",
-            (application_id,),
-        ).fetchall()
-        for key in keys:
-            stored, expected = (
-                connection.execute(t.select(t.where_key), key).fetchone() for t in (table, fresh)
-            )
-            yield from _columns(table, key[1:], stored, expected)
 
 
 def _columns(
@@ -176,21 +288,6 @@ def _columns(
         here, there = (None if row is None else "a row" for row in (stored, expected))
         yield Difference(table.name, key, "", here, there)
         return
-    for column, one, other in zip(table.columns, stored, expected, strict=True):
+    for column, one, other in zip(table.columns, stored, expected, strict=False):
         if one != other:
             yield Difference(table.name, key, column.name, one, other)
-
-
-def _first_sessions(connection: Connection, fold: Fold) -> Iterator[Difference]:
-    """The first session of a profile is the one that was attached to it first, and no other."""
-    attachments = _fresh(customer_history.TABLE).name
-    wrong = (
-        "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
-        "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
-        f"FROM {attachments}) AS attached WHERE first_session <> expected ORDER BY position"
-    )
-    for position, profile, stored, expected in connection.execute(wrong):
-        key = (position, profile)
-        yield Difference(_EVENTS, key, "firstSession", bool(stored), bool(expected))
-    for position in fold.anonymous_but_not_first:
-        yield Difference(_EVENTS, (position, ""), "firstSession", stored=False, expected=True)

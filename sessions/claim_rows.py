@@ -21,11 +21,11 @@ Pair = tuple[str, str]
 
 
 class ClaimRows:
-    """Reads and writes claims; with a prefix, those of relations that are named with it."""
+    """Reads and writes claims; with a suffix, those of relations that are named with it."""
 
-    def __init__(self, application_id: int, dialect: Dialect, prefix: str = "") -> None:
-        claims = replace(schema.CLAIMS, name=prefix + schema.CLAIMS.name)
-        limits = replace(schema.LIMITS, name=prefix + schema.LIMITS.name)
+    def __init__(self, application_id: int, dialect: Dialect, suffix: str = "") -> None:
+        claims = replace(schema.CLAIMS, name=schema.CLAIMS.name + suffix)
+        limits = replace(schema.LIMITS, name=schema.LIMITS.name + suffix)
         of_limit = f"application_id = ? AND {dialect.is_id('limit_name')}"
         self._application_id = application_id
         self._dialect = dialect

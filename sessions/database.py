@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import msgspec
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     import threading
@@ -27,23 +28,48 @@ LOCK_TIMEOUT = 30.0
 
 
 HEAD = (
-    "SELECT (SELECT max(position) FROM events WHERE application_id = ?), name, version "
-    "FROM (SELECT 1) AS one LEFT JOIN inline_views ON TRUE ORDER BY name"
+    "SELECT (SELECT max(position) FROM events WHERE application_id = ?), "
+    "name, build, version, mode, revision "
+    "FROM (SELECT 1) AS one LEFT JOIN projections ON status = 'current' ORDER BY name"
 )
-"""Where an application's log ends, and the inline views: one row a view, or one without."""
+"""Where an application's log ends, and the current views: one row a view, or one without."""
+
+
+class Current(msgspec.Struct, frozen=True):
+    """A projection as the store keeps it: see `schema.PROJECTIONS`."""
+
+    name: str
+    build: int
+    version: int
+    mode: str
+    revision: int
+
+    @property
+    def label(self) -> str:
+        """What people call it, such as "attachments 1"."""
+        return f"{self.name} {self.version}"
+
+    def revised(self) -> Current:
+        """As it is once its views were changed otherwise than by following the log."""
+        return replace(self, revision=self.revision + 1)
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Where an application's log ends, and which inline views its writers keep."""
+    """Where an application's log ends, and which views the store keeps."""
 
     position: int
-    views: str
+    views: tuple[Current, ...]
 
     @classmethod
     def of(cls, rows: Sequence[Any]) -> Head:
         """The head of the rows that `HEAD` asks for."""
-        views = [f"{name} {version}" for _, name, version in rows if name is not None]
-        return cls(rows[0][0] or 0, ", ".join(views))
+        views = [Current(*row[1:]) for row in rows if row[1] is not None]
+        return cls(rows[0][0] or 0, tuple(views))
+
+    @property
+    def signature(self) -> str:
+        """The views as PostgreSQL compares them (`confirm_writing`)."""
+        return ", ".join([f"{v.name} {v.build} {v.mode} {v.revision}" for v in self.views])
 
 
 class LogMoved(Exception):  # noqa: N818  it is news, and nothing went wrong
@@ -157,8 +183,13 @@ class Database(ABC):
         """A connection that nobody else uses, with temporary tables of its own."""
 
     @abstractmethod
-    def snapshot(self, connection: Connection) -> AbstractContextManager[None]:
-        """A transaction all of whose statements see one and the same commit."""
+    def snapshot(
+        self, connection: Connection, relations: Sequence[str] = ()
+    ) -> AbstractContextManager[None]:
+        """A transaction all of whose statements see one and the same commit.
+
+        None of the relations is renamed before it ends.
+        """
 
     @abstractmethod
     def begin(self, known: Head | None, application_id: int, *, lock: bool = True) -> Begun:
@@ -199,8 +230,27 @@ class Database(ABC):
         """Roll back what is not committed, and give the lock to the next."""
 
     @abstractmethod
-    def writing(self) -> AbstractContextManager[Connection]:
-        """A transaction that has the lock of all applications, and commits at its end."""
+    def writing(self, what: str | None = None) -> AbstractContextManager[Connection]:
+        """A transaction that commits at its end, and has the lock of all applications.
+
+        Where something else is named, it has that lock alone, and the log may be written beside
+        it, if the database can.
+        """
+
+    @abstractmethod
+    def held(self, what: str) -> AbstractContextManager[bool]:
+        """Whether this is the only one, of all processes, that holds something; it does not wait.
+
+        What holds it loses it when it ends, however it ends.
+        """
+
+    @abstractmethod
+    def rename(self, connection: Connection, table: str, to: str) -> None:
+        """Rename a relation in a transaction; what others made of it stays with it."""
+
+    @abstractmethod
+    def grant_alike(self, connection: Connection, table: str, to: str) -> None:
+        """Let the roles that may use a relation use another one in the same way."""
 
     @abstractmethod
     def listen(self) -> None:

@@ -10,7 +10,7 @@ from sessions.database import HEAD
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sessions.schema import Kind
+    from sessions.tables import Kind
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,10 @@ END $$
 
 _BEGIN_WRITING = f"""
 CREATE FUNCTION begin_writing(store bigint, log bigint, application bigint)
-RETURNS TABLE (newest bigint, view_name text, view_version bigint) LANGUAGE plpgsql AS $$
+RETURNS TABLE (
+    newest bigint, view_name text, view_build bigint, view_version bigint, view_mode text,
+    view_revision bigint
+) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(store);
     PERFORM pg_advisory_xact_lock(log);
@@ -123,7 +126,8 @@ BEGIN
     PERFORM pg_advisory_xact_lock(log);
     IF known <> coalesce((SELECT max(position) FROM events WHERE application_id = application), 0)
         OR known_views <> coalesce(
-            (SELECT string_agg(name || ' ' || version, ', ' ORDER BY name) FROM inline_views), '')
+            (SELECT string_agg(concat_ws(' ', name, build, mode, revision), ', ' ORDER BY name)
+            FROM projections WHERE status = 'current'), '')
     THEN
         RAISE EXCEPTION 'others have written' USING ERRCODE = '{LOG_MOVED}';
     END IF;

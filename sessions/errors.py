@@ -191,5 +191,29 @@ class UndecodableEvent(SessionsError):
     """the event {type} (version {type_version}) at {where} cannot be decoded: {reason}"""
 
 
-class FoldFailed(SessionsError):
-    """the event {type} at position {position} cannot be folded into {view}: {reason}"""
+class ViewParked(SessionsError):
+    """{projection} of {key!r} waits at position {position} ({type}): {reason}"""
+
+
+class ViewBehind(SessionsError):
+    """{projection} has come to position {position}, not to {asked}: {reason}"""
+
+    retry = True
+
+
+class ProjectionNotFound(SessionsError):
+    """no projection is called {name!r}: there are {known}"""
+
+
+class ProjectionNotKept(SessionsError):
+    """the store does not keep {projection} as it is here: run `sessions projections rebuild`"""
+
+
+class RebuildRunning(SessionsError):
+    """somebody else rebuilds the views of {path}"""
+
+    retry = True
+
+
+class KeyNotParked(SessionsError):
+    """{projection} of {key!r} does not wait for anything"""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection
     from sessions.dialect import Dialect
-    from sessions.schema import Table
+    from sessions.tables import Table
 
 
 class Insert:

@@ -7,7 +7,7 @@ changes. One that is newer than this library is refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sessions import clock, schema
 from sessions.errors import NotAStore, StoreTooNew, StoreTooOld
@@ -39,10 +39,45 @@ def _only_added_to(dialect: Dialect) -> list[str]:
     return ["DROP TABLE applications", _POSITIONS, *dialect.refuse_changes]
 
 
-MIGRATIONS: Mapping[int, Callable[[Dialect], list[str]]] = {2: _only_added_to}
+_PROJECTIONS = (
+    "CREATE TABLE projections (name {text} NOT NULL, build {integer} NOT NULL, "
+    "version {integer} NOT NULL, mode {text} NOT NULL, status {text} NOT NULL, "
+    "revision {integer} NOT NULL, relations {text} NOT NULL, PRIMARY KEY (name, build))"
+)
+_CURRENT = (
+    "INSERT INTO projections (name, build, version, mode, status, revision, relations) "
+    "SELECT name, 1, version, 'inline', 'current', 0, name FROM inline_views"
+)
+_PARKED = (
+    "CREATE TABLE parked (application_id {integer} NOT NULL, projection {text} NOT NULL, "
+    "build {integer} NOT NULL, key {id} NOT NULL, position {integer} NOT NULL, type {text} "
+    "NOT NULL, error {text} NOT NULL, parked_at {time} NOT NULL, skipped {flag} NOT NULL{key})"
+)
+_PARKED_KEY = ", PRIMARY KEY (application_id, projection, build, key, position)"
+_PARKED_ONCE = (
+    "CREATE UNIQUE INDEX parked_position_once ON parked "
+    "(application_id, projection, build, short_key(key), position)"
+)
+
+
+def _builds(dialect: Dialect) -> list[str]:
+    """Of each projection there may be several builds, each in its mode; keys may be parked."""
+    types = cast("Mapping[str, str]", dialect.types)
+    made = [
+        _PROJECTIONS.format(**types),
+        _CURRENT,
+        "DROP TABLE inline_views",
+        _PARKED.format(**types, key="" if dialect.hashes else _PARKED_KEY),
+    ]
+    if dialect.hashes:
+        made += [_PARKED_ONCE, "DROP FUNCTION begin_writing", "DROP FUNCTION confirm_writing"]
+    return [*made, *[each for each in dialect.functions if "_writing(" in each]]
+
+
+MIGRATIONS: Mapping[int, Callable[[Dialect], list[str]]] = {2: _only_added_to, 3: _builds}
 """The statements that make each version of the schema from the one before."""
 
-_ALWAYS = {table.name for table in schema.TABLES} - {schema.POSITIONS.name}
+_ALWAYS = {"migrations", "events", "claims", "limits", "answers"}
 """The relations that a store of any version has."""
 
 SCHEMA_VERSION = max(MIGRATIONS)

@@ -47,6 +47,10 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _NOTIFY = "SELECT pg_notify(?, '')"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
 _LOCK_ALL = "SELECT pg_advisory_xact_lock(?)"
+_GRANTS = (
+    "SELECT grantee, privilege_type FROM information_schema.role_table_grants "
+    "WHERE table_schema = current_schema() AND table_name = ? AND grantee <> current_user"
+)
 
 
 class PostgresDatabase(Database):
@@ -127,10 +131,12 @@ class PostgresDatabase(Database):
             yield PostgresConnection(raw)
 
     @contextmanager
-    def snapshot(self, connection: Connection) -> Iterator[None]:
+    def snapshot(self, connection: Connection, relations: Sequence[str] = ()) -> Iterator[None]:
         """A transaction all of whose statements see one and the same commit."""
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         try:
+            if relations:  # before the first look: a name is not part of what it sees
+                connection.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
             yield
         finally:
             connection.execute("COMMIT")
@@ -145,7 +151,7 @@ class PostgresDatabase(Database):
         """
         locks = (self._lock_key(0), self._lock_key(application_id), application_id)
         if not lock and known is not None and self._alone:
-            confirmed = (*locks, known.position, known.views)
+            confirmed = (*locks, known.position, known.signature)
             return Begun(self._locked(lambda: self._connections.take(confirmed)), None)
 
         def begun() -> Begun:
@@ -169,11 +175,14 @@ class PostgresDatabase(Database):
         if not self._lock.acquire(timeout=self.lock_timeout):
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
         try:
-            with self._failures:
-                return self._connections.until_reached(begin)
+            return self._reached(begin)
         except BaseException:
             self._lock.release()
             raise
+
+    def _reached(self, begin: Callable[[], T]) -> T:
+        with self._failures:
+            return self._connections.until_reached(begin)
 
     def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
         """The rows of each of several SELECTs, in one round trip."""
@@ -229,32 +238,54 @@ class PostgresDatabase(Database):
             connection.give_back()
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction that has the lock of all applications, and commits at its end."""
+    def writing(self, what: str | None = None) -> Iterator[Connection]:
+        """A transaction that commits at its end, and has the lock of all applications, or one."""
+        lock = self._lock_key(what or 0)
 
         def begun() -> PostgresConnection:
             connection = self._connections.take()
             try:
                 connection.execute(_BEGIN)
-                connection.execute(_LOCK_ALL, (self._lock_key(0),))
+                connection.execute(_LOCK_ALL, (lock,))
             except BaseException:
                 self._roll_back(connection)
                 raise
             return connection
 
-        connection = self._locked(begun)
+        connection = self._locked(begun) if what is None else self._reached(begun)
         try:
             with self._failures:
                 yield connection
                 connection.execute(_NOTIFY, (self._channel,))
                 connection.execute("COMMIT")
         finally:
-            self.end(connection)
+            if what is None:
+                self.end(connection)
+            else:
+                self._roll_back(connection)
         self.signal.give()
 
-    def _lock_key(self, application_id: int) -> int:
-        """The advisory lock of an application, or with 0 of the store: 64 bits, by what it is."""
-        name = f"customer-sessions/{self._place.schema}/{application_id}"
+    @contextmanager
+    def held(self, what: str) -> Iterator[bool]:
+        """Whether this is the only one that holds something: by a connection of its own."""
+        with self.private() as connection:
+            lock = self._lock_key(f"held/{what}")
+            ((held,),) = connection.execute("SELECT pg_try_advisory_lock(?)", (lock,))
+            yield held
+
+    def rename(self, connection: Connection, table: str, to: str) -> None:
+        """Rename a relation; views that people made of it go with it."""
+        connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
+
+    def grant_alike(self, connection: Connection, table: str, to: str) -> None:
+        """Let the roles that may use a relation use another one in the same way."""
+        for grantee, privilege in connection.execute(_GRANTS, (table,)).fetchall():
+            role = "PUBLIC" if grantee == "PUBLIC" else quoted(grantee)
+            connection.execute(f"GRANT {privilege} ON {to} TO {role}")
+
+    def _lock_key(self, what: int | str) -> int:
+        """The advisory lock of an application, with 0 of the store, or of something named."""
+        name = f"customer-sessions/{self._place.schema}/{what}"
         return int.from_bytes(_digest(name)[:8], "big", signed=True)
 
     def close(self) -> None:

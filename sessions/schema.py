@@ -1,238 +1,8 @@
-"""The relations of a store, once for every database, and the statements on them."""
+"""The relations of a store, once for every database."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
-
-import msgspec
-
-from sessions import clock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from sessions.dialect import Dialect
-
-Kind = Literal["id", "text", "integer", "flag", "money", "time", "json"]
-
-_JSON = msgspec.json.Encoder()
-_VALUES: dict[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
-
-
-class Column(msgspec.Struct, frozen=True):
-    """A column: its name and the kind of its values.
-
-    Values are given as str, int, bool, Decimal, datetime (UTC) and, for `json`, JSON text. An
-    `id` is a text that may be too long for an index: up to 1000 characters.
-    """
-
-    name: str
-    kind: Kind = "text"
-    nullable: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A relation. A table's columns may only be added to, and only by a migration.
-
-    Attributes:
-        name: As it stands in the database.
-        columns: In order.
-        key: The names of the primary key's columns.
-        unique: Further unique keys.
-        indexes: The columns of each index; the last of them names it.
-        lookups: Ids that people look rows up by alone.
-        clustered: Whether rows lie in the order of the key: for short rows, read by their key.
-    """
-
-    name: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    unique: tuple[tuple[str, ...], ...] = ()
-    indexes: tuple[tuple[str, ...], ...] = ()
-    lookups: tuple[str, ...] = ()
-    clustered: bool = False
-
-    @cached_property
-    def column_list(self) -> str:
-        """The columns' names, for a SELECT."""
-        return ", ".join(column.name for column in self.columns)
-
-    def create(self, dialect: Dialect) -> list[str]:
-        """The statements that make the relation."""
-        order = dialect.clustered if self.clustered else ""
-        made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
-        return [made, *self.create_indexes(dialect)]
-
-    def create_indexes(self, dialect: Dialect) -> list[str]:
-        """The statements that make those of the relation's indexes that are not there."""
-        indexes = [
-            f"CREATE INDEX IF NOT EXISTS {self.name}_by_{names[-1]} "
-            f"ON {self.name} ({self._distinct(names, dialect)})"
-            for names in self.indexes
-        ]
-        return [*indexes, *self._hashed(dialect)]
-
-    def create_temporary(self, dialect: Dialect) -> list[str]:
-        """The statements that make the relation for the connection alone."""
-        made = f"CREATE TEMPORARY TABLE {self.name} ({self._definition(dialect)})"
-        return [made, *self._hashed(dialect)]
-
-    def _definition(self, dialect: Dialect) -> str:
-        columns = [
-            f"{column.name} {dialect.types[column.kind]}{'' if column.nullable else ' NOT NULL'}"
-            for column in self.columns
-        ]
-        keys = [
-            f"{kind} ({', '.join(names)})"
-            for kind, names in (("PRIMARY KEY", self.key), *[("UNIQUE", u) for u in self.unique])
-            if not self._is_hashed(names, dialect)
-        ]
-        return ", ".join([*columns, *keys])
-
-    def _hashed(self, dialect: Dialect) -> list[str]:
-        """The indexes of keys with ids."""
-        if not dialect.hashes:
-            return []
-        keys = [names for names in (self.key, *self.unique) if self._is_hashed(names, dialect)]
-        return [
-            *[
-                f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_{names[-1]}_once ON {self.name} "
-                f"({self._distinct(names, dialect)})"
-                for names in keys
-            ],
-            *[
-                f"CREATE INDEX IF NOT EXISTS {self.name}_{name}_alone "
-                f"ON {self.name} USING hash ({name})"
-                for name in self.lookups
-            ],
-        ]
-
-    def _is_hashed(self, names: Sequence[str], dialect: Dialect) -> bool:
-        return dialect.hashes and not self._ids.isdisjoint(names)
-
-    def _distinct(self, names: Sequence[str], dialect: Dialect) -> str:
-        """The columns of a key as its unique index has them."""
-        return ", ".join(dialect.key(name) if name in self._ids else name for name in names)
-
-    @cached_property
-    def _ids(self) -> frozenset[str]:
-        return frozenset(column.name for column in self.columns if column.kind == "id")
-
-    def insert(self) -> str:
-        """INSERT of a whole row."""
-        return (
-            f"INSERT INTO {self.name} ({self.column_list}) "
-            f"VALUES ({', '.join('?' * len(self.columns))})"
-        )
-
-    def replace(self, dialect: Dialect) -> str:
-        """What makes an INSERT one that takes the place of the row that has its key."""
-        changed = [c.name for c in self.columns if c.name not in self.key]
-        values = ", ".join(f"{name} = excluded.{name}" for name in changed)
-        return f"ON CONFLICT ({self._distinct(self.key, dialect)}) DO UPDATE SET {values}"
-
-    def as_json(self, rows: Iterable[Sequence[object]]) -> str:
-        """Adapted rows as a JSON array of objects; what is JSON already stays byte for byte."""
-        return _JSON.encode(
-            [dict(zip(self._names, self._raw(row), strict=True)) for row in rows]
-        ).decode()
-
-    def _raw(self, row: Sequence[object]) -> Sequence[object]:
-        raw = list(row)
-        for index in self._json:
-            raw[index] = msgspec.Raw(str(raw[index]).encode())
-        return raw
-
-    @cached_property
-    def _json(self) -> list[int]:
-        return [i for i, column in enumerate(self.columns) if column.kind == "json"]
-
-    def update(self) -> str:
-        """UPDATE of the columns that no index has, by the key: no index is touched."""
-        values = ", ".join(f"{name} = ?" for name in self._plain)
-        return f"UPDATE {self.name} SET {values} WHERE {self.where_key}"
-
-    def update_values(self, row: Sequence[object]) -> list[object]:
-        """What `update` takes of an adapted row."""
-        return [row[i] for i in self._update_order]
-
-    def indexed_values(self, row: Sequence[object]) -> tuple[object, ...]:
-        """What the indexes have of an adapted row: where it is as before, `update` will do."""
-        return tuple([row[i] for i in self._indexed])
-
-    @cached_property
-    def where_key(self) -> str:
-        """The condition that names one row."""
-        return " AND ".join(f"{name} = ?" for name in self.key)
-
-    def where_keys(self, count: int, dialect: Dialect) -> str:
-        """The condition that names so many rows of an application."""
-        names = self.key[1:]
-        marks = ", ".join(dialect.key("?") if name in self._ids else "?" for name in names)
-        keys = ", ".join([f"({marks})"] * count)
-        return f"application_id = ? AND ({self._distinct(names, dialect)}) IN (VALUES {keys})"
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return [column.name for column in self.columns]
-
-    @cached_property
-    def _indexed(self) -> list[int]:
-        names = {name for index in (*self.indexes, *self.unique) for name in index}
-        return [self._names.index(name) for name in sorted(names - set(self.key))]
-
-    @cached_property
-    def _plain(self) -> list[str]:
-        indexed = {self._names[i] for i in self._indexed}
-        return [name for name in self._names if name not in indexed and name not in self.key]
-
-    @cached_property
-    def _update_order(self) -> list[int]:
-        return [self._names.index(name) for name in (*self._plain, *self.key)]
-
-    def select(
-        self,
-        where: str = "",
-        order: str = "",
-        limit: int | str | None = None,
-        columns: str | None = None,
-    ) -> str:
-        """SELECT of whole rows, or of some columns."""
-        clauses = [f"SELECT {columns or self.column_list} FROM {self.name}"]
-        if where:
-            clauses.append(f"WHERE {where}")
-        if order:
-            clauses.append(f"ORDER BY {order}")
-        if limit is not None:
-            clauses.append(f"LIMIT {limit}")
-        return " ".join(clauses)
-
-    def values(self, row: Sequence[object]) -> list[object]:
-        """A row as the database takes it."""
-        adapted = list(row)
-        for index, adapt in self._adapted:
-            if adapted[index] is not None:
-                adapted[index] = adapt(adapted[index])
-        return adapted
-
-    def given(self, row: Sequence[Any]) -> list[Any]:
-        """A row of the database as it was given, so that another database can take it."""
-        return [
-            datetime.fromisoformat(value) if column.kind == "time" and value is not None else value
-            for column, value in zip(self.columns, row, strict=True)
-        ]
-
-    @cached_property
-    def _adapted(self) -> Sequence[tuple[int, Callable[[Any], object]]]:
-        kinds = [(i, _VALUES.get(column.kind)) for i, column in enumerate(self.columns)]
-        return [(index, adapt) for index, adapt in kinds if adapt is not None]
-
-
-APPLICATION_ID = Column("application_id", "integer")
+from sessions.tables import APPLICATION_ID, Column, Table
 
 MIGRATIONS = Table(
     "migrations",
@@ -241,12 +11,40 @@ MIGRATIONS = Table(
 )
 """The migrations that made the store what it is; the newest is its schema's version."""
 
-INLINE_VIEWS = Table(
-    "inline_views",
-    (Column("name"), Column("version", "integer")),
-    key=("name",),
+PROJECTIONS = Table(
+    "projections",
+    (
+        Column("name"),
+        Column("build", "integer"),
+        Column("version", "integer"),
+        Column("mode"),
+        Column("status"),
+        Column("revision", "integer"),
+        Column("relations"),
+    ),
+    key=("name", "build"),
 )
-"""The views that every writer keeps in its transactions, and their versions."""
+"""The views that the store keeps. Of each, one build is `current`, one may be `building`, and one
+`old`; writers keep those that are current and `inline`. The revision is raised when views changed
+otherwise than by following the log. The relations are those of the build, separated by spaces, as
+they are called while it is current."""
+
+PARKED = Table(
+    "parked",
+    (
+        APPLICATION_ID,
+        Column("projection"),
+        Column("build", "integer"),
+        Column("key", "id"),
+        Column("position", "integer"),
+        Column("type"),
+        Column("error"),
+        Column("parked_at", "time"),
+        Column("skipped", "flag"),
+    ),
+    key=("application_id", "projection", "build", "key", "position"),
+)
+"""The events that a fold could not take: its key waits there, until the event is skipped."""
 
 EVENTS = Table(
     "events",
@@ -307,4 +105,4 @@ POSITIONS = Table(
 )
 """How far each follower has come in the log of each application that it follows."""
 
-TABLES = (MIGRATIONS, INLINE_VIEWS, EVENTS, CLAIMS, LIMITS, ANSWERS, POSITIONS)
+TABLES = (MIGRATIONS, PROJECTIONS, PARKED, EVENTS, CLAIMS, LIMITS, ANSWERS, POSITIONS)

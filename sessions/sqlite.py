@@ -28,9 +28,11 @@ from sessions.errors import (
     StoreNotFound,
 )
 from sessions.signals import Signal, signal_of
+from sessions.sqlite_lock import held_file, held_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from sessions.database import Head, Query, Statement
 
@@ -85,6 +87,7 @@ class SqliteDatabase(Database):
         self.poll_seconds = _POLL_SECONDS
         self.signal = Signal() if self.in_memory else signal_of(path)
         self._failures = _Failures(path, lock_timeout)
+        self._names: set[str] = set()
         self._closed = False
         self._others = 0
         self._left: tuple[object, int] | None = None
@@ -161,7 +164,11 @@ class SqliteDatabase(Database):
             connection.close()
 
     @contextmanager
-    def snapshot(self, connection: Connection) -> Iterator[None]:
+    def snapshot(
+        self,
+        connection: Connection,
+        relations: Sequence[str] = (),  # noqa: ARG002  its names are part of what it sees
+    ) -> Iterator[None]:
         """A transaction all of whose statements see one and the same commit."""
         connection.execute("SAVEPOINT snapshot")
         try:
@@ -231,7 +238,10 @@ class SqliteDatabase(Database):
             self._lock.release()
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(
+        self,
+        what: str | None = None,  # noqa: ARG002  there is one lock for everything
+    ) -> Iterator[Connection]:
         """A transaction that has the lock, and commits at its end."""
         connection = self._begin()
         self._left = None
@@ -242,6 +252,21 @@ class SqliteDatabase(Database):
         finally:
             self.end(connection)
         self.signal.give()
+
+    def held(self, what: str) -> AbstractContextManager[bool]:
+        """Whether this is the only one, of all processes, that holds something."""
+        if self.in_memory:
+            return held_name(self._names, what)
+        return held_file(self.path, what)
+
+    def rename(self, connection: Connection, table: str, to: str) -> None:
+        """Rename a relation; what people made of its name goes with the name."""
+        connection.execute("PRAGMA legacy_alter_table = ON")
+        connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
+        connection.execute("PRAGMA legacy_alter_table = OFF")
+
+    def grant_alike(self, connection: Connection, table: str, to: str) -> None:
+        """There are no roles."""
 
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""

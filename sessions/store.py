@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from sessions import clock, inline, migrations, rules
+from sessions import clock, kept, migrations, rules
 from sessions.database import LOCK_TIMEOUT, Database, query_on
 from sessions.errors import InvalidValue, StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.execution import CommandExecutor
 from sessions.mapper import Mapper
+from sessions.projection import installed
 from sessions.recorder import SessionRecorder
 from sessions.url import database_of
 from sessions.writer import Writer
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
+    from sessions.projection import Projection
+
 
 class SessionStore(CommandExecutor):
     """The customer sessions of one application: all that happened, in one log.
 
     Open it with `SessionStore.open`. Threads may share it; processes each open their own, also
     after a fork. It is a context manager that closes it.
+
+    Attributes:
+        projections: The projections that this process knows.
     """
 
     def __init__(
@@ -33,20 +39,21 @@ class SessionStore(CommandExecutor):
         *,
         read_only: bool = False,
         now: Callable[[], datetime] = clock.now,
+        projections: Sequence[Projection[Any]] | None = None,
     ) -> None:
+        self.projections = installed() if projections is None else tuple(projections)
         self.application_id = rules.count("applicationId", application_id)
         self.mapper = Mapper()
         self.recorder = SessionRecorder(database, self.application_id)
         self._database = database
         self._read_only = read_only
-        self._projections = inline.installed()
-        super().__init__(Writer(self.recorder, self.mapper, self._projections, now))
+        super().__init__(Writer(self.recorder, self.mapper, self.projections, now))
         self._is_made = self._looks_made() if read_only else self._is_made_or_moved_forward()
         if self._is_made and not read_only:
-            self._writer.check_views(self.recorder.head(database.query).views)
+            self._writer.check_views()
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  all but the first have defaults
         cls,
         url: str,
         application_id: int = 1,
@@ -54,6 +61,7 @@ class SessionStore(CommandExecutor):
         read_only: bool = False,
         lock_timeout: float = LOCK_TIMEOUT,
         now: Callable[[], datetime] = clock.now,
+        projections: Sequence[Projection[Any]] | None = None,
     ) -> Self:
         """Open the store at a URL, and move it forward where an older version made it.
 
@@ -68,6 +76,7 @@ class SessionStore(CommandExecutor):
             read_only: Refuse commands, and do not ask for the store's inline views.
             lock_timeout: Seconds to wait for other writers.
             now: The clock, for tests.
+            projections: The projections that this process knows, if not those that are installed.
 
         Raises:
             InvalidURL: It names no place where a store can be.
@@ -81,7 +90,9 @@ class SessionStore(CommandExecutor):
             raise InvalidValue(field="lock_timeout", rule="seconds >= 0", value=lock_timeout)
         database = database_of(url, lock_timeout=lock_timeout)
         try:
-            return cls(database, application_id, read_only=read_only, now=now)
+            return cls(
+                database, application_id, read_only=read_only, now=now, projections=projections
+            )
         except BaseException:
             database.close()
             raise
@@ -138,7 +149,7 @@ class SessionStore(CommandExecutor):
         database = self._database
         with database.writing() as connection:
             if migrations.make(database, connection, query_on(connection)):
-                inline.create(connection, self._projections, database.dialect)
+                kept.begin(connection, self.projections, database.dialect)
         self._is_made = True
 
     # --- reading

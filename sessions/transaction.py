@@ -88,7 +88,6 @@ class Transaction:
         self.position = head.position
         self.states: dict[str, Held] = {}
         self.first: Recorded | None = None
-        self._views = head.views
         self._means = means
         self._recorder = means.recorder
         self._read = query_on(connection)
@@ -100,7 +99,7 @@ class Transaction:
     @property
     def head(self) -> Head:
         """Where the log ends with its decisions."""
-        return Head(self.position, self._views)
+        return Head(self.position, self._means.views.current)
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of one SELECT, its own decisions included."""
@@ -196,7 +195,7 @@ class Transaction:
 
     def fold(self) -> None:
         """Take what is decided into the views, which may have to be read."""
-        self._means.views.fold(self.connection, self._pending)
+        self._means.views.fold(self._read, self._pending)
 
     def write(self, connection: Connection) -> bool:
         """Write what is decided and folded; whether the transaction has written anything."""

@@ -22,9 +22,8 @@ from sessions.errors import (
     SessionsError,
     StoreUnavailable,
     VersionConflict,
-    ViewsDiffer,
 )
-from sessions.inline import InlineViews, names
+from sessions.inline import InlineViews
 from sessions.memory import Memory
 from sessions.transaction import Means, Transaction
 
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
     from sessions.answers import Executed
     from sessions.database import Connection
-    from sessions.inline import Projection
     from sessions.mapper import Mapper
+    from sessions.projection import Projection
     from sessions.recorder import SessionRecorder
     from sessions.shared_commits import Job, Take
 
@@ -60,10 +59,9 @@ class Writer:
     ) -> None:
         self._recorder = recorder
         self._database = recorder.database
-        self._views = InlineViews(projections, recorder.application_id, recorder.database.dialect)
+        self._views = InlineViews(projections, recorder.application_id, self._database.dialect)
         self._memory = Memory()
         self._means = Means(recorder, mapper, self._views, self._memory, now)
-        self._view_names = names(projections)
         self._left: Head | None = None
         forks.watch(self)
 
@@ -91,6 +89,7 @@ class Writer:
                 if head != self._left:
                     self._arrive(connection, head)
                 self._left = head
+            self._views.arrange(cast("Head", self._left).views)
         except BaseException:
             self._database.end(connection)
             raise
@@ -98,7 +97,7 @@ class Writer:
 
     def _arrive(self, connection: Connection, head: Head) -> None:
         """Others have written: take it in, if it is not too much; or else prove all anew."""
-        self.check_views(head.views)
+        self._views.arrange(head.views)
         left = self._left
         if left is None or head.position - left.position > _CATCH_UP:
             caught_up = False
@@ -140,10 +139,11 @@ class Writer:
                 raise StoreUnavailable(path=error.path, reason=error.reason) from error
 
     def _commit(self, transaction: Transaction) -> None:
-        connection, head = transaction.connection, transaction.head
+        connection = transaction.connection
         try:
             with self._database.failures:
                 transaction.fold()
+            head = transaction.head
             self._database.commit(head, connection, transaction.write)
             self._memory.hold(transaction.states)
             self._left = head
@@ -238,14 +238,13 @@ class Writer:
             _fail([job for job in jobs if not job.done], unknown)
             raise
 
-    def check_views(self, stored: str) -> None:
-        """Refuse to write where the store's inline views are not this writer's.
+    def check_views(self) -> None:
+        """Refuse to write where the store keeps inline views that this writer cannot keep.
 
         Raises:
-            ViewsDiffer: They are not.
+            ViewsDiffer: It does.
         """
-        if stored != self._view_names:
-            raise ViewsDiffer(stored=stored or "(none)", found=self._view_names or "(none)")
+        self._views.arrange(self._recorder.head(self._database.query).views)
 
 
 def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:

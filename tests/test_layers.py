@@ -61,7 +61,7 @@ USERS = {
         "sessions.recorder",
         "sessions.subscription",
     },
-    "sqlite3": {"sessions.sqlite"},
+    "sqlite3": {"sessions.sqlite", "sessions.sqlite_lock"},
     "psycopg": POSTGRES,
     "psycopg_pool": POSTGRES,
     "sessions.sqlite": {"sessions.url"},

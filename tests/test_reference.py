@@ -21,12 +21,14 @@ from sessions.commands import BaseCommand, Command
 from sessions.decide import decide
 from sessions.errors import SessionsError
 from sessions.events import EVENTS, Recorded
-from sessions.inline import installed
+from sessions.projection import installed
 from sessions.session import evolve
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sessions.tables import Table
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text("utf-8")
 COMMANDS: list[Any] = [*get_args(Command)]
@@ -35,7 +37,7 @@ ERRORS = [
     for kind in vars(errors).values()
     if inspect.isclass(kind) and issubclass(kind, SessionsError)
 ]
-TABLES = [*schema.TABLES, *[projection.table for projection in installed()]]
+TABLES = [*schema.TABLES, *[table for projection in installed() for table in projection.tables]]
 CLI: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 PUBLIC = [
     *[(SessionStore, name) for name in vars(SessionStore) if not name.startswith("_")],
@@ -81,7 +83,7 @@ def test_it_has_every_error_with_its_message(error: type[SessionsError]) -> None
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_it_has_every_relation_with_its_columns(table: schema.Table) -> None:
+def test_it_has_every_relation_with_its_columns(table: Table) -> None:
     assert [f"`{column.name}`" for column in table.columns] == row("Relations", table.name)[
         1
     ].split(", ")

@@ -22,7 +22,7 @@ from sessions import (
     StoreClosed,
     VersionConflict,
 )
-from sessions.errors import FoldFailed, QueueFull
+from sessions.errors import QueueFull, UndecodableEvent
 from sessions.inline import InlineViews
 from sessions.shared_commits import Job, SharedCommits
 from tests.conftest import add, in_threads
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sessions import SessionStore
-    from sessions.database import Connection
+    from sessions.database import Query
     from sessions.shared_commits import Take
     from tests.conftest import OpenStore
     from tests.groups import Call
@@ -159,18 +159,18 @@ def test_what_breaks_one_strikes_its_caller_alone(
 ) -> None:
     fold = InlineViews.fold
 
-    def breaking(views: InlineViews, connection: Connection, events: Sequence[Any]) -> None:
+    def breaking(views: InlineViews, query: Query, events: Sequence[Any]) -> None:
         for recorded in events:
             if recorded.stream_id == "broken":
-                raise FoldFailed(type=recorded.type, position=recorded.position, view="v", reason=1)
-        fold(views, connection, events)
+                raise UndecodableEvent(type="t", type_version=1, where=1, reason=1)
+        fold(views, query, events)
 
     store.execute("first", OpenSession())
     monkeypatch.setattr(InlineViews, "fold", breaking)
 
     a, broken, b = together(store, joined, calls(store, "a", "broken", "b"))
 
-    assert (type(broken), a.position, b.position) == (FoldFailed, 2, 3)
+    assert (type(broken), a.position, b.position) == (UndecodableEvent, 2, 3)
     assert events_of(store, "a", "broken", "b") == [1, 0, 1]
     monkeypatch.undo()
     assert verify(store) == []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from projections import CustomerSession, CustomerSessions
 from sessions import (
@@ -27,8 +27,8 @@ from sessions import (
     SetAttributes,
     SetDiscount,
     ViewsDiffer,
-    inline,
 )
+from sessions.projection import installed
 from tests.conftest import add
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def test_a_store_with_other_views_is_refused_at_open_and_at_the_next_command(
     store = open_store()
     store.execute("s", OpenSession())
     with store.recorder.database.writing() as connection:
-        connection.execute("UPDATE inline_views SET version = 9 WHERE name = 'attachments'")
+        connection.execute("UPDATE projections SET version = 9 WHERE name = 'attachments'")
 
     with pytest.raises(ViewsDiffer, match=r"attachments 9.*run `sessions rebuild`"):
         store.execute("s", add())
@@ -208,15 +208,14 @@ def test_a_store_with_other_views_is_refused_at_open_and_at_the_next_command(
         assert open_store(read_only=True).position == 1
 
 
-def test_a_writer_that_lacks_a_view_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    projections = inline.installed()
+def test_a_writer_that_lacks_a_view_is_refused(url: str) -> None:
+    projections = installed()
     with SessionStore.open(url) as store:
         store.execute("s", OpenSession())
 
     for found in (projections[:1], (), (projections[0], replace(projections[1], version=2))):
-        monkeypatch.setattr(inline, "installed", lambda found=found: found)
         with pytest.raises(ViewsDiffer):
-            SessionStore.open(url)
+            SessionStore.open(url, projections=found)
 
 
 def test_commands_and_answers_may_be_changed_without_harm_to_the_store(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from sessions.cli import demo, execute, import_retail, maintain, read
+from sessions.cli import demo, execute, import_retail, maintain, projections, read
 from sessions.cli.common import complain
 from sessions.errors import InvalidURL, SessionsError
 
@@ -36,6 +36,7 @@ app.command("init")(maintain.init)
 app.command("verify")(maintain.verify)
 app.command("rebuild")(maintain.rebuild)
 app.command("copy")(maintain.copy)
+app.add_typer(projections.app, name="projections")
 app.command("import-retail")(import_retail.import_retail)
 
 

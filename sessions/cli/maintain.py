@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from sessions.cli.common import (
     print_text,
     progress,
 )
+from sessions.projection import Mode
 from sessions.store import SessionStore
 
 
@@ -49,9 +51,9 @@ def verify(
         print_json({"events": events, "differences": differences})
     elif differences:
         print_table(
-            ("relation", "key", "column", "stored", "expected"),
+            ("event", "relation", "key", "column", "stored", "expected"),
             (
-                (d.relation, " ".join(map(str, d.key)), d.column, d.stored, d.expected)
+                (d.position, d.relation, " ".join(map(str, d.key)), d.column, d.stored, d.expected)
                 for d in differences
             ),
         )
@@ -67,20 +69,34 @@ def rebuild(
     store: StoreOption = DEFAULT_STORE,
     application: ApplicationOption = 1,
 ) -> None:
-    """Make the inline views and claims anew from the log, of all applications in the store.
+    """Make all views and claims anew from the log, of all applications in the store.
 
-    It is one transaction: writers wait meanwhile, and an interrupted rebuild changes nothing.
-    From then on the store's writers keep the projections that are installed here.
+    They are built beside those that are there, while others read and write, and take their place
+    at the end. Ctrl-C stops it, and the same command goes on with it. From then on the store's
+    writers keep the projections that are installed here.
     """
+    rebuilt(store, application, (), None, json=json)
+
+
+def rebuilt(
+    store: str, application: int, names: Sequence[str], mode: Mode | None, *, json: bool
+) -> None:
+    """Build projections anew, and tell what came of it."""
     with (
         SessionStore.open(store, application, read_only=True) as opened,
         progress("rebuilding") as told,
     ):
-        events = projections.rebuild(opened, told)
+        done = projections.rebuild(opened, told, names=names, mode=mode)
     if json:
-        print_json({"events": events})
-    else:
-        print_text(f"rebuilt from {events} events")
+        print_json(done)
+        return
+    print_text(f"rebuilt from {done.events} events: {', '.join(done.projections)}")
+    for each in done.compared:
+        if each.differing:
+            keys = f"{len(each.differing)} of {each.views} views"
+            print_text(f"{keys} were not what the log says", title=each.projection)
+    if done.parked:
+        print_text(f"{done.parked} keys wait: see `sessions projections parked`")
 
 
 def copy(

@@ -1,0 +1,98 @@
+"""Do two relations hold the same rows?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from projections.folding import PAGE, read_page
+from sessions import kept
+from sessions.database import Current, query_on
+from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sessions.database import Connection, Database
+    from sessions.dialect import Dialect
+    from sessions.projection import Projection
+    from sessions.tables import Table
+
+_MOST = 1000
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What is new beside what was there before.
+
+    Attributes:
+        projection: The projection, such as `customer_sessions 1`.
+        application_id: The application.
+        views: How many views the new build has.
+        differing: The keys whose views differed; at most 1000.
+    """
+
+    projection: str
+    application_id: int
+    views: int
+    differing: list[str]
+
+
+def compare(
+    database: Database, build: Current, projection: Projection[Any], application_id: int
+) -> Compared:
+    """Compare a build with the current one, as both are at one moment.
+
+    They need not have come equally far: what only one of them has seen is not a difference.
+    """
+    tables = [(table, kept.beside(table, build)) for table in projection.tables]
+    names = [table.name for both in tables for table in both]
+    with database.private() as connection, database.snapshot(connection, names):
+        differing = {
+            str(key[1]): None
+            for one, other in tables
+            for key in differing_keys(connection, one, other, application_id, database.dialect)
+        }
+        if differing:
+            for key in _touched_since(database, connection, build, projection, application_id):
+                differing.pop(key, None)
+        counted = f"SELECT count(*) FROM {tables[0][1].name} WHERE application_id = ?"
+        ((views,),) = connection.execute(counted, (application_id,)).fetchall()
+    return Compared(projection.label, application_id, views, list(differing)[:_MOST])
+
+
+def _touched_since(
+    database: Database,
+    connection: Connection,
+    build: Current,
+    projection: Projection[Any],
+    application_id: int,
+) -> Iterator[str]:
+    """The keys of events that one of both may not have seen."""
+    query = query_on(connection)
+    current = kept.builds(query, "current")[build.name]
+    builds = [build, *([current] if current.mode == "followed" else [])]
+    after = min(kept.position(query, each, application_id) for each in builds)
+    reader = SessionStore(database, application_id, read_only=True)
+    while (page := read_page(reader, query, after, size=PAGE)).until > after:
+        for recorded in page.events:
+            yield from map(str, projection.touched(recorded))
+        after = page.until
+
+
+def differing_keys(
+    connection: Connection, one: Table, other: Table, application_id: int, dialect: Dialect
+) -> Iterator[tuple[Any, ...]]:
+    """The keys of rows that differ, or that only one of two relations has."""
+    same_key = " AND ".join(f"one.{name} = other.{name}" for name in one.key)
+    differs = " OR ".join(
+        dialect.differs.format(f"one.{c.name}", f"other.{c.name}") for c in one.columns
+    )
+    either = ((one, other, differs), (other, one, f"other.{one.key[0]} IS NULL"))
+    for left, right, condition in either:
+        yield from connection.execute(
+            f"SELECT {', '.join(f'one.{name}' for name in one.key)} FROM {left.name} AS one "
+            f"LEFT JOIN {right.name} AS other ON {same_key} "
+            f"WHERE one.application_id = ? AND ({condition})",
+            (application_id,),
+        ).fetchall()

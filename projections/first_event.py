@@ -1,0 +1,128 @@
+"""Which event is the first at which a view differs from what the log says?
+
+The events of the views that differ are folded one by one. Where what is stored is what the view
+was at some moment, the next event is the first one that is missing; else it is the event that
+made of the view what it should be.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from projections.folding import read_page
+from sessions import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from projections.difference import Difference
+    from sessions.events import Recorded
+    from sessions.projection import Projection
+    from sessions.store import SessionStore
+    from sessions.tables import Column, Table
+
+_POSITION = [column for column in schema.PARKED.key if column != "application_id"].index("position")
+
+
+def with_first_events(store: SessionStore, found: Sequence[Difference]) -> list[Difference]:
+    """Differences in the order of the log, each with the first event that it begins at."""
+    of_table = {table.name: (each, table) for each in store.projections for table in each.tables}
+    histories: list[_History] = []
+    named: list[Difference] = []
+    for difference in found:
+        if difference.relation in of_table:
+            histories.append(_History(*of_table[difference.relation], difference))
+        elif difference.relation == schema.PARKED.name:
+            named.append(replace(difference, position=difference.key[_POSITION]))
+        else:
+            named.append(difference)
+    if histories:
+        _replay(store, histories)
+    named += [replace(each.difference, position=each.first()) for each in histories]
+    return sorted(named, key=lambda each: (each.position is None, each.position or 0))
+
+
+def _replay(store: SessionStore, histories: Sequence[_History]) -> None:
+    """Show the log to histories, each the events that its view is folded from."""
+    of_view: dict[tuple[str, object], list[_History]] = {}
+    projections = {history.projection.name: history.projection for history in histories}
+    for history in histories:
+        view = (history.projection.name, history.difference.key[0])
+        of_view.setdefault(view, []).append(history)
+    for recorded in _log(store):
+        for projection in projections.values():
+            for key in projection.touched(recorded):
+                for history in of_view.get((projection.name, key), ()):
+                    history.take(recorded)
+
+
+def _log(store: SessionStore) -> Iterator[Recorded]:
+    after = 0
+    while (page := read_page(store, store.query, after)).until > after:
+        yield from page.events
+        after = page.until
+
+
+class _History:
+    """What a value that differs was after each event of its view."""
+
+    def __init__(self, projection: Projection[Any], table: Table, difference: Difference) -> None:
+        columns = {column.name: column for column in table.columns}
+        self.projection = projection
+        self.difference = difference
+        self._rows = next((r for r in projection.rows if r.name == table.name), None)
+        self._table = table
+        self._column = columns.get(difference.column)
+        self._view: Any = None
+        self._values: list[tuple[int, object]] = [(0, None)]
+
+    def take(self, recorded: Recorded) -> None:
+        """Take in an event of the view; one that cannot be folded changes nothing."""
+        try:
+            self._view = self.projection.fold(self._view, recorded)
+        except Exception:  # noqa: BLE001  its key is parked
+            return
+        self._values.append((recorded.position, self._value()))
+
+    def _value(self) -> object:
+        key = self.difference.key
+        row = next((row for row in self._all_rows() if self._table.key_of(row)[1:] == key), None)
+        if row is None or self._column is None:
+            return None if row is None else "a row"
+        names = [column.name for column in self._table.columns]
+        return _plain(self._column, row[names.index(self._column.name)])
+
+    def _all_rows(self) -> Iterator[Sequence[object]]:
+        view, key = self._view, self.difference.key[0]
+        if self._rows is None:
+            yield self._table.values((0, *self.projection.storage.to_row(key, view)))
+        else:
+            for row in self._rows.of(view):
+                yield self._table.values((0, key, *row))
+
+    def first(self) -> int | None:
+        """The first event at which what is stored is not what it should be."""
+        stored = _plain(self._column, self.difference.stored)
+        expected = _plain(self._column, self.difference.expected)
+        for number in range(len(self._values) - 2, -1, -1):
+            if self._values[number][1] == stored:
+                return self._values[number + 1][0]
+        since = None
+        for position, value in reversed(self._values[1:]):
+            if value != expected:
+                break
+            since = position
+        return since
+
+
+def _plain(column: Column | None, value: Any) -> object:  # noqa: ANN401  any database's
+    """A value in one form, whichever database it is from."""
+    if column is None or value is None:
+        return value
+    if column.kind == "money":
+        return Decimal(str(value))
+    return datetime.fromisoformat(value) if column.kind == "time" else value

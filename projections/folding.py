@@ -1,0 +1,212 @@
+"""Passes over a log: what is made from it is folded page by page, each part from where it is.
+
+What a part makes, and how far it has come, are committed together: a page that is read twice is
+folded once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sessions import kept, schema
+from sessions.claim_rows import ClaimRows, Ledger
+from sessions.claims import Claim, released_by, taken_by
+from sessions.errors import UndecodableEvent, UnknownEvent
+from sessions.events import EVENTS, SESSION
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from sessions.database import Connection, Current, Database, Query
+    from sessions.events import Recorded
+    from sessions.projection import Projection
+    from sessions.reader import StoreReader
+    from sessions.views import Views
+
+PAGE = 2000
+WRITING = "projections"
+"""The lock of those who write what is followed or built."""
+
+_READ_TOGETHER = 500
+
+Progress = Callable[[int, int], object]
+"""Is told how many events are done, and of how many."""
+
+
+def silent(done: int, total: int) -> None:
+    """Take no note of progress."""
+
+
+class Overtaken(Exception):  # noqa: N818  it is news, and nothing went wrong
+    """Somebody else has taken this part further meanwhile; nothing was written."""
+
+
+class Page(NamedTuple):
+    """What comes next in a log.
+
+    Attributes:
+        events: The events of sessions; those that nobody wants are left out.
+        until: How far it goes.
+        obstacle: The event behind it that this process cannot read, if there is one.
+    """
+
+    events: list[Recorded]
+    until: int
+    obstacle: UnknownEvent | UndecodableEvent | None
+
+
+def read_page(  # noqa: PLR0913  the bounds that may be asked for
+    store: StoreReader,
+    query: Query,
+    after: int,
+    *,
+    until: int | None = None,
+    size: int = PAGE,
+    wanted: Collection[str] = EVENTS,
+) -> Page:
+    """The next page of a log, up to an event that this process cannot read."""
+    recorder, events = store.recorder, []
+    rows = recorder.log_rows(query, after, size, until)
+    read = [row for row in rows if row[1] == SESSION and (row[4] in wanted or row[4] not in EVENTS)]
+    try:
+        for recorded in store.mapper.recorded(recorder.application_id, read):
+            events.append(recorded)  # noqa: PERF402  those before an obstacle are kept
+    except (UnknownEvent, UndecodableEvent) as error:
+        return Page(events, error.where - 1, error)
+    return Page(events, rows[-1][0] if rows else after, None)
+
+
+class Part(ABC):
+    """Something that is made from the log of one application.
+
+    Attributes:
+        position: How far it has come.
+    """
+
+    position: int = 0
+
+    @property
+    @abstractmethod
+    def wanted(self) -> Collection[str]:
+        """The types of the events that it wants."""
+
+    def take(self, query: Query, page: Page) -> None:
+        """Fold what it has not yet of a page."""
+        new = [event for event in page.events if event.position > self.position]
+        self.fold(query, new)
+        self.position = max(self.position, page.until)
+
+    @abstractmethod
+    def fold(self, query: Query, events: Sequence[Recorded]) -> None:
+        """Take in events."""
+
+    @abstractmethod
+    def write(self, connection: Connection) -> None:
+        """Write what was folded."""
+
+
+class BuildOf(Part):
+    """A build of a projection."""
+
+    def __init__(self, projection: Projection[Any], views: Views[Any]) -> None:
+        self.projection = projection
+        self._views = views
+
+    @property
+    def wanted(self) -> Collection[str]:
+        """The types of the events that it wants."""
+        return [kind.__name__ for kind in self.projection.wanted]
+
+    def fold(self, query: Query, events: Sequence[Recorded]) -> None:
+        """Take in events."""
+        self._views.fold(query, events)
+
+    def write(self, connection: Connection) -> None:
+        """Write what was folded."""
+        self._views.write(connection)
+
+
+class ClaimsOf(Part):
+    """The claims of an application.
+
+    Attributes:
+        anonymous_but_not_first: Positions of events that say so, which is never right.
+    """
+
+    wanted = EVENTS
+
+    def __init__(self, claims: ClaimRows) -> None:
+        self._claims = claims
+        self._ledgers: list[Ledger] = []
+
+    def fold(self, query: Query, events: Sequence[Recorded]) -> None:
+        """Take in events."""
+        ledger = self._ledger(query, events)
+        for recorded in events:
+            for claim in released_by(recorded.event):
+                ledger.release(claim, recorded.stream_id)
+            for claim in taken_by(recorded.event):
+                ledger.take(Claim(claim.limit), recorded.stream_id)
+        self._ledgers.append(ledger)
+
+    def _ledger(self, query: Query, events: Sequence[Recorded]) -> Ledger:
+        """The claims that events are about, read together."""
+        touched = [
+            (claim.limit, recorded.stream_id)
+            for recorded in events
+            for claim in (*released_by(recorded.event), *taken_by(recorded.event))
+        ]
+        ledger = Ledger(partial(self._claims.usage, query))
+        for start in range(0, len(touched), _READ_TOGETHER):
+            pairs = touched[start : start + _READ_TOGETHER]
+            answers = [query(*statement) for statement in self._claims.asks(pairs)]
+            ledger.know(self._claims.usages(pairs, answers))
+        return ledger
+
+    def write(self, connection: Connection) -> None:
+        """Write what was folded."""
+        for ledger in self._ledgers:
+            self._claims.write(connection, ledger)
+        self._ledgers = []
+
+
+class Tracked(Part):
+    """A part whose position is kept in the store, beside what it makes."""
+
+    def __init__(self, part: Part, database: Database, build: Current, application_id: int) -> None:
+        replace = schema.POSITIONS.replace(database.dialect)
+        self._part = part
+        self._key = (kept.follower_of(build), str(application_id))
+        self._advance = f"{schema.POSITIONS.insert()} {replace} WHERE positions.position = ?"
+        self.position = self._kept = kept.position(database.query, build, application_id)
+
+    @property
+    def wanted(self) -> Collection[str]:
+        """The types of the events that it wants."""
+        return self._part.wanted
+
+    def fold(self, query: Query, events: Sequence[Recorded]) -> None:
+        """Take in events."""
+        self._part.fold(query, events)
+
+    def write(self, connection: Connection) -> None:
+        """Write what was folded, and how far that goes.
+
+        Raises:
+            Overtaken: Somebody else did.
+        """
+        if self.position == self._kept:
+            return
+        row = (*self._key, self.position, self._kept)
+        if not connection.execute(self._advance, row).rowcount:
+            raise Overtaken
+        self._part.write(connection)
+        self._kept = self.position
+
+
+def wanted_by(parts: Iterable[Part]) -> set[str]:
+    """The types of the events that any part wants."""
+    return {name for part in parts for name in part.wanted}

@@ -1,0 +1,274 @@
+"""Follow the log with projections: what comes is folded as soon as it is committed.
+
+Views and position are committed together, so that no event is skipped or folded twice, wherever a
+process dies. Of all processes that run a projection one works, and the others stand by.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from projections.folding import WRITING, BuildOf, Overtaken, Tracked, read_page, wanted_by
+from sessions import kept, tracing
+from sessions.database import Current, query_on
+from sessions.errors import ProjectionNotFound, SessionsError, StoreClosed, StoreNotFound
+from sessions.views import Views
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sessions.projection import Projection
+    from sessions.store import SessionStore
+
+PAGE = 1000
+"""So many positions are folded in one transaction."""
+
+_TAKE_OVER_SECONDS = 0.5
+"""How often one that stands by looks whether the other is gone."""
+
+_HELD = 10_000
+
+
+class _Post:
+    """A projection's place: this process works at it, or stands by."""
+
+    def __init__(self, store: SessionStore, projection: Projection[Any]) -> None:
+        self.projection = projection
+        self.build: Current | None = None
+        self.paused_at: int | None = None
+        self._store = store
+        self._right = ExitStack()
+
+    @property
+    def is_taken(self) -> bool:
+        return self.build is not None
+
+    def take(self, build: Current | None) -> None:
+        """Work at it from now on, if it is to be followed and nobody else does."""
+        if build is None or build.mode != "followed" or build.version != self.projection.version:
+            return
+        store, database = self._store, self._store.recorder.database
+        part = Tracked(self._part(build), database, build, store.application_id)
+        if self.paused_at is not None and part.position < self.paused_at:
+            return
+        right = kept.right(build, store.application_id)
+        if self._right.enter_context(database.held(right)):
+            self.build, self.paused_at = build, None
+            self.part = Tracked(self._part(build), database, build, store.application_id)
+        else:
+            self._right.close()
+
+    def _part(self, build: Current) -> BuildOf:
+        application, dialect = self._store.application_id, self._store.recorder.database.dialect
+        return BuildOf(
+            self.projection,
+            Views(self.projection, application, dialect, build=build.build, held=_HELD),
+        )
+
+    def leave(self) -> None:
+        """Let others work at it; what is not committed is dropped."""
+        self.build = None
+        self._right.close()
+
+
+class Runner:
+    """Keeps the followed projections of an application up to date.
+
+    It is run by `run`, or in a thread of its own as a context manager:
+
+        with Runner(store):
+            ...
+
+    Attributes:
+        paused: What this process cannot read and left to a newer one, by projection.
+    """
+
+    def __init__(self, store: SessionStore, names: Sequence[str] = (), *, page: int = PAGE) -> None:
+        """Run some followed projections, or all that the process knows.
+
+        Args:
+            store: The store, which may be opened read-only.
+            names: The projections.
+            page: So many positions are folded in one transaction.
+
+        Raises:
+            ProjectionNotFound: There is none of the name.
+        """
+        known = {each.name: each for each in store.projections}
+        for name in names:
+            if name not in known:
+                raise ProjectionNotFound(name=name, known=", ".join(known))
+        self.paused: dict[str, SessionsError] = {}
+        self._store = store
+        self._database = store.recorder.database
+        self._posts = [_Post(store, known[name]) for name in names or known]
+        self._page = page
+        self._looked = -_TAKE_OVER_SECONDS
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def working(self) -> list[str]:
+        """The projections that this process works at; it stands by for the others."""
+        return [post.projection.name for post in self._posts if post.is_taken]
+
+    def run(self, *, until: int | None = None) -> None:
+        """Follow the log until it is stopped, or until all have come to a position.
+
+        Errors that pass by themselves, such as a server that restarts, are waited for.
+
+        Raises:
+            SessionsError: The store cannot be read or written.
+        """
+        try:
+            self._begin()
+            while not self._stopped.is_set() and not self._has_come(until):
+                self._turn()
+        except StoreClosed:
+            pass
+        finally:
+            self._leave()
+
+    def stop(self) -> None:
+        """End `run`, in whatever thread it is, when what is at work is committed."""
+        self._stopped.set()
+        self._database.signal.give()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, name="projections", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self.run()
+        except BaseException as error:  # noqa: BLE001  who leaves the context gets it
+            self._error = error
+
+    def _wait_for_store(self) -> None:
+        """The first command makes it."""
+        while not self._stopped.is_set():
+            try:
+                self._store.position  # noqa: B018  it raises StoreNotFound
+            except StoreNotFound:
+                self._stopped.wait(self._database.poll_seconds)
+            else:
+                return
+
+    def _begin(self) -> None:
+        """Keep, from now on, the followed projections that the store does not know yet."""
+        self._wait_for_store()
+        followed = [p.projection for p in self._posts if p.projection.mode == "followed"]
+        if self._stopped.is_set() or all(each.name in self._current() for each in followed):
+            return
+        with self._database.writing() as connection:
+            known = kept.builds(query_on(connection), "current")
+            new = [each for each in followed if each.name not in known]
+            kept.begin(connection, new, self._database.dialect)
+
+    def _current(self) -> dict[str, Current]:
+        return kept.builds(self._database.query, "current")
+
+    def _has_come(self, until: int | None) -> bool:
+        if until is None:
+            return False
+        current = self._current()
+        builds = [current.get(post.projection.name) for post in self._posts]
+        query, application = self._database.query, self._store.application_id
+        return all(
+            kept.position(query, build, application) >= until
+            for build in builds
+            if build is not None and build.mode == "followed"
+        )
+
+    def _leave(self) -> None:
+        for post in self._posts:
+            post.leave()
+        self._looked = -_TAKE_OVER_SECONDS
+
+    # --- one turn
+
+    def _turn(self) -> None:
+        seen = self._database.signal.count
+        try:
+            self._take_over()
+            advanced = self._advance([post for post in self._posts if post.is_taken])
+        except Overtaken:
+            self._leave()
+        except SessionsError as error:
+            self._leave()
+            if not error.retry:
+                raise
+            self._stopped.wait(_TAKE_OVER_SECONDS)
+        else:
+            if not advanced:
+                self._wait(seen)
+
+    def _wait(self, seen: int) -> None:
+        self._database.listen()
+        if not self._stopped.is_set():
+            seconds = min(self._database.poll_seconds, _TAKE_OVER_SECONDS)
+            self._database.signal.wait(seen, seconds)
+        if not threading.main_thread().is_alive():
+            self.stop()
+
+    def _take_over(self) -> None:
+        """Work at what nobody else works at."""
+        if time.monotonic() - self._looked < _TAKE_OVER_SECONDS:
+            return
+        self._looked = time.monotonic()
+        free = [post for post in self._posts if not post.is_taken]
+        current = self._current() if free else {}
+        for post in free:
+            post.take(current.get(post.projection.name))
+
+    def _advance(self, posts: Sequence[_Post]) -> bool:
+        """Fold and commit the next page; whether there was one."""
+        if not posts:
+            return False
+        after = min(post.part.position for post in posts)
+        wanted = wanted_by([post.part for post in posts])
+        query = partial(self._store.query, passing=True)
+        page = read_page(self._store, query, after, size=self._page, wanted=wanted)
+        if page.until > after:
+            with tracing.span("fold", projections=self.working, position=page.until):
+                for post in posts:
+                    post.part.take(self._database.query, page)
+                self._commit(posts)
+        if page.obstacle is not None:
+            self._pause(page.until, page.obstacle)
+        return page.until > after
+
+    def _commit(self, posts: Sequence[_Post]) -> None:
+        with self._database.writing(WRITING) as connection:
+            current = kept.builds(query_on(connection), "current")
+            for post in posts:
+                if current.get(post.projection.name) != post.build:
+                    raise Overtaken
+                post.part.write(connection)
+
+    def _pause(self, position: int, obstacle: SessionsError) -> None:
+        """Leave to a newer process what this one cannot read."""
+        for post in self._posts:
+            if post.is_taken and post.part.position == position:
+                post.leave()
+                post.paused_at = position + 1
+                self.paused[post.projection.name] = obstacle

@@ -1,0 +1,241 @@
+"""The views of a projection, as people ask for them: now, at any moment, or once they have come."""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from projections.folding import PAGE, WRITING
+from sessions import kept, rules
+from sessions.database import query_on
+from sessions.errors import (
+    InvalidValue,
+    KeyNotParked,
+    PositionNotFound,
+    ProjectionNotKept,
+    ViewBehind,
+    ViewParked,
+)
+from sessions.parked import Parked, ParkedKeys
+from sessions.views import Views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from sessions.database import Connection, Current
+    from sessions.events import Recorded
+    from sessions.projection import Key, Projection
+    from sessions.store import SessionStore
+
+V = TypeVar("V")
+
+
+class StoredProjection(Generic[V]):
+    """A projection of a store's application.
+
+    Args:
+        store: The store.
+        projection: The projection, which the store keeps in whatever mode.
+    """
+
+    def __init__(self, store: SessionStore, projection: Projection[V]) -> None:
+        self.projection = projection
+        self._store = store
+        self._database = store.recorder.database
+        self._table = projection.storage.table
+        condition = self._table.where_keys(1, self._database.dialect)
+        self._get = self._table.select(condition)
+
+    # --- asking
+
+    def get(
+        self, key: Key, *, as_of: datetime | None = None, position: int | None = None
+    ) -> V | None:
+        """The view of a key as it is, or as it was; None if no event has touched it.
+
+        Args:
+            key: The view's key.
+            as_of: At a time (with a timezone): after the events with `at` up to it.
+            position: As the log had it when it had come to this position.
+
+        Raises:
+            ViewParked: Its fold could not take an event.
+            ProjectionNotKept: The store keeps another version, or none.
+            PositionNotFound: The position is beyond the log's end.
+            InvalidValue: Two moments are given, or one that is none.
+        """
+        if as_of is not None and position is not None:
+            raise InvalidValue(field="moment", rule="one of as_of and position", value="both")
+        build = self._build()
+        if as_of is not None or position is not None or build.mode == "live":
+            return self._folded(build, key, self._moment(as_of), self._checked(position))
+        rows = self._store.query(self._get, (self._store.application_id, key))
+        self._check_not_parked(build, key)
+        return self.projection.storage.from_row(rows[0][1:]) if rows else None
+
+    def _check_not_parked(self, build: Current, key: Key) -> None:
+        for parked in self._keys(build).shown(self._store.query, key):
+            raise ViewParked(
+                projection=parked.projection,
+                key=key,
+                position=parked.position,
+                type=parked.type,
+                reason=parked.error,
+            )
+
+    @staticmethod
+    def _moment(as_of: datetime | None) -> datetime | None:
+        return None if as_of is None else rules.moment("as_of", as_of)
+
+    def _checked(self, position: int | None) -> int | None:
+        if position is not None:
+            newest = self._store.position
+            if rules.count("position", position, least=0) > newest:
+                application = self._store.application_id
+                raise PositionNotFound(application=application, position=position, newest=newest)
+        return position
+
+    def _folded(
+        self, build: Current, key: Key, as_of: datetime | None, position: int | None
+    ) -> V | None:
+        skipped = self._keys(build).skipped(self._store.query)
+        view = None
+        for recorded in self._events(key, as_of, position):
+            if (str(key), recorded.position) in skipped:
+                continue
+            try:
+                view = self.projection.fold(view, recorded)
+            except Exception as error:
+                where = {"position": recorded.position, "type": recorded.type}
+                name = self.projection.name
+                raise ViewParked(projection=name, key=key, reason=repr(error), **where) from error
+        return view
+
+    def _events(self, key: Key, as_of: datetime | None, position: int | None) -> Iterator[Recorded]:
+        """The events that a view is folded from: of one stream, if that has them all."""
+        if self.projection.is_of_session:
+            events = self._store.events(str(key), as_of=as_of, position=position)
+        else:
+            names = [kind.__name__ for kind in self.projection.wanted]
+            events = self._store.log(until=position, types=names)
+        for recorded in events:
+            touched = key in self.projection.touched(recorded)
+            if touched and (as_of is None or recorded.at <= as_of):
+                yield recorded
+
+    # --- how far it has come
+
+    @property
+    def position(self) -> int:
+        """How far the views have come in the log."""
+        return self._come(self._build())
+
+    def _come(self, build: Current) -> int:
+        if build.mode == "followed":
+            return kept.position(self._store.query, build, self._store.application_id)
+        return self._store.position
+
+    def wait(self, position: int, *, timeout: float = 10.0) -> None:
+        """Return as soon as the views have come to a position: read your own write.
+
+        Args:
+            position: Such as the position of what `execute` answered.
+            timeout: So many seconds are waited for it.
+
+        Raises:
+            ViewBehind: They have not come that far in time, or nobody is at work.
+        """
+        deadline, signal = time.monotonic() + timeout, self._database.signal
+        self._database.listen()
+        while True:
+            seen, build = signal.count, self._build()
+            come = self._come(build)
+            if come >= position:
+                return
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._behind(build, come, position, timeout)
+            signal.wait(seen, min(left, self._database.poll_seconds))
+
+    def _behind(self, build: Current, come: int, asked: int, timeout: float) -> ViewBehind:
+        if build.mode != "followed":
+            reason = "the log itself has not come that far"
+        elif self._is_followed(build):
+            reason = f"it is followed, but did not come that far within {timeout} s"
+        else:
+            reason = "nobody follows the log: run `sessions projections run`"
+        return ViewBehind(
+            projection=self.projection.name, position=come, asked=asked, reason=reason
+        )
+
+    def _is_followed(self, build: Current) -> bool:
+        with self._database.held(kept.right(build, self._store.application_id)) as free:
+            return not free
+
+    # --- parked keys
+
+    def parked(self) -> list[Parked]:
+        """The keys that wait, because a fold could not take an event."""
+        return self._keys(self._build()).shown(self._store.query)
+
+    def retry(self, key: Key) -> bool:
+        """Fold what a key waits for, and all that waits behind it, once more.
+
+        Returns:
+            Whether the key is parked no longer.
+
+        Raises:
+            KeyNotParked: It does not wait.
+        """
+        return self._go_on(key, ParkedKeys.release)
+
+    def skip(self, key: Key) -> bool:
+        """Leave out the event that a key waits for, and fold what waits behind it.
+
+        It is left out in this version of the projection for good, in rebuilds too.
+
+        Returns:
+            Whether the key is parked no longer.
+
+        Raises:
+            KeyNotParked: It does not wait.
+        """
+        return self._go_on(key, ParkedKeys.skip)
+
+    def _go_on(self, key: Key, how: Callable[[ParkedKeys, Connection, str], None]) -> bool:
+        build = self._build()
+        with self._database.writing(None if build.mode == "inline" else WRITING) as connection:
+            query, keys = query_on(connection), self._keys(build)
+            found = keys.shown(query, key)
+            if not found:
+                raise KeyNotParked(projection=self.projection.name, key=key)
+            how(keys, connection, str(key))
+            kept.revise(connection, build)
+            self._fold_from(connection, build, key, found[0].position)
+            return not keys.shown(query, key)
+
+    def _fold_from(self, connection: Connection, build: Current, key: Key, position: int) -> None:
+        """Fold what waits, as far as the other views have come."""
+        application, dialect = self._store.application_id, self._database.dialect
+        views = Views(self.projection, application, dialect, build=build.build)
+        waiting = (e for e in self._events(key, None, self._come(build)) if e.position >= position)
+        while page := list(islice(waiting, PAGE)):
+            views.fold(query_on(connection), page, only={str(key)})
+            views.write(connection)
+
+    def _keys(self, build: Current) -> ParkedKeys:
+        application, dialect = self._store.application_id, self._database.dialect
+        return ParkedKeys(application, build.name, build.build, dialect)
+
+    def _build(self) -> Current:
+        """The build that the store keeps.
+
+        Raises:
+            ProjectionNotKept: It is of another version, or there is none.
+        """
+        build = kept.builds(self._store.query, "current").get(self.projection.name)
+        if build is None or build.version != self.projection.version:
+            raise ProjectionNotKept(projection=self.projection.label)
+        return build

@@ -1,0 +1,227 @@
+"""Commands about projections: list, status, run, rebuild, verify, parked, retry, skip, drop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, cast
+
+import msgspec
+import typer
+
+import projections
+from sessions.cli import maintain
+from sessions.cli.common import (
+    DEFAULT_STORE,
+    ApplicationOption,
+    JsonOption,
+    StoreOption,
+    print_json,
+    print_table,
+    print_text,
+)
+from sessions.errors import ProjectionNotFound
+from sessions.projection import Key, Mode
+from sessions.store import SessionStore
+
+app = typer.Typer(
+    help=(
+        "The views that are folded from the log: how they are run, how far they have come, and "
+        "what to do where a fold fails.\n\n"
+        "An inline projection is written in the transaction of each command, a followed one by "
+        "[bold]sessions projections run[/bold], and a live one is folded when it is asked for."
+    ),
+    no_args_is_help=True,
+)
+
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="The projections; or else all.")
+]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The projection.")]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key that waits.")]
+
+_LIST = ("name", "version", "installed", "mode", "status", "build")
+_STATUS = (*_LIST, "position", "lagEvents", "lagSeconds", "rate", "parked")
+_RATE_SECONDS = 0.5
+
+
+@app.command("list")
+def list_(*, json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
+    """The projections that the store keeps or this process knows, and how they are run."""
+    with SessionStore.open(store, read_only=True) as opened:
+        _show(projections.status(opened), _LIST, json=json)
+
+
+@app.command()
+def status(
+    *,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """How far each projection has come, how far it is behind, and how many keys wait."""
+    with SessionStore.open(store, application, read_only=True) as opened:
+        _show(projections.status(opened, seconds=_RATE_SECONDS), _STATUS, json=json)
+
+
+def _show(
+    found: list[projections.ProjectionStatus], columns: tuple[str, ...], *, json: bool
+) -> None:
+    rows = [cast("dict[str, Any]", msgspec.to_builtins(each)) for each in found]
+    if json:
+        for row in rows:
+            print_json({column: row[column] for column in columns})
+    else:
+        print_table(columns, ([_short(row[column]) for column in columns] for row in rows))
+
+
+def _short(value: object) -> object:
+    return f"{value:.1f}" if isinstance(value, float) else value
+
+
+@app.command()
+def run(
+    names: NamesArgument = None,
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when all have come to the log's present end.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Follow the log with the followed projections, until Ctrl-C.
+
+    Several processes may run the same ones: one works, and the others take over when it ends,
+    however it ends.
+    """
+    with SessionStore.open(store, application, read_only=True) as opened:
+        end = opened.position
+        runner = projections.Runner(opened, names or ())
+        with _stopped_by_signals(runner):
+            runner.run(until=end if once else None)
+    for name, error in runner.paused.items():
+        print_text(str(error), title=name)
+
+
+@contextmanager
+def _stopped_by_signals(runner: projections.Runner) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a run when what is at work is committed."""
+    before = {
+        number: signal.signal(number, lambda *_: runner.stop())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def rebuild(
+    names: NamesArgument = None,
+    *,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", metavar="MODE", help="How to run it: inline, followed or live."),
+    ] = None,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Build projections anew beside those that are there, and switch to them.
+
+    Nobody waits but for the switch. Ctrl-C stops it, and the same command goes on with it. Without
+    a name all are built, and the claims too.
+    """
+    maintain.rebuilt(store, application, names or (), cast("Mode | None", mode), json=json)
+
+
+@app.command()
+def verify(
+    *,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Fold everything afresh, and name the first event at which any projection differs."""
+    maintain.verify(json=json, store=store, application=application)
+
+
+@app.command()
+def parked(
+    *,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """The keys that wait, because a fold could not take an event."""
+    with SessionStore.open(store, application, read_only=True) as opened:
+        found = projections.parked(opened)
+    if json:
+        for each in found:
+            print_json(each)
+    else:
+        columns = ("projection", "key", "position", "type", "error", "parked_at")
+        print_table(columns, (msgspec.structs.astuple(each) for each in found))
+
+
+@app.command()
+def retry(
+    name: NameArgument,
+    key: KeyArgument,
+    *,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Fold what a key waits for once more, and all that waits behind it.
+
+    Exits with 1 if it still cannot be folded.
+    """
+    with SessionStore.open(store, application, read_only=True) as opened:
+        stored = _stored(opened, name)
+        _tell(name, key, goes_on=stored.retry(_key(stored, key)))
+
+
+@app.command()
+def skip(
+    name: NameArgument,
+    key: KeyArgument,
+    *,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Leave out the event that a key waits for, for good, and fold what waits behind it."""
+    with SessionStore.open(store, application, read_only=True) as opened:
+        stored = _stored(opened, name)
+        _tell(name, key, goes_on=stored.skip(_key(stored, key)))
+
+
+@app.command()
+def drop(name: NameArgument, *, store: StoreOption = DEFAULT_STORE) -> None:
+    """Remove what a rebuild has left of a projection: the build before, or one not finished."""
+    with SessionStore.open(store, read_only=True) as opened:
+        dropped = projections.drop(opened, name)
+    for label in dropped:
+        print_text(f"dropped {label}")
+    if not dropped:
+        print_text("there is nothing to drop")
+
+
+def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]:
+    known = {each.name: each for each in store.projections}
+    if name not in known:
+        raise ProjectionNotFound(name=name, known=", ".join(known))
+    return projections.StoredProjection(store, known[name])
+
+
+def _key(stored: projections.StoredProjection[Any], key: str) -> Key:
+    return int(key) if stored.projection.key.kind == "integer" else key
+
+
+def _tell(name: str, key: str, *, goes_on: bool) -> None:
+    if not goes_on:
+        print_text(f"{name} of {key!r} waits again: see `sessions projections parked`")
+        raise typer.Exit(1)
+    print_text(f"{name} of {key!r} goes on")

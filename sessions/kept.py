@@ -1,0 +1,154 @@
+"""Which views a store keeps: builds of projections, and their relations.
+
+The relations of a current build have the names that the projection says; those of one that is
+being built, and of an old one, have the build's number behind them. People's queries thus find the
+current one, and a switch is a matter of names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from sessions import schema
+from sessions.database import Current, query_on
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sessions.database import Connection, Database, Query
+    from sessions.dialect import Dialect
+    from sessions.projection import Mode, Projection
+    from sessions.tables import Table
+
+_POSITION = "SELECT position FROM positions WHERE follower = ? AND upstream = ?"
+
+Status = Literal["current", "building", "old"]
+
+_COLUMNS = "name, build, version, mode, revision"
+_OF_BUILD = "name = ? AND build = ?"
+_REVISE = f"UPDATE projections SET revision = revision + 1 WHERE {_OF_BUILD}"
+_SET_STATUS = f"UPDATE projections SET status = ? WHERE {_OF_BUILD}"
+_REMOVE = (
+    f"DELETE FROM projections WHERE {_OF_BUILD}",
+    "DELETE FROM parked WHERE projection = ? AND build = ?",
+)
+_NEWEST = "SELECT max(build) FROM projections WHERE name = ?"
+
+
+def builds(query: Query, status: Status) -> dict[str, Current]:
+    """The builds of that status, by the names of their projections."""
+    sql = schema.PROJECTIONS.select("status = ?", "name, build", columns=_COLUMNS)
+    return {row[0]: Current(*row) for row in query(sql, (status,))}
+
+
+def suffix(build: int) -> str:
+    """What is behind the names of relations that are not the current ones."""
+    return f"_build_{build}"
+
+
+def begin(connection: Connection, projections: Iterable[Projection[Any]], dialect: Dialect) -> None:
+    """Keep projections from the beginning of the log, each in its own mode."""
+    for each in projections:
+        tables = tables_of(each.tables, each.mode)
+        register(connection, (each.name, each.version, each.mode), "current", tables)
+        create(connection, tables, dialect)
+
+
+def tables_of(tables: Sequence[Table], mode: Mode) -> Sequence[Table]:
+    """The relations that are kept in a mode."""
+    return () if mode == "live" else tables
+
+
+def register(
+    connection: Connection, what: tuple[str, int, Mode], status: Status, tables: Iterable[Table]
+) -> Current:
+    """Take note of a new build: its name, version and mode."""
+    name, version, mode = what
+    ((newest,),) = connection.execute(_NEWEST, (name,)).fetchall()
+    build = Current(name, (newest or 0) + 1, version, mode, 0)
+    relations = " ".join([table.name for table in tables])
+    row = (name, build.build, version, mode, status, 0, relations)
+    connection.execute(schema.PROJECTIONS.insert(), row)
+    return build
+
+
+def create(connection: Connection, tables: Iterable[Table], dialect: Dialect) -> None:
+    """Make relations."""
+    for table in tables:
+        for statement in table.create(dialect):
+            connection.execute(statement)
+
+
+def beside(table: Table, build: Current) -> Table:
+    """A relation of a build that is not current."""
+    return replace(table, name=table.name + suffix(build.build))
+
+
+def relations(query: Query, build: Current) -> list[str]:
+    """The relations of a build, as they are called while it is current."""
+    sql = schema.PROJECTIONS.select(_OF_BUILD, columns="relations")
+    names: str = query(sql, (build.name, build.build))[0][0]
+    return names.split()
+
+
+def revise(connection: Connection, build: Current) -> None:
+    """Tell all writers that views changed otherwise than by following the log."""
+    connection.execute(_REVISE, (build.name, build.build))
+
+
+def set_status(connection: Connection, build: Current, status: Status) -> None:
+    """Let a build be something else from now on."""
+    connection.execute(_SET_STATUS, (status, build.name, build.build))
+
+
+def remove(connection: Connection, build: Current) -> None:
+    """Take away a build that is not current, with its relations."""
+    for table in relations(query_on(connection), build):
+        connection.execute(f"DROP TABLE IF EXISTS {table}{suffix(build.build)}")
+    forget_position(connection, build)
+    for statement in _REMOVE:
+        connection.execute(statement, (build.name, build.build))
+
+
+def follower_of(build: Current) -> str:
+    """The name by which it is kept how far a build has come."""
+    return f"{build.name}#{build.build}"
+
+
+def right(build: Current, application_id: int) -> str:
+    """What the one process holds that follows an application's log with a projection."""
+    return f"{build.name}/{application_id}"
+
+
+def position(query: Query, build: Current, application_id: int) -> int:
+    """How far a build has come in an application's log."""
+    rows = query(_POSITION, (follower_of(build), str(application_id)))
+    return rows[0][0] if rows else 0
+
+
+def forget_position(connection: Connection, build: Current) -> None:
+    """Keep no longer how far a build has come."""
+    connection.execute("DELETE FROM positions WHERE follower = ?", (follower_of(build),))
+
+
+def switch(database: Database, connection: Connection, build: Current) -> None:
+    """Let a build be the current one, and the one that was, the old one."""
+    query = query_on(connection)
+    old = builds(query, "old").get(build.name)
+    if old is not None:
+        remove(connection, old)
+    current = builds(query, "current").get(build.name)
+    there = database.relations(query)
+    before = [] if current is None else [t for t in relations(query, current) if t in there]
+    if current is not None:
+        for table in before:
+            database.rename(connection, table, table + suffix(current.build))
+        set_status(connection, current, "old")
+    for table in relations(query, build):
+        database.rename(connection, table + suffix(build.build), table)
+        if current is not None and table in before:
+            database.grant_alike(connection, table + suffix(current.build), table)
+    set_status(connection, build, "current")
+    if build.mode == "inline":
+        forget_position(connection, build)

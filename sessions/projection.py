@@ -1,0 +1,204 @@
+"""What a projection is: a pure fold of events into a view for each key, and what becomes of it.
+
+This is the write side's half: writers keep views too, and know no others than what is described
+here. The projections themselves stand on the read side, each in a file named after its question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.metadata import entry_points
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
+
+import msgspec
+
+from sessions.errors import InvalidValue
+from sessions.events import SESSION, Event, Recorded
+from sessions.schema import TABLES
+from sessions.tables import APPLICATION_ID, Column, Table
+
+GROUP = "customer_sessions.projections"
+"""The entry point group in which projections are found."""
+
+Mode = Literal["inline", "followed", "live"]
+Key: TypeAlias = str | int
+V = TypeVar("V")
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+_RESERVED = {table.name for table in TABLES}
+_KEY = Column("key", "id")
+_DOCUMENT = Column("document", "json")
+
+
+def of_session(recorded: Recorded) -> Sequence[Key]:
+    """The key of a view of each session: its id."""
+    return (recorded.stream_id,) if recorded.category == SESSION else ()
+
+
+def is_first(recorded: Recorded) -> bool:
+    """Whether an event is its session's first."""
+    return recorded.version == 1
+
+
+def _never(_: Recorded) -> bool:
+    return False
+
+
+class Storage(msgspec.Struct, Generic[V], frozen=True):
+    """How views are kept, a row each.
+
+    Attributes:
+        table: Where: a column `application_id`, the key's column, and more.
+        to_row: The row of a key and its view, without the application's id.
+        from_row: The view of such a row.
+    """
+
+    table: Table
+    to_row: Callable[[Any, V], Sequence[object]]
+    from_row: Callable[[Sequence[Any]], V]
+
+
+class Rows(msgspec.Struct, Generic[V], frozen=True):
+    """Rows that people can query, any number of them for a view.
+
+    Attributes:
+        name: The relation's. Its columns are `application_id`, the view's key, and these:
+        columns: What a row has of its own.
+        key: The names of those columns that tell the rows of one view apart.
+        of: The rows of a view; pure.
+        indexes: The columns of further indexes; each begins with `application_id`.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    of: Callable[[V], Iterable[Sequence[object]]]
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+    def table(self, key: Column) -> Table:
+        """The relation, for views that have such a key."""
+        return Table(
+            self.name,
+            (APPLICATION_ID, key, *self.columns),
+            key=(APPLICATION_ID.name, key.name, *self.key),
+            indexes=self.indexes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection(Generic[V]):
+    """A fold of the log into a view for each key.
+
+    Attributes:
+        name: What it is called, as its relation is: small letters, digits and `_`, at most 30.
+        version: Raise it when the fold, the view or what is kept of it changes.
+        view: The views' type: what msgspec can write as JSON, and read again.
+        fold: The view after an event; pure. The view is None before the first.
+        keys: The keys of the views that an event changes: texts of 1 to 1000 characters, or
+            integers. It must not raise.
+        key: The key's column.
+        types: The events that it wants; all, if none are named.
+        columns: Fields of the view that become columns, for people to query.
+        indexes: The columns of further indexes; each begins with `application_id`.
+        rows: Relations of rows that views become.
+        mode: How it is run where nobody set it otherwise.
+        begins: Whether an event is the first of its keys, so that there is no view to read.
+        kept: How views are kept, if not as JSON beside those columns.
+
+    Raises:
+        InvalidValue: A name, version or mode is none.
+    """
+
+    name: str
+    version: int
+    view: type[V]
+    fold: Callable[[V | None, Recorded], V]
+    keys: Callable[[Recorded], Sequence[Key]] = of_session
+    key: Column = _KEY
+    types: tuple[type[Event], ...] = ()
+    columns: tuple[Column, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+    rows: tuple[Rows[V], ...] = ()
+    mode: Mode = "followed"
+    begins: Callable[[Recorded], bool] | None = None
+    kept: Storage[V] | None = None
+
+    def __post_init__(self) -> None:
+        for table in self.tables:
+            if not _NAME.fullmatch(table.name) or table.name in _RESERVED:
+                rule = "small letters, digits and _, at most 30, and no relation of the store"
+                raise InvalidValue(field="name", rule=rule, value=repr(table.name))
+        if self.version < 1:
+            raise InvalidValue(field="version", rule="from 1", value=self.version)
+        check_mode(self.mode)
+
+    @property
+    def label(self) -> str:
+        """What people call it, such as "attachments 1"."""
+        return f"{self.name} {self.version}"
+
+    @cached_property
+    def storage(self) -> Storage[V]:
+        """How its views are kept."""
+        return self.kept or _as_json(self)
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """Its relations, that of the views first."""
+        return (self.storage.table, *[rows.table(self.key) for rows in self.rows])
+
+    @cached_property
+    def wanted(self) -> frozenset[type]:
+        """The types of the events that it wants."""
+        return frozenset(self.types or get_args(Event))
+
+    @cached_property
+    def is_begun_by(self) -> Callable[[Recorded], bool]:
+        """Whether an event is the first of its keys."""
+        return self.begins or (is_first if self.is_of_session else _never)
+
+    @property
+    def is_of_session(self) -> bool:
+        """Whether there is a view of each session, so that its stream has all that is folded."""
+        return self.keys is of_session
+
+    def touched(self, recorded: Recorded) -> Sequence[Key]:
+        """The keys of the views that an event changes."""
+        return self.keys(recorded) if type(recorded.event) in self.wanted else ()
+
+
+def _as_json(projection: Projection[V]) -> Storage[V]:
+    names = [column.name for column in projection.columns]
+    encode = msgspec.json.Encoder(decimal_format="number").encode
+    decode = msgspec.json.Decoder(projection.view).decode
+
+    def to_row(key: Key, view: V) -> Sequence[object]:
+        return (key, *[getattr(view, name) for name in names], encode(view).decode())
+
+    table = Table(
+        projection.name,
+        (APPLICATION_ID, projection.key, *projection.columns, _DOCUMENT),
+        key=(APPLICATION_ID.name, projection.key.name),
+        indexes=projection.indexes,
+    )
+    return Storage(table, to_row, lambda row: decode(row[-1]))
+
+
+def check_mode(mode: str) -> None:
+    """Refuse what is no mode.
+
+    Raises:
+        InvalidValue: It is none.
+    """
+    if mode not in get_args(Mode):
+        raise InvalidValue(field="mode", rule=f"one of {', '.join(get_args(Mode))}", value=mode)
+
+
+@lru_cache
+def installed() -> tuple[Projection[Any], ...]:
+    """The projections of all installed packages, by name."""
+    found = [entry.load() for entry in entry_points(group=GROUP)]
+    return tuple(sorted(found, key=lambda projection: projection.name))

@@ -1,0 +1,264 @@
+"""The views of one build of a projection, as they are folded: by a writer, a follower or a rebuild.
+
+What is folded is held in memory, and the rows for it are made, before anything is written: a fold
+that raises parks its key, and no statement of the transaction has been executed by then.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from sessions.inserting import Insert
+from sessions.parked import ParkedKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from sessions.database import Connection, Query
+    from sessions.dialect import Dialect
+    from sessions.events import Recorded
+    from sessions.projection import Key, Projection, Rows
+    from sessions.tables import Table
+
+V = TypeVar("V")
+
+HELD = 1024
+"""So many views are held in memory, if nobody says otherwise."""
+_READ_TOGETHER = 500
+_REASON = 1000
+"""So many characters are kept of what a fold raised."""
+
+
+class Views(Generic[V]):
+    """The views of a projection in one application.
+
+    Args:
+        projection: The projection.
+        application_id: The application.
+        dialect: The database's.
+        build: The number of the build, by which its parked keys are known.
+        suffix: What its relations are called behind their names.
+        parked: Where its parked keys are, if not with all others.
+        held: How many views are held in memory.
+    """
+
+    def __init__(  # noqa: PLR0913  all but the first three have defaults
+        self,
+        projection: Projection[V],
+        application_id: int,
+        dialect: Dialect,
+        *,
+        build: int = 0,
+        suffix: str = "",
+        parked: ParkedKeys | None = None,
+        held: int = HELD,
+    ) -> None:
+        table = _named(projection.storage.table, suffix)
+        self.projection = projection
+        self._parked_keys = parked or ParkedKeys(application_id, projection.name, build, dialect)
+        self._application_id = application_id
+        self._table = table
+        self._dialect = dialect
+        self._most_held = held
+        self._upsert = Insert(table, dialect, table.replace(dialect))
+        self._updates_alone = not dialect.packs
+        self._update = table.update(dialect)
+        self._rows = [
+            _RowsOf(rows, _named(rows.table(projection.key), suffix), application_id, dialect)
+            for rows in projection.rows
+        ]
+        self._held: OrderedDict[Key, V] = OrderedDict()
+        self._indexed: dict[Key, tuple[object, ...]] = {}
+        self._waiting: dict[str, int] | None = None
+        self._skipped: set[tuple[str, int]] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._before: dict[Key, V | None] = {}
+        self._changed: dict[Key, V | None] = {}
+        self._made: dict[Key, _Made] = {}
+        self._parked: dict[Key, tuple[Recorded, str]] = {}
+
+    @property
+    def parks(self) -> bool:
+        """Whether a key is parked by what was folded and is not written yet."""
+        return bool(self._parked)
+
+    def fold(
+        self, query: Query, events: Sequence[Recorded], *, only: Collection[str] | None = None
+    ) -> None:
+        """Take events into the views, and make the rows for them; into those of some keys only.
+
+        A fold that raises parks its key: what it made of the events before is kept.
+        """
+        touched = self._touched(query, events, only)
+        self._bring(query, touched)
+        changed, parked, fold = self._changed, self._parked, self.projection.fold
+        for key, event in touched:
+            if key not in parked:
+                try:
+                    changed[key] = fold(changed[key], event)
+                except Exception as error:  # noqa: BLE001  whatever it is, it is the key's
+                    parked[key] = event, _reason(error)
+        for key in dict.fromkeys([key for key, _ in touched]):
+            self._make(key, touched)
+
+    def _touched(
+        self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
+    ) -> list[tuple[Key, Recorded]]:
+        wanted, keys = self.projection.wanted, self.projection.keys
+        touched = [(k, each) for each in events if type(each.event) in wanted for k in keys(each)]
+        if touched and self._waiting is None:
+            self._waiting = self._parked_keys.waiting(query)
+            self._skipped = self._parked_keys.skipped(query)
+        if only is not None:
+            touched = [(key, event) for key, event in touched if str(key) in only]
+        if not self._waiting and not self._skipped:
+            return touched
+        return [(key, event) for key, event in touched if not self._is_left_out(str(key), event)]
+
+    def _is_left_out(self, key: str, event: Recorded) -> bool:
+        waiting = self._waiting is not None and key in self._waiting
+        return waiting or (key, event.position) in self._skipped
+
+    def _bring(self, query: Query, touched: Sequence[tuple[Key, Recorded]]) -> None:
+        missing, begun_by = [], self.projection.is_begun_by
+        for key, event in touched:
+            if key not in self._changed:
+                view = self._changed[key] = self._before[key] = self._held.get(key)
+                if view is None and not begun_by(event):
+                    missing.append(key)
+        for start in range(0, len(missing), _READ_TOGETHER):
+            self._read(query, missing[start : start + _READ_TOGETHER])
+
+    def _read(self, query: Query, keys: Sequence[Key]) -> None:
+        where = self._table.where_keys(len(keys), self._dialect)
+        from_row = self.projection.storage.from_row
+        for row in query(self._table.select(where), (self._application_id, *keys)):
+            self._changed[row[1]] = self._before[row[1]] = from_row(row[1:])
+
+    def _make(self, key: Key, touched: Sequence[tuple[Key, Recorded]]) -> None:
+        view = self._changed[key]
+        if view is None or view is self._before[key]:
+            return
+        try:
+            self._made[key] = self._made_of(key, view)
+        except Exception:  # noqa: BLE001  as a fold's
+            self._make_as_far_as_it_goes(key, [event for each, event in touched if each == key])
+
+    def _make_as_far_as_it_goes(self, key: Key, events: Sequence[Recorded]) -> None:
+        """There is no row for the view: find the event that is to blame, and stop before it."""
+        view = self._changed[key] = self._before[key]
+        self._made.pop(key, None)
+        for event in events:
+            try:
+                view = self.projection.fold(view, event)
+                self._made[key] = self._made_of(key, view)
+            except Exception as error:  # noqa: BLE001
+                self._parked[key] = event, _reason(error)
+                return
+            self._changed[key] = view
+
+    def _made_of(self, key: Key, view: V) -> _Made:
+        row = (self._application_id, *self.projection.storage.to_row(key, view))
+        return self._table.values(row), [rows.of(key, view) for rows in self._rows]
+
+    def write(self, connection: Connection) -> None:
+        """Write the views that changed, and the keys that are parked."""
+        upserts, updates = [], []
+        for key, (row, _) in self._made.items():
+            indexed = self._table.indexed_values(row)
+            if self._updates_alone and self._indexed.get(key) == indexed:
+                updates.append(self._table.update_values(row))
+            else:
+                upserts.append(row)
+            self._hold(key, indexed)
+        self._upsert(connection, upserts)
+        if updates:
+            connection.executemany(self._update, updates)
+        self._write_rows(connection)
+        self._write_parked(connection)
+        self._begin()
+
+    def _write_rows(self, connection: Connection) -> None:
+        for number, rows in enumerate(self._rows):
+            changes = [
+                (() if before is None else rows.of(key, before), self._made[key][1][number])
+                for key, before in self._before.items()
+                if key in self._made
+            ]
+            rows.write(connection, changes)
+
+    def _write_parked(self, connection: Connection) -> None:
+        if self._parked:
+            parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
+            self._parked_keys.write(connection, parked)
+            self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}
+
+    def _hold(self, key: Key, indexed: tuple[object, ...]) -> None:
+        self._held[key], self._indexed[key] = cast("V", self._changed[key]), indexed
+        self._held.move_to_end(key)
+        if len(self._held) > self._most_held:
+            oldest, _ = self._held.popitem(last=False)
+            self._indexed.pop(oldest, None)
+
+    def catch_up(self, recorded: Recorded) -> None:
+        """Take an event that another writer has folded into the view, if it is held."""
+        for key in self.projection.touched(recorded):
+            view = self._held.get(key)
+            if view is not None:
+                self._held[key] = self.projection.fold(view, recorded)
+                self._indexed.pop(key, None)
+
+    def forget(self) -> None:
+        """Read the views again before the next event: others may have changed them."""
+        self._held.clear()
+        self._indexed.clear()
+        self._waiting = None
+        self._begin()
+
+
+class _RowsOf(Generic[V]):
+    """The relation of rows that views become."""
+
+    def __init__(self, rows: Rows[V], table: Table, application_id: int, dialect: Dialect) -> None:
+        self._table = table
+        self._rows = rows
+        self._application_id = application_id
+        self._insert = Insert(table, dialect, table.replace(dialect))
+        self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
+
+    def of(self, key: Key, view: V) -> list[list[object]]:
+        """The rows of a view."""
+        return [
+            self._table.values((self._application_id, key, *row)) for row in self._rows.of(view)
+        ]
+
+    def write(
+        self, connection: Connection, changes: Iterable[tuple[Sequence[Any], Sequence[Any]]]
+    ) -> None:
+        """Write the rows that views have and did not have before; delete those they had."""
+        gone: list[Sequence[object]] = []
+        new: list[Sequence[object]] = []
+        for before, after in changes:
+            old = {self._table.key_of(row): row for row in before}
+            now = {self._table.key_of(row): row for row in after}
+            gone += [key for key in old if key not in now]
+            new += [row for key, row in now.items() if old.get(key) != row]
+        if gone:
+            connection.executemany(self._delete, gone)
+        self._insert(connection, new)
+
+
+_Made = tuple[list[object], list[list[list[object]]]]
+"""The row of a view, and its rows in each further relation."""
+
+
+def _named(table: Table, suffix: str) -> Table:
+    return replace(table, name=table.name + suffix) if suffix else table
+
+
+def _reason(error: Exception) -> str:
+    return repr(error)[:_REASON]
