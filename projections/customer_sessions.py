@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from projections import customer_history
-from projections.customer_session import TABLE, CustomerSession, folded
+from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
+from projections.stored import StoredProjection
 from projections.timeline import Step, steps
 from sessions import clock, rules
 from sessions.errors import (
@@ -16,6 +17,7 @@ from sessions.errors import (
     VersionNotFound,
 )
 from sessions.events import State
+from sessions.parked import waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,20 +33,24 @@ class CustomerSessions:
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
-        is_id = store.recorder.database.dialect.is_id
+        self._stored = StoredProjection(store, PROJECTION)
+        dialect = store.recorder.database.dialect
+        is_id = dialect.is_id
         self._is_profile = is_id("profile_id")
+        self._waits = waits(dialect, TABLE.name, f"{TABLE.name}.session_id")
         self._get = (
-            f"SELECT document FROM {TABLE.name} WHERE application_id = ? AND {is_id('session_id')}"
+            f"SELECT document, {self._waits} FROM {TABLE.name} "
+            f"WHERE application_id = ? AND {is_id('session_id')}"
         )
         self._attached = (
             f"SELECT session_id, max(position) AS attached FROM {customer_history.TABLE.name} "
             f"WHERE application_id = ? AND {self._is_profile} AND at <= ? GROUP BY session_id"
         )
-        same_id = is_id("view.session_id").replace("?", "mine.session_id")
+        same_id = is_id(f"{TABLE.name}.session_id").replace("?", "mine.session_id")
         self._of_profile = (
-            f"SELECT document FROM ({self._attached}) AS mine JOIN {TABLE.name} AS view ON "
-            f"view.application_id = ? AND {same_id} "
-            "WHERE view.profile_id = ? ORDER BY attached"
+            f"SELECT document, {self._waits}, {TABLE.name}.session_id FROM ({self._attached}) "
+            f"AS mine JOIN {TABLE.name} ON {TABLE.name}.application_id = ? AND {same_id} "
+            f"WHERE {TABLE.name}.profile_id = ? ORDER BY attached"
         )
 
     def get(
@@ -65,6 +71,7 @@ class CustomerSessions:
 
         Raises:
             SessionNotFound: There is no such session; `SessionNotYet`: not at that moment.
+            ViewParked: Its view waits, because an event could not be folded into it.
             VersionNotFound: The version is beyond the newest.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue: More than one moment is given, or one that is none.
@@ -77,7 +84,8 @@ class CustomerSessions:
         if given:
             return self._past(session_id, version, as_of, position)
         rows = self._store.query(self._get, (self._store.application_id, session_id))
-        if not rows:
+        if not rows or rows[0][1]:
+            self._stored.check_not_parked(session_id)
             raise SessionNotFound(session=session_id)
         return CustomerSession.from_json(rows[0][0])
 
@@ -89,13 +97,18 @@ class CustomerSessions:
         Args:
             profile_id: The customer; sessions that went to another profile are not among them.
             as_of: As it was at a time (with a timezone): the sessions then, as they were.
+
+        Raises:
+            ViewParked: The view of one of them waits.
         """
         rules.text("profileId", profile_id, least=0)
         application = self._store.application_id
         if as_of is None:
             parameters = (application, profile_id, _EVER, application, profile_id)
             rows = self._store.query(self._of_profile, parameters)
-            return [CustomerSession.from_json(document) for (document,) in rows]
+            for session_id in [session_id for _, is_waiting, session_id in rows if is_waiting]:
+                self._stored.check_not_parked(session_id)
+            return [CustomerSession.from_json(document) for document, *_ in rows]
         as_of = rules.moment("as_of", as_of)
         rows = self._store.query(
             f"{self._attached} ORDER BY attached", (application, profile_id, clock.text(as_of))
@@ -116,6 +129,8 @@ class CustomerSessions:
         after: CustomerSession | None = None,
     ) -> list[CustomerSession]:
         """Sessions by what they are now, the longest untouched first (abandoned carts).
+
+        Those whose views wait (`ViewParked`) are not among them.
 
         Args:
             state: In this state.
@@ -139,7 +154,7 @@ class CustomerSessions:
             ("updated >= ?", _text("updated_since", updated_since)),
         )
         given = [(bound, value) for bound, value in bounds if value is not None]
-        where = ["application_id = ?", *[bound for bound, _ in given]]
+        where = ["application_id = ?", f"NOT {self._waits}", *[bound for bound, _ in given]]
         parameters = [self._store.application_id, *[value for _, value in given]]
         if after is not None:
             where.append("(updated, session_id) > (?, ?)")

@@ -27,7 +27,7 @@ from projections.folding import (
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
-from sessions.errors import ProjectionNotFound, RebuildRunning
+from sessions.errors import InvalidValue, ProjectionNotFound, RebuildRunning
 from sessions.parked import copy_skips, parked_in
 from sessions.projection import Mode, check_mode
 from sessions.store import SessionStore
@@ -98,6 +98,7 @@ def rebuild(
 
     Raises:
         ProjectionNotFound: No projection has the name.
+        InvalidValue: That is no mode, or not for these.
         UnknownEvent: A newer library wrote an event.
         UndecodableEvent: An event cannot be read.
         RebuildRunning: Somebody else is at it.
@@ -107,14 +108,23 @@ def rebuild(
     """
     store.check_no_batch("rebuild")
     store.position  # noqa: B018  it raises StoreNotFound
-    if mode is not None:
-        check_mode(mode)
+    _check(named(store, names), mode)
     database = store.recorder.database
     with database.held("rebuild") as alone:
         if not alone:
             raise RebuildRunning(path=database.path)
         projections = named(store, names)
         return _Rebuild(database, projections, mode, claims=not names).run(progress, stop)
+
+
+def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
+    if mode is None:
+        return
+    check_mode(mode)
+    asked_by_sql = [each.name for each in projections if each.kept is not None]
+    if mode == "live" and asked_by_sql:
+        rule = f"inline or followed, since {', '.join(asked_by_sql)} is asked by SQL"
+        raise InvalidValue(field="mode", rule=rule, value=mode)
 
 
 def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:

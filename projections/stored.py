@@ -72,11 +72,16 @@ class StoredProjection(Generic[V]):
         if as_of is not None or position is not None or build.mode == "live":
             return self._folded(build, key, self._moment(as_of), self._checked(position))
         rows = self._store.query(self._get, (self._store.application_id, key))
-        self._check_not_parked(build, key)
+        self.check_not_parked(key)
         return self.projection.storage.from_row(rows[0][1:]) if rows else None
 
-    def _check_not_parked(self, build: Current, key: Key) -> None:
-        for parked in self._keys(build).shown(self._store.query, key):
+    def check_not_parked(self, key: Key) -> None:
+        """Refuse to read a view that waits.
+
+        Raises:
+            ViewParked: It does.
+        """
+        for parked in self._keys(self._build()).shown(self._store.query, key):
             raise ViewParked(
                 projection=parked.projection,
                 key=key,

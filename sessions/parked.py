@@ -104,6 +104,17 @@ class ParkedKeys:
         connection.execute(sql, (*self._build, key))
 
 
+def waits(dialect: Dialect, projection: str, key: str) -> str:
+    """The condition that the key of a view, in a column of that name, waits."""
+    same_key = dialect.is_id("parked.key").replace("?", key)
+    return (
+        f"EXISTS (SELECT 1 FROM parked WHERE parked.application_id = {projection}.application_id "
+        f"AND parked.projection = '{projection}' AND {same_key} AND NOT parked.skipped AND "
+        f"parked.build = (SELECT build FROM projections WHERE name = '{projection}' "
+        "AND status = 'current'))"
+    )
+
+
 def copy_skips(connection: Connection, one: Current, other: Current) -> None:
     """Let another build of a projection leave out the same events."""
     names = [column.name for column in schema.PARKED.columns if column.name != "build"]

@@ -1,0 +1,159 @@
+"""Test a projection as it is written: given events, when they are folded, then a view.
+
+    from projections.testing import given
+
+    given(SessionOpened(first_session=True), closed).when_folded(ORDERS).then("order-1", expected)
+
+Each fold is also tried in the ways in which it will be run. The views must be the same whether
+all events come in one page or in any two, or one by one, with every view kept in a store and read
+again in between; a page that is delivered twice must change nothing; and no event may be changed.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from projections.folding import BuildOf, Page, Tracked
+from sessions import kept
+from sessions.database import query_on
+from sessions.events import SESSION, Event, Recorded
+from sessions.store import SessionStore
+from sessions.views import Views
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sessions.projection import Key, Projection
+
+V = TypeVar("V")
+
+AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
+"""When the first given event happened; each later one happened a second after the one before."""
+
+_SECOND = timedelta(seconds=1)
+_APPLICATION = 1
+
+
+@dataclass(frozen=True)
+class Folded(Generic[V]):
+    """What events were folded into.
+
+    Attributes:
+        views: The views by their keys.
+    """
+
+    views: Mapping[Key, V]
+
+    def then(self, key: Key, view: V) -> Folded[V]:
+        """Expect a view.
+
+        Raises:
+            AssertionError: There is another one, or none.
+        """
+        if key not in self.views:
+            _fail(f"no event touches {key!r}, but {list(self.views)}")
+        if self.views[key] != view:
+            _fail(f"the view of {key!r} is {self.views[key]}, not {view}")
+        return self
+
+    def then_nothing(self, key: Key) -> Folded[V]:
+        """Expect that no event touches a key.
+
+        Raises:
+            AssertionError: One does.
+        """
+        if key in self.views:
+            _fail(f"the view of {key!r} is {self.views[key]}")
+        return self
+
+
+@dataclass(frozen=True)
+class Given:
+    """A log: events in their envelopes, in order."""
+
+    log: tuple[Recorded, ...] = ()
+
+    def and_given(self, *events: Event, session: str = "order-1") -> Given:
+        """What happened next, in this or in another session."""
+        log = list(self.log)
+        for event in events:
+            version = 1 + sum(each.stream_id == session for each in log)
+            position, at = len(log) + 1, AT + len(log) * _SECOND
+            command = f"command-{position}"
+            envelope = (
+                _APPLICATION,
+                position,
+                SESSION,
+                session,
+                version,
+                at,
+                at,
+                command,
+                {},
+                event,
+            )
+            log.append(Recorded(*envelope))
+        return Given(tuple(log))
+
+    def when_folded(self, projection: Projection[V]) -> Folded[V]:
+        """Fold the events, in every way in which they may come.
+
+        Raises:
+            AssertionError: They do not all make the same views; the message says which.
+        """
+        before = deepcopy(self.log)
+        views: dict[Key, V] = {}
+        for recorded in self.log:
+            for key in projection.touched(recorded):
+                views[key] = projection.fold(views.get(key), recorded)
+        if self.log != before:
+            _fail(f"the fold of {projection.name} changes its events")
+        for pages in _splits(self.log):
+            stored = _stored(projection, pages)
+            if stored != views:
+                sizes = [len(page) for page in pages]
+                _fail(f"in pages of {sizes} events the views are {stored}, not {views}")
+        return Folded(views)
+
+
+def given(*events: Event, session: str = "order-1") -> Given:
+    """What happened in a session, from its beginning."""
+    return Given().and_given(*events, session=session)
+
+
+def _splits(log: Sequence[Recorded]) -> Iterator[list[Sequence[Recorded]]]:
+    """All at once, in any two pages, and one by one."""
+    yield [log]
+    for middle in range(1, len(log)):
+        yield [log[:middle], log[middle:]]
+    yield [[recorded] for recorded in log]
+
+
+def _stored(projection: Projection[V], pages: Sequence[Sequence[Recorded]]) -> dict[Key, V]:
+    """The views that a store keeps when pages come, each of them twice."""
+    kept_so = replace(projection, mode="followed")
+    with SessionStore.open("memory:", projections=[kept_so]) as store:
+        for page in pages:
+            for _ in range(2):
+                _deliver(store, kept_so, page)
+        storage = kept_so.storage
+        rows = store.query(storage.table.select("application_id = ?"), (_APPLICATION,))
+        return {row[1]: storage.from_row(row[1:]) for row in rows}
+
+
+def _deliver(store: SessionStore, projection: Projection[Any], page: Sequence[Recorded]) -> None:
+    database = store.recorder.database
+    build = kept.builds(store.query, "current")[projection.name]
+    views = Views(projection, _APPLICATION, database.dialect, build=build.build)
+    part = Tracked(BuildOf(projection, views), database, build, _APPLICATION)
+    with database.writing() as connection:
+        until = page[-1].position if page else 0
+        part.take(query_on(connection), Page(list(page), until, None))
+        part.write(connection)
+
+
+def _fail(message: str) -> None:
+    raise AssertionError(message)
