@@ -82,20 +82,8 @@ class Given:
         for event in events:
             version = 1 + sum(each.stream_id == session for each in log)
             position, at = len(log) + 1, AT + len(log) * _SECOND
-            command = f"command-{position}"
-            envelope = (
-                _APPLICATION,
-                position,
-                SESSION,
-                session,
-                version,
-                at,
-                at,
-                command,
-                {},
-                event,
-            )
-            log.append(Recorded(*envelope))
+            ids = (_APPLICATION, position, SESSION, session, version)
+            log.append(Recorded(*ids, at, at, f"command-{position}", {}, event))
         return Given(tuple(log))
 
     def when_folded(self, projection: Projection[V]) -> Folded[V]:
