@@ -6,6 +6,7 @@ process dies. Of all processes that run a projection one works, and the others s
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import ExitStack
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from sessions.projection import Projection
     from sessions.store import SessionStore
+
+logger = logging.getLogger(__name__)
 
 PAGE = 1000
 """So many positions are folded in one transaction."""
@@ -52,23 +55,18 @@ class _Post:
         """Work at it from now on, if it is to be followed and nobody else does."""
         if build is None or build.mode != "followed" or build.version != self.projection.version:
             return
-        store, database = self._store, self._store.recorder.database
-        part = Tracked(self._part(build), database, build, store.application_id)
-        if self.paused_at is not None and part.position < self.paused_at:
-            return
-        right = kept.right(build, store.application_id)
-        if self._right.enter_context(database.held(right)):
-            self.build, self.paused_at = build, None
-            self.part = Tracked(self._part(build), database, build, store.application_id)
-        else:
+        database, application = self._store.recorder.database, self._store.application_id
+        if self.paused_at is not None:
+            if kept.position(database.query, build, application) < self.paused_at:
+                return
+            self.paused_at = None
+        if not self._right.enter_context(database.held(kept.right(build, application))):
             self._right.close()
-
-    def _part(self, build: Current) -> BuildOf:
-        application, dialect = self._store.application_id, self._store.recorder.database.dialect
-        return BuildOf(
-            self.projection,
-            Views(self.projection, application, dialect, build=build.build, held=_HELD),
-        )
+            return
+        number = build.build
+        views = Views(self.projection, application, database.dialect, build=number, held=_HELD)
+        self.part = Tracked(BuildOf(self.projection, views), database, build, application)
+        self.build = build
 
     def leave(self) -> None:
         """Let others work at it; what is not committed is dropped."""
@@ -108,6 +106,7 @@ class Runner:
         self._database = store.recorder.database
         self._posts = [_Post(store, known[name]) for name in names or known]
         self._page = page
+        self._until: int | None = None
         self._looked = -_TAKE_OVER_SECONDS
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -121,14 +120,18 @@ class Runner:
     def run(self, *, until: int | None = None) -> None:
         """Follow the log until it is stopped, or until all have come to a position.
 
-        Errors that pass by themselves, such as a server that restarts, are waited for.
+        Errors that pass by themselves, such as a server that restarts, are waited for. So is a
+        newer process, where this one cannot read an event; unless there is a position to come to.
 
         Raises:
+            UnknownEvent: A newer library wrote an event before that position.
+            UndecodableEvent: One cannot be read.
             SessionsError: The store cannot be read or written.
         """
+        self._until = until
         try:
             self._begin()
-            while not self._stopped.is_set() and not self._has_come(until):
+            while not self._stopped.is_set() and not self._has_come():
                 self._turn()
         except StoreClosed:
             pass
@@ -187,7 +190,8 @@ class Runner:
     def _current(self) -> dict[str, Current]:
         return kept.builds(self._database.query, "current")
 
-    def _has_come(self, until: int | None) -> bool:
+    def _has_come(self) -> bool:
+        until = self._until
         if until is None:
             return False
         current = self._current()
@@ -267,6 +271,9 @@ class Runner:
 
     def _pause(self, position: int, obstacle: SessionsError) -> None:
         """Leave to a newer process what this one cannot read."""
+        if self._until is not None:
+            raise obstacle
+        logger.warning("%s wait for a newer process: %s", ", ".join(self.working), obstacle)
         for post in self._posts:
             if post.is_taken and post.part.position == position:
                 post.leave()

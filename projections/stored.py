@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
+_LOOK_SECONDS = 1.0
+"""How often one that waits looks whether somebody is at work: a standby takes over sooner."""
+
 
 class StoredProjection(Generic[V]):
     """A projection of a store's application.
@@ -152,17 +155,20 @@ class StoredProjection(Generic[V]):
         Raises:
             ViewBehind: They have not come that far in time, or nobody is at work.
         """
-        deadline, signal = time.monotonic() + timeout, self._database.signal
+        now, signal = time.monotonic, self._database.signal
+        deadline, look = now() + timeout, now() + min(_LOOK_SECONDS, timeout)
         self._database.listen()
         while True:
             seen, build = signal.count, self._build()
             come = self._come(build)
             if come >= position:
                 return
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise self._behind(build, come, position, timeout)
-            signal.wait(seen, min(left, self._database.poll_seconds))
+            if now() >= look:
+                nobody = build.mode == "followed" and not self._is_followed(build)
+                if nobody or now() >= deadline:
+                    raise self._behind(build, come, position, timeout)
+                look = min(now() + _LOOK_SECONDS, deadline)
+            signal.wait(seen, min(look - now(), self._database.poll_seconds))
 
     def _behind(self, build: Current, come: int, asked: int, timeout: float) -> ViewBehind:
         if build.mode != "followed":

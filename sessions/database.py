@@ -231,10 +231,10 @@ class Database(ABC):
 
     @abstractmethod
     def writing(self, what: str | None = None) -> AbstractContextManager[Connection]:
-        """A transaction that commits at its end, and has the lock of all applications.
+        """A transaction that commits at its end, and has the lock of everything.
 
-        Where something else is named, it has that lock alone, and the log may be written beside
-        it, if the database can.
+        Where something is named, it has that lock alone, and the log may be written beside it, if
+        the database can.
         """
 
     @abstractmethod

@@ -46,7 +46,8 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 _NOTIFY = "SELECT pg_notify(?, '')"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
-_LOCK_ALL = "SELECT pg_advisory_xact_lock(?)"
+_LOCK = "SELECT pg_advisory_xact_lock(?)"
+_LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(?)"
 _GRANTS = (
     "SELECT grantee, privilege_type FROM information_schema.role_table_grants "
     "WHERE table_schema = current_schema() AND table_name = ? AND grantee <> current_user"
@@ -239,14 +240,18 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def writing(self, what: str | None = None) -> Iterator[Connection]:
-        """A transaction that commits at its end, and has the lock of all applications, or one."""
-        lock = self._lock_key(what or 0)
+        """A transaction that commits at its end, and has the lock of everything, or of one thing.
+
+        Who has the lock of one thing, or of an application's log, shares the lock of the store.
+        """
+        locks = [(_LOCK, 0)] if what is None else [(_LOCK_SHARED, 0), (_LOCK, what)]
 
         def begun() -> PostgresConnection:
             connection = self._connections.take()
             try:
                 connection.execute(_BEGIN)
-                connection.execute(_LOCK_ALL, (lock,))
+                for statement, name in locks:
+                    connection.execute(statement, (self._lock_key(name),))
             except BaseException:
                 self._roll_back(connection)
                 raise

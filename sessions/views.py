@@ -6,6 +6,7 @@ that raises parks its key, and no statement of the transaction has been executed
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sessions.tables import Table
 
 V = TypeVar("V")
+
+logger = logging.getLogger(__name__)
 
 HELD = 1024
 """So many views are held in memory, if nobody says otherwise."""
@@ -195,6 +198,9 @@ class Views(Generic[V]):
         if self._parked:
             parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
             self._parked_keys.write(connection, parked)
+            for key, event, reason in parked:
+                what = (self.projection.name, key, event.position, event.type, reason)
+                logger.warning("%s of %r waits at position %d (%s): %s", *what)
             self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}
 
     def _hold(self, key: Key, indexed: tuple[object, ...]) -> None:
