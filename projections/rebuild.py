@@ -147,9 +147,12 @@ def drop(store: SessionStore, name: str) -> list[str]:
         What was removed, such as `customer_sessions 1`.
 
     Raises:
+        ProjectionNotFound: There is none of the name.
         RebuildRunning: Somebody rebuilds just now.
     """
     database = store.recorder.database
+    if name not in kept.builds(store.query, "current"):
+        named(store, [name])
     with database.held("rebuild") as alone:
         if not alone:
             raise RebuildRunning(path=database.path)

@@ -13,7 +13,16 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from projections.folding import WRITING, BuildOf, Overtaken, Tracked, read_page, wanted_by
+from projections.folding import (
+    WRITING,
+    BuildOf,
+    Overtaken,
+    Progress,
+    Tracked,
+    read_page,
+    silent,
+    wanted_by,
+)
 from sessions import kept, tracing
 from sessions.database import Current, query_on
 from sessions.errors import ProjectionNotFound, SessionsError, StoreClosed, StoreNotFound
@@ -107,6 +116,7 @@ class Runner:
         self._posts = [_Post(store, known[name]) for name in names or known]
         self._page = page
         self._until: int | None = None
+        self._progress: Progress = silent
         self._looked = -_TAKE_OVER_SECONDS
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -117,18 +127,22 @@ class Runner:
         """The projections that this process works at; it stands by for the others."""
         return [post.projection.name for post in self._posts if post.is_taken]
 
-    def run(self, *, until: int | None = None) -> None:
+    def run(self, *, until: int | None = None, progress: Progress = silent) -> None:
         """Follow the log until it is stopped, or until all have come to a position.
 
         Errors that pass by themselves, such as a server that restarts, are waited for. So is a
         newer process, where this one cannot read an event; unless there is a position to come to.
+
+        Args:
+            until: The position.
+            progress: Is told, after each commit, how far all have come and where the log ends.
 
         Raises:
             UnknownEvent: A newer library wrote an event before that position.
             UndecodableEvent: One cannot be read.
             SessionsError: The store cannot be read or written.
         """
-        self._until = until
+        self._until, self._progress = until, progress
         try:
             self._begin()
             while not self._stopped.is_set() and not self._has_come():
@@ -268,6 +282,9 @@ class Runner:
                 if current.get(post.projection.name) != post.build:
                     raise Overtaken
                 post.part.write(connection)
+        if self._progress is not silent:
+            done = min(post.part.position for post in posts)
+            self._progress(done, self._until or self._store.position)
 
     def _pause(self, position: int, obstacle: SessionsError) -> None:
         """Leave to a newer process what this one cannot read."""

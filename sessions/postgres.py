@@ -46,8 +46,6 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 _NOTIFY = "SELECT pg_notify(?, '')"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
-_LOCK = "SELECT pg_advisory_xact_lock(?)"
-_LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(?)"
 _GRANTS = (
     "SELECT grantee, privilege_type FROM information_schema.role_table_grants "
     "WHERE table_schema = current_schema() AND table_name = ? AND grantee <> current_user"
@@ -244,14 +242,17 @@ class PostgresDatabase(Database):
 
         Who has the lock of one thing, or of an application's log, shares the lock of the store.
         """
-        locks = [(_LOCK, 0)] if what is None else [(_LOCK_SHARED, 0), (_LOCK, what)]
+        store = self._lock_key(0)
+        locks = [f"pg_advisory_xact_lock({store})"]
+        if what is not None:
+            named = self._lock_key(what)
+            locks = [f"pg_advisory_xact_lock_shared({store})", f"pg_advisory_xact_lock({named})"]
+        begin = "; ".join([_BEGIN, *[f"SELECT {lock}" for lock in locks]])
 
         def begun() -> PostgresConnection:
             connection = self._connections.take()
             try:
-                connection.execute(_BEGIN)
-                for statement, name in locks:
-                    connection.execute(statement, (self._lock_key(name),))
+                connection.execute(begin)
             except BaseException:
                 self._roll_back(connection)
                 raise
@@ -261,8 +262,9 @@ class PostgresDatabase(Database):
         try:
             with self._failures:
                 yield connection
-                connection.execute(_NOTIFY, (self._channel,))
-                connection.execute("COMMIT")
+                with connection.raw.pipeline():
+                    connection.execute(_NOTIFY, (self._channel,))
+                    connection.execute("COMMIT")
         finally:
             if what is None:
                 self.end(connection)

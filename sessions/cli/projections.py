@@ -20,6 +20,7 @@ from sessions.cli.common import (
     print_json,
     print_table,
     print_text,
+    progress,
 )
 from sessions.errors import ProjectionNotFound
 from sessions.projection import Key, Mode
@@ -98,10 +99,18 @@ def run(
     with SessionStore.open(store, application, read_only=True) as opened:
         end = opened.position
         runner = projections.Runner(opened, names or ())
-        with _stopped_by_signals(runner):
-            runner.run(until=end if once else None)
+        if not _followed(opened, names):
+            print_text("none of them is followed: see `sessions projections list`")
+            return
+        with _stopped_by_signals(runner), progress("following") as told:
+            runner.run(until=end if once else None, progress=told)
     for name, error in runner.paused.items():
         print_text(str(error), title=name)
+
+
+def _followed(store: SessionStore, names: list[str] | None) -> bool:
+    found = [each for each in projections.status(store) if not names or each.name in names]
+    return any(each.mode == "followed" and each.status != "old" for each in found)
 
 
 @contextmanager
@@ -123,8 +132,8 @@ def rebuild(
     names: NamesArgument = None,
     *,
     mode: Annotated[
-        str | None,
-        typer.Option("--mode", metavar="MODE", help="How to run it: inline, followed or live."),
+        Mode | None,
+        typer.Option("--mode", help="How to run it: inline, followed or live."),
     ] = None,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
@@ -135,7 +144,7 @@ def rebuild(
     Nobody waits but for the switch. Ctrl-C stops it, and the same command goes on with it. Without
     a name all are built, and the claims too.
     """
-    maintain.rebuilt(store, application, names or (), cast("Mode | None", mode), json=json)
+    maintain.rebuilt(store, application, names or (), mode, json=json)
 
 
 @app.command()
@@ -217,7 +226,13 @@ def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]
 
 
 def _key(stored: projections.StoredProjection[Any], key: str) -> Key:
-    return int(key) if stored.projection.key.kind == "integer" else key
+    if stored.projection.key.kind != "integer":
+        return key
+    try:
+        return int(key)
+    except ValueError:
+        message = f"{key!r} is no {stored.projection.key.name}: a whole number"
+        raise typer.BadParameter(message) from None
 
 
 def _tell(name: str, key: str, *, goes_on: bool) -> None:
