@@ -135,11 +135,17 @@ def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
 
 
 def folded(events: Iterable[Recorded]) -> SessionView | None:
-    """The view after all of a session's events; None if there are none."""
-    view = None
-    for recorded in events:
-        view = fold(view, recorded)
-    return view
+    """`fold` of all of a session's events; None if there are none."""
+    last, session, count, command_id = None, None, 0, ""
+    for last in events:
+        session = evolve(session, last.event, last.at)
+        count += last.command_id != command_id
+        command_id = last.command_id
+    if last is None or session is None:
+        return None
+    return SessionView(
+        last.application_id, last.stream_id, last.version, count, command_id, session
+    )
 
 
 def _cart_item(position: int, line: Line) -> CartItem:

@@ -24,7 +24,7 @@ from projections.folding import (
     silent,
     wanted_by,
 )
-from sessions import kept, schema
+from sessions import kept, schema, tracing
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
 from sessions.errors import InvalidValue, ProjectionNotFound, RebuildRunning
@@ -114,7 +114,8 @@ def rebuild(
         if not alone:
             raise RebuildRunning(path=database.path)
         projections = named(store, names)
-        return _Rebuild(database, projections, mode, claims=not names).run(progress, stop)
+        with tracing.span("rebuild", projections=[each.label for each in projections]):
+            return _Rebuild(database, projections, mode, claims=not names).run(progress, stop)
 
 
 def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:

@@ -111,12 +111,6 @@ def _profile(session: Session, command: SetProfile, used: Mapping[str, Usage]) -
 
 
 def _discount(session: Session, command: SetDiscount) -> Sequence[Event]:
-    """The identifiers are replaced, if they differ."""
-    """Attributes are merged; None removes one."""
-    """A referral code is entered, if it is another than the one that is there."""
-    """A coupon code is entered, if it is another than the one that is there."""
-    """What a command on attributes, identifiers, profile or discounts records."""
-    """What a command on a coupon or referral code records."""
     label = rules.text("label", command.label)
     value = rules.money("value", command.value)
     replaced = session.discounts.get(label)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sessions import answers, rules
+from sessions import answers, rules, tracing
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
 from sessions.errors import BatchOpen
@@ -98,7 +98,8 @@ class CommandExecutor(StoreReader):
             self._check_writable(dry_run=dry_run)
         else:  # it may have to wait for the lock
             await asyncio.to_thread(self._check_writable, dry_run=dry_run)
-        return (await self._commits.do_async(job))[0]
+        with tracing.span("execute", commands=1):
+            return (await self._commits.do_async(job))[0]
 
     def execute_many(  # noqa: PLR0913
         self,
@@ -183,7 +184,8 @@ class CommandExecutor(StoreReader):
     def _run(self, job: Job) -> list[Executed]:
         self._check_writable(dry_run=job.dry_run)
         batch = self._batch
-        return self._commits.do(job) if batch is None else batch.run(job)
+        with tracing.span("execute", commands=len(job.requests)):
+            return self._commits.do(job) if batch is None else batch.run(job)
 
     def _job(
         self,

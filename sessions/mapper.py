@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from sessions.events import Event
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="sorted")
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_UNFIT = (ValueError, msgspec.MsgspecError)
+"""What is raised where a row does not fit the shape that it names."""
 
 VERSIONS: Mapping[str, int] = {}
 """The newest version of each event's shape; 1 where it is not named."""
@@ -54,14 +57,13 @@ class Mapper:
         upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
     ) -> None:
         self._newest = {name: versions.get(name, 1) for name in events}
-        self._upcasters = dict(upcasters)
         self._decoders: dict[tuple[str, int], Callable[[str], Any]] = {
             (name, self._newest[name]): msgspec.json.Decoder(kind).decode
             for name, kind in events.items()
         }
-        self._of_newest = dict(self._decoders)
-        for old, upcaster in upcasters.items():
-            self._decoders[old] = msgspec.json.Decoder(upcaster.shape).decode
+        for name, version in upcasters:
+            steps = [upcasters[name, passed] for passed in range(version, self._newest[name])]
+            self._decoders[name, version] = _of_old(steps)
 
     def encode(self, event: Event) -> tuple[str, int, str]:
         """The stored name, version and data of an event."""
@@ -75,18 +77,14 @@ class Mapper:
             UnknownEvent: A newer library wrote it.
             UndecodableEvent: The data does not fit the shape.
         """
-        decode = self._decoders.get((name, version))
-        if decode is None:
+        if (name, version) not in self._decoders:
             raise UnknownEvent(type=name, type_version=version, where=where)
         try:
-            event: Event = decode(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            event: Event = self._decoders[name, version](data)
+        except _UNFIT as error:
             raise UndecodableEvent(
                 type=name, type_version=version, where=where, reason=error
             ) from error
-        if version != self._newest[name]:
-            for passed in range(version, self._newest[name]):
-                event = self._upcasters[name, passed].to_next(event)
         return event
 
     def to_row(self, recorded: Recorded) -> Sequence[object]:
@@ -109,26 +107,73 @@ class Mapper:
             data,
         )
 
-    def recorded(self, app: int, rows: Iterable[Sequence[Any]]) -> Iterator[Recorded]:
+    def recorded(self, app: int, rows: Sequence[Sequence[Any]]) -> Iterable[Recorded]:
         """The envelopes of an application's rows of `Dialect.event`.
 
         Raises:
-            UnknownEvent: A newer library wrote one.
+            UnknownEvent: A newer library wrote one; those before it come first.
             UndecodableEvent: The data of one does not fit its shape.
         """
-        newest, a_time = self._of_newest, datetime.fromisoformat
-        for position, cat, stream, version, name, shape, at, now, command, meta, data in rows:
-            decode = newest.get((name, shape))
+        try:
+            return self._envelopes(app, rows)
+        except (*_UNFIT, KeyError):
+            return self._one_by_one(app, rows)
+
+    def _envelopes(self, app: int, rows: Sequence[Sequence[Any]]) -> list[Recorded]:
+        """All of them in one go: reading a log is mostly this step."""
+        decoders, time, read = self._decoders, datetime.fromisoformat, _OBJECT.decode
+        return [
+            Recorded(
+                app,
+                position,
+                category,
+                stream_id,
+                version,
+                when := time(at),
+                when if recorded_at is None else time(recorded_at),
+                command_id,
+                {} if metadata is None else read(metadata),
+                decoders[name, shape](data),
+            )
+            for (
+                position,
+                category,
+                stream_id,
+                version,
+                name,
+                shape,
+                at,
+                recorded_at,
+                command_id,
+                metadata,
+                data,
+            ) in rows
+        ]
+
+    def _one_by_one(self, app: int, rows: Sequence[Sequence[Any]]) -> Iterator[Recorded]:
+        for row in rows:
+            where, name, shape, data = row[0], row[4], row[5], row[10]
+            self.decode(name, shape, data, where)
             try:
-                event = decode(data) if decode else self.decode(name, shape, data, position)
-                when = a_time(at)
-                recorded = when if now is None else a_time(now)
-                who = {} if meta is None else msgspec.json.decode(meta, type=dict[str, Any])
-            except (ValueError, msgspec.MsgspecError) as error:
+                (envelope,) = self._envelopes(app, [row])
+            except _UNFIT as error:
                 raise UndecodableEvent(
-                    type=name, type_version=shape, where=position, reason=error
+                    type=name, type_version=shape, where=where, reason=error
                 ) from error
-            yield Recorded(app, position, cat, stream, version, when, recorded, command, who, event)
+            yield envelope
+
+
+def _of_old(steps: Sequence[Upcaster]) -> Callable[[str], Any]:
+    """What decodes an old shape, and takes it step by step to the newest."""
+    decode = msgspec.json.Decoder(steps[0].shape).decode
+
+    def decoded(data: str) -> Any:  # noqa: ANN401
+        event = decode(data)
+        for step in steps:
+            event = step.to_next(event)
+        return event
+
+    return decoded
 
 
 def encode_json(value: object) -> str:

@@ -15,7 +15,6 @@ DIGITS = 12
 DECIMALS = 6
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
-_TEN = Decimal(10)
 _SMALLEST = Decimal((0, (1,), -DECIMALS))
 
 
@@ -31,7 +30,7 @@ def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:
 def fits(amount: Decimal) -> bool:
     """Whether an amount below 10^12 has no more than 6 decimals."""
     try:
-        amount.quantize(_SMALLEST, context=_EXACT)
+        amount.quantize(_SMALLEST, None, _EXACT)
     except Inexact:
         return False
     return True
@@ -46,6 +45,4 @@ def plain(value: Decimal) -> Decimal:
     if not value:
         return _ZERO
     value = value.normalize(_EXACT)
-    if _EXACT.remainder(value, _TEN):
-        return value
-    return value.quantize(_ONE, context=_EXACT)
+    return value.quantize(_ONE, None, _EXACT) if "E+" in str(value) else value

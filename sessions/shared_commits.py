@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sessions import forks
@@ -247,6 +247,8 @@ class SharedCommits:
 
     def lead(self, job: Job) -> None:
         """Let those who wait decide and commit together, and hand the lead over."""
+        if len(self._taken) > 1:
+            sleep(0)  # whom the last commit answered may come again, before the next one begins
         self._taken = ()
         try:
             self._perform(self._take)
@@ -259,9 +261,12 @@ class SharedCommits:
     def _take(self) -> Sequence[Job]:
         self._mutex.acquire()
         try:
-            number = min(self._together, len(self._queue))
-            self._taken = [self._queue.popleft() for _ in range(number)]
-            self._admit(number)
+            if len(self._queue) <= self._together:
+                self._taken = list(self._queue)
+                self._queue.clear()
+            else:
+                self._taken = [self._queue.popleft() for _ in range(self._together)]
+            self._admit(len(self._taken))
             return self._taken
         finally:
             self._mutex.release()
@@ -304,8 +309,9 @@ class SharedCommits:
         self._admit(1)
 
     def _admit(self, number: int) -> None:
-        for _ in range(min(number, len(self._outside))):
+        while number and self._outside:
             self._outside.popleft().release()
+            number -= 1
 
     def close(self) -> None:
         """Take nothing more, and wait until what was accepted is done."""

@@ -17,13 +17,14 @@ class Signal:
 
     def begin_again_in_child(self) -> None:
         """Leave the parent's waiting threads to the parent."""
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting = 0
         self.count = 0
 
     def give(self) -> None:
         """Wake who waits."""
-        with self._changed:
+        with self._lock:
             self.count += 1
             if self._waiting:
                 self._changed.notify_all()

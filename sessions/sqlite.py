@@ -48,8 +48,8 @@ _MAPPED_BYTES = 2**30
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
 
-_PAUSE = (0.0002, 0.001)
-"""Seconds between two looks at a lock that another process has."""
+_PAUSE = (0.0005, 0.002)
+"""Seconds between two looks at a lock that another process has: looking costs that process time."""
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
@@ -207,7 +207,7 @@ class SqliteDatabase(Database):
             with self._failures:
                 connection = self._writing_connection()
                 try:
-                    self._until_not_busy(lambda: connection.execute("BEGIN IMMEDIATE"))
+                    self._until_not_busy(connection, "BEGIN IMMEDIATE")
                 except BaseException:
                     if connection.in_transaction:  # an interrupt came when it had begun
                         connection.execute("ROLLBACK")
@@ -320,16 +320,17 @@ class SqliteDatabase(Database):
         # SQLite does not wait by itself where several processes make the same file at once; and
         # where it does, it sleeps longer and longer, up to 100 ms beside a lock that is free.
         connection.execute("PRAGMA busy_timeout = 0")
-        self._until_not_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"))
+        self._until_not_busy(connection, "PRAGMA journal_mode = WAL")
 
-    def _until_not_busy(self, work: Callable[[], object]) -> None:
-        deadline = time.monotonic() + self.lock_timeout
+    def _until_not_busy(self, connection: sqlite3.Connection, statement: str) -> None:
+        deadline = None
         while True:
             try:
-                work()
+                connection.execute(statement)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
+                deadline = deadline or time.monotonic() + self.lock_timeout
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(random.uniform(*_PAUSE))  # noqa: S311

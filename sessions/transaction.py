@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sessions import answers, clock
@@ -27,13 +28,13 @@ from sessions.memory import Held
 from sessions.session import evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sessions.answers import Request
     from sessions.claim_rows import Pair
     from sessions.claims import Usage
-    from sessions.database import Connection
+    from sessions.database import Connection, Failures, Query
     from sessions.inline import InlineViews
     from sessions.mapper import Mapper
     from sessions.memory import Memory
@@ -53,17 +54,26 @@ class Means:
     now: Callable[[], datetime]
 
 
-_CHANGEABLE = (AttributesChanged, CartReplaced, SessionCancelled, SessionReopened)
+_CHANGEABLE = {AttributesChanged, CartReplaced, SessionCancelled, SessionReopened}
+_OF_ITEMS = {ItemAdded, ItemRemoved}
 
 
 def _for_caller(recorded: Recorded) -> Recorded:
     """A copy, where a caller could change what is held or is still to be written."""
-    event = recorded.event
-    if isinstance(event, (ItemAdded, ItemRemoved)):
-        changeable = bool(event.item.attributes)
-    else:
-        changeable = isinstance(event, _CHANGEABLE)
+    event: Any = recorded.event
+    kind = type(event)
+    changeable = kind in _CHANGEABLE or (kind in _OF_ITEMS and event.item.attributes)
     return deepcopy(recorded) if changeable or recorded.metadata else recorded
+
+
+def _reading(failures: Failures, query: Query) -> Query:
+    """A query whose errors are the store's."""
+
+    def read(sql: str, parameters: Sequence[object]) -> list[Any]:
+        with failures:
+            return query(sql, parameters)
+
+    return read
 
 
 class Unit:
@@ -90,8 +100,8 @@ class Transaction:
         self.first: Recorded | None = None
         self._means = means
         self._recorder = means.recorder
-        self._read = query_on(connection)
-        self._ledger = Ledger(self._usage)
+        self._read = _reading(means.recorder.database.failures, query_on(connection))
+        self._ledger = Ledger(partial(means.recorder.claims.usage, self._read))
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
         self._has_written = False
@@ -105,7 +115,7 @@ class Transaction:
         """All rows of one SELECT, its own decisions included."""
         with self._recorder.database.failures:
             self.flush()
-            return self._read(sql, parameters)
+        return self._read(sql, parameters)
 
     def run(
         self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool = False
@@ -117,20 +127,19 @@ class Transaction:
             VersionConflict: A session is not at the version that the caller expects.
             IdempotencyKeyReused: The key is another request's.
         """
-        with self._recorder.database.failures:
-            if key is None:
-                return self._decided(requests, meta, keep=not dry_run)
-            fingerprint = answers.fingerprint(requests)
-            kept = self._answer(key)
-            if kept is None:
-                executed = self._decided(requests, meta, keep=not dry_run)
-                if not dry_run:
-                    answer = answers.to_json(executed)
-                    self._answers[key] = fingerprint, answer, self._means.now()
-                return executed
-            if kept[0] != fingerprint:
-                raise IdempotencyKeyReused(key=key)
-            return answers.from_json(kept[1], self._log)
+        if key is None:
+            return self._decided(requests, meta, keep=not dry_run)
+        fingerprint = answers.fingerprint(requests)
+        kept = self._answer(key)
+        if kept is None:
+            executed = self._decided(requests, meta, keep=not dry_run)
+            if not dry_run:
+                answer = answers.to_json(executed)
+                self._answers[key] = fingerprint, answer, self._means.now()
+            return executed
+        if kept[0] != fingerprint:
+            raise IdempotencyKeyReused(key=key)
+        return answers.from_json(kept[1], self._log)
 
     def prepare(self, requests: Sequence[Request]) -> None:
         """Read together what commands will need of what is not in memory: one round trip.
@@ -221,9 +230,6 @@ class Transaction:
         rows = self._recorder.log_rows(self._read, after, until - after, until)
         return list(self._recorded(rows))
 
-    def _usage(self, limit: str, holder: str) -> Usage:
-        return self._recorder.claims.usage(self._read, limit, holder)
-
     def _execute(self, unit: Unit, request: Request, meta: Metadata) -> Executed:
         session_id, command = request.session_id, request.command
         expected, held = request.expected_version, unit.states.get(session_id)
@@ -238,45 +244,29 @@ class Transaction:
         decision = decide(command, held.session, known)
         if not decision.events:
             return Executed(session_id, held.version, held.position, [])
-        events = self._enveloped(unit, held, decision, known, meta)
-        held = self._taken_in(unit, held, events, decision)
+        held, events = self._take_in(unit, held, decision, known, meta)
         return Executed(session_id, held.version, held.position, list(map(_for_caller, events)))
 
-    def _enveloped(
+    def _take_in(
         self, unit: Unit, held: Held, decision: Decision, known: Known, meta: Metadata
-    ) -> list[Recorded]:
-        command_id = clock.new_command_id(known.now)
-        return [
-            Recorded(
-                self._recorder.application_id,
-                unit.position + offset,
-                SESSION,
-                known.session_id,
-                held.version + offset,
-                decision.at,
-                known.now,
-                command_id,
-                meta,
-                event,
-            )
-            for offset, event in enumerate(decision.events, 1)
-        ]
-
-    def _taken_in(
-        self, unit: Unit, held: Held, events: Sequence[Recorded], decision: Decision
-    ) -> Held:
-        session, last = held.session, events[-1]
-        for recorded in events:
-            session = evolve(session, recorded.event, recorded.at)
-            for claim in released_by(recorded.event):
-                unit.ledger.release(claim, last.stream_id)
+    ) -> tuple[Held, list[Recorded]]:
+        """Put a decision's events into their envelopes, and see what becomes of the session."""
+        application, command_id = self._recorder.application_id, clock.new_command_id(known.now)
+        session_id, at, now, ledger = known.session_id, decision.at, known.now, unit.ledger
+        session, version, position = held.session, held.version, unit.position
+        first = len(unit.events)
+        for event in decision.events:
+            version, position = version + 1, position + 1
+            place = (application, position, SESSION, session_id, version)
+            unit.events.append(Recorded(*place, at, now, command_id, meta, event))
+            session = evolve(session, event, at)
+            for claim in released_by(event):
+                ledger.release(claim, session_id)
         for claim in decision.claims:
-            unit.ledger.take(claim, last.stream_id)
-        held = Held(session, last.version, last.position)
-        unit.position = last.position
-        unit.events += events
-        unit.states[last.stream_id] = held
-        return held
+            ledger.take(claim, session_id)
+        unit.position = position
+        unit.states[session_id] = held = Held(session, version, position)
+        return held, unit.events[first:]
 
-    def _recorded(self, rows: Sequence[Sequence[Any]]) -> Iterator[Recorded]:
+    def _recorded(self, rows: Sequence[Sequence[Any]]) -> Iterable[Recorded]:
         return self._means.mapper.recorded(self._recorder.application_id, rows)

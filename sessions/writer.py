@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from sessions import forks
+from sessions import forks, tracing
 from sessions.database import Head, LogMoved
 from sessions.errors import (
     ClaimRefused,
@@ -141,10 +141,11 @@ class Writer:
     def _commit(self, transaction: Transaction) -> None:
         connection = transaction.connection
         try:
-            with self._database.failures:
+            with tracing.span("fold", position=transaction.position), self._database.failures:
                 transaction.fold()
             head = transaction.head
-            self._database.commit(head, connection, transaction.write)
+            with tracing.span("commit", position=transaction.position):
+                self._database.commit(head, connection, transaction.write)
             self._memory.hold(transaction.states)
             self._left = head
         except BaseException:

@@ -1,0 +1,76 @@
+"""Spans around what takes time, for those who have OpenTelemetry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from projections import Projection, Runner, rebuild
+from sessions import OpenSession, SessionStore, tracing
+from sessions.projection import installed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sessions.events import Recorded
+    from tests.conftest import OpenStore
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """The spans that were ended."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(tracing, "tracer", provider.get_tracer("tests"))
+    return exporter
+
+
+def _count(view: int | None, _: Recorded) -> int:
+    return (view or 0) + 1
+
+
+COUNTED = Projection(name="counted", version=1, view=int, fold=_count, keys=lambda _: ("all",))
+
+
+def names(spans: InMemorySpanExporter) -> Sequence[str]:
+    return [span.name.removeprefix("customer_sessions.") for span in spans.get_finished_spans()]
+
+
+def test_a_command_has_spans_for_itself_its_fold_and_its_commit(
+    store: SessionStore, spans: InMemorySpanExporter
+) -> None:
+    store.execute("s", OpenSession())
+
+    assert names(spans) == ["fold", "commit", "execute"]
+    fold, commit, execute = spans.get_finished_spans()
+    assert fold.parent == commit.parent == execute.context
+    assert execute.attributes == {"customer_sessions.commands": 1}
+    assert commit.attributes == {"customer_sessions.position": 1}
+
+
+def test_what_is_followed_and_rebuilt_has_spans(
+    open_store: OpenStore, spans: InMemorySpanExporter
+) -> None:
+    store = open_store(projections=(*installed(), COUNTED))
+    store.execute("s", OpenSession())
+    spans.clear()
+
+    Runner(store).run(until=1)
+    rebuild(store, names=["counted"])
+
+    assert names(spans) == ["fold", "rebuild"]
+    assert spans.get_finished_spans()[1].attributes == {
+        "customer_sessions.projections": ("counted 1",)
+    }
+
+
+def test_without_opentelemetry_nothing_is_traced(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "tracer", None)
+
+    assert store.execute("s", OpenSession()).position == 1
