@@ -10,7 +10,8 @@ import msgspec
 from projections.folding import Progress, silent
 from projections.rebuild import applications_of, rebuild
 from projections.verify import verify
-from sessions import schema
+from sessions import kept, schema
+from sessions.database import query_on
 from sessions.errors import CopyDiffers
 from sessions.inserting import Insert
 from sessions.store import SessionStore
@@ -63,7 +64,8 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     tasks = [(table, application) for application in applications_of(one) for table in _COPIED]
     total, done = _total(one), 0
     with other.writing() as connection:
-        connection.execute(f"DELETE FROM {schema.PROJECTIONS.name}")
+        for name in kept.builds(query_on(connection), "current"):
+            kept.retire(other, connection, name)
     for table, application in tasks:
         for copied in _copied(one, other, table, application):
             done += copied if table is schema.EVENTS else 0

@@ -151,6 +151,7 @@ def drop(store: SessionStore, name: str) -> list[str]:
         ProjectionNotFound: There is none of the name.
         RebuildRunning: Somebody rebuilds just now.
     """
+    store.check_no_batch("drop")
     database = store.recorder.database
     if name not in kept.builds(store.query, "current"):
         named(store, [name])

@@ -142,6 +142,7 @@ class Runner:
             UndecodableEvent: One cannot be read.
             SessionsError: The store cannot be read or written.
         """
+        self._store.check_no_batch("run")
         self._until, self._progress = until, progress
         try:
             self._begin()

@@ -14,6 +14,7 @@ from sessions.errors import (
     KeyNotParked,
     PositionNotFound,
     ProjectionNotKept,
+    RebuildRunning,
     ViewBehind,
     ViewParked,
 )
@@ -212,11 +213,15 @@ class StoredProjection(Generic[V]):
 
         Raises:
             KeyNotParked: It does not wait.
+            RebuildRunning: The version is being built anew, and the build would not know.
         """
         return self._go_on(key, ParkedKeys.skip)
 
     def _go_on(self, key: Key, how: Callable[[ParkedKeys, Connection, str], None]) -> bool:
         build = self._build()
+        self._store.check_no_batch("retry or skip")
+        if how is ParkedKeys.skip and self._is_being_built(build):
+            raise RebuildRunning(path=self._database.path)
         with self._database.writing(None if build.mode == "inline" else WRITING) as connection:
             query, keys = query_on(connection), self._keys(build)
             found = keys.shown(query, key)
@@ -226,6 +231,10 @@ class StoredProjection(Generic[V]):
             kept.revise(connection, build)
             self._fold_from(connection, build, key, found[0].position)
             return not keys.shown(query, key)
+
+    def _is_being_built(self, build: Current) -> bool:
+        begun = kept.builds(self._store.query, "building").get(build.name)
+        return begun is not None and begun.version == build.version
 
     def _fold_from(self, connection: Connection, build: Current, key: Key, position: int) -> None:
         """Fold what waits, as far as the other views have come."""

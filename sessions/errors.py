@@ -210,7 +210,7 @@ class ProjectionNotKept(SessionsError):
 
 
 class RebuildRunning(SessionsError):
-    """somebody else rebuilds the views of {path}"""
+    """the views of {path} are being rebuilt: let that end, or drop what it has made"""
 
     retry = True
 

@@ -37,6 +37,7 @@ class InlineViews:
         self._dialect = dialect
         self._views: dict[str, Views[Any]] = {}
         self.current: tuple[Current, ...] = ()
+        self._is_arranged = False
 
     def arrange(self, current: tuple[Current, ...]) -> None:
         """Keep what the store says from now on; what is held in memory has to be read again.
@@ -44,7 +45,7 @@ class InlineViews:
         Raises:
             ViewsDiffer: This writer cannot.
         """
-        if current == self.current:
+        if self._is_arranged and current == self.current:
             return
         inline = [each for each in current if each.mode == "inline"]
         known = {each.name for each in current}
@@ -63,7 +64,7 @@ class InlineViews:
             )
             for each in inline
         }
-        self.current = current
+        self.current, self._is_arranged = current, True
 
     def _has(self, current: Current) -> bool:
         projection = self._installed.get(current.name)

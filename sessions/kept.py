@@ -33,7 +33,8 @@ _REMOVE = (
     f"DELETE FROM projections WHERE {_OF_BUILD}",
     "DELETE FROM parked WHERE projection = ? AND build = ?",
 )
-_NEWEST = "SELECT max(build) FROM projections WHERE name = ?"
+_NEWEST = "SELECT max(build) FROM projections"
+"""No number is used twice: the indexes of a build are named with it for good."""
 
 
 def builds(query: Query, status: Status) -> dict[str, Current]:
@@ -65,7 +66,7 @@ def register(
 ) -> Current:
     """Take note of a new build: its name, version and mode."""
     name, version, mode = what
-    ((newest,),) = connection.execute(_NEWEST, (name,)).fetchall()
+    ((newest,),) = connection.execute(_NEWEST).fetchall()
     build = Current(name, (newest or 0) + 1, version, mode, 0)
     relations = " ".join([table.name for table in tables])
     row = (name, build.build, version, mode, status, 0, relations)
@@ -132,22 +133,34 @@ def forget_position(connection: Connection, build: Current) -> None:
     connection.execute("DELETE FROM positions WHERE follower = ?", (follower_of(build),))
 
 
+def retire(database: Database, connection: Connection, name: str) -> Sequence[str]:
+    """Let the current build of a projection, if there is one, be the old one; no other stays.
+
+    Returns:
+        The relations that it had.
+    """
+    query = query_on(connection)
+    old, current = builds(query, "old").get(name), builds(query, "current").get(name)
+    if old is not None:
+        remove(connection, old)
+    if current is None:
+        return []
+    there = database.relations(query)
+    tables = [table for table in relations(query, current) if table in there]
+    for table in tables:
+        database.rename(connection, table, table + suffix(current.build))
+    set_status(connection, current, "old")
+    return tables
+
+
 def switch(database: Database, connection: Connection, build: Current) -> None:
     """Let a build be the current one, and the one that was, the old one."""
     query = query_on(connection)
-    old = builds(query, "old").get(build.name)
-    if old is not None:
-        remove(connection, old)
     current = builds(query, "current").get(build.name)
-    there = database.relations(query)
-    before = [] if current is None else [t for t in relations(query, current) if t in there]
-    if current is not None:
-        for table in before:
-            database.rename(connection, table, table + suffix(current.build))
-        set_status(connection, current, "old")
+    retired = retire(database, connection, build.name)
     for table in relations(query, build):
         database.rename(connection, table + suffix(build.build), table)
-        if current is not None and table in before:
+        if current is not None and table in retired:
             database.grant_alike(connection, table + suffix(current.build), table)
     set_status(connection, build, "current")
     if build.mode == "inline":

@@ -27,10 +27,11 @@ Mode = Literal["inline", "followed", "live"]
 Key: TypeAlias = str | int
 V = TypeVar("V")
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+_NAME = re.compile(r"(?!.*_build_[0-9]+$)[a-z][a-z0-9_]{0,29}")
 _RESERVED = {table.name for table in TABLES}
 _KEY = Column("key", "id")
 _DOCUMENT = Column("document", "json")
+_SEVERAL = 2
 
 
 def of_session(recorded: Recorded) -> Sequence[Key]:
@@ -129,7 +130,7 @@ class Projection(Generic[V]):
     def __post_init__(self) -> None:
         for table in self.tables:
             if not _NAME.fullmatch(table.name) or table.name in _RESERVED:
-                rule = "small letters, digits and _, at most 30, and no relation of the store"
+                rule = "small letters, digits and _, at most 30, and no name of the store's"
                 raise InvalidValue(field="name", rule=rule, value=repr(table.name))
         if self.version < 1:
             raise InvalidValue(field="version", rule="from 1", value=self.version)
@@ -166,8 +167,11 @@ class Projection(Generic[V]):
         return self.keys is of_session
 
     def touched(self, recorded: Recorded) -> Sequence[Key]:
-        """The keys of the views that an event changes."""
-        return self.keys(recorded) if type(recorded.event) in self.wanted else ()
+        """The keys of the views that an event changes, each once."""
+        if type(recorded.event) not in self.wanted:
+            return ()
+        keys = self.keys(recorded)
+        return keys if len(keys) < _SEVERAL else tuple(dict.fromkeys(keys))
 
 
 def _as_json(projection: Projection[V]) -> Storage[V]:
@@ -176,7 +180,9 @@ def _as_json(projection: Projection[V]) -> Storage[V]:
     decode = msgspec.json.Decoder(projection.view).decode
 
     def to_row(key: Key, view: V) -> Sequence[object]:
-        return (key, *[getattr(view, name) for name in names], encode(view).decode())
+        row = (key, *[getattr(view, name) for name in names], encode(view).decode())
+        table.check(row)
+        return row
 
     table = Table(
         projection.name,
@@ -195,6 +201,20 @@ def check_mode(mode: str) -> None:
     """
     if mode not in get_args(Mode):
         raise InvalidValue(field="mode", rule=f"one of {', '.join(get_args(Mode))}", value=mode)
+
+
+def check_distinct(projections: Sequence[Projection[Any]]) -> None:
+    """Refuse projections that would share a name or a relation.
+
+    Raises:
+        InvalidValue: Two of them do.
+    """
+    names = [table.name for each in projections for table in each.tables]
+    names += [each.name for each in projections if each.name != each.tables[0].name]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        rule = "each has names of its own"
+        raise InvalidValue(field="projections", rule=rule, value=", ".join(twice))
 
 
 @lru_cache

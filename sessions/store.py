@@ -9,7 +9,7 @@ from sessions.database import LOCK_TIMEOUT, Database, query_on
 from sessions.errors import InvalidValue, StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.execution import CommandExecutor
 from sessions.mapper import Mapper
-from sessions.projection import installed
+from sessions.projection import check_distinct, installed
 from sessions.recorder import SessionRecorder
 from sessions.url import database_of
 from sessions.writer import Writer
@@ -42,6 +42,7 @@ class SessionStore(CommandExecutor):
         projections: Sequence[Projection[Any]] | None = None,
     ) -> None:
         self.projections = installed() if projections is None else tuple(projections)
+        check_distinct(self.projections)
         self.application_id = rules.count("applicationId", application_id)
         self.mapper = Mapper()
         self.recorder = SessionRecorder(database, self.application_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,33 @@ Kind = Literal["id", "text", "integer", "flag", "money", "time", "json"]
 
 _JSON = msgspec.json.Encoder()
 _VALUES: dict[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
+
+
+_TYPES: dict[Kind, type | tuple[type, ...]] = {
+    "integer": int,
+    "flag": bool,
+    "money": (Decimal, int),
+    "time": datetime,
+}
+_INTEGERS = range(-(2**63), 2**63)
+_MOST_ID = 1000
+
+
+def _fits(kind: Kind, value: object) -> bool:
+    """Whether every database takes a value as one of the kind."""
+    if not isinstance(value, _TYPES.get(kind, str)):
+        return False
+    match value:
+        case str():
+            return "\0" not in value and (kind != "id" or len(value) <= _MOST_ID)
+        case int():
+            return value in _INTEGERS
+        case Decimal():
+            return value.is_finite()
+        case datetime():
+            return value.tzinfo is not None
+        case _:
+            return True
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -65,16 +93,12 @@ class Table:
         """The statements that make the relation."""
         order = dialect.clustered if self.clustered else ""
         made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
-        return [made, *self.create_indexes(dialect)]
-
-    def create_indexes(self, dialect: Dialect) -> list[str]:
-        """The statements that make those of the relation's indexes that are not there."""
         indexes = [
-            f"CREATE INDEX IF NOT EXISTS {self.name}_by_{names[-1]} "
+            f"CREATE INDEX {self.name}_by_{names[-1]} "
             f"ON {self.name} ({self._distinct(names, dialect)})"
             for names in self.indexes
         ]
-        return [*indexes, *self._hashed(dialect)]
+        return [made, *indexes, *self._hashed(dialect)]
 
     def create_temporary(self, dialect: Dialect) -> list[str]:
         """The statements that make the relation for the connection alone."""
@@ -100,13 +124,12 @@ class Table:
         keys = [names for names in (self.key, *self.unique) if self._is_hashed(names, dialect)]
         return [
             *[
-                f"CREATE UNIQUE INDEX IF NOT EXISTS {self.name}_{names[-1]}_once ON {self.name} "
+                f"CREATE UNIQUE INDEX {self.name}_{names[-1]}_once ON {self.name} "
                 f"({self._distinct(names, dialect)})"
                 for names in keys
             ],
             *[
-                f"CREATE INDEX IF NOT EXISTS {self.name}_{name}_alone "
-                f"ON {self.name} USING hash ({name})"
+                f"CREATE INDEX {self.name}_{name}_alone ON {self.name} USING hash ({name})"
                 for name in self.lookups
             ],
         ]
@@ -133,7 +156,8 @@ class Table:
         """What makes an INSERT one that takes the place of the row that has its key."""
         changed = [c.name for c in self.columns if c.name not in self.key]
         values = ", ".join(f"{name} = excluded.{name}" for name in changed)
-        return f"ON CONFLICT ({self._distinct(self.key, dialect)}) DO UPDATE SET {values}"
+        what = f"UPDATE SET {values}" if changed else "NOTHING"
+        return f"ON CONFLICT ({self._distinct(self.key, dialect)}) DO {what}"
 
     def as_json(self, rows: Iterable[Sequence[object]]) -> str:
         """Adapted rows as a JSON array of objects; what is JSON already stays byte for byte."""
@@ -219,6 +243,17 @@ class Table:
         if limit is not None:
             clauses.append(f"LIMIT {limit}")
         return " ".join(clauses)
+
+    def check(self, row: Sequence[object]) -> None:
+        """Refuse what no database would take: a row without the application's id.
+
+        Raises:
+            ValueError: A value is not of its column's kind, or there are too few or too many.
+        """
+        for column, value in zip(self.columns[1:], row, strict=True):
+            if not (column.nullable if value is None else _fits(column.kind, value)):
+                message = f"{self.name}.{column.name}: {column.kind}, not {value!r}"
+                raise ValueError(message)
 
     def values(self, row: Sequence[object]) -> list[object]:
         """A row as the database takes it."""

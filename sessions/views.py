@@ -111,8 +111,8 @@ class Views(Generic[V]):
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
     ) -> list[tuple[Key, Recorded]]:
-        wanted, keys = self.projection.wanted, self.projection.keys
-        touched = [(k, each) for each in events if type(each.event) in wanted for k in keys(each)]
+        keys = self.projection.touched
+        touched = [(key, each) for each in events for key in keys(each)]
         if touched and self._waiting is None:
             self._waiting = self._parked_keys.waiting(query)
             self._skipped = self._parked_keys.skipped(query)
@@ -238,9 +238,10 @@ class _RowsOf(Generic[V]):
 
     def of(self, key: Key, view: V) -> list[list[object]]:
         """The rows of a view."""
-        return [
-            self._table.values((self._application_id, key, *row)) for row in self._rows.of(view)
-        ]
+        made = [(key, *row) for row in self._rows.of(view)]
+        for row in made:
+            self._table.check(row)
+        return [self._table.values((self._application_id, *row)) for row in made]
 
     def write(
         self, connection: Connection, changes: Iterable[tuple[Sequence[Any], Sequence[Any]]]
