@@ -25,7 +25,13 @@ from projections.folding import (
 )
 from sessions import kept, tracing
 from sessions.database import Current, query_on
-from sessions.errors import ProjectionNotFound, SessionsError, StoreClosed, StoreNotFound
+from sessions.errors import (
+    ProjectionNotFound,
+    ProjectionNotKept,
+    SessionsError,
+    StoreClosed,
+    StoreNotFound,
+)
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -138,6 +144,7 @@ class Runner:
             progress: Is told, after each commit, how far all have come and where the log ends.
 
         Raises:
+            ProjectionNotKept: The store keeps another version, which never comes to the position.
             UnknownEvent: A newer library wrote an event before that position.
             UndecodableEvent: One cannot be read.
             SessionsError: The store cannot be read or written.
@@ -210,13 +217,13 @@ class Runner:
         if until is None:
             return False
         current = self._current()
-        builds = [current.get(post.projection.name) for post in self._posts]
+        builds = [(post.projection, current.get(post.projection.name)) for post in self._posts]
+        followed = [(p, build) for p, build in builds if build and build.mode == "followed"]
+        for projection, build in followed:
+            if build.version != projection.version:
+                raise ProjectionNotKept(projection=projection.label)
         query, application = self._database.query, self._store.application_id
-        return all(
-            kept.position(query, build, application) >= until
-            for build in builds
-            if build is not None and build.mode == "followed"
-        )
+        return all(kept.position(query, build, application) >= until for _, build in followed)
 
     def _leave(self) -> None:
         for post in self._posts:
@@ -250,14 +257,17 @@ class Runner:
             self.stop()
 
     def _take_over(self) -> None:
-        """Work at what nobody else works at."""
+        """Work at what nobody else works at, and no longer at what is not current."""
         if time.monotonic() - self._looked < _TAKE_OVER_SECONDS:
             return
         self._looked = time.monotonic()
-        free = [post for post in self._posts if not post.is_taken]
-        current = self._current() if free else {}
-        for post in free:
-            post.take(current.get(post.projection.name))
+        current = self._current()
+        for post in self._posts:
+            build = current.get(post.projection.name)
+            if post.is_taken and post.build != build:
+                post.leave()
+            if not post.is_taken:
+                post.take(build)
 
     def _advance(self, posts: Sequence[_Post]) -> bool:
         """Fold and commit the next page; whether there was one."""

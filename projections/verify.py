@@ -153,9 +153,7 @@ class _Verification:
         for page in self._folded(list(self._followed), aim, self._transaction):
             progress(page.until, total)
         if self._obstacle is not None:
-            found = str(self._obstacle)
-            where: int = self._obstacle.where
-            yield Difference(_EVENTS, (where,), "data", found, "an event", where)
+            yield _unread(self._obstacle)
             return
         with self._database.snapshot(self._connection, [table.name for table in self._tables]):
             yield from self._compared()
@@ -197,6 +195,9 @@ class _Verification:
         for part in self._followed:
             for _ in self._folded([part], self._come(part), nullcontext):
                 pass
+        if self._obstacle is not None:
+            yield _unread(self._obstacle)
+            return
         for table in self._tables:
             yield from self._rows(table)
         verified = [(each.name, self._builds[each.name].build) for each in self._projections]
@@ -264,6 +265,11 @@ class _Anonymous(Part):
 
 def _is_kept(projection: Projection[Any], build: Current | None) -> bool:
     return build is not None and build.version == projection.version and build.mode != "live"
+
+
+def _unread(obstacle: UnknownEvent | UndecodableEvent) -> Difference:
+    where: int = obstacle.where
+    return Difference(_EVENTS, (where,), "data", str(obstacle), "an event", where)
 
 
 def _log(query: Query, application_id: int) -> Iterator[Difference]:

@@ -72,7 +72,8 @@ class InlineViews:
 
     def _differs(self, inline: Sequence[Current]) -> ViewsDiffer:
         stored = ", ".join([each.label for each in inline])
-        found = ", ".join([each.label for each in self._own.values()])
+        asked = {*self._own, *[each.name for each in inline]}
+        found = ", ".join([e.label for e in self._installed.values() if e.name in asked])
         return ViewsDiffer(stored=stored or "(none)", found=found or "(none)")
 
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:

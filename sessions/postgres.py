@@ -46,6 +46,11 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 _NOTIFY = "SELECT pg_notify(?, '')"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
+_IS_HELD = (
+    "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
+    "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = ? AND database = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+)
 _GRANTS = (
     "SELECT grantee, privilege_type FROM information_schema.role_table_grants "
     "WHERE table_schema = current_schema() AND table_name = ? AND grantee <> current_user"
@@ -275,8 +280,11 @@ class PostgresDatabase(Database):
     @contextmanager
     def held(self, what: str) -> Iterator[bool]:
         """Whether this is the only one that holds something: by a connection of its own."""
+        lock = self._lock_key(f"held/{what}")
+        if self.query(_IS_HELD, (lock,)):
+            yield False
+            return
         with self.private() as connection:
-            lock = self._lock_key(f"held/{what}")
             ((held,),) = connection.execute("SELECT pg_try_advisory_lock(?)", (lock,))
             yield held
 

@@ -133,14 +133,23 @@ class Views(Generic[V]):
                 view = self._changed[key] = self._before[key] = self._held.get(key)
                 if view is None and not begun_by(event):
                     missing.append(key)
+        unreadable: dict[Key, str] = {}
         for start in range(0, len(missing), _READ_TOGETHER):
-            self._read(query, missing[start : start + _READ_TOGETHER])
+            unreadable |= self._read(query, missing[start : start + _READ_TOGETHER])
+        for key, event in touched if unreadable else ():
+            if key in unreadable:
+                self._parked.setdefault(key, (event, unreadable[key]))
 
-    def _read(self, query: Query, keys: Sequence[Key]) -> None:
+    def _read(self, query: Query, keys: Sequence[Key]) -> dict[Key, str]:
+        """Read views; those that cannot be read are told, each with the reason."""
         where = self._table.where_keys(len(keys), self._dialect)
-        from_row = self.projection.storage.from_row
+        from_row, unreadable = self.projection.storage.from_row, {}
         for row in query(self._table.select(where), (self._application_id, *keys)):
-            self._changed[row[1]] = self._before[row[1]] = from_row(row[1:])
+            try:
+                self._changed[row[1]] = self._before[row[1]] = from_row(row[1:])
+            except Exception as error:  # noqa: BLE001  as a fold's
+                unreadable[row[1]] = _reason(error)
+        return unreadable
 
     def _make(self, key: Key, touched: Sequence[tuple[Key, Recorded]]) -> None:
         view = self._changed[key]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import os
 import re
 import subprocess
 import sys
+import tomllib
 import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -21,6 +23,7 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from sessions.cli import app
+from sessions.projection import installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +32,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
-CALL = re.compile(r"(?:^|[`|$] ?)sessions ([a-z][a-z-]*)([^`\n|#]*)", re.MULTILINE)
+CALL = re.compile(r"(?:^|[`|$] ?)sessions ((?:projections )?[a-z][a-z-]*)([^`\n|#]*)", re.MULTILINE)
+MODULE = re.compile(r"# (my_shop/\w+\.py)\n")
 TURN = re.compile(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
 
@@ -70,9 +74,43 @@ def run_sql(example: Example) -> None:
         connection.execute(example.parsed.encode())
 
 
+def install(example: Example) -> None:
+    """Install what a `toml` fence says of entry points, as a package in the working directory."""
+    groups = tomllib.loads(example.parsed)["project"]["entry-points"]
+    lines = [
+        line
+        for group, entries in groups.items()
+        for line in (f"[{group}]", *[f"{name} = {entry}" for name, entry in entries.items()])
+    ]
+    package = Path("my_shop-1.dist-info")
+    package.mkdir(exist_ok=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: my-shop\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("\n".join(lines))
+    forget_modules()
+
+
+def write_module(example: Example) -> None:
+    """Keep a `python` fence that begins with its file's name, so that it can be imported."""
+    named = MODULE.match(example.parsed) if isinstance(example.parsed, str) else None
+    if named is not None:
+        path = Path(named[1])
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(example.parsed)
+        forget_modules()
+
+
+def forget_modules() -> None:
+    """Import the page's modules anew."""
+    importlib.invalidate_caches()
+    installed.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_shop"]:
+        del sys.modules[name]
+
+
 SYBIL = Sybil(
     parsers=[
         PythonCodeBlockParser(),
+        CodeBlockParser("toml", install),
         CodeBlockParser("sql", run_sql),
         CodeBlockParser("sh", run_script),
         CodeBlockParser("console", run_dialogue),
@@ -134,22 +172,35 @@ def test_the_examples_of_a_page_run(
     monkeypatch.setenv("PATH", os.pathsep.join(folders))
     for name in ("SESSIONS_STORE", "SESSIONS_APPLICATION", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
 
     with ExitStack() as stack:
+        stack.callback(forget_modules)
         if "DATABASE_URL" in text:
             server = request.getfixturevalue("postgres")
             for name, value in stack.enter_context(_database(server, text)).items():
                 monkeypatch.setenv(name, value)
         for example in SYBIL.parse(page):
+            write_module(example)
             example.evaluate()
+
+
+def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Every command of the command line by its name; those of a group have two words."""
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if hasattr(command, "commands"):
+            yield from commands_of(command, f"{prefix}{name} ")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_the_commands_and_options_that_a_page_names_exist(page: Path) -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined] # it is a group
     options = {
         name: {option for parameter in command.params for option in parameter.opts}
-        for name, command in commands.items()
+        for name, command in commands_of(typer.main.get_command(app))
     }
     for code in CODE.findall(page.read_text("utf-8")):
         for name, rest in CALL.findall(code):
@@ -158,5 +209,6 @@ def test_the_commands_and_options_that_a_page_names_exist(page: Path) -> None:
 
 
 def test_a_page_that_names_an_option_is_seen() -> None:
-    named = [CALL.findall(code) for code in CODE.findall("`sessions show ID --json`, sessions are")]
-    assert named == [[("show", " ID --json")]]
+    text = "`sessions show ID --json`, sessions are, `sessions projections skip NAME KEY`"
+    named = [CALL.findall(code) for code in CODE.findall(text)]
+    assert named == [[("show", " ID --json")], [("projections skip", " NAME KEY")]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 from pathlib import Path
@@ -14,16 +15,32 @@ from msgspec.structs import fields
 
 import projections
 import sessions
-from projections import CustomerSession, CustomerSessions, rebuild, verify
+from projections import (
+    CustomerSession,
+    CustomerSessions,
+    Projection,
+    ProjectionStatus,
+    Rows,
+    Runner,
+    StoredProjection,
+    drop,
+    parked,
+    rebuild,
+    status,
+    testing,
+    verify,
+)
 from sessions import errors, schema
 from sessions.cli import app
 from sessions.commands import BaseCommand, Command
 from sessions.decide import decide
 from sessions.errors import SessionsError
 from sessions.events import EVENTS, Recorded
+from sessions.parked import Parked
 from sessions.projection import installed
 from sessions.session import evolve
 from sessions.store import SessionStore
+from tests.test_docs import commands_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,12 +55,22 @@ ERRORS = [
     if inspect.isclass(kind) and issubclass(kind, SessionsError)
 ]
 TABLES = [*schema.TABLES, *[table for projection in installed() for table in projection.tables]]
-CLI: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+CLI = dict(commands_of(typer.main.get_command(app)))
 PUBLIC = [
     *[(SessionStore, name) for name in vars(SessionStore) if not name.startswith("_")],
-    *[(CustomerSessions, name) for name in vars(CustomerSessions) if not name.startswith("_")],
+    *[
+        (kind, name)
+        for kind in (CustomerSessions, StoredProjection, Runner, testing.Given, testing.Folded)
+        for name, value in vars(kind).items()
+        if not name.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
+    ],
     *[(sessions, function.__name__) for function in (decide, evolve)],
-    *[(projections, function.__name__) for function in (verify, rebuild)],
+    *[(projections, function.__name__) for function in (verify, rebuild, drop, status, parked)],
+    (testing, testing.given.__name__),
+]
+STATED = [
+    *[(Projection, field.name) for field in dataclasses.fields(Projection)],
+    *[(kind, name) for kind in (Rows, Parked) for name in kind.__struct_fields__],
 ]
 
 
@@ -94,13 +121,19 @@ def test_it_has_every_command_of_the_command_line_with_its_options(name: str) ->
     options = {
         option for parameter in CLI[name].params for option in parameter.opts if "--" in option
     }
+    if hasattr(CLI[name], "commands"):
+        return
     shared = set() if name == "demo" else {"--store", "--application"}
     assert options - shared <= named(row("Command line", f"sessions {name}")[1])
 
 
 @pytest.mark.parametrize(
     ("section", "names"),
-    [("The envelope", encoded(Recorded)), ("CustomerSession", encoded(CustomerSession))],
+    [
+        ("The envelope", encoded(Recorded)),
+        ("CustomerSession", encoded(CustomerSession)),
+        ("Projections", encoded(ProjectionStatus)),
+    ],
 )
 def test_it_has_every_field_of_what_is_read(section: str, names: Iterable[str]) -> None:
     for name in names:
@@ -115,16 +148,46 @@ def test_it_has_every_public_name() -> None:
 
 @pytest.mark.parametrize(("owner", "name"), PUBLIC)
 def test_it_has_every_signature(owner: object, name: str) -> None:
-    stubs = {
-        (scope.name if isinstance(scope, ast.ClassDef) else "", stub.name): stub
+    stub = stubs()[owner.__name__ if inspect.isclass(owner) else "", name]
+    function = inspect.getattr_static(owner, name)
+    function = getattr(function, "fget", getattr(function, "__func__", function))
+    any_number = [stub.args.vararg] if stub.args.vararg else []
+    written = [arg.arg for arg in (*stub.args.args, *any_number, *stub.args.kwonlyargs)]
+    assert written == list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(("owner", "name"), STATED)
+def test_it_has_every_attribute_of_what_people_write_or_are_shown(owner: type, name: str) -> None:
+    assert name in stated()[owner.__name__]
+
+
+def scopes() -> list[ast.ClassDef | ast.Module]:
+    return [
+        scope
         for code in re.findall(r"^```py\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
         for scope in ast.walk(ast.parse(code))
         if isinstance(scope, ast.ClassDef | ast.Module)
+    ]
+
+
+def stated() -> dict[str, set[str]]:
+    """The attributes of each class that the page states."""
+    return {
+        scope.name: {
+            stub.target.id
+            for stub in scope.body
+            if isinstance(stub, ast.AnnAssign) and isinstance(stub.target, ast.Name)
+        }
+        for scope in scopes()
+        if isinstance(scope, ast.ClassDef)
+    }
+
+
+def stubs() -> dict[tuple[str, str], ast.FunctionDef]:
+    """The functions and methods that the page states."""
+    return {
+        (scope.name if isinstance(scope, ast.ClassDef) else "", stub.name): stub
+        for scope in scopes()
         for stub in scope.body
         if isinstance(stub, ast.FunctionDef)
     }
-    stub = stubs[owner.__name__ if inspect.isclass(owner) else "", name]
-    function = inspect.getattr_static(owner, name)
-    function = getattr(function, "fget", getattr(function, "__func__", function))
-    written = [arg.arg for arg in (*stub.args.args, *stub.args.kwonlyargs)]
-    assert written == list(inspect.signature(function).parameters)
