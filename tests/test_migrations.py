@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
-from projections import CustomerSessions
-from projections.verify import verify
+from projections import CustomerSessions, rebuild, verify
 from sessions import (
     CloseSession,
     OpenSession,
@@ -21,14 +21,20 @@ from sessions import (
     StoreTooOld,
     migrations,
 )
+from sessions.dialect import SQLITE
 from tests.conftest import add, in_processes
+from tests.postgres_server import new_schema
+from tests.tampering import dump as dump_of
+from tests.tampering import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sessions.dialect import Dialect
 
 VERSION_1 = Path(__file__).with_name("store_of_version_1.sql")
+VERSION_2 = Path(__file__).with_name("store_of_version_2.sql")
+VERSION_2_ON_POSTGRESQL = Path(__file__).with_name("store_of_version_2_on_postgresql.sql")
 
 
 @pytest.fixture
@@ -38,6 +44,20 @@ def path(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"PRAGMA journal_mode = WAL; {VERSION_1.read_text('utf-8')}")
     return path
+
+
+@pytest.fixture
+def version_2(url: str) -> str:
+    """The URL of a store of version 2, with two sessions."""
+    if url.startswith("sqlite"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.executescript(f"PRAGMA journal_mode = WAL; {VERSION_2.read_text('utf-8')}")
+    else:
+        server, _, schema = url.rpartition("schema=")
+        made = f"CREATE SCHEMA {schema}; SET search_path = {schema};"
+        with psycopg.connect(server.rstrip("?&")) as connection:
+            connection.execute(f"{made}{VERSION_2_ON_POSTGRESQL.read_text('utf-8')}".encode())
+    return url
 
 
 def rows(path: Path, sql: str) -> list[Any]:
@@ -190,3 +210,108 @@ def test_a_store_is_moved_forward_by_its_own_migrations_alone(
         assert store.execute("t", OpenSession()).position == 5
     assert versions(path) == list(range(1, newest + 1))
     assert "added" in relations(path)
+
+
+# --- from version 2, on both databases
+
+
+def definitions(url: str) -> list[Any]:
+    """What a store is made of."""
+    with opened(url) as database:
+        if database.dialect is SQLITE:
+            return database.query("SELECT type, name, sql FROM sqlite_master ORDER BY name")
+        columns = (
+            "SELECT table_name, column_name, data_type, collation_name, is_nullable FROM "
+            "information_schema.columns WHERE table_schema = current_schema() ORDER BY 1, 2"
+        )
+        indexes = (
+            "SELECT replace(indexdef, current_schema(), '') FROM pg_indexes "
+            "WHERE schemaname = current_schema() ORDER BY 1"
+        )
+        functions = (
+            "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = "
+            "to_regnamespace(current_schema()) ORDER BY 1"
+        )
+        return [row for sql in (columns, indexes, functions) for row in database.query(sql)]
+
+
+@pytest.fixture
+def fresh_url(version_2: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new store on the same kind of database."""
+    if version_2.startswith("sqlite"):
+        yield f"sqlite:///{tmp_path}/fresh.db"
+    else:
+        with new_schema(request.getfixturevalue("postgres")) as url:
+            yield url
+
+
+def test_a_store_of_version_2_becomes_what_a_new_one_is(version_2: str, fresh_url: str) -> None:
+    with SessionStore.open(fresh_url) as fresh:
+        fresh.make()
+    before = dump_of(version_2, ["events", "answers", "claims", "limits"])
+
+    with SessionStore.open(version_2) as store:
+        assert store.position == 5
+        assert verify(store) == []
+
+    assert definitions(version_2) == definitions(fresh_url)
+    assert dump_of(version_2, ["events", "answers", "claims", "limits"]) == before
+    assert dump_of(version_2, ["projections", "parked", "positions"]) == {
+        "projections": [
+            ("attachments", 1, 1, "inline", "current", 0, "attachments"),
+            ("customer_sessions", 1, 1, "inline", "current", 0, "customer_sessions"),
+        ],
+        "parked": [],
+        "positions": [],
+    }
+
+
+def test_what_a_store_of_version_2_holds_goes_on(version_2: str) -> None:
+    with SessionStore.open(version_2) as store:
+        assert store.execute("order-2", add(), idempotency_key="k-2").position == 6
+        opened_again = store.execute("order-3", OpenSession(profile_id="cust-7"))
+        views = CustomerSessions(store)
+        assert opened_again.position == 7
+        assert [view.integration_id for view in views.of_profile("cust-7")] == [
+            "order-1",
+            "order-2",
+            "order-3",
+        ]
+        assert not views.get("order-3").first_session
+        assert rebuild(store).events == 7
+        assert verify(store) == []
+
+
+def test_a_reader_does_not_move_a_store_of_version_2_forward(version_2: str) -> None:
+    before = definitions(version_2)
+
+    with pytest.raises(StoreTooOld, match="schema 2"):
+        SessionStore.open(version_2, read_only=True)
+
+    assert definitions(version_2) == before
+
+
+def test_a_migration_that_fails_leaves_a_store_of_version_2_whole(
+    version_2: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = definitions(version_2)
+    with monkeypatch.context() as patched:
+        steps = {**migrations.MIGRATIONS, 3: breaking(migrations.MIGRATIONS[3])}
+        patched.setattr(migrations, "MIGRATIONS", steps)
+        with pytest.raises(StorageFailed, match="events"):
+            SessionStore.open(version_2)
+
+    assert definitions(version_2) == before
+    with SessionStore.open(version_2) as store:
+        assert verify(store) == []
+
+
+def test_four_processes_that_open_a_store_of_version_2_at_once_move_it_forward_once(
+    version_2: str,
+) -> None:
+    found = in_processes(4, execute, version_2)
+
+    assert sorted(position for position, _ in found) == [6, 7, 8, 9]
+    assert [differences for _, differences in found] == [[]] * 4
+    noted = dump_of(version_2, ["migrations"])["migrations"]
+    assert [version for version, _ in noted] == [2, 3]

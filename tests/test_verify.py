@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from projections import rebuild, verify
+from projections import Runner, StoredProjection, rebuild, verify
 from sessions import (
     CancelSession,
     CloseSession,
@@ -22,10 +23,13 @@ from sessions import (
     SetProfile,
 )
 from tests.conftest import add
+from tests.sample_projections import BAD, MENDED, SALES, SPEND, in_mode
 from tests.tampering import unguarded
 
 if TYPE_CHECKING:
     from sessions.commands import Command
+    from sessions.events import Recorded
+    from sessions.projection import Mode
     from tests.conftest import OpenStore
 
 HISTORY: list[tuple[str, Command]] = [
@@ -259,3 +263,197 @@ def test_a_wrong_first_session_is_named_where_all_views_are_as_wrong(
     change(store, "UPDATE events SET data = ? WHERE position = ?", data, position)
     rebuild(store)
     assert ("events", position) in [(d.relation, *d.key[:1]) for d in verify(store)]
+
+
+# --- the first event that is not reflected
+
+MODES: tuple[Mode, ...] = ("inline", "followed")
+
+
+@pytest.fixture(params=MODES)
+def projected(request: pytest.FixtureRequest, open_store: OpenStore) -> SessionStore:
+    """A store with projections in a mode, that have come to the end of three sessions."""
+    store = open_store(projections=in_mode(request.param, MENDED, SPEND))
+    store.execute("a", OpenSession(profile_id="p"))  # 1
+    store.execute("a", add("x"))  # 2
+    store.execute("b", OpenSession(profile_id="p"))  # 3
+    store.execute("b", add("x"))  # 4
+    store.execute("a", add("y"))  # 5
+    store.execute("b", SetProfile(profile_id="q"))  # 6
+    store.execute("b", CloseSession())  # 7
+    Runner(store).run(until=7)
+    return store
+
+
+def named(store: SessionStore) -> list[tuple[int | None, str, str]]:
+    """The first event of each difference, and what it is in."""
+    return [(d.position, d.relation, d.column) for d in verify(store)]
+
+
+FIRST_EVENTS = [
+    ("UPDATE sales SET total = 59.9 WHERE session_id = 'a'", 5, "sales", "total"),
+    ("UPDATE sales SET total = 1 WHERE session_id = 'a'", 5, "sales", "total"),
+    ("UPDATE sales SET total = 1 WHERE session_id = 'b'", 4, "sales", "total"),
+    ("UPDATE sales SET total = 0 WHERE session_id = 'b'", 4, "sales", "total"),
+    ("DELETE FROM sales WHERE session_id = 'b'", 3, "sales", ""),
+    ("UPDATE spend SET opened = 1 WHERE profile_id = 'p'", 3, "spend", "opened"),
+    ("UPDATE spend SET came = 0 WHERE profile_id = 'q'", 6, "spend", "came"),
+    ("DELETE FROM sold_lines WHERE session_id = 'a' AND sku = 'x'", 2, "sold_lines", ""),
+    ("DELETE FROM sold_lines WHERE session_id = 'a' AND sku = 'y'", 5, "sold_lines", ""),
+    ("UPDATE sold_lines SET closed = NULL WHERE session_id = 'b'", 7, "sold_lines", "closed"),
+    ("UPDATE sold_lines SET units = 9 WHERE sku = 'y'", 5, "sold_lines", "units"),
+    (
+        "INSERT INTO sold_lines (application_id, session_id, sku, units) VALUES (1, 'z', 'z', 1)",
+        None,
+        "sold_lines",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("statement", "first", "relation", "column"), FIRST_EVENTS)
+def test_the_first_event_that_is_not_reflected_is_named(
+    projected: SessionStore, statement: str, first: int | None, relation: str, column: str
+) -> None:
+    change(projected, statement)
+
+    assert named(projected) == [(first, relation, column)]
+
+    rebuild(projected)
+    assert verify(projected) == []
+
+
+def test_differences_come_in_the_order_of_the_log(projected: SessionStore) -> None:
+    for statement in (
+        "UPDATE sold_lines SET closed = NULL WHERE session_id = 'b'",
+        "UPDATE limits SET used = 9 WHERE limit_name LIKE '%p'",
+        "UPDATE spend SET opened = 1 WHERE profile_id = 'p'",
+        "DELETE FROM customer_sessions WHERE session_id = 'a'",
+    ):
+        change(projected, statement)
+
+    assert named(projected) == [
+        (1, "customer_sessions", ""),
+        (3, "spend", "opened"),
+        (7, "sold_lines", "closed"),
+        (None, "limits", "used"),
+    ]
+
+
+def test_a_follower_is_compared_only_as_far_as_it_has_come(open_store: OpenStore) -> None:
+    store = open_store(projections=in_mode("followed", MENDED, SPEND))
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("a", add("x"))
+    Runner(store, ["sales"]).run(until=2)
+    store.execute("b", OpenSession(profile_id="p"))
+    Runner(store, ["spend"]).run(until=3)
+    store.execute("a", CloseSession())
+
+    assert verify(store) == []
+    change(store, "UPDATE customer_sessions SET state = 'open' WHERE session_id = 'a'")
+    assert named(store) == [(4, "customer_sessions", "state")]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="events that a follower has not come to are taken into its history"
+)
+def test_the_first_event_of_a_follower_that_is_behind_is_named(open_store: OpenStore) -> None:
+    store = open_store(projections=in_mode("followed", MENDED))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    Runner(store).run(until=2)
+    store.execute("a", add("y"))
+    change(store, "UPDATE sales SET total = 7 WHERE session_id = 'a'")
+
+    assert named(store) == [(2, "sales", "total")]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="events behind the one that a key waits for are taken into its history"
+)
+def test_the_first_event_of_a_view_that_waits_is_named(open_store: OpenStore) -> None:
+    store = open_store(projections=in_mode("inline", SALES))
+    for command in (OpenSession(), add("x"), add(BAD), add("y")):
+        store.execute("a", command)
+    change(store, "UPDATE sales SET total = 7 WHERE session_id = 'a'")
+
+    assert named(store) == [(2, "sales", "total")]
+
+
+@pytest.mark.xfail(
+    strict=True, reason="an event that cannot be read is not named where a follower is before it"
+)
+def test_an_event_that_cannot_be_read_is_named_where_a_follower_is_before_it(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=in_mode("followed", MENDED))
+    for number in range(3):
+        store.execute(f"a{number}", OpenSession())
+    Runner(store).run(until=3)
+    for number in range(3):
+        store.execute(f"b{number}", OpenSession(profile_id="p"))
+    change(store, "UPDATE events SET type = 'Unheard' WHERE position = 5")
+
+    assert [(d.relation, d.key, d.position) for d in verify(store)] == [("events", (5,), 5)]
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=TypeError,
+    reason="a view without a row ends verify, where anything of its key differs",
+)
+def test_a_view_without_a_row_does_not_end_it(open_store: OpenStore) -> None:
+    def unwritable(_: object, recorded: Recorded) -> object:
+        return object() if recorded.version == 2 else recorded.version
+
+    whole = replace(MENDED, name="whole", view=int, fold=unwritable, columns=(), rows=())
+    store = open_store(projections=in_mode("inline", whole))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    assert verify(store) == []
+    change(store, "UPDATE whole SET document = '7' WHERE session_id = 'a'")
+
+    assert [(d.relation, d.column) for d in verify(store)] == [("whole", "document")]
+
+
+# --- keys that wait
+
+
+@pytest.fixture
+def waiting(open_store: OpenStore) -> SessionStore:
+    """A store in which "a" waits for position 2, and position 4 of "b" is skipped."""
+    store = open_store(projections=in_mode("inline", SALES))
+    for session in ("a", "b"):
+        store.execute(session, OpenSession())
+        store.execute(session, add(BAD))
+    store.execute("a", add("x"))
+    assert StoredProjection(store, SALES).skip("b")
+    assert verify(store) == []
+    return store
+
+
+WAITING = [
+    ("DELETE FROM parked WHERE key = 'a'", [(2, "parked", "")]),
+    ("UPDATE parked SET position = 5 WHERE key = 'a'", [(2, "parked", ""), (5, "parked", "")]),
+    ("UPDATE parked SET key = 'c' WHERE key = 'a'", [(2, "parked", ""), (2, "parked", "")]),
+    ("UPDATE parked SET type = 'ItemRemoved' WHERE key = 'a'", [(2, "parked", "type")]),
+    ("UPDATE parked SET skipped = TRUE WHERE key = 'a'", []),
+    ("UPDATE parked SET skipped = FALSE WHERE key = 'b'", []),
+    ("UPDATE parked SET error = 'because' WHERE key = 'a'", []),
+    (
+        "INSERT INTO parked SELECT 1, projection, build, 'z', 1, type, error, parked_at, skipped "
+        "FROM parked WHERE key = 'a'",
+        [(1, "parked", "")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("statement", "found"), WAITING)
+def test_a_key_that_waits_otherwise_than_the_log_says_is_found(
+    waiting: SessionStore, statement: str, found: list[tuple[int, str, str]]
+) -> None:
+    change(waiting, statement)
+
+    differences = [each for each in named(waiting) if each[1] == "parked"]
+
+    assert differences == found

@@ -12,6 +12,7 @@ from tests.benchmarks.both import both
 from tests.benchmarks.comparing import compare
 from tests.benchmarks.growing import log_growth, session_growth
 from tests.benchmarks.measuring import Row
+from tests.benchmarks.projected import projected
 from tests.benchmarks.scale import FULL, QUICK, Scale
 from tests.postgres_server import running_server
 
@@ -40,6 +41,7 @@ def measure(directory: Path, server: str, scale: Scale) -> list[Row]:
     rows.append(session_growth(directory, scale.rounds))
     rows += log_growth(directory, scale.events, scale.rounds, say)
     rows += both(directory, server, scale, say)
+    rows += projected(directory, server, scale, say)
     say("done")
     return rows
 

@@ -55,7 +55,13 @@ def log_growth(
         position = big.store.position
     say("memory of a replay")
     yield disk(path, position)
-    yield memory(path, events, events // 10)
+    fewer = events // 10
+    yield memory("replaying", events, replay_peak(path, events), replay_peak(path, fewer))
+    with OursSide(sqlite_url(directory / "tenth.db")) as tenth:
+        load(tenth, fewer // EVENTS, say)
+    say("memory of a rebuild")
+    peaks = [rebuild_peak(directory / name) for name in ("big.db", "tenth.db")]
+    yield memory("a rebuild of", events, *peaks)
 
 
 def load(side: OursSide, sessions: int, say: Callable[[str], None]) -> None:
@@ -101,16 +107,24 @@ def disk(path: Path, events: int) -> Row:
     return Row(f"bytes on disk per event, {events:,} events", "", size, unit="B")
 
 
-def memory(path: Path, events: int, fewer: int) -> Row:
-    """The peak memory of replaying a log, and the beginning of it."""
-    more, less = (_peak(path, until) for until in (events, fewer))
-    what = f"peak memory of replaying {events:,} events"
+def memory(doing: str, events: int, more: float, less: float) -> Row:
+    """The peak memory of going over a log, and over a tenth of it."""
+    fewer = events // 10
+    what = f"peak memory of {doing} {events:,} events"
     most = SAME if fewer >= ENOUGH else None
     return Row(what, f"of {fewer:,}", more, less, more / less, most=most, unit="MiB")
 
 
-def _peak(path: Path, until: int) -> float:
-    command = [sys.executable, "-m", "tests.benchmarks.replay", sqlite_url(path), str(until)]
+def replay_peak(path: Path, until: int) -> float:
+    return _peak("replay", sqlite_url(path), str(until))
+
+
+def rebuild_peak(path: Path) -> float:
+    return _peak("rebuild_memory", sqlite_url(path))
+
+
+def _peak(module: str, *arguments: str) -> float:
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     return int(done.stdout.split()[1]) / 1024
 

@@ -1,13 +1,13 @@
 """A cart session on `sessions` and `projections`, through their public API."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from projections import CustomerSession, CustomerSessions
+from projections import CustomerSession, CustomerSessions, Projection
 from projections.customer_session import SessionView, fold
 from sessions import (
     AddItem,
@@ -25,12 +25,13 @@ from sessions import (
 class OursSide:
     """One method a command, one durable commit each; inside `bulk` they share commits."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, projections: Sequence[Projection[Any]] | None = None) -> None:
         self.url = url
+        self._projections = projections
         self._open()
 
     def _open(self) -> None:
-        self.store = SessionStore.open(self.url)
+        self.store = SessionStore.open(self.url, projections=self._projections)
         self._views = CustomerSessions(self.store)
 
     def __enter__(self) -> Self:

@@ -1,10 +1,11 @@
 """Torture a store: processes work on it, are killed and cut off, and all they did is checked.
 
 Each round, processes with threads ask for mixed commands on the same sessions, profiles and
-idempotency keys, alone, together, in batches and awaited, while followers watch the log. Some
-pause inside their transactions. At random moments a process is killed, and a server that was
-started for it is stopped and started again, or cuts connections. After each round the log must be
-explained exactly by what was asked and answered; the views must equal it.
+idempotency keys, alone, together, in batches and awaited, while followers watch the log. Two of
+them run projections, and some rebuild them. Some pause inside their transactions. At random
+moments a process is killed, and a server that was started for it is stopped and started again, or
+cuts connections. After each round the log must be explained exactly by what was asked and
+answered; all views must equal it.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import psycopg
 
-from sessions import SessionStore
 from sessions.errors import SessionsError
+from tests.torture.projecting import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def faults(random: Random, processes: int, seconds: float, server: Server | None
 def happen(fault: Fault, server: Server | None, url: str) -> None:
     """Let a fault happen to the database."""
     if fault.what == "hold":
-        with suppress(SessionsError), SessionStore.open(url) as store:  # noqa: SIM117
+        with suppress(SessionsError), open_store(url) as store:  # noqa: SIM117
             with store.recorder.database.writing():
                 time.sleep(fault.seconds)
         return

@@ -12,9 +12,8 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from projections import verify
-from sessions import SessionStore
-from tests.torture import journal, watching
+from projections import status, verify
+from tests.torture import journal, projecting, watching
 from tests.torture.caller import Caller
 from tests.torture.checking import Checker
 from tests.torture.faults import Fault, Server, faults, happen
@@ -58,7 +57,7 @@ class Rounds:
     def __init__(self, torture: Torture) -> None:
         self.figures: Counter[str] = Counter()
         self._torture = torture
-        self._store = SessionStore.open(torture.url)
+        self._store = projecting.open_store(torture.url)
         if self._store.exists and self._store.position:
             self._store.close()
             self._fail([f"{torture.url} is not new"])
@@ -88,6 +87,7 @@ class Rounds:
         self._retry(number, directory)
         watcher.wait(self._store.position, WATCHDOG)
         watcher.stop()
+        self._note_projections()
         self._noted = random.randrange(self._store.position + 1)
         self._taken.append((directory, self._store.position))
         self._check(self._checker, directory, self._store.position)
@@ -198,6 +198,7 @@ class Rounds:
         failures += [_said(directory)] if "Traceback" in _said(directory) else []
         if until == self._store.position:
             failures += self._wrong_limits(checker)
+            failures += projecting.wrong_views(self._store, checker.history.log)
             failures += [f"verify: {difference}" for difference in verify(self._store)]
         if failures:
             self._fail(failures)
@@ -210,6 +211,12 @@ class Rounds:
         if limits != history.limits():
             wrong.append(f"limits: {limits}, not {history.limits()}")
         return wrong
+
+    def _note_projections(self) -> None:
+        """How far behind they are, and what was built."""
+        builds = [each for each in status(self._store) if each.status == "current"]
+        self.figures["builds"] = sum(each.build or 0 for each in builds)
+        self.figures["events behind"] = max(each.lag_events or 0 for each in builds)
 
     def _count(self, directory: Path) -> None:
         lines = _lines(directory)

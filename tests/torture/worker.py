@@ -1,4 +1,4 @@
-"""A process of callers and a follower; at any moment it may be killed."""
+"""A process of callers, a follower and projections; at any moment it may be killed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sessions import SessionStore
 from sessions.errors import SessionsError
+from tests.torture import projecting
 from tests.torture.caller import Caller
 from tests.torture.watching import Watcher
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection as Pipe
     from pathlib import Path
 
+    from sessions import SessionStore
     from sessions.database import Connection, Database, Head
 
 LOCK_TIMEOUTS = (0.4, 2.0, 2.0, 10.0, 10.0, 10.0)
@@ -60,7 +62,7 @@ def run(plan: Plan, pipe: Pipe) -> None:
     random = Random(f"{plan.seed}/{plan.name}")  # noqa: S311
     lock_timeout = random.choice(LOCK_TIMEOUTS)
     stores = [
-        SessionStore.open(plan.url, lock_timeout=lock_timeout)
+        projecting.open_store(plan.url, lock_timeout=lock_timeout)
         for _ in range(random.choice([1, 1, 1, 2]))
     ]
     if random.random() < 0.4:
@@ -69,6 +71,9 @@ def run(plan: Plan, pipe: Pipe) -> None:
     after = random.choice([0, plan.noted, plan.noted, plan.noted])
     types = _FEW if random.random() < 0.25 else ()
     watcher = Watcher(stores[0], plan.directory / f"{plan.name}.watched", after, types)
+    projections = ExitStack()
+    if plan.process < projecting.RUNNERS:
+        projections.enter_context(projecting.runner(stores[0], random))
     pipe.send("ready")
     pipe.recv()
     until = monotonic() + plan.seconds
@@ -77,6 +82,9 @@ def run(plan: Plan, pipe: Pipe) -> None:
         for n in range(plan.threads)
     ]
     threads = [threading.Thread(target=caller.work, args=(until,)) for caller in callers]
+    if random.random() < projecting.REBUILDS:
+        arguments = (stores[-1], random, until)
+        threads.append(threading.Thread(target=projecting.rebuild_now_and_then, args=arguments))
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -84,9 +92,11 @@ def run(plan: Plan, pipe: Pipe) -> None:
     watcher.wait(newest(stores[0]), _CATCH_UP)
     if random.random() < 0.5:
         watcher.stop()
+        projections.close()
     for store in stores:
         store.close()
     watcher.join()
+    projections.close()
 
 
 def newest(store: SessionStore) -> int:

@@ -1,0 +1,122 @@
+"""How far a followed projection lags behind a writer that does not wait for it."""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from itertools import count, islice
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from statistics import median
+from time import monotonic, sleep
+from typing import NamedTuple
+
+from projections import Runner, StoredProjection
+from sessions import (
+    AddItem,
+    ApplyCoupon,
+    CloseSession,
+    Command,
+    OpenSession,
+    SessionStore,
+    SetDiscount,
+    SetQuantity,
+)
+from sessions.errors import ViewBehind
+from sessions.projection import installed
+from tests.benchmarks.measuring import Row
+from tests.benchmarks.open_carts import OPEN_CARTS, Cart
+from tests.benchmarks.workload import session_id
+
+RATE = 5_000  # events a second
+TOGETHER = 50  # events of a commit
+MOST = 100  # milliseconds
+WARM_UP = 2.0  # seconds
+STEADY = 0.98
+SECONDS = 30
+
+
+class Reached(NamedTuple):
+    """A position of the log, and when it was answered, or seen in the views."""
+
+    position: int
+    at: float
+
+
+def lag(url: str, seconds: float) -> Iterator[Row]:
+    """The longest lag, and the usual one; without a target, where the writer did not keep pace."""
+    with SessionStore.open(url, projections=(*installed(), OPEN_CARTS)) as store:
+        store.make()
+        answered, seen = _followed(store, url, seconds)
+    warm = answered[0].at + WARM_UP
+    written = [each for each in answered if each.at >= warm]
+    rate = (written[-1].position - written[0].position) / (written[-1].at - written[0].at)
+    lags = [_lag(each, seen) for each in written]
+    against = f"{rate:,.0f} events/s were written"
+    what = f"lag of a followed projection under {RATE:,} events/s, SQLite"
+    most = MOST if rate >= STEADY * RATE else None
+    yield Row(f"{what}: maximum", against, max(lags), most=most, unit="ms")
+    yield Row(f"{what}: median", against, median(lags), unit="ms")
+
+
+def _followed(store: SessionStore, url: str, seconds: float) -> tuple[list[Reached], list[Reached]]:
+    """What was answered, and what was seen in the views."""
+    context = get_context("spawn")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_write, args=(url, seconds + WARM_UP, theirs))
+    stored, seen = StoredProjection(store, OPEN_CARTS), [Reached(0, monotonic())]
+    with Runner(store):
+        process.start()
+        while not mine.poll():
+            _see(stored, seen, seen[-1].position + 1, 1)
+        answered = [Reached(*each) for each in mine.recv()]
+        while seen[-1].position < answered[-1].position:
+            _see(stored, seen, answered[-1].position, SECONDS)
+    process.join(SECONDS)
+    return answered, seen
+
+
+def _see(
+    stored: StoredProjection[Cart], seen: list[Reached], position: int, timeout: float
+) -> None:
+    with suppress(ViewBehind):
+        stored.wait(position, timeout=timeout)
+    seen.append(Reached(stored.position, monotonic()))
+
+
+def _lag(answered: Reached, seen: Sequence[Reached]) -> float:
+    """The milliseconds until the views had come that far."""
+    first = seen[bisect_left(seen, (answered.position,))]
+    return max(0.0, first.at - answered.at) * 1000
+
+
+def _write(url: str, seconds: float, answers: Connection) -> None:
+    """Write at a steady pace, many sessions at a time; what is late is made up for at once."""
+    answered, commits = [], _commits()
+    with SessionStore.open(url) as store:
+        started = monotonic()
+        for number, commands in enumerate(islice(commits, int(seconds * RATE / TOGETHER))):
+            sleep(max(0.0, started + number * TOGETHER / RATE - monotonic()))
+            position = store.execute_all(commands)[-1].position
+            answered.append((position, monotonic()))
+    answers.send(answered)
+
+
+def _commits() -> Iterator[list[tuple[str, Command]]]:
+    """Steps of as many sessions as there are events in a commit, and of new ones then."""
+    for first in count(0, TOGETHER):
+        numbers = range(first, first + TOGETHER)
+        for command in _commands():
+            yield [(session_id(number), command) for number in numbers]
+
+
+def _commands() -> list[Command]:
+    return [
+        OpenSession(),
+        AddItem(sku="9696", name="Tea pot, white", price=Decimal("59.90"), quantity=2),
+        AddItem(sku="22423", name="Cake stand, three tiers", price=Decimal("12.75")),
+        SetQuantity(position=0, quantity=3),
+        ApplyCoupon(coupon="SPRING-24"),
+        SetDiscount(label="spring", value=Decimal("5.50")),
+        CloseSession(),
+    ]

@@ -1,0 +1,32 @@
+-- A store on SQLite as version 2 of its schema made and filled it. It never changes.
+
+CREATE TABLE answers (application_id INTEGER NOT NULL, idempotency_key TEXT NOT NULL, request TEXT NOT NULL, answer TEXT NOT NULL, recorded_at TEXT NOT NULL, PRIMARY KEY (application_id, idempotency_key)) WITHOUT ROWID;
+INSERT INTO "answers" VALUES(1,'k-1','49b89d0ea175c978dbed4e7fdaf3bfd47075bce1342201ecdafbf8a1d664f2e7','[["order-1",2,2,1]]','2026-11-23T21:41:26.984372Z');
+CREATE TABLE attachments (application_id INTEGER NOT NULL, position INTEGER NOT NULL, profile_id TEXT NOT NULL, session_id TEXT NOT NULL, at TEXT NOT NULL, first_session INTEGER NOT NULL, PRIMARY KEY (application_id, position)) WITHOUT ROWID;
+INSERT INTO "attachments" VALUES(1,1,'cust-7','order-1','2026-11-23T10:00:00.000000Z',1);
+INSERT INTO "attachments" VALUES(1,5,'cust-7','order-2','2026-11-23T10:04:00.000000Z',0);
+CREATE TABLE claims (application_id INTEGER NOT NULL, limit_name TEXT NOT NULL, holder TEXT NOT NULL, PRIMARY KEY (application_id, limit_name, holder)) WITHOUT ROWID;
+INSERT INTO "claims" VALUES(1,'coupon-redemption:SPRING-20','order-1');
+INSERT INTO "claims" VALUES(1,'first-session:cust-7','order-1');
+CREATE TABLE customer_sessions (application_id INTEGER NOT NULL, session_id TEXT NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, profile_id TEXT NOT NULL, coupon TEXT NOT NULL, referral TEXT NOT NULL, first_session INTEGER NOT NULL, total NUMERIC NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL, closed TEXT, update_count INTEGER NOT NULL, line_count INTEGER NOT NULL, unit_count INTEGER NOT NULL, returned_count INTEGER NOT NULL, command_id TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (application_id, session_id));
+INSERT INTO "customer_sessions" VALUES(1,'order-1',4,'closed','cust-7','SPRING-20','',1,120,'2026-11-23T10:00:00.000000Z','2026-11-23T10:03:00.000000Z','2026-11-23T10:03:00.000000Z',4,1,2,0,'01a20a5b-5349-72a5-a780-69b78d0ba3fe','{"integrationId":"order-1","created":"2026-11-23T10:00:00Z","applicationId":1,"profileId":"cust-7","coupon":"SPRING-20","referral":"","state":"closed","cartItems":[{"sku":"9696","price":60,"quantity":2,"position":0,"returnedQuantity":0,"remainingQuantity":2}],"identifiers":[],"total":120,"attributes":{},"firstSession":true,"discounts":{},"updateCount":4,"updated":"2026-11-23T10:03:00Z"}');
+INSERT INTO "customer_sessions" VALUES(1,'order-2',1,'open','cust-7','','',0,0,'2026-11-23T10:04:00.000000Z','2026-11-23T10:04:00.000000Z',NULL,1,0,0,0,'01a20a5b-534a-7b78-b1ff-8ec6f2503e51','{"integrationId":"order-2","created":"2026-11-23T10:04:00Z","applicationId":1,"profileId":"cust-7","coupon":"","referral":"","state":"open","cartItems":[],"identifiers":[],"total":0,"attributes":{},"firstSession":false,"discounts":{},"updateCount":1,"updated":"2026-11-23T10:04:00Z"}');
+CREATE TABLE events (application_id INTEGER NOT NULL, position INTEGER NOT NULL, category TEXT NOT NULL, stream_id TEXT NOT NULL, version INTEGER NOT NULL, type TEXT NOT NULL, type_version INTEGER NOT NULL, at TEXT NOT NULL, recorded_at TEXT NOT NULL, command_id TEXT NOT NULL, metadata TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (application_id, position), UNIQUE (application_id, category, stream_id, version));
+INSERT INTO "events" VALUES(1,1,'session','order-1',1,'SessionOpened',1,'2026-11-23T10:00:00.000000Z','2026-11-23T21:41:26.982767Z','01a20a5b-5346-76f4-8acb-b1d14f3023bc','{}','{"firstSession":true,"profileId":"cust-7"}');
+INSERT INTO "events" VALUES(1,2,'session','order-1',2,'ItemAdded',1,'2026-11-23T10:01:00.000000Z','2026-11-23T21:41:26.984292Z','01a20a5b-5348-7d2d-9cf0-c32886871659','{}','{"item":{"price":60,"sku":"9696"},"lineQuantity":2,"position":0,"quantity":2}');
+INSERT INTO "events" VALUES(1,3,'session','order-1',3,'CouponApplied',1,'2026-11-23T10:02:00.000000Z','2026-11-23T21:41:26.985160Z','01a20a5b-5349-73fe-bcb2-4fe255360941','{}','{"coupon":"SPRING-20"}');
+INSERT INTO "events" VALUES(1,4,'session','order-1',4,'SessionClosed',1,'2026-11-23T10:03:00.000000Z','2026-11-23T21:41:26.985935Z','01a20a5b-5349-72a5-a780-69b78d0ba3fe','{}','{"coupon":"SPRING-20","total":120}');
+INSERT INTO "events" VALUES(1,5,'session','order-2',1,'SessionOpened',1,'2026-11-23T10:04:00.000000Z','2026-11-23T21:41:26.986905Z','01a20a5b-534a-7b78-b1ff-8ec6f2503e51','{}','{"firstSession":false,"profileId":"cust-7"}');
+CREATE TABLE inline_views (name TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (name));
+INSERT INTO "inline_views" VALUES('attachments',1);
+INSERT INTO "inline_views" VALUES('customer_sessions',1);
+CREATE TABLE limits (application_id INTEGER NOT NULL, limit_name TEXT NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (application_id, limit_name)) WITHOUT ROWID;
+INSERT INTO "limits" VALUES(1,'coupon-redemption:SPRING-20',1);
+INSERT INTO "limits" VALUES(1,'first-session:cust-7',1);
+CREATE TABLE migrations (version INTEGER NOT NULL, applied_at TEXT NOT NULL, PRIMARY KEY (version));
+INSERT INTO "migrations" VALUES(2,'2026-11-23T21:41:26.980195Z');
+CREATE TABLE positions (follower TEXT NOT NULL, upstream TEXT NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (follower, upstream)) WITHOUT ROWID;
+CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE TRIGGER events_refuse_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END;
+CREATE INDEX attachments_by_profile_id ON attachments (application_id, profile_id);
+CREATE INDEX customer_sessions_by_state ON customer_sessions (application_id, state);

@@ -1,0 +1,317 @@
+"""`sessions projections`: list, status, run, rebuild, verify, parked, retry, skip, drop."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from projections import Runner, StoredProjection, rebuild, verify
+from sessions import CloseSession, OpenSession, SessionStore
+from sessions.projection import installed
+from tests.conftest import add
+from tests.sample_projections import BAD, SALES, SPEND, followed
+from tests.tampering import change
+from tests.test_cli_maintain import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SITE = """
+import importlib.metadata
+from sessions.projection import GROUP
+from tests.sample_projections import SALES, SPEND
+class Entry:
+    def __init__(self, projection): self.projection = projection
+    def load(self): return self.projection
+found = importlib.metadata.entry_points(group=GROUP)
+import sessions.projection
+sessions.projection.entry_points = lambda **_: [*found, Entry(SALES), Entry(SPEND)]
+from sessions.cli import main
+main()
+"""
+"""The command line where two more projections are installed."""
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two more projections are installed: sales and spend."""
+
+    class Entry:
+        def __init__(self, projection: Any) -> None:  # noqa: ANN401
+            self.load = lambda: projection
+
+    entries = [Entry(each) for each in followed(SALES, SPEND)]
+    installed.cache_clear()
+    monkeypatch.setattr("sessions.projection.entry_points", lambda **_: entries)
+    yield
+    installed.cache_clear()
+
+
+@pytest.fixture
+def store(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SessionStore]:
+    """A store whose session "a" waits in sales, once it is followed."""
+    monkeypatch.setenv("SESSIONS_STORE", url)
+    with SessionStore.open(url) as store:
+        store.execute("a", OpenSession(profile_id="p"))
+        store.execute("a", add(BAD))
+        store.execute("a", add("x"))
+        store.execute("b", OpenSession(profile_id="p"))
+        yield store
+
+
+def projections(*arguments: str) -> Any:  # noqa: ANN401
+    return run("projections", *arguments)
+
+
+# --- list and status
+
+
+@pytest.mark.usefixtures("store")
+def test_list_shows_how_each_is_run() -> None:
+    shown = projections("list")
+
+    assert (shown.code, shown.err) == (0, "")
+    assert [row.split("\t") for row in shown.rows][0] == [
+        "name",
+        "version",
+        "installed",
+        "mode",
+        "status",
+        "build",
+    ]
+    assert [row.split("\t")[:5] for row in shown.rows[1:]] == [
+        ["attachments", "1", "1", "inline", "current"],
+        ["customer_sessions", "1", "1", "inline", "current"],
+        ["sales", "1", "1", "followed", "current"],
+        ["spend", "1", "1", "followed", "current"],
+    ]
+    assert [row["name"] for row in projections("list", "--json").json] == [
+        "attachments",
+        "customer_sessions",
+        "sales",
+        "spend",
+    ]
+
+
+def test_status_shows_how_far_each_has_come(store: SessionStore) -> None:
+    assert projections("run", "--once").code == 0
+    store.execute("c", OpenSession())
+
+    shown = {row["name"]: row for row in projections("status", "--json").json}
+
+    assert shown["customer_sessions"]["position"] == 5
+    sales = shown["sales"]
+    assert (sales["position"], sales["lagEvents"], sales["parked"]) == (4, 1, 1)
+    assert 0 <= sales["lagSeconds"] < 600
+    assert (sales["rate"], shown["spend"]["parked"]) == (0.0, 0)
+    header, *rows = [row.split("\t") for row in projections("status").rows]
+    assert header[-5:] == ["position", "lagEvents", "lagSeconds", "rate", "parked"]
+    assert [row[-1] for row in rows] == ["0", "0", "1", "0"]
+
+
+# --- run
+
+
+def test_run_once_ends_when_all_have_come_to_the_end(store: SessionStore) -> None:
+    ran = projections("run", "--once")
+
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert StoredProjection(store, SALES).position == 4
+    assert StoredProjection(store, SPEND).position == 4
+    assert projections("run", "--once", "spend").code == 0
+    assert verify(store) == []
+
+
+def test_run_follows_only_what_it_is_named(store: SessionStore) -> None:
+    assert projections("run", "--once", "spend").code == 0
+
+    assert (StoredProjection(store, SALES).position, StoredProjection(store, SPEND).position) == (
+        0,
+        4,
+    )
+
+
+def test_run_once_ends_with_an_event_that_it_cannot_read(store: SessionStore, url: str) -> None:
+    change(url, "UPDATE events SET type = 'Unheard' WHERE position = 3")
+
+    ran = projections("run", "--once")
+
+    assert (ran.code, "Unheard (version 1) at 3" in ran.err) == (1, True)
+    assert StoredProjection(store, SALES).position == 2
+
+
+def test_run_where_nothing_is_followed_says_so(store: SessionStore) -> None:
+    rebuild(store, mode="inline")
+
+    ran = projections("run")
+
+    assert (ran.code, ran.out) == (0, "none of them is followed: see `sessions projections list`\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_when_what_is_at_work_is_committed(
+    store: SessionStore, url: str, pytestconfig: pytest.Config, number: signal.Signals
+) -> None:
+    directory: Path = pytestconfig.rootpath
+    command = [sys.executable, "-c", SITE, "projections", "run", "--store", url]
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory
+    ) as process:
+        for _ in range(50):
+            try:
+                StoredProjection(store, SPEND).wait(4, timeout=30)
+            except Exception:  # noqa: BLE001, S112  nobody is at work yet
+                continue
+            break
+        last = store.execute("c", OpenSession()).position
+        StoredProjection(store, SPEND).wait(last, timeout=30)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+
+    assert (process.returncode, out) == (0, "")
+    assert "Traceback" not in err
+    Runner(store).run(until=last)
+    assert verify(store) == []
+
+
+# --- rebuild and drop
+
+
+def test_rebuild_builds_what_it_is_named_in_a_mode(store: SessionStore) -> None:
+    plain = projections("rebuild", "spend", "--mode", "inline")
+    json = projections("rebuild", "spend", "--json")
+
+    assert (plain.code, plain.out) == (0, "rebuilt from 4 events: spend 1\n")
+    (done,) = json.json
+    assert (done["projections"], done["events"], done["switched"]) == (["spend 1"], 4, True)
+    assert done["compared"] == [
+        {"projection": "spend 1", "application_id": 1, "views": 1, "differing": []}
+    ]
+    store.execute("c", OpenSession(profile_id="p"))
+    assert store.query("SELECT profile_id, opened FROM spend") == [("p", 3)]
+
+
+@pytest.mark.usefixtures("store")
+def test_rebuild_says_what_waits_and_what_differed(url: str) -> None:
+    projections("run", "--once")
+    change(url, "UPDATE spend SET opened = 9")
+
+    ran = projections("rebuild")
+
+    assert ran.rows == [
+        "rebuilt from 4 events: attachments 1, customer_sessions 1, sales 1, spend 1",
+        "spend 1  1 of 1 views were not what the log says",
+        "1 keys wait: see `sessions projections parked`",
+    ]
+
+
+def test_drop_removes_what_a_rebuild_has_left(store: SessionStore) -> None:
+    rebuild(store, names=["spend"])
+
+    assert projections("drop", "spend").out == "dropped spend 1\n"
+    assert projections("drop", "spend").out == "there is nothing to drop\n"
+
+
+# --- parked, retry, skip
+
+
+def test_what_waits_is_shown_and_skipped(store: SessionStore) -> None:
+    projections("run", "--once")
+
+    ran = projections("parked")
+    assert ran.rows[0] == "projection\tkey\tposition\ttype\terror\tparked_at"
+    assert [row.split("\t")[:5] for row in ran.rows[1:]] == [
+        ["sales", "a", "2", "ItemAdded", "ValueError('a bad item')"]
+    ]
+    (shown,) = projections("parked", "--json").json
+    assert (shown["projection"], shown["key"], shown["position"]) == ("sales", "a", 2)
+
+    again = projections("retry", "sales", "a")
+    assert (again.code, again.err) == (1, "")
+    assert again.out == "sales of 'a' waits again: see `sessions projections parked`\n"
+    assert projections("skip", "sales", "a") == (0, "sales of 'a' goes on\n", "")
+    assert projections("parked", "--json").out == ""
+    refused = projections("skip", "sales", "a")
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err == "error: sales of 'a' does not wait for anything\n"
+    assert StoredProjection(store, SALES).get("a") is not None
+    assert verify(store) == []
+
+
+@pytest.mark.usefixtures("store")
+def test_verify_names_the_first_event(url: str) -> None:
+    projections("run", "--once")
+    assert projections("verify").out == "4 events: every view equals them\n"
+    change(url, "UPDATE spend SET opened = 1")
+
+    ran = projections("verify")
+
+    assert ran.code == 1
+    assert ran.rows[1:] == ["4\tspend\tp\topened\t1\t2"]
+
+
+# --- wrong input
+
+WRONG = [
+    (["rebuild", "spent"], 1, "no projection is called 'spent'"),
+    (["run", "--once", "spent"], 1, "no projection is called 'spent'"),
+    (["retry", "spent", "a"], 1, "no projection is called 'spent'"),
+    (["skip", "spent", "a"], 1, "no projection is called 'spent'"),
+    (["drop", "spent"], 1, "no projection is called 'spent'"),
+    (["retry", "sales", "z"], 1, "sales of 'z' does not wait"),
+    (["retry", "attachments", "7"], 1, "attachments of 7 does not wait"),
+    (["retry", "attachments", "z"], 2, "'z' is no position: a whole number"),
+    (["rebuild", "--mode", "lively"], 2, "lively"),
+    (["rebuild", "customer_sessions", "--mode", "live"], 1, "is asked by SQL"),
+    (["retry", "sales"], 2, "KEY"),
+    (["nothing"], 2, "nothing"),
+]
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(("arguments", "code", "said"), WRONG, ids=lambda value: str(value))
+def test_what_it_cannot_mean_is_refused(arguments: list[str], code: int, said: str) -> None:
+    ran = projections(*arguments)
+
+    assert (ran.code, ran.out, said in ran.err) == (code, "", True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "list",
+        "status",
+        "run",
+        "run --once",
+        "rebuild",
+        "verify",
+        "parked",
+        "retry sales a",
+        "skip sales a",
+        "drop sales",
+    ],
+)
+def test_where_no_store_is_none_is_made(
+    command: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESSIONS_STORE", url)
+
+    ran = projections(*command.split())
+
+    assert (ran.code, ran.out, "there is no store" in ran.err) == (1, "", True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_application_is_asked_for(store: SessionStore, url: str) -> None:
+    assert store.position == 4
+    with SessionStore.open(url, 7) as other:
+        other.execute("a", OpenSession())
+        other.execute("a", CloseSession())
+        assert projections("run", "--once", "--application", "7").code == 0
+        assert StoredProjection(other, SALES).position == 2
+        assert StoredProjection(store, SALES).position == 0

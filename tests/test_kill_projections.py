@@ -1,0 +1,157 @@
+"""Runners and rebuilds that are killed at any moment skip no event, and fold none twice."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from contextlib import suppress
+from importlib import import_module
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from projections import Projection, Runner, StoredProjection, rebuild, verify
+from sessions import (
+    CloseSession,
+    OpenSession,
+    RebuildRunning,
+    SessionsError,
+    SessionStore,
+    SetProfile,
+)
+from sessions.projection import installed
+from tests.conftest import add
+from tests.counting import CARTS, PROFILES, named, wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.process import BaseProcess
+
+    import pytest
+
+    from projections.comparing import Compared
+
+KILLS = 20
+TAKE_OVER_SECONDS = 10.0
+"""A standby looks twice a second; the rest is for a machine that is busy."""
+
+FOLLOWED: tuple[Projection[Any], ...] = (CARTS, PROFILES)
+KNOWN = (*installed(), *FOLLOWED, named(CARTS, "kept_carts", "inline"))
+
+
+def _store(url: str) -> SessionStore:
+    return SessionStore.open(url, projections=KNOWN)
+
+
+def write(url: str, name: str) -> None:
+    with _store(url) as store:
+        for number in count():
+            session_id, profile = f"{name}-{number}", f"p{number % 40}"
+            store.execute_many(session_id, [OpenSession(profile_id=profile), add("a")])
+            for command in (SetProfile(profile_id=f"q{number % 7}-{number % 30}"), CloseSession()):
+                store.execute(session_id, command)
+                time.sleep(0.002)
+
+
+def follow(url: str, _: str) -> None:
+    with _store(url) as store:
+        Runner(store, page=30).run()
+
+
+def build(url: str, _: str) -> None:
+    module: Any = import_module("projections.rebuild")
+    module.PAGE, module._LEFT_FOR_SWITCH = 40, 10  # noqa: SLF001
+    with _store(url) as store:
+        while True:
+            with suppress(RebuildRunning):  # until the server sees that the other is gone
+                done = rebuild(store, names=[each.name for each in FOLLOWED])
+                assert [each for each in done.compared if each.differing] == []
+            time.sleep(0.3)
+
+
+class Crew:
+    """Processes of which any is killed, and another takes its place."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([__name__])
+        self.alive: list[tuple[Callable[[str, str], None], BaseProcess]] = []
+
+    def start(self, work: Callable[[str, str], None], name: str = "") -> None:
+        process = self._context.Process(target=work, args=(self._url, name), daemon=True)
+        process.start()
+        self.alive.append((work, process))
+
+    def kill(self, work: Callable[[str, str], None], number: int) -> None:
+        """Kill one of those that do a work: the first of them does it longest."""
+        entry = [each for each in self.alive if each[0] is work][number]
+        self.alive.remove(entry)
+        _, process = entry
+        assert process.is_alive(), process.exitcode
+        process.kill()
+        process.join()
+
+    def kill_all(self, *works: Callable[[str, str], None]) -> None:
+        for work in works:
+            while work in [each for each, _ in self.alive]:
+                self.kill(work, 0)
+
+
+def _seconds_until(store: SessionStore, position: int) -> float:
+    """How long it takes until all views have come to a position."""
+    begun = time.monotonic()
+    while (come := min(StoredProjection(store, each).position for each in FOLLOWED)) < position:
+        assert time.monotonic() - begun < TAKE_OVER_SECONDS, f"at {come}, not at {position}"
+        time.sleep(0.01)
+    return time.monotonic() - begun
+
+
+def _wrong(store: SessionStore) -> list[object]:
+    log = list(store.log())
+    return [found for each in KNOWN[-3:] if (found := wrong(store, each, log))]
+
+
+def test_no_event_is_skipped_or_folded_twice_whoever_is_killed(
+    url: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    monkeypatch.chdir(pytestconfig.rootpath)
+    chosen = random.Random(4711)  # noqa: S311  an example
+    crew = Crew(url)
+    with _store(url) as store:
+        store.execute("first", OpenSession(profile_id="p"))
+        for work, name in ((follow, ""), (follow, ""), (write, "a"), (write, "b"), (build, "")):
+            crew.start(work, name)
+        try:
+            slowest = 0.0
+            _seconds_until(store, 50)
+            for kill in range(KILLS):
+                time.sleep(chosen.random() / 3)
+                victim, number = chosen.choice([(follow, 0), (follow, 0), (follow, 1), (build, 0)])
+                crew.kill(victim, number)
+                if victim is follow:
+                    slowest = max(slowest, _seconds_until(store, store.position))
+                crew.start(victim, f"{kill}")
+            crew.kill_all(build, write)
+            slowest = max(slowest, _seconds_until(store, store.position))
+        finally:
+            crew.kill_all(build, write, follow)
+
+        assert slowest < TAKE_OVER_SECONDS
+        assert _wrong(store) == []
+        assert verify(store) == []
+        assert [each for each in _finished(store) if each.differing] == []
+        assert _wrong(store) == []
+        print(f"{slowest=:.2f} events={store.position}")  # noqa: T201
+
+
+def _finished(store: SessionStore) -> list[Compared]:
+    """Go on with the rebuild that was killed."""
+    deadline = time.monotonic() + TAKE_OVER_SECONDS
+    while True:
+        try:
+            return rebuild(store, names=[each.name for each in FOLLOWED]).compared
+        except SessionsError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)

@@ -1,0 +1,588 @@
+"""A fold that fails lets its key wait: nothing else does, and nothing is lost."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from projections import (
+    Column,
+    CustomerSessions,
+    Projection,
+    Runner,
+    StoredProjection,
+    drop,
+    parked,
+    rebuild,
+    verify,
+)
+from sessions import (
+    BatchOpen,
+    CloseSession,
+    OpenSession,
+    SessionStore,
+    SetProfile,
+    UnknownEvent,
+)
+from sessions.errors import KeyNotParked, ProjectionNotKept, RebuildRunning, ViewParked
+from sessions.events import ProfileChanged
+from tests.conftest import add
+from tests.sample_projections import (
+    BAD,
+    MENDED,
+    SALES,
+    SPEND,
+    Line,
+    Sales,
+    Spend,
+    count,
+    in_mode,
+    with_fold,
+)
+from tests.tampering import unguarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sessions.events import Recorded
+    from sessions.projection import Mode
+    from tests.conftest import Clock, OpenStore
+
+MODES: tuple[Mode, ...] = ("inline", "followed")
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """How the projections are run."""
+    mode: Mode = request.param
+    return mode
+
+
+@pytest.fixture
+def store(open_store: OpenStore, clock: Clock, mode: Mode) -> SessionStore:
+    """A store whose session "a" has an item that the fold of sales cannot take."""
+    store = open_store(now=clock, projections=in_mode(mode, SALES))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    assert store.execute("a", add(BAD)).position == 3
+    store.execute("a", add("y"))
+    store.execute("b", OpenSession())
+    store.execute("b", add("x"))
+    caught_up(store)
+    return store
+
+
+def caught_up(store: SessionStore) -> None:
+    """Run what is followed."""
+    Runner(store).run(until=store.position)
+
+
+def of(store: SessionStore, projection: Projection[Any] = SALES) -> StoredProjection[Any]:
+    """The projection of that name in a mode that the store has."""
+    return StoredProjection(store, projection)
+
+
+ALL = Sales(Decimal("179.7"), (Line("x", 1), Line(BAD, 1), Line("y", 1)))
+WITHOUT = Sales(Decimal("119.8"), (Line("x", 1), Line("y", 1)))
+
+
+# --- waiting
+
+
+def test_the_command_succeeds_and_its_key_waits_with_event_and_error(
+    store: SessionStore, clock: Clock
+) -> None:
+    assert store.position == 6
+    (waiting,) = of(store).parked()
+    assert (waiting.projection, waiting.key) == ("sales", "a")
+    assert (waiting.position, waiting.type) == (3, "ItemAdded")
+    assert waiting.error == "ValueError('a bad item')"
+    assert waiting.parked_at.tzinfo is not None
+    assert clock.time.tzinfo is not None
+    assert parked(store) == [waiting]
+
+
+def test_what_comes_later_waits_behind_it_and_other_keys_go_on(store: SessionStore) -> None:
+    lines = "SELECT session_id, sku FROM sold_lines ORDER BY session_id"
+    assert store.query(lines) == [("a", "x"), ("b", "x")]
+    assert of(store).get("b") == Sales(Decimal("59.9"), (Line("x", 1),))
+
+    store.execute("a", CloseSession())
+    store.execute("b", CloseSession())
+    caught_up(store)
+
+    assert [each.position for each in of(store).parked()] == [3]
+    sold = "SELECT session_id FROM sold_lines WHERE closed IS NOT NULL"
+    assert store.query(sold) == [("b",)]
+    assert verify(store) == []
+
+
+def test_a_view_that_waits_is_not_shown_as_if_it_were_right(store: SessionStore) -> None:
+    with pytest.raises(ViewParked, match="sales of 'a' waits at position 3") as waiting:
+        of(store).get("a")
+    assert waiting.value.fields["reason"] == "ValueError('a bad item')"
+
+    assert of(store).get("a", position=2) == Sales(Decimal("59.9"), (Line("x", 1),))
+    for position in (3, 6):
+        with pytest.raises(ViewParked, match="position 3"):
+            of(store).get("a", position=position)
+
+
+def test_the_other_projections_of_the_same_command_are_kept(store: SessionStore) -> None:
+    session = CustomerSessions(store).get("a")
+
+    assert [item.sku for item in session.cart_items] == ["x", BAD, "y"]
+
+
+def test_the_first_event_of_a_key_may_be_the_one(open_store: OpenStore, mode: Mode) -> None:
+    def refuse_all(_: Sales | None, __: Recorded) -> Sales:
+        raise KeyError
+
+    store = open_store(projections=in_mode(mode, with_fold(refuse_all)))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    caught_up(store)
+
+    assert [each.position for each in of(store).parked()] == [1]
+    assert store.query("SELECT * FROM sales") == []
+    assert of(store, MENDED).retry("a")
+    assert of(store).get("a") == Sales(Decimal("59.9"), (Line("x", 1),))
+    assert verify(store) != []  # by the old fold it would wait
+    assert [each.relation for each in verify(store)].count("parked") == 1
+
+
+def test_an_event_of_two_keys_may_let_one_of_them_wait(open_store: OpenStore, mode: Mode) -> None:
+    def refuse_third(view: Spend | None, recorded: Recorded) -> Spend:
+        if isinstance(recorded.event, ProfileChanged) and view is not None:
+            raise LookupError
+        return count(view, recorded)
+
+    store = open_store(projections=in_mode(mode, replace(SPEND, fold=refuse_third)))
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("a", SetProfile(profile_id="q"))
+    store.execute("b", OpenSession(profile_id="p"))
+    store.execute("b", SetProfile(profile_id="r"))
+    caught_up(store)
+
+    assert [(each.key, each.position) for each in of(store, SPEND).parked()] == [("p", 2)]
+    assert store.query("SELECT profile_id, opened, came FROM spend ORDER BY profile_id") == [
+        ("p", 1, 0),
+        ("q", 0, 1),
+        ("r", 0, 1),
+    ]
+    assert verify(store) == []
+    assert of(store, SPEND).retry("p")
+    assert of(store, SPEND).get("p") == Spend(2, 2)
+
+
+class Odd(msgspec.Struct, frozen=True):
+    """A view with values that not every database takes."""
+
+    number: Any = 0
+    text: Any = ""
+
+
+def odd(value: Odd) -> Projection[Odd]:
+    """A projection whose view is that of a session's second event, and else its version."""
+
+    def fold(_: Odd | None, recorded: Recorded) -> Odd:
+        return value if recorded.version == 2 else Odd(recorded.version)
+
+    columns = (Column("number", "integer"), Column("text"))
+    return Projection(name="odd", version=1, view=Odd, fold=fold, columns=columns)
+
+
+def keep(store: SessionStore) -> None:
+    """Two events, of which the second has no row, and another session."""
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    store.execute("b", OpenSession())
+    caught_up(store)
+
+
+def test_a_view_that_cannot_be_encoded_waits_in_its_last_good_state(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    projection = odd(Odd(object()))
+    store = open_store(projections=in_mode(mode, projection))
+    keep(store)
+
+    (waiting,) = of(store, projection).parked()
+    assert (waiting.key, waiting.position) == ("a", 2)
+    assert "TypeError" in waiting.error
+    rows = store.query("SELECT key, number FROM odd ORDER BY key")
+    assert rows == [("a", 1), ("b", 1)]
+    assert verify(store) == []
+    assert of(store, projection).skip("a")
+    store.execute("a", add("y"))
+    caught_up(store)
+    assert of(store, projection).get("a") == Odd(3)
+
+
+@pytest.mark.parametrize("value", [Odd(None), Odd(2**64)], ids=["NULL", "65 bits"])
+def test_a_view_that_no_database_takes_waits_too(
+    open_store: OpenStore, mode: Mode, value: Odd
+) -> None:
+    projection = odd(value)
+    store = open_store(projections=in_mode(mode, projection))
+    keep(store)
+
+    assert [(each.key, each.position) for each in of(store, projection).parked()] == [("a", 2)]
+
+
+# --- going on
+
+
+def test_once_the_fold_is_mended_it_goes_on_with_all_that_waits(store: SessionStore) -> None:
+    assert of(store, MENDED).retry("a")
+
+    assert of(store).get("a") == ALL
+    assert of(store).parked() == []
+    rows = store.query("SELECT sku FROM sold_lines WHERE session_id = 'a' ORDER BY sku")
+    assert rows == [(BAD,), ("x",), ("y",)]
+
+
+def test_after_a_retry_the_next_events_are_folded_as_ever(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    is_mended = False
+
+    def fold(view: Sales | None, recorded: Recorded) -> Sales:
+        return (MENDED if is_mended else SALES).fold(view, recorded)
+
+    store = open_store(projections=in_mode(mode, with_fold(fold)))
+    store.execute("a", OpenSession())
+    store.execute("a", add(BAD))
+    caught_up(store)
+    is_mended = True
+    assert of(store, store.projections[-1]).retry("a")
+
+    store.execute("a", add("x"))
+    caught_up(store)
+
+    view = of(store).get("a")
+    assert view.lines == (Line(BAD, 1), Line("x", 1))
+    assert verify(store) == []
+    rebuild(store)
+    assert of(store).get("a") == view
+
+
+def test_a_retry_that_fails_again_lets_it_wait_where_it_fails(store: SessionStore) -> None:
+    assert not of(store).retry("a")
+    assert [each.position for each in of(store).parked()] == [3]
+    assert store.query("SELECT sku FROM sold_lines WHERE session_id = 'a'") == [("x",)]
+    assert verify(store) == []
+
+    def refuse_later(view: Sales | None, recorded: Recorded) -> Sales:
+        if recorded.position == 4:
+            raise ArithmeticError
+        return MENDED.fold(view, recorded)
+
+    assert not of(store, with_fold(refuse_later)).retry("a")
+    (waiting,) = of(store).parked()
+    assert (waiting.position, waiting.error) == (4, "ArithmeticError()")
+    assert of(store, MENDED).retry("a")
+    assert of(store).get("a") == ALL
+
+
+def test_what_is_skipped_is_left_out_and_the_rest_goes_on(store: SessionStore) -> None:
+    assert of(store).skip("a")
+
+    assert of(store).parked() == []
+    assert of(store).get("a").total == WITHOUT.total
+    assert of(store).get("a", position=3) == Sales(Decimal("59.9"), (Line("x", 1),))
+    store.execute("b", add("y"))
+    caught_up(store)
+    assert verify(store) == []
+
+
+def test_the_next_one_behind_what_is_skipped_may_wait_too(store: SessionStore) -> None:
+    store.execute("a", CloseSession())
+    store.execute("c", OpenSession())
+    store.execute("c", add(BAD))
+    store.execute("c", add(BAD, price="1"))
+    caught_up(store)
+
+    assert [(each.key, each.position) for each in of(store).parked()] == [("a", 3), ("c", 9)]
+    assert not of(store).skip("c")
+    assert [(each.key, each.position) for each in of(store).parked()] == [("a", 3), ("c", 10)]
+    assert of(store).skip("c")
+    assert of(store).get("c") == Sales()
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("key", ["b", "no such key", ""])
+def test_what_does_not_wait_is_neither_retried_nor_skipped(store: SessionStore, key: str) -> None:
+    for go_on in (of(store).retry, of(store).skip):
+        with pytest.raises(KeyNotParked, match=f"sales of '{key}'"):
+            go_on(key)
+    of(store).skip("a")
+    with pytest.raises(KeyNotParked):
+        of(store).skip("a")
+
+
+def test_another_version_is_not_asked(store: SessionStore) -> None:
+    other = of(store, replace(SALES, version=2))
+    asked: list[Callable[[], object]] = [
+        other.parked,
+        lambda: other.get("a"),
+        lambda: other.retry("a"),
+        lambda: other.skip("a"),
+        lambda: other.wait(1),
+        lambda: other.position,
+    ]
+    for ask in asked:
+        with pytest.raises(ProjectionNotKept, match="sales 2"):
+            ask()
+
+
+@pytest.mark.parametrize("what", ["retry", "skip", "drop"])
+def test_a_thread_with_a_batch_open_is_told_so(
+    open_store: OpenStore, mode: Mode, what: str
+) -> None:
+    store = open_store(projections=in_mode(mode, SALES), lock_timeout=0.2)
+    store.execute("a", OpenSession())
+    store.execute("a", add(BAD))
+    caught_up(store)
+    rebuild(store)
+    asked: dict[str, Callable[[], object]] = {
+        "retry": lambda: of(store).retry("a"),
+        "skip": lambda: of(store).skip("a"),
+        "drop": lambda: drop(store, "sales"),
+    }
+
+    with store.batch():
+        store.execute("b", OpenSession())
+        with pytest.raises(BatchOpen):
+            asked[what]()
+
+
+# --- several stores on one database
+
+
+def two_stores(open_store: OpenStore) -> list[SessionStore]:
+    """Two writers that keep inline sales, and have held a session's view already."""
+    stores = [open_store(projections=in_mode("inline", SALES)) for _ in range(2)]
+    stores[0].execute("a", OpenSession())
+    for store in stores:
+        store.execute("a", add("x"))
+    return stores
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_another_writer_knows_at_once_what_waits(open_store: OpenStore, first: int) -> None:
+    stores = two_stores(open_store)
+    one, other = stores[first], stores[1 - first]
+
+    one.execute("a", add(BAD))
+    other.execute("a", add("y"))
+    other.execute("b", OpenSession())
+    one.execute("a", add("z"))
+
+    for store in stores:
+        assert [(each.key, each.position) for each in of(store).parked()] == [("a", 4)]
+        assert store.query("SELECT sku, units FROM sold_lines") == [("x", 2)]
+        assert verify(store) == []
+
+
+@pytest.mark.parametrize("how", ["retry", "skip"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_another_writer_knows_at_once_what_waits_no_longer(
+    open_store: OpenStore, first: int, how: str
+) -> None:
+    stores = two_stores(open_store)
+    one, other = stores[first], stores[1 - first]
+    one.execute("a", add(BAD))
+    other.execute("a", add("y"))
+
+    goes_on = of(one, MENDED).retry("a") if how == "retry" else of(one).skip("a")
+    other.execute("a", add("z"))
+    one.execute("a", add("z"))
+
+    assert goes_on
+    skus = {"x", "y", "z"} | ({BAD} if how == "retry" else set())
+    for store in stores:
+        assert of(store).parked() == []
+        assert {sku for (sku,) in store.query("SELECT sku FROM sold_lines")} == skus
+        units = "SELECT units FROM sold_lines WHERE sku = 'z'"
+        assert store.query(units) == [(2,)]
+
+
+def test_a_runner_knows_at_once_what_waits_no_longer(open_store: OpenStore) -> None:
+    is_mended = threading.Event()
+
+    def fold(view: Sales | None, recorded: Recorded) -> Sales:
+        return (MENDED if is_mended.is_set() else SALES).fold(view, recorded)
+
+    projection = with_fold(fold)
+    store, other = [open_store(projections=in_mode("followed", projection)) for _ in range(2)]
+    store.execute("a", OpenSession())
+    with Runner(store):
+        for session in ("a", "b"):
+            if session == "b":
+                store.execute("b", OpenSession())
+            store.execute(session, add(BAD))
+        of(store).wait(store.position)
+        assert [each.key for each in of(other).parked()] == ["a", "b"]
+
+        is_mended.set()
+        assert of(other, projection).retry("a")
+        assert of(other, projection).skip("b")
+        last = other.execute("a", add("x")).position
+        of(other).wait(last)
+
+        assert of(other).get("a").lines == (Line(BAD, 1), Line("x", 1))
+        assert of(other).parked() == []
+    assert verify(store) == []
+
+
+# --- rebuilding
+
+
+def test_a_rebuild_lets_the_same_keys_wait(store: SessionStore) -> None:
+    done = rebuild(store)
+
+    assert done.parked == 1
+    assert [(each.key, each.position) for each in of(store).parked()] == [("a", 3)]
+    assert [each.differing for each in done.compared] == [[]] * len(done.compared)
+    assert verify(store) == []
+    assert of(store).skip("a")
+
+
+def test_a_rebuild_of_the_same_version_leaves_out_what_was_skipped(store: SessionStore) -> None:
+    of(store).skip("a")
+    before = of(store).get("a")
+
+    for _ in range(2):
+        assert rebuild(store).parked == 0
+
+        assert of(store).parked() == []
+        assert of(store).get("a") == before
+        assert verify(store) == []
+
+
+def test_a_rebuild_with_a_mended_fold_lets_nothing_wait(store: SessionStore, mode: Mode) -> None:
+    mended = SessionStore(
+        store.recorder.database, 1, read_only=True, projections=in_mode(mode, MENDED)
+    )
+
+    assert rebuild(mended, names=["sales"]).parked == 0
+
+    assert of(store).get("a") == ALL
+    assert verify(mended) == []
+
+
+def test_a_new_version_forgets_what_was_skipped(store: SessionStore, mode: Mode) -> None:
+    of(store).skip("a")
+    newer = replace(MENDED, version=2)
+    mended = SessionStore(
+        store.recorder.database, 1, read_only=True, projections=in_mode(mode, newer)
+    )
+
+    assert rebuild(mended, names=["sales"]).parked == 0
+
+    assert of(mended, newer).get("a") == ALL
+    assert drop(mended, "sales") == ["sales 1"]
+    assert store.query("SELECT * FROM parked") == []
+
+
+def test_nothing_is_skipped_while_a_rebuild_waits_which_would_not_know(store: SessionStore) -> None:
+    assert not rebuild(store, names=["sales"], stop=lambda: True).switched
+
+    with pytest.raises(RebuildRunning, match="let that end, or drop"):
+        of(store).skip("a")
+
+    assert rebuild(store, names=["sales"]).switched
+    assert of(store).skip("a")
+
+
+# --- an event that this library does not know
+
+
+def damaged(store: SessionStore) -> None:
+    """Give a store an event of a newer library, behind three, and three behind it."""
+    store.execute("a", OpenSession())
+    store.execute("b", OpenSession())
+    store.execute("b", add("x"))
+    store.execute("a", add("x"))
+    for sku in ("x", "y", "z"):
+        store.execute("b", add(sku))
+    rename(store, "ItemAdded", "Unheard")
+
+
+def rename(store: SessionStore, one: str, other: str) -> None:
+    with unguarded(store.recorder.database) as connection:
+        named = "UPDATE events SET type = ? WHERE position = 4 AND type = ?"
+        assert connection.execute(named, (other, one)).rowcount == 1
+
+
+def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=in_mode("followed", SALES))
+    damaged(store)
+    runner = Runner(store)
+    with runner:
+        until(lambda: runner.paused.keys() == {"sales"})
+
+        assert runner.working == []
+        assert str(runner.paused["sales"]) == (
+            "the event Unheard (version 1) at 4 is of a newer library: upgrade"
+        )
+        assert (of(store).position, of(store).parked()) == (3, [])
+        assert of(store).get("b").lines == (Line("x", 1),)
+
+        rename(store, "Unheard", "ItemAdded")  # another process knows it
+        newer = open_store(projections=store.projections)
+        if newer is not store:
+            with Runner(newer):
+                of(store).wait(7)
+        else:
+            Runner(SessionStore(store.recorder.database, 1, projections=store.projections)).run(
+                until=7
+            )
+        store.execute("c", OpenSession())
+        of(store).wait(8)
+    assert verify(store) == []
+
+
+def test_a_run_to_a_position_ends_with_what_it_cannot_read(open_store: OpenStore) -> None:
+    store = open_store(projections=in_mode("followed", SALES))
+    damaged(store)
+
+    with pytest.raises(UnknownEvent, match="at 4"):
+        Runner(store).run(until=7)
+
+    Runner(store).run(until=3)
+    assert of(store).position == 3
+
+
+def test_commands_on_its_stream_are_refused_and_others_go_on(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    store = open_store(projections=in_mode(mode, SALES))
+    damaged(store)
+    other = SessionStore(store.recorder.database, 1, projections=store.projections)
+
+    with pytest.raises(UnknownEvent, match="at 4"):
+        other.execute("a", add("y"))
+    other.execute("b", add("w"))
+    other.execute("c", OpenSession())
+
+    assert other.position == 9
+    assert of(store).parked() == []
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that comes soon."""
+    never = threading.Event()
+    for _ in range(2000):
+        if condition():
+            return
+        never.wait(0.01)
+    pytest.fail("it does not come")

@@ -1,0 +1,355 @@
+"""What a projection is, and what becomes of its views in the transaction of a command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from projections import Column, Projection, Rows, StoredProjection, rebuild, verify
+from sessions import (
+    CloseSession,
+    InvalidValue,
+    OpenSession,
+    RemoveItem,
+    SessionsError,
+    SessionStore,
+    SetProfile,
+    SetQuantity,
+    ViewsDiffer,
+)
+from sessions.events import ItemAdded, SessionClosed
+from sessions.projection import installed
+from tests.conftest import add, in_processes
+from tests.sample_projections import MENDED, SALES, SPEND, Line, Sales, Spend, inline, profiles
+
+if TYPE_CHECKING:
+    from tests.conftest import Clock, OpenStore
+
+LINES = "SELECT session_id, sku, units, closed FROM sold_lines ORDER BY session_id, sku"
+
+
+def stored(store: SessionStore, name: str = "sales") -> StoredProjection[Any]:
+    """A projection that the store knows."""
+    return StoredProjection(store, next(each for each in store.projections if each.name == name))
+
+
+# --- what is no projection
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Sales", "1sales", "_sales", "sales-1", "sales lines", "s" * 31, "é", "sales\n"]
+)
+def test_a_name_is_one_of_small_letters_and_digits(name: str) -> None:
+    with pytest.raises(InvalidValue, match="name: small letters, digits and _"):
+        replace(SALES, name=name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["events", "claims", "answers", "migrations", "projections", "parked", "sales_build_2"],
+)
+def test_no_relation_of_the_store_is_a_projections(name: str) -> None:
+    with pytest.raises(InvalidValue, match="no name of the store's"):
+        replace(SALES, name=name)
+    with pytest.raises(InvalidValue, match="no name of the store's"):
+        replace(SALES, rows=(Rows(name, (Column("sku"),), ("sku",), lambda _: ()),))
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_a_version_is_counted_from_1(version: int) -> None:
+    with pytest.raises(InvalidValue, match="version: from 1"):
+        replace(SALES, version=version)
+
+
+def test_there_are_three_modes() -> None:
+    with pytest.raises(InvalidValue, match="mode: one of inline, followed, live"):
+        replace(SALES, mode="Inline")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SALES,
+        replace(SALES, name="other"),
+        replace(SALES, name="sold_lines", rows=()),
+    ],
+    ids=["the same name", "the same rows", "a name that is of rows"],
+)
+def test_two_projections_do_not_share_a_relation(
+    open_store: OpenStore, other: Projection[Any]
+) -> None:
+    with pytest.raises(InvalidValue, match="projections: each has names of its own"):
+        open_store(projections=inline(SALES, other))
+
+
+# --- what is kept of views
+
+
+def test_fields_of_a_view_are_columns_beside_it(open_store: OpenStore) -> None:
+    store = open_store(projections=inline(SALES))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x", price="0.1", quantity=3))
+
+    ((session_id, total),) = store.query("SELECT session_id, total FROM sales")
+    assert (session_id, Decimal(str(total))) == ("a", Decimal("0.3"))
+    assert stored(store).get("a") == Sales(Decimal("0.3"), (Line("x", 3),))
+    assert stored(store).get("b") is None
+
+
+def test_rows_come_change_and_go_with_their_view(open_store: OpenStore, clock: Clock) -> None:
+    store = open_store(now=clock, projections=inline(SALES))
+    store.execute("a", OpenSession())
+    assert store.query(LINES) == []
+
+    for sku in ("x", "y", "z"):
+        store.execute("a", add(sku))
+    store.execute("b", OpenSession())
+    store.execute("b", add("x"))
+    assert store.query(LINES) == [
+        ("a", "x", 1, None),
+        ("a", "y", 1, None),
+        ("a", "z", 1, None),
+        ("b", "x", 1, None),
+    ]
+
+    store.execute("a", SetQuantity(position=1, quantity=5))
+    store.execute("a", RemoveItem(position=0))
+    clock.move(minutes=1)
+    store.execute("a", CloseSession())
+
+    closed = clock.time
+    lines = [
+        (session, sku, units, at and datetime.fromisoformat(at))
+        for session, sku, units, at in store.query(LINES)
+    ]
+    assert lines == [("a", "y", 5, closed), ("a", "z", 1, closed), ("b", "x", 1, None)]
+    assert verify(store) == []
+
+
+def test_only_rows_that_changed_are_written(open_store: OpenStore) -> None:
+    store = open_store(projections=inline(SALES))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    store.execute("a", add("y"))
+    with store.recorder.database.writing() as connection:
+        connection.execute("UPDATE sold_lines SET units = 99 WHERE sku = 'x'")
+
+    store.execute("a", SetQuantity(position=1, quantity=2))
+
+    assert store.query(LINES) == [("a", "x", 99, None), ("a", "y", 2, None)]
+
+
+def test_an_event_that_changes_no_view_writes_none(open_store: OpenStore) -> None:
+    store = open_store(projections=inline(replace(SPEND, keys=lambda _: ("all",))))
+    store.execute("a", OpenSession(profile_id="p"))
+    with store.recorder.database.writing() as connection:
+        connection.execute("UPDATE spend SET opened = 99")
+
+    store.execute("a", add("x"))
+    store.execute("a", CloseSession())
+
+    assert store.query("SELECT profile_id, opened FROM spend") == [("all", 99)]
+
+
+def test_only_the_types_that_are_wanted_are_folded(open_store: OpenStore) -> None:
+    wants_two = replace(SALES, types=(ItemAdded, SessionClosed))
+    store = open_store(projections=inline(wants_two))
+    store.execute("a", OpenSession())
+    assert stored(store).get("a") is None
+
+    store.execute("a", add("x"))
+    store.execute("a", SetQuantity(position=0, quantity=9))
+
+    assert stored(store).get("a") == Sales(Decimal("59.9"), (Line("x", 1),))
+    assert verify(store) == []
+    rebuild(store)
+    assert stored(store).get("a") == Sales(Decimal("59.9"), (Line("x", 1),))
+
+
+def test_a_view_may_be_of_what_several_sessions_share_and_an_event_of_two_views(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=inline(SPEND))
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("b", OpenSession(profile_id="p"))
+    store.execute("b", SetProfile(profile_id="q"))
+
+    spend = stored(store, "spend")
+    assert (spend.get("p"), spend.get("q")) == (Spend(2, 1), Spend(0, 1))
+    assert spend.get("p", position=2) == Spend(2, 0)
+    assert spend.get("q", position=2) is None
+    assert verify(store) == []
+
+
+def test_a_key_that_is_named_twice_is_folded_as_often_as_it_is_asked_for(
+    open_store: OpenStore,
+) -> None:
+    twice = replace(SPEND, keys=lambda recorded: (*profiles(recorded), *profiles(recorded)))
+    store = open_store(projections=inline(twice))
+    store.execute("a", OpenSession(profile_id="p"))
+
+    spend = stored(store, "spend")
+    assert spend.get("p") == spend.get("p", position=1)
+
+
+def test_keys_of_any_length_and_text_are_told_apart(open_store: OpenStore) -> None:
+    names = ["p", "P", "p ", "\N{PILE OF POO}" * 1000, "p" * 999, "p" * 1000, "'; --", "%", "é"]
+    store = open_store(projections=inline(SPEND))
+    for number, name in enumerate(names):
+        for again in range(2):
+            store.execute(f"s-{number}-{again}", OpenSession(profile_id=name))
+
+    assert [stored(store, "spend").get(name) for name in names] == [Spend(2)] * len(names)
+    rebuild(store)
+    assert [stored(store, "spend").get(name) for name in names] == [Spend(2)] * len(names)
+    assert verify(store) == []
+
+
+# --- views in memory
+
+
+def test_views_that_are_held_no_longer_are_read_again(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.inline.HELD", 1)
+    store = open_store(projections=inline(MENDED, SPEND))
+    for number in range(3):
+        store.execute(f"s{number}", OpenSession(profile_id="p"))
+    for turn in range(3):
+        for number in range(3):
+            store.execute(f"s{number}", add(f"x{turn}"))
+    store.execute_all([(f"s{number}", SetProfile(profile_id="q")) for number in range(3)])
+
+    assert [len(stored(store).get(f"s{number}").lines) for number in range(3)] == [3, 3, 3]
+    assert stored(store, "spend").get("q") == Spend(0, 3)
+    assert verify(store) == []
+
+
+def test_commands_that_share_a_transaction_are_folded_in_their_order(open_store: OpenStore) -> None:
+    store = open_store(projections=inline(SALES, SPEND))
+    with store.batch():
+        for number in range(3):
+            store.execute(f"s{number}", OpenSession(profile_id="p"))
+            assert stored(store, "spend").get("p") == Spend(number + 1)
+            store.execute(f"s{number}", add("x"))
+        with pytest.raises(SessionsError):
+            store.execute("s0", OpenSession(profile_id="p"))
+    store.execute_all([(f"t{number}", OpenSession(profile_id="p")) for number in range(4)])
+
+    assert stored(store, "spend").get("p") == Spend(7)
+    assert [units for _, _, units, _ in store.query(LINES)] == [1, 1, 1]
+    assert verify(store) == []
+
+
+def test_what_a_batch_drops_is_in_no_view(open_store: OpenStore) -> None:
+    store = open_store(projections=inline(SALES, SPEND))
+    store.execute("s", OpenSession(profile_id="p"))
+
+    def load() -> None:
+        with store.batch():
+            store.execute("t", OpenSession(profile_id="p"))
+            assert stored(store, "spend").get("p") == Spend(2)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        load()
+    store.execute("u", OpenSession(profile_id="p"))
+
+    assert stored(store, "spend").get("p") == Spend(2)
+    assert verify(store) == []
+
+
+def test_two_stores_that_write_in_turn_keep_shared_views_right(open_store: OpenStore) -> None:
+    stores = [open_store(projections=inline(SALES, SPEND)) for _ in range(2)]
+    for number in range(6):
+        stores[number % 2].execute(f"s{number}", OpenSession(profile_id="p"))
+        for turn in (0, 1, 1, 0):
+            stores[turn].execute(f"s{number}", add(f"x{turn}"))
+
+    for store in stores:
+        assert stored(store, "spend").get("p") == Spend(6)
+        assert store.query("SELECT count(*), sum(units) FROM sold_lines") == [(12, 24)]
+        assert verify(store) == []
+
+
+def write(url: str, number: int) -> None:
+    """Open sessions of one profile, and sell."""
+    with SessionStore.open(url, projections=inline(SALES, SPEND)) as store:
+        for written in range(10):
+            store.execute(f"s{number}-{written}", OpenSession(profile_id="p"))
+            store.execute(f"s{number}-{written}", add("x"))
+
+
+def test_four_processes_keep_shared_views_right(url: str) -> None:
+    in_processes(4, write, url)
+
+    with SessionStore.open(url, projections=inline(SALES, SPEND)) as store:
+        assert stored(store, "spend").get("p") == Spend(40)
+        assert verify(store) == []
+
+
+# --- who keeps what
+
+
+def test_a_store_that_keeps_nothing_refuses_a_writer_with_inline_views(
+    open_store: OpenStore,
+) -> None:
+    bare = open_store(projections=[])
+    bare.execute("a", OpenSession())
+    database = bare.recorder.database
+
+    with pytest.raises(ViewsDiffer):
+        SessionStore(database, 1).execute("b", OpenSession())
+
+
+def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenStore) -> None:
+    store = open_store(projections=inline(SALES))
+    store.execute("a", OpenSession())
+    database = store.recorder.database
+
+    for other in (installed(), inline(replace(SALES, version=2)), inline(SALES, SPEND)):
+        with pytest.raises(ViewsDiffer, match="sessions rebuild"):
+            SessionStore(database, 1, projections=other)
+
+    SessionStore(database, 1, projections=inline(SALES)).execute("a", add("x"))
+    assert verify(store) == []
+
+
+def test_a_followed_or_live_projection_is_nothing_to_a_writer(open_store: OpenStore) -> None:
+    projections = (*installed(), SALES, replace(SPEND, mode="live"))
+    store = open_store(projections=projections)
+    store.execute("a", OpenSession(profile_id="p"))
+    database = store.recorder.database
+
+    SessionStore(database, 1).execute("b", OpenSession(profile_id="p"))
+    SessionStore(database, 1, projections=(*installed(), replace(SALES, version=7))).execute(
+        "c", OpenSession(profile_id="p")
+    )
+
+    assert store.query("SELECT count(*) FROM sales") == [(0,)]
+    assert "spend" not in database.relations(store.query)
+    assert stored(store, "spend").get("p") == Spend(3)
+
+
+def test_projections_of_other_packages_are_found_by_their_entry_points(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Entry:
+        def load(self) -> Projection[Any]:
+            return replace(SPEND, mode="inline")
+
+    names = [each.name for each in installed()]
+    assert names == sorted(names)
+    assert {"attachments", "customer_sessions"} <= set(names)
+    installed.cache_clear()
+    try:
+        monkeypatch.setattr("sessions.projection.entry_points", lambda **_: [Entry()])
+        store = open_store()
+        store.execute("a", OpenSession(profile_id="p"))
+        assert stored(store, "spend").get("p") == Spend(1)
+    finally:
+        installed.cache_clear()

@@ -1,0 +1,383 @@
+"""What follows the log: each event is folded once, by one process at a time, wherever it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from projections import Runner, StoredProjection, rebuild, verify
+from sessions import CloseSession, OpenSession, SessionStore, SetProfile, StorageFailed
+from sessions.errors import ProjectionNotFound, ViewBehind
+from tests.conftest import add, in_threads
+from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
+from tests.test_parked import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import OpenStore
+
+SOON = 20.0
+"""Seconds that are more than enough for what takes less than one."""
+
+RUN = """
+import sys
+from projections import Runner
+from sessions import SessionStore
+from tests.sample_projections import MENDED, SPEND, followed
+with SessionStore.open(sys.argv[1], read_only=True, projections=followed(MENDED, SPEND)) as store:
+    runner = Runner(store, ["sales", "spend"], page=3)
+    print("runs", flush=True)
+    runner.run()
+"""
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> SessionStore:
+    """A store with two followed projections, and some sessions."""
+    store = open_store(projections=followed(MENDED, SPEND))
+    fill(store, "a")
+    return store
+
+
+def fill(store: SessionStore, name: str, count: int = 4) -> int:
+    """Sessions of one profile, some of which move to another; where the log ends then."""
+    for number in range(count):
+        session = f"{name}{number}"
+        store.execute(session, OpenSession(profile_id="p"))
+        store.execute(session, add("x", price="1"))
+        store.execute(session, SetProfile(profile_id="q"))
+        store.execute(session, add(f"y{number}", price="1"))
+        store.execute(session, CloseSession())
+    return store.position
+
+
+def again(store: SessionStore) -> SessionStore:
+    """Another process's view of the same store: it shares the database alone."""
+    database = store.recorder.database
+    return SessionStore(database, store.application_id, projections=store.projections)
+
+
+def spend(store: SessionStore) -> StoredProjection[Any]:
+    return StoredProjection(store, SPEND)
+
+
+def sales(store: SessionStore) -> StoredProjection[Any]:
+    return StoredProjection(store, SALES)
+
+
+# --- exactly once
+
+
+def test_a_projection_that_is_new_to_the_store_is_begun_from_the_first_event(
+    open_store: OpenStore,
+) -> None:
+    older = open_store()
+    fill(older, "a")
+    store = SessionStore(older.recorder.database, 1, projections=followed(MENDED, SPEND))
+
+    Runner(store, ["spend"]).run(until=20)
+
+    assert spend(store).get("p") == Spend(4, 4)
+    older.execute("b", OpenSession(profile_id="p"))
+    assert spend(store).position == 20
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 7, 1000])
+def test_pages_that_are_split_anywhere_make_the_same(store: SessionStore, page: int) -> None:
+    Runner(store, page=page).run(until=20)
+
+    assert (spend(store).get("p"), spend(store).get("q")) == (Spend(4, 4), Spend(0, 4))
+    assert store.query("SELECT count(*), sum(units) FROM sold_lines") == [(8, 8)]
+    assert verify(store) == []
+
+
+def test_each_event_is_folded_once_over_any_number_of_restarts(store: SessionStore) -> None:
+    for position in range(1, 21):
+        Runner(store, page=2).run(until=position)
+        assert position <= spend(store).position <= position + 1
+
+    assert spend(store).get("p") == Spend(4, 4)
+    assert verify(store) == []
+
+
+def test_one_that_breaks_off_between_fold_and_commit_goes_on_without_a_trace(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = type(store.recorder.database)
+    writing, turns = database.writing, iter(range(1000))
+
+    @contextmanager
+    def broken(self: Any, *arguments: Any) -> Iterator[Any]:  # noqa: ANN401
+        with writing(self, *arguments) as connection:
+            yield connection
+            if next(turns) % 3 == 1:
+                raise StorageFailed(path="here", reason="it breaks off")
+
+    Runner(store, page=2).run(until=4)
+    monkeypatch.setattr(database, "writing", broken)
+    failures = 0
+    while spend(store).position < 20:
+        try:
+            Runner(store, page=2).run(until=20)
+        except StorageFailed:
+            failures += 1
+    monkeypatch.undo()
+
+    assert failures > 1
+    assert spend(store).get("p") == Spend(4, 4)
+    assert verify(store) == []
+
+
+def test_while_many_write_each_event_is_folded_once(store: SessionStore) -> None:
+    with Runner(store, page=3):
+        in_threads(4, lambda number: fill(store, f"t{number}-", 3))
+        spend(store).wait(80, timeout=SOON)
+        sales(store).wait(80, timeout=SOON)
+
+    assert spend(store).get("p") == Spend(16, 16)
+    assert verify(store) == []
+
+
+# --- who works
+
+
+def test_one_works_and_the_other_takes_over(store: SessionStore) -> None:
+    one, other = Runner(store), Runner(again(store))
+    with one:
+        until(lambda: one.working == ["sales", "spend"])
+        with other:
+            spend(store).wait(20, timeout=SOON)
+            assert other.working == []
+
+            one.stop()
+            until(lambda: other.working == ["sales", "spend"])
+
+            last = fill(store, "b")
+            spend(store).wait(last, timeout=SOON)
+    assert (one.working, other.working) == ([], [])
+    assert verify(store) == []
+
+
+def test_two_share_the_projections_that_they_are_named(store: SessionStore) -> None:
+    with Runner(store, ["sales"]) as one, Runner(again(store), ["spend"]) as other:
+        spend(store).wait(20, timeout=SOON)
+        sales(store).wait(20, timeout=SOON)
+        assert (one.working, other.working) == (["sales"], ["spend"])
+    assert verify(store) == []
+
+
+@contextmanager
+def running(url: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that follows."""
+    command = [sys.executable, "-W", "error", "-c", RUN, url]
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, text=True, cwd=directory
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "runs\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_process_that_is_killed_is_followed_by_the_next_and_nothing_is_folded_twice(
+    url: str, pytestconfig: pytest.Config
+) -> None:
+    directory = pytestconfig.rootpath
+    with SessionStore.open(url, projections=followed(MENDED, SPEND)) as store:
+        last = fill(store, "a")
+        with running(url, directory) as one, running(url, directory) as other:
+            spend(store).wait(last, timeout=SOON)
+            for number, process in enumerate((one, other)):
+                last = fill(store, f"b{number}")
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait(SOON)
+                if process is one:
+                    sales(store).wait(last, timeout=SOON)
+        last = fill(store, "c")
+        Runner(store).run(until=last)
+
+        assert spend(store).get("p") == Spend(16, 16)
+        assert verify(store) == []
+
+
+def test_stop_ends_it_in_another_thread(store: SessionStore) -> None:
+    runner = Runner(store)
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    spend(store).wait(20, timeout=SOON)
+
+    runner.stop()
+
+    thread.join(SOON)
+    assert not thread.is_alive()
+    assert runner.working == []
+
+
+def test_a_store_that_is_closed_ends_it(url: str) -> None:
+    store = SessionStore.open(url, projections=followed(MENDED))
+    last = fill(store, "a")
+    with Runner(store):
+        sales(store).wait(last, timeout=SOON)
+        store.close()
+
+
+def test_it_waits_for_a_store_that_nobody_has_made_yet(url: str) -> None:
+    with (
+        SessionStore.open(url, read_only=True, projections=followed(SPEND)) as early,
+        Runner(early),
+        SessionStore.open(url, projections=followed(SPEND)) as store,
+    ):
+        last = fill(store, "a")
+        until(lambda: early.query("SELECT 1 FROM positions") != [])
+        spend(store).wait(last, timeout=SOON)
+        assert spend(early).get("p") == Spend(4, 4)
+
+
+def test_an_error_of_it_reaches_who_leaves_the_block(open_store: OpenStore) -> None:
+    def broken(_: object) -> list[str]:
+        raise ArithmeticError
+
+    store = open_store(projections=followed(replace(SPEND, keys=broken)))
+    store.execute("a", OpenSession())
+
+    with pytest.raises(ArithmeticError), Runner(store) as runner:
+        assert runner._thread is not None  # noqa: SLF001
+        runner._thread.join(SOON)  # noqa: SLF001
+    with pytest.raises(KeyError), Runner(store):
+        raise KeyError
+
+
+def test_a_name_that_no_projection_has_is_told(store: SessionStore) -> None:
+    with pytest.raises(ProjectionNotFound, match="'sale': there are .*sales"):
+        Runner(store, ["sale"])
+
+
+# --- waiting for it
+
+
+def test_who_waits_reads_what_was_written(store: SessionStore) -> None:
+    with Runner(store):
+        for number in range(10):
+            executed = store.execute(f"w{number}", OpenSession(profile_id="w"))
+            spend(store).wait(executed.position, timeout=SOON)
+            assert spend(store).get("w") == Spend(number + 1)
+
+
+def test_who_waits_in_vain_is_told_why(store: SessionStore) -> None:
+    Runner(store).run(until=20)
+    last = store.execute("b", OpenSession(profile_id="p")).position
+
+    with pytest.raises(ViewBehind, match="20, not to 21: nobody follows the log") as behind:
+        spend(store).wait(last, timeout=0.05)
+    assert behind.value.retry
+    with (
+        store.recorder.database.held(right(store)),
+        pytest.raises(ViewBehind, match="it is followed, but did not come that far within 0.05 s"),
+    ):
+        spend(store).wait(last, timeout=0.05)
+    rebuild(store, names=["spend"], mode="inline")
+    spend(store).wait(last, timeout=0.05)
+    with pytest.raises(ViewBehind, match="the log itself has not come that far"):
+        spend(store).wait(last + 1, timeout=0.05)
+
+
+def right(store: SessionStore) -> str:
+    return f"spend/{store.application_id}"
+
+
+# --- what changes meanwhile
+
+
+def test_a_mode_that_is_switched_ends_and_begins_the_work(store: SessionStore) -> None:
+    with Runner(store) as runner:
+        spend(store).wait(20, timeout=SOON)
+
+        assert rebuild(again(store), names=["spend"], mode="inline").switched
+        store.execute("b", OpenSession(profile_id="p"))
+        until(lambda: runner.working == ["sales"])
+        assert spend(store).get("p") == Spend(5, 4)
+
+        rebuild(again(store), names=["spend"], mode="followed")
+        until(lambda: runner.working == ["sales", "spend"])
+        last = store.execute("c", OpenSession(profile_id="p")).position
+        spend(store).wait(last, timeout=SOON)
+        sales(store).wait(last, timeout=SOON)
+        assert spend(store).get("p") == Spend(6, 4)
+
+        rebuild(again(store), names=["spend"], mode="live")
+        store.execute("d", OpenSession(profile_id="p"))
+        until(lambda: runner.working == ["sales"])
+        assert spend(store).get("p") == Spend(7, 4)
+    assert verify(store) == []
+
+
+def test_a_rebuild_in_the_same_mode_is_gone_on_with(store: SessionStore) -> None:
+    with Runner(store):
+        spend(store).wait(20, timeout=SOON)
+        for number in range(3):
+            assert rebuild(again(store)).switched
+            last = fill(store, f"b{number}", 1)
+            spend(store).wait(last, timeout=SOON)
+            sales(store).wait(last, timeout=SOON)
+        assert spend(store).get("p") == Spend(7, 7)
+    assert verify(store) == []
+
+
+def test_an_old_version_is_left_once_a_newer_one_takes_its_place(store: SessionStore) -> None:
+    newer = SessionStore(
+        store.recorder.database,
+        1,
+        read_only=True,
+        projections=followed(MENDED, replace(SPEND, version=2)),
+    )
+    with Runner(store) as old, Runner(newer) as new:
+        spend(store).wait(20, timeout=SOON)
+        sales(store).wait(20, timeout=SOON)
+        assert "spend" not in new.working
+
+        rebuild(newer, names=["spend"])
+        last = store.execute("b", OpenSession(profile_id="p")).position
+        until(lambda: "spend" in new.working and "spend" not in old.working)
+        StoredProjection(newer, newer.projections[-1]).wait(last, timeout=SOON)
+
+
+def test_applications_are_followed_each_by_itself(open_store: OpenStore) -> None:
+    stores = [open_store(number, projections=followed(MENDED, SPEND)) for number in (1, 2)]
+    if stores[0].recorder.database.in_memory:
+        pytest.skip("in memory each application has a database of its own")
+    for number, store in enumerate(stores):
+        fill(store, "a", number + 1)
+
+    Runner(stores[0]).run(until=5)
+    assert [spend(store).position for store in stores] == [5, 0]
+    with Runner(stores[0]) as one, Runner(stores[1]) as two:
+        spend(stores[1]).wait(10, timeout=SOON)
+        sales(stores[1]).wait(10, timeout=SOON)
+        until(lambda: one.working == two.working == ["sales", "spend"])
+
+    assert [spend(store).get("p") for store in stores] == [Spend(1, 1), Spend(2, 2)]
+    assert [verify(store) for store in stores] == [[], []]
+
+
+@pytest.mark.parametrize("mode", ["inline", "live"])
+def test_what_is_not_followed_is_no_work(open_store: OpenStore, mode: Any) -> None:  # noqa: ANN401
+    store = open_store(projections=in_mode(mode, MENDED))
+    fill(store, "a")
+    runner = Runner(store)
+
+    runner.run(until=store.position)
+
+    assert sales(store).get("a0") is not None
+    assert runner.working == []

@@ -1,0 +1,67 @@
+"""Projections that run while all that happens, and whether they are the fold of the log at last."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from projections import Runner, rebuild
+from sessions import RebuildRunning, SessionStore, StoreClosed
+from sessions.errors import SessionsError
+from sessions.projection import installed
+from tests.counting import CARTS, PROFILES, named, wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+    from sessions import Recorded
+
+COUNTING = (CARTS, PROFILES, named(CARTS, "kept_carts", "inline"))
+KNOWN = (*installed(), *COUNTING)
+RUNNERS = 2
+"""So many of the processes run them: one works, and the other stands by."""
+
+REBUILDS = 0.3
+"""How often a process rebuilds."""
+
+
+def open_store(url: str, **options: Any) -> SessionStore:  # noqa: ANN401
+    """A store that has them."""
+    return SessionStore.open(url, projections=KNOWN, **options)
+
+
+def runner(store: SessionStore, random: Random) -> Runner:
+    """A runner of pages that are short, or long."""
+    return Runner(store, page=random.choice([1, 20, 1000]))
+
+
+def rebuild_now_and_then(store: SessionStore, random: Random, until: float) -> None:
+    """Build views anew, in small batches; some are left to whoever comes next."""
+    module: Any = import_module("projections.rebuild")
+    module.PAGE, module._LEFT_FOR_SWITCH = 500, 50  # noqa: SLF001
+    names = random.choice([[], [each.name for each in COUNTING], ["carts"], ["kept_carts"]])
+    ends = random.choice([monotonic() + random.random(), inf, inf])
+    while monotonic() < until:
+        try:
+            with suppress(RebuildRunning):
+                done = rebuild(store, names=names, stop=lambda: monotonic() > ends)
+                different = [each for each in done.compared if each.differing]
+                assert not different, different
+                if done.switched:
+                    return
+        except StoreClosed:
+            return
+        except SessionsError as error:
+            if not error.retry:
+                raise
+
+
+def wrong_views(store: SessionStore, log: Sequence[Recorded]) -> list[str]:
+    """Follow to the log's end; what is then not the fold of the log."""
+    Runner(store).run(until=store.position)
+    found = [(each.name, wrong(store, each, log)) for each in COUNTING]
+    return [f"{name}: {sorted(map(str, what))[:5]}" for name, what in found if what]
