@@ -1,7 +1,7 @@
 """The read side of customer sessions: views, which are folds of what happened."""
 
+from projections.attachments import Attachment
 from projections.copying import Copied, copy
-from projections.customer_history import Attachment
 from projections.customer_session import CartItem, CustomerSession
 from projections.customer_sessions import CustomerSessions
 from projections.rebuild import rebuild

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from projections import customer_history
+from projections import attachments
 from projections.customer_session import TABLE, CustomerSession, folded
 from projections.timeline import Step, steps
 from sessions import clock, rules
@@ -37,7 +37,7 @@ class CustomerSessions:
             f"SELECT document FROM {TABLE.name} WHERE application_id = ? AND {is_id('session_id')}"
         )
         self._attached = (
-            f"SELECT session_id, max(position) AS attached FROM {customer_history.TABLE.name} "
+            f"SELECT session_id, max(position) AS attached FROM {attachments.TABLE.name} "
             f"WHERE application_id = ? AND {self._is_profile} AND at <= ? GROUP BY session_id"
         )
         same_id = is_id("view.session_id").replace("?", "mine.session_id")

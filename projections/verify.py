@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections import afresh, customer_history
+from projections import afresh
 from projections.afresh import Fold, Progress, silent
+from projections.attachments import TABLE as ATTACHMENTS
 from sessions import inline, schema
 from sessions.database import query_on
 from sessions.errors import FoldFailed, UndecodableEvent, UnknownEvent
@@ -183,7 +184,7 @@ def _columns(
 
 def _first_sessions(connection: Connection, fold: Fold) -> Iterator[Difference]:
     """The first session of a profile is the one that was attached to it first, and no other."""
-    attachments = _fresh(customer_history.TABLE).name
+    attachments = _fresh(ATTACHMENTS).name
     wrong = (
         "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
         "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
