@@ -14,7 +14,7 @@ from msgspec.structs import fields
 
 import projections
 import sessions
-from projections import CustomerSession, CustomerSessions, rebuild, verify
+from projections import CustomerHistories, CustomerSession, CustomerSessions, rebuild, verify
 from sessions import errors, schema
 from sessions.cli import app
 from sessions.commands import BaseCommand, Command
@@ -40,6 +40,7 @@ CLI: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-
 PUBLIC = [
     *[(SessionStore, name) for name in vars(SessionStore) if not name.startswith("_")],
     *[(CustomerSessions, name) for name in vars(CustomerSessions) if not name.startswith("_")],
+    *[(CustomerHistories, name) for name in ("get", "replay")],
     *[(sessions, function.__name__) for function in (decide, evolve)],
     *[(projections, function.__name__) for function in (verify, rebuild)],
 ]
