@@ -1,10 +1,14 @@
 """The read side of customer sessions: views, which are folds of what happened."""
 
+from projections.attachments import Attachment
 from projections.copying import Copied, copy
-from projections.customer_history import Attachment
+from projections.customer_histories import CustomerHistories
+from projections.customer_history import CustomerHistory, Move, SessionHistory, Stay
 from projections.customer_session import CartItem, CustomerSession
 from projections.customer_sessions import CustomerSessions
 from projections.difference import Difference
+from projections.figures import Figures
+from projections.history_replay import HistoryStep
 from projections.rebuild import Rebuilt, drop, rebuild
 from projections.runner import Runner
 from projections.status import ProjectionStatus, parked, status
@@ -20,14 +24,21 @@ __all__ = [
     "Change",
     "Column",
     "Copied",
+    "CustomerHistories",
+    "CustomerHistory",
     "CustomerSession",
     "CustomerSessions",
     "Difference",
+    "Figures",
+    "HistoryStep",
+    "Move",
     "Projection",
     "ProjectionStatus",
     "Rebuilt",
     "Rows",
     "Runner",
+    "SessionHistory",
+    "Stay",
     "Step",
     "StoredProjection",
     "copy",

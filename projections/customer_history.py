@@ -1,94 +1,231 @@
-"""Which sessions has a customer had? A row for each time that a session came to a profile.
+"""What happened with a customer? A profile's sessions in the order in which they came to it.
 
-Rows are never deleted: where a session was attached before is part of the past.
+A session belongs to one profile at a time. While it is a customer's, all its events are, the ones
+from before too: a guest's session comes with its past. What happens to it after it went to
+another profile is that one's, until it comes back.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from projections.customer_session import CustomerSession, SessionView
+from projections.customer_session import fold as fold_session
+from projections.customer_session import folded as folded_session
+from projections.figures import Figures, changed
+from sessions.errors import NotInHistory
 from sessions.events import ProfileChanged, Recorded, SessionOpened
-from sessions.projection import Key, Projection, Storage
-from sessions.tables import APPLICATION_ID, Column, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from sessions.session import Session
 
 
-class Attachment(msgspec.Struct, frozen=True, gc=False):
-    """A session came to a profile.
+class Move(msgspec.Struct, frozen=True, rename="camel"):
+    """A session went to another profile.
 
     Attributes:
-        position: The log position of the event that says so; attachments are in its order.
-        profile_id: The profile, never "".
-        session_id: The session.
+        profile_id: The other profile; "" is nobody known.
         at: When it happened (UTC).
-        first_session: Whether it was the profile's first.
+        position: The log position of the event that says so.
     """
 
-    position: int
     profile_id: str
-    session_id: str
     at: datetime
+    position: int
+
+
+class Stay(msgspec.Struct, frozen=True, rename="camel"):
+    """A session was a customer's for some time.
+
+    Attributes:
+        at: When it was attached to the profile (UTC).
+        position: The log position of the event that says so.
+        first_session: Whether it was the profile's first, as that event says.
+        came_from: The profile that it had before; "" is nobody known, None that it was opened.
+        moved_to: Where it went; None if it did not.
+    """
+
+    at: datetime
+    position: int
     first_session: bool
+    came_from: str | None = None
+    moved_to: Move | None = None
 
 
-def fold(_: Attachment | None, recorded: Recorded) -> Attachment:
-    """The attachment that an event is."""
-    event = recorded.event
-    if not isinstance(event, SessionOpened | ProfileChanged):
-        msg = f"{recorded.type} attaches nothing"
-        raise TypeError(msg)
-    return Attachment(
-        recorded.position, event.profile_id, recorded.stream_id, recorded.at, event.first_session
-    )
+class SessionHistory(msgspec.Struct, frozen=True):
+    """A session in a customer's history.
+
+    Attributes:
+        stays: Each time that it was the customer's, in order.
+        view: The fold of its events.
+        events: What happened in it, in order. If it moved away: up to the event that moved it.
+    """
+
+    stays: tuple[Stay, ...]
+    view: SessionView
+    events: tuple[Recorded, ...]
+
+    @property
+    def session_id(self) -> str:
+        """Its integrationId."""
+        return self.view.session_id
+
+    @property
+    def attached(self) -> Stay:
+        """The latest time that it was the customer's."""
+        return self.stays[-1]
+
+    @property
+    def first_session(self) -> bool:
+        """Whether it was the profile's first when it was attached."""
+        return self.attached.first_session
+
+    @property
+    def moved_to(self) -> Move | None:
+        """Where it went; None if it belongs to the customer."""
+        return self.attached.moved_to
+
+    @property
+    def belongs(self) -> bool:
+        """Whether it belongs to the customer."""
+        return self.moved_to is None
+
+    @property
+    def session(self) -> CustomerSession:
+        """The session after the last of `events`."""
+        return self.view.customer_session()
 
 
-TABLE = Table(
-    "attachments",
-    (
-        APPLICATION_ID,
-        Column("position", "integer"),
-        Column("profile_id", "id"),
-        Column("session_id", "id"),
-        Column("at", "time"),
-        Column("first_session", "flag"),
-    ),
-    key=("application_id", "position"),
-    indexes=(("application_id", "profile_id"),),
-    lookups=("profile_id", "session_id"),
-    clustered=True,
-)
+class CustomerHistory(msgspec.Struct, frozen=True):
+    """A customer's history at one moment.
+
+    Attributes:
+        profile_id: The customer.
+        sessions: In the order in which they were attached to the profile; one that came back is
+            attached again. Those that moved away are still among them.
+        figures: What the sessions that belong to the customer add up to.
+    """
+
+    profile_id: str
+    sessions: tuple[SessionHistory, ...] = ()
+    figures: Figures = msgspec.field(default_factory=Figures)
+
+    @property
+    def first_session(self) -> str | None:
+        """The id of the session that was attached first, of those that belong to the customer."""
+        return next((each.session_id for each in self.sessions if each.belongs), None)
+
+    @property
+    def latest_session(self) -> str | None:
+        """The id of the session that was attached last, of those that belong to the customer."""
+        return next((each.session_id for each in reversed(self.sessions) if each.belongs), None)
+
+    def session(self, session_id: str) -> SessionHistory:
+        """One of the sessions.
+
+        Raises:
+            NotInHistory: It has not been the customer's.
+        """
+        for each in self.sessions:
+            if each.session_id == session_id:
+                return each
+        raise NotInHistory(profile=self.profile_id, session=session_id)
 
 
-def _keys(recorded: Recorded) -> Sequence[Key]:
-    event = recorded.event
-    attaches = isinstance(event, SessionOpened | ProfileChanged) and event.profile_id
-    return (recorded.position,) if attaches else ()
+def fold(
+    history: CustomerHistory, recorded: Recorded, stream: Iterable[Recorded] = ()
+) -> CustomerHistory:
+    """The history after an event; an event of a session that is elsewhere changes nothing.
+
+    Args:
+        history: The history before it.
+        recorded: The next event in the order of the log.
+        stream: The events of its session. A session that comes from another profile brings those
+            of them that are before the event.
+    """
+    folding = Folding(history)
+    folding.take(recorded, stream)
+    return folding.history
 
 
-def _to_row(_: Key, view: Attachment) -> Sequence[object]:
-    return msgspec.structs.astuple(view)
+def folded(profile_id: str, log: Iterable[Recorded]) -> CustomerHistory:
+    """The history after all events of the sessions that came to a profile, in order."""
+    folding = Folding(CustomerHistory(profile_id))
+    streams: dict[str, list[Recorded]] = {}
+    for recorded in log:
+        stream = streams.setdefault(recorded.stream_id, [])
+        stream.append(recorded)
+        folding.take(recorded, stream)
+    return folding.history
 
 
-def _from_row(row: Sequence[Any]) -> Attachment:
-    position, profile_id, session_id, at, first_session = row
-    when = datetime.fromisoformat(at)
-    return Attachment(position, profile_id, session_id, when, bool(first_session))
+class Folding:
+    """A history that takes in one event after the other, and is copied only to be seen.
+
+    Attributes:
+        by_id: The sessions so far by id, in their order.
+        figures: What those add up to that belong to the customer.
+    """
+
+    def __init__(self, history: CustomerHistory) -> None:
+        self._profile_id = history.profile_id
+        self.by_id = {each.session_id: each for each in history.sessions}
+        self.figures = history.figures
+
+    @property
+    def history(self) -> CustomerHistory:
+        """The history after what was taken in."""
+        return CustomerHistory(self._profile_id, tuple(self.by_id.values()), self.figures)
+
+    def take(self, recorded: Recorded, stream: Iterable[Recorded]) -> None:
+        """Take in an event, as `fold` does."""
+        known = self.by_id.get(recorded.stream_id)
+        match recorded.event:
+            case (SessionOpened() | ProfileChanged()) as event if (
+                event.profile_id == self._profile_id
+            ):
+                before = [each for each in stream if each.version < recorded.version]
+                came = _came(known, recorded, event, before)
+                self._put(known, came)
+                self.by_id[came.session_id] = self.by_id.pop(came.session_id)
+            case _ if known is not None and known.belongs:
+                self._put(known, _went_on(known, recorded))
+            case _:
+                pass
+
+    def _put(self, before: SessionHistory | None, after: SessionHistory) -> None:
+        self.by_id[after.session_id] = after
+        self.figures = changed(self.figures, _counted(before), _counted(after))
 
 
-PROJECTION = Projection(
-    name=TABLE.name,
-    version=1,
-    view=Attachment,
-    fold=fold,
-    keys=_keys,
-    key=Column("position", "integer"),
-    types=(SessionOpened, ProfileChanged),
-    mode="inline",
-    begins=lambda _: True,
-    kept=Storage(TABLE, _to_row, _from_row),
-)
+def _counted(known: SessionHistory | None) -> Session | None:
+    """What counts in the figures: nothing of a session that is elsewhere."""
+    return known.view.session if known and known.belongs else None
+
+
+def _came(
+    known: SessionHistory | None,
+    recorded: Recorded,
+    event: SessionOpened | ProfileChanged,
+    before: Sequence[Recorded],
+) -> SessionHistory:
+    """A session that comes to the customer, with what happened before."""
+    came_from = event.old_profile_id if isinstance(event, ProfileChanged) else None
+    stay = Stay(recorded.at, recorded.position, event.first_session, came_from)
+    view = fold_session(folded_session(before), recorded)
+    return SessionHistory((*(known.stays if known else ()), stay), view, (*before, recorded))
+
+
+def _went_on(known: SessionHistory, recorded: Recorded) -> SessionHistory:
+    """A session of the customer's after an event, which may take it away."""
+    event, (*past, stay) = recorded.event, known.stays
+    if isinstance(event, ProfileChanged):
+        moved = Move(event.profile_id, recorded.at, recorded.position)
+        stay = msgspec.structs.replace(stay, moved_to=moved)
+    view = fold_session(known.view, recorded)
+    return SessionHistory((*past, stay), view, (*known.events, recorded))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from projections import customer_history
+from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
+from projections.moments import check_one, known_until
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
 from sessions import clock, rules
 from sessions.errors import (
     InvalidValue,
-    PositionNotFound,
     SessionNotFound,
     SessionNotYet,
     VersionNotFound,
@@ -43,7 +43,7 @@ class CustomerSessions:
             f"WHERE application_id = ? AND {is_id('session_id')}"
         )
         self._attached = (
-            f"SELECT session_id, max(position) AS attached FROM {customer_history.TABLE.name} "
+            f"SELECT session_id, max(position) AS attached FROM {attachments.TABLE.name} "
             f"WHERE application_id = ? AND {self._is_profile} AND at <= ? GROUP BY session_id"
         )
         same_id = is_id(f"{TABLE.name}.session_id").replace("?", "mine.session_id")
@@ -77,11 +77,7 @@ class CustomerSessions:
             InvalidValue: More than one moment is given, or one that is none.
         """
         rules.text("integrationId", session_id)
-        given = [moment for moment in (version, as_of, position) if moment is not None]
-        if len(given) > 1:
-            rule = "one of version, as_of and position"
-            raise InvalidValue(field="moment", rule=rule, value=f"{len(given)} of them")
-        if given:
+        if check_one(version=version, as_of=as_of, position=position):
             return self._past(session_id, version, as_of, position)
         rows = self._store.query(self._get, (self._store.application_id, session_id))
         if not rows or rows[0][1]:
@@ -193,7 +189,7 @@ class CustomerSessions:
         if as_of is not None:
             as_of = rules.moment("as_of", as_of)
         if position is not None:
-            self._check_position(position)
+            known_until(self._store, position)
         events = self._store.events(session_id, until=version, as_of=as_of, position=position)
         view = folded(events)
         if view is None:
@@ -202,12 +198,6 @@ class CustomerSessions:
         if version not in {None, view.version}:
             raise VersionNotFound(session=session_id, version=version, newest=view.version)
         return view.customer_session()
-
-    def _check_position(self, position: int) -> None:
-        newest = self._store.position
-        if rules.count("position", position, least=0) > newest:
-            application = self._store.application_id
-            raise PositionNotFound(application=application, position=position, newest=newest)
 
 
 def _text(field: str, value: datetime | None) -> str | None:

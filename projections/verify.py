@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from projections import customer_history
+from projections.attachments import TABLE as ATTACHMENTS
 from projections.comparing import differing_keys
 from projections.difference import Difference
 from projections.first_event import with_first_events
@@ -221,13 +221,13 @@ class _Verification:
 
     def _wrong_first_sessions(self) -> Iterator[Difference]:
         """The first session of a profile is the one that was attached to it first, and no other."""
-        attachments = _fresh(customer_history.TABLE).name
+        attachments = _fresh(ATTACHMENTS).name
         wrong = (
             "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
             "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
             f"FROM {attachments}) AS attached WHERE first_session <> expected ORDER BY position"
         )
-        rows = self._query(wrong, ()) if customer_history.TABLE in self._tables else []
+        rows = self._query(wrong, ()) if ATTACHMENTS in self._tables else []
         for position, profile, stored, expected in rows:
             key = (position, profile)
             wrong_flag = (bool(stored), bool(expected))

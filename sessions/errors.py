@@ -107,6 +107,18 @@ class PositionNotFound(SessionsError):
     """the log of application {application} has no position {position}: its newest is {newest}"""
 
 
+class ProfileNotFound(SessionsError):
+    """no session of profile {profile!r}"""
+
+
+class ProfileNotYet(ProfileNotFound):
+    """no session of profile {profile!r} at {moment}"""
+
+
+class NotInHistory(SessionsError):
+    """the history of profile {profile!r} has no session {session!r}"""
+
+
 class InvalidURL(SessionsError):
     """{url!r} is no store's URL: {rule}"""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
 
-from projections import CustomerSessions
+from projections import CustomerHistories, CustomerSessions
 from sessions import AddItem, SessionStore
 from tests.postgres_server import new_schema, server_url
 
@@ -146,6 +146,11 @@ def store(open_store: OpenStore, clock: Clock) -> SessionStore:
 @pytest.fixture
 def views(store: SessionStore) -> CustomerSessions:
     return CustomerSessions(store)
+
+
+@pytest.fixture
+def histories(store: SessionStore) -> CustomerHistories:
+    return CustomerHistories(store)
 
 
 def add(sku: str = "9696", price: str = "59.9", **fields: Any) -> AddItem:  # noqa: ANN401

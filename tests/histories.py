@@ -125,15 +125,18 @@ editing = st.one_of(
     st.builds(SetAttributes, attributes=likely),
     st.builds(SetIdentifiers, identifiers=st.lists(texts, max_size=5)),
     st.builds(SetProfile, profile_id=st.sampled_from(["", "p", "q"])),
-    st.builds(SetDiscount, label=labels, value=money),
-    st.builds(RemoveDiscount, label=labels),
+)
+discounting = st.builds(SetDiscount, label=labels, value=money) | st.builds(
+    RemoveDiscount, label=labels
 )
 closing = st.builds(CloseSession)
 reopening = st.builds(ReopenSession)
 units = st.builds(ReturnItem, quantity=st.none() | st.integers(1, 3), **LINE)
 returning = st.builds(ReturnItems, items=st.lists(units, min_size=1, max_size=2))
 cancelling = st.builds(CancelSession)
-likelihoods = [(adding, 5), (editing, 9), (closing, 2), (reopening, 2), (returning, 3)]
+likelihoods = [
+    (adding, 5), (editing, 8), (discounting, 3), (closing, 2), (reopening, 2), (returning, 3)
+]  # fmt: skip
 any_kind = [kind for kind, times in likelihoods for _ in range(times)] + [cancelling]
 afterwards = st.lists(st.sampled_from(any_kind).flatmap(lambda kind: kind), min_size=8, max_size=25)
 commands = st.builds(lambda first, others: [first, *others], opening, afterwards)

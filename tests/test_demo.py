@@ -31,7 +31,9 @@ def test_a_demo_shows_its_steps_and_leaves_a_store_that_verifies_clean(folder: P
     titles = (
         "real shop's orders",
         "step by step",
-        "The history",
+        "The guest logged in",
+        "says where the session went",
+        "The history of customer",
         "look into the past",
         "type next",
     )
@@ -42,6 +44,9 @@ def test_a_demo_shows_its_steps_and_leaves_a_store_that_verifies_clean(folder: P
         "discounts.20% promo: (none) -> 20",
         'state: "closed" -> "partially_returned"',
         "\tfirst\t",
+        "\tcame from guest-1\t0\t0\t0\t0\t0",
+        "\tpartially_returned\t\t1\t100\t20\t20\t60",
+        "guest-1  no session; 1 moved away",
     ):
         assert shown in ran.out
     expected = figures(EXTRACT)

@@ -16,6 +16,7 @@ from msgspec.structs import fields
 import projections
 import sessions
 from projections import (
+    CustomerHistories,
     CustomerSession,
     CustomerSessions,
     Projection,
@@ -64,6 +65,8 @@ PUBLIC = [
         for name, value in vars(kind).items()
         if not name.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
     ],
+    *[(CustomerSessions, name) for name in vars(CustomerSessions) if not name.startswith("_")],
+    *[(CustomerHistories, name) for name in ("get", "replay")],
     *[(sessions, function.__name__) for function in (decide, evolve)],
     *[(projections, function.__name__) for function in (verify, rebuild, drop, status, parked)],
     (testing, testing.given.__name__),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from sessions.cli import demo, execute, import_retail, maintain, projections, read
+from sessions.cli import demo, execute, history, import_retail, maintain, projections, read
 from sessions.cli.common import complain
 from sessions.errors import InvalidURL, SessionsError
 
@@ -30,7 +30,7 @@ app.command("demo")(demo.demo)
 app.command("execute")(execute.execute)
 app.command("show")(read.show)
 app.command("timeline")(read.timeline)
-app.command("history")(read.history)
+app.command("history")(history.history)
 app.command("log")(read.log)
 app.command("init")(maintain.init)
 app.command("verify")(maintain.verify)

@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from projections import CartItem, CustomerSessions
+from projections import CartItem, CustomerHistories, CustomerSessions
 from sessions import clock
 from sessions.cli.common import complain, print_heading, print_table, print_text, progress
-from sessions.cli.read import print_history, print_session, print_steps
+from sessions.cli.history import print_history, print_replay
+from sessions.cli.read import print_session, print_steps
 from sessions.cli.retail import Summary, import_invoices
 from sessions.cli.retail_file import read_invoices
 from sessions.commands import (
@@ -27,11 +28,13 @@ from sessions.commands import (
     ReturnItem,
     ReturnItems,
     SetDiscount,
+    SetProfile,
 )
 from sessions.store import SessionStore
 
 EXTRACT = files("sessions.cli") / "data" / "online-retail-2010-12-01-to-03.csv.gz"
 TOUR = "tour-1"
+GUEST, KNOWN = "guest-1", "cust-7"
 CUSTOMER = "17841"
 
 
@@ -54,7 +57,7 @@ def demo(
         _load(opened)
         views = CustomerSessions(opened)
         _step_by_step(opened, views)
-        _history(views)
+        _history(CustomerHistories(opened))
         _the_past(views)
     _what_next(url)
 
@@ -81,9 +84,10 @@ def _load(store: SessionStore) -> None:
 def _step_by_step(store: SessionStore, views: CustomerSessions) -> None:
     print_heading("A session step by step: each command records what happened")
     commands: list[Command] = [
-        OpenSession(profile_id="cust-7"),
+        OpenSession(profile_id=GUEST),
         AddItem(sku="9696", name="shoes", quantity=1, price=Decimal(60)),
         AddItem(sku="6478", name="shirts", quantity=2, price=Decimal("20.00")),
+        SetProfile(profile_id=KNOWN),
         ApplyCoupon(coupon="SPRING-20"),
         SetDiscount(label="20% promo", value=Decimal(20)),
         CloseSession(),
@@ -96,9 +100,15 @@ def _step_by_step(store: SessionStore, views: CustomerSessions) -> None:
     print_session(views.get(TOUR))
 
 
-def _history(views: CustomerSessions) -> None:
+def _history(histories: CustomerHistories) -> None:
+    print_heading(f"The guest logged in: the history of {KNOWN}, replayed event by event")
+    print_replay(histories.replay(KNOWN), KNOWN)
+    print_heading(f"The history of {GUEST} says where the session went")
+    guest = histories.get(GUEST)
+    print_history(guest, guest.sessions)
     print_heading(f"The history of customer {CUSTOMER}: a first session, and a return")
-    print_history(views.of_profile(CUSTOMER))
+    customer = histories.get(CUSTOMER)
+    print_history(customer, customer.sessions)
 
 
 def _the_past(views: CustomerSessions) -> None:
@@ -128,6 +138,7 @@ def _what_next(url: str) -> None:
         f"sessions show {TOUR} --version 3",
         f"sessions timeline {TOUR}",
         f"sessions history {CUSTOMER}",
+        f"sessions history {KNOWN} --events",
         "sessions log --limit 10",
         "sessions verify",
         "sessions --help",

@@ -1,4 +1,4 @@
-"""Commands that look: show, timeline, history, log."""
+"""Commands that look: show, timeline, log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from sessions.cli.common import (
     JsonOption,
     StoreOption,
     a_time,
-    complain,
     print_json,
     print_line,
     print_lines,
@@ -40,6 +39,10 @@ AsOfOption = Annotated[
         help="As it was at this time (RFC 3339, with a timezone).",
     ),
 ]
+PositionOption = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="P", help="As the store knew it at this log position."),
+]
 SessionArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's integrationId.")]
 
 
@@ -50,10 +53,7 @@ def show(  # noqa: PLR0913  a parameter is an option
         int | None, typer.Option(min=1, metavar="N", help="As it was after N of its events.")
     ] = None,
     as_of: AsOfOption = None,
-    position: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="P", help="As the store knew it at this log position."),
-    ] = None,
+    position: PositionOption = None,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
     application: ApplicationOption = 1,
@@ -89,30 +89,6 @@ def timeline(
                 print_json(envelope(step.recorded) | {"changes": step.changes})
         else:
             print_steps(steps)
-
-
-def history(
-    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="The customer's profileId.")],
-    *,
-    as_of: AsOfOption = None,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
-    """Show a customer's sessions in the order in which they were attached to the profile.
-
-    With --json it prints one CustomerSession a line.
-    """
-    with SessionStore.open(store, application, read_only=True) as opened:
-        views = CustomerSessions(opened).of_profile(profile, as_of=as_of)
-    if not views:
-        complain(f"no session of profile {profile!r}{' at that time' if as_of else ''}")
-        raise typer.Exit(1)
-    if json:
-        for view in views:
-            print_line(view.to_json())
-    else:
-        print_history(views)
 
 
 def log(  # noqa: PLR0913
@@ -187,26 +163,6 @@ def print_session(view: CustomerSession) -> None:
         (
             (i.position, i.sku, i.name, i.price, i.quantity, i.returned_quantity)
             for i in view.cart_items
-        ),
-    )
-
-
-def print_history(views: list[CustomerSession]) -> None:
-    """Print a customer's sessions for people."""
-    print_table(
-        ("session", "state", "first", "created", "updated", "lines", "total", "returned"),
-        (
-            (
-                view.integration_id,
-                view.state,
-                "first" if view.first_session else "",
-                time_text(view.created),
-                time_text(view.updated),
-                len(view.cart_items),
-                view.total,
-                sum(item.returned_quantity for item in view.cart_items),
-            )
-            for view in views
         ),
     )
 

@@ -1,0 +1,94 @@
+"""Which sessions has a customer had? A row for each time that a session came to a profile.
+
+Rows are never deleted: where a session was attached before is part of the past.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sessions.events import ProfileChanged, Recorded, SessionOpened
+from sessions.projection import Key, Projection, Storage
+from sessions.tables import APPLICATION_ID, Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Attachment(msgspec.Struct, frozen=True, gc=False):
+    """A session came to a profile.
+
+    Attributes:
+        position: The log position of the event that says so; attachments are in its order.
+        profile_id: The profile, never "".
+        session_id: The session.
+        at: When it happened (UTC).
+        first_session: Whether it was the profile's first.
+    """
+
+    position: int
+    profile_id: str
+    session_id: str
+    at: datetime
+    first_session: bool
+
+
+def fold(_: Attachment | None, recorded: Recorded) -> Attachment:
+    """The attachment that an event is."""
+    event = recorded.event
+    if not isinstance(event, SessionOpened | ProfileChanged):
+        msg = f"{recorded.type} attaches nothing"
+        raise TypeError(msg)
+    return Attachment(
+        recorded.position, event.profile_id, recorded.stream_id, recorded.at, event.first_session
+    )
+
+
+TABLE = Table(
+    "attachments",
+    (
+        APPLICATION_ID,
+        Column("position", "integer"),
+        Column("profile_id", "id"),
+        Column("session_id", "id"),
+        Column("at", "time"),
+        Column("first_session", "flag"),
+    ),
+    key=("application_id", "position"),
+    indexes=(("application_id", "profile_id"),),
+    lookups=("profile_id", "session_id"),
+    clustered=True,
+)
+
+
+def _keys(recorded: Recorded) -> Sequence[Key]:
+    event = recorded.event
+    attaches = isinstance(event, SessionOpened | ProfileChanged) and event.profile_id
+    return (recorded.position,) if attaches else ()
+
+
+def _to_row(_: Key, view: Attachment) -> Sequence[object]:
+    return msgspec.structs.astuple(view)
+
+
+def _from_row(row: Sequence[Any]) -> Attachment:
+    position, profile_id, session_id, at, first_session = row
+    when = datetime.fromisoformat(at)
+    return Attachment(position, profile_id, session_id, when, bool(first_session))
+
+
+PROJECTION = Projection(
+    name=TABLE.name,
+    version=1,
+    view=Attachment,
+    fold=fold,
+    keys=_keys,
+    key=Column("position", "integer"),
+    types=(SessionOpened, ProfileChanged),
+    mode="inline",
+    begins=lambda _: True,
+    kept=Storage(TABLE, _to_row, _from_row),
+)

@@ -1,0 +1,113 @@
+"""The questions that people ask of a customer's history: now, at any moment, and event by event."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from projections import attachments
+from projections.customer_history import CustomerHistory, folded
+from projections.history_replay import HistoryStep, steps
+from projections.moments import check_one, known_until
+from sessions import clock, rules, schema
+from sessions.errors import ProfileNotFound, ProfileNotYet
+from sessions.events import SESSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sessions.events import Recorded
+    from sessions.store import SessionStore
+
+_EVER = "9999-12-31T23:59:59.999999Z"
+_READ_TOGETHER = 500
+_OF_APPLICATION = "application_id = ?"
+_UP_TO = "position <= ? AND at <= ?"
+
+
+class CustomerHistories:
+    """The histories of the customers of a store's application.
+
+    Others may write meanwhile: a history is that of one position of the log. It is read whole,
+    in two or three statements for a customer with up to 500 sessions.
+    """
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._dialect = store.recorder.database.dialect
+        attached = f"{_OF_APPLICATION} AND {self._dialect.is_id('profile_id')}"
+        self._attached = attachments.TABLE.select(
+            f"{attached} AND {_UP_TO}", columns="DISTINCT session_id"
+        )
+        self._ever = attachments.TABLE.select(attached, limit=1)
+
+    def get(
+        self,
+        profile_id: str,
+        *,
+        as_of: datetime | None = None,
+        position: int | None = None,
+    ) -> CustomerHistory:
+        """A customer's history as it is, or as it was.
+
+        Args:
+            profile_id: The customer; "" is nobody, and has none.
+            as_of: At a time (with a timezone): after the events with `at` up to it.
+            position: As the store knew it when its log had come to this position.
+
+        Raises:
+            ProfileNotFound: No session ever came to the profile; `ProfileNotYet`: none by then.
+            PositionNotFound: The position is beyond the log's end.
+            InvalidValue: More than one moment is given, or one that is none.
+        """
+        return folded(profile_id, self._log(profile_id, as_of, position))
+
+    def replay(
+        self,
+        profile_id: str,
+        *,
+        as_of: datetime | None = None,
+        position: int | None = None,
+    ) -> Iterator[HistoryStep]:
+        """Each event of a customer's history in the order of the log, and the history after it.
+
+        They are the events of what `get` answers, and the last history is that answer. A session
+        that came from another profile has events from before: they are at their places in the
+        log, and change nothing in the history until it comes.
+
+        Args:
+            profile_id: The customer; "" is nobody, and has none.
+            as_of: Of the history at a time, as with `get`.
+            position: Of the history at a position, as with `get`.
+
+        Raises:
+            ProfileNotFound, PositionNotFound, InvalidValue: As with `get`.
+        """
+        return steps(profile_id, self._log(profile_id, as_of, position))
+
+    def _log(self, profile_id: str, as_of: datetime | None, position: int | None) -> list[Recorded]:
+        """All events by a moment of the sessions that had come to a profile, in order."""
+        rules.text("profileId", profile_id)
+        past = check_one(as_of=as_of, position=position)
+        at = _EVER if as_of is None else clock.text(rules.moment("as_of", as_of))
+        until = known_until(self._store, position)
+        customer = (self._store.application_id, profile_id)
+        found = self._store.query(self._attached, (*customer, until, at))
+        if not found:
+            if past and self._store.query(self._ever, customer):
+                moment = f"position {position}" if as_of is None else as_of
+                raise ProfileNotYet(profile=profile_id, moment=moment)
+            raise ProfileNotFound(profile=profile_id)
+        return self._events([session_id for (session_id,) in found], until, at)
+
+    def _events(self, session_ids: Sequence[str], until: int, at: str) -> list[Recorded]:
+        rows = []
+        for start in range(0, len(session_ids), _READ_TOGETHER):
+            ids = session_ids[start : start + _READ_TOGETHER]
+            streams = self._dialect.is_one_of("stream_id", len(ids))
+            where = f"{_OF_APPLICATION} AND category = ? AND {streams} AND {_UP_TO}"
+            sql = schema.EVENTS.select(where, columns=self._dialect.event)
+            rows += self._store.query(sql, (self._store.application_id, SESSION, *ids, until, at))
+        rows.sort(key=itemgetter(0))
+        return list(self._store.mapper.recorded(self._store.application_id, rows))

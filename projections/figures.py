@@ -1,0 +1,115 @@
+"""What do sessions add up to? Orders, sums, codes, and the time between two orders."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from typing import TYPE_CHECKING, get_args
+
+import msgspec
+
+from sessions import money
+from sessions.events import State
+
+if TYPE_CHECKING:
+    from sessions.session import Session
+
+_ORDERS = ("closed", "partially_returned")
+_NONE = Decimal(0)
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What sessions add up to. An order is a session that is closed or partially returned.
+
+    A session that is open or cancelled counts in `states`, and in nothing else. Money is exact,
+    in the application's currency.
+
+    Attributes:
+        states: How many sessions are in each state; all four are there.
+        gross: The totals of the orders: before discounts, and unchanged by returns.
+        discounts: Their discounts.
+        returned: Price times quantity of the units that came back from them.
+        coupons: How many orders redeemed a coupon code, by code.
+        referrals: How many orders redeemed a referral code, by code.
+        ordered: When each order was closed (UTC), the earliest first.
+    """
+
+    states: dict[State, int] = msgspec.field(
+        default_factory=lambda: dict.fromkeys(get_args(State), 0)
+    )
+    gross: Decimal = _NONE
+    discounts: Decimal = _NONE
+    returned: Decimal = _NONE
+    coupons: dict[str, int] = {}
+    referrals: dict[str, int] = {}
+    ordered: tuple[datetime, ...] = ()
+
+    @property
+    def orders(self) -> int:
+        """How many orders there are."""
+        return len(self.ordered)
+
+    @property
+    def net(self) -> Decimal:
+        """`gross` without `discounts` and `returned`; below 0 if these are more."""
+        return money.total([(self.gross, 1), (self.discounts, -1), (self.returned, -1)])
+
+    @property
+    def gaps(self) -> list[timedelta]:
+        """The time between each order and the next one: one less than there are orders."""
+        return [later - earlier for earlier, later in pairwise(self.ordered)]
+
+    @property
+    def average_gap(self) -> timedelta | None:
+        """The mean of `gaps`, to the microsecond; None with fewer than two orders."""
+        if len(self.ordered) < 2:  # noqa: PLR2004  a gap is between two
+            return None
+        return (self.ordered[-1] - self.ordered[0]) / (len(self.ordered) - 1)
+
+
+def changed(figures: Figures, before: Session | None, after: Session | None) -> Figures:
+    """The figures when one of the sessions becomes another: None before it came, and when it went.
+
+    It takes as long as the session, not as all of them.
+    """
+    if before and after and before.state == after.state not in _ORDERS:
+        return figures
+    for session, times in ((before, -1), (after, 1)):
+        if session is not None:
+            figures = _counted(figures, session, times)
+    return figures
+
+
+def _counted(figures: Figures, session: Session, times: int) -> Figures:
+    states = figures.states | {session.state: figures.states[session.state] + times}
+    if session.state not in _ORDERS:
+        return msgspec.structs.replace(figures, states=states)
+    discounts = [(value, times) for value in session.discounts.values()]
+    returned = [(line.item.price, line.returned * times) for line in session.lines]
+    return Figures(
+        states,
+        money.total([(figures.gross, 1), (session.total, times)]),
+        money.total([(figures.discounts, 1), *discounts]),
+        money.total([(figures.returned, 1), *returned]),
+        _tallied(figures.coupons, session.coupon, times),
+        _tallied(figures.referrals, session.referral, times),
+        _ordered(figures.ordered, session.closed or session.updated, times),
+    )
+
+
+def _tallied(counts: dict[str, int], code: str, times: int) -> dict[str, int]:
+    """The counts with a code counted once more or less, by code; "" is none."""
+    if not code:
+        return counts
+    tallied = counts | {code: counts.get(code, 0) + times}
+    return {code: tallied[code] for code in sorted(tallied) if tallied[code]}
+
+
+def _ordered(ordered: tuple[datetime, ...], at: datetime, times: int) -> tuple[datetime, ...]:
+    """The times in order, with one more or less."""
+    place = bisect_left(ordered, at)
+    if times > 0:
+        return (*ordered[:place], at, *ordered[place:])
+    return (*ordered[:place], *ordered[place + 1 :])

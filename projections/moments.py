@@ -1,0 +1,40 @@
+"""The moments of the past that may be asked about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sessions import rules
+from sessions.errors import InvalidValue, PositionNotFound
+
+if TYPE_CHECKING:
+    from sessions.store import SessionStore
+
+
+def check_one(**moments: object) -> bool:
+    """Whether one of several moments is given.
+
+    Raises:
+        InvalidValue: More than one is.
+    """
+    given = len([moment for moment in moments.values() if moment is not None])
+    if given > 1:
+        *names, last = moments
+        rule = f"one of {', '.join(names)} and {last}"
+        raise InvalidValue(field="moment", rule=rule, value=f"{given} of them")
+    return given == 1
+
+
+def known_until(store: SessionStore, position: int | None) -> int:
+    """The position up to which the log is asked about: a given one, or else its end.
+
+    Raises:
+        PositionNotFound: It is beyond the log's end.
+    """
+    newest = store.position
+    if position is None:
+        return newest
+    if rules.count("position", position, least=0) > newest:
+        application = store.application_id
+        raise PositionNotFound(application=application, position=position, newest=newest)
+    return position

@@ -1,0 +1,227 @@
+"""The command that looks at a customer: history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from projections import CustomerHistories, CustomerHistory, Figures, HistoryStep, SessionHistory
+from sessions.cli.common import (
+    DEFAULT_STORE,
+    ApplicationOption,
+    JsonOption,
+    StoreOption,
+    print_json,
+    print_table,
+    print_text,
+)
+from sessions.cli.read import AsOfOption, PositionOption, envelope
+from sessions.clock import text as time_text
+from sessions.events import ProfileChanged, SessionOpened
+from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from sessions.events import Recorded
+
+_ONE_MOMENT = "give one of --as-of and --position"
+
+
+def history(  # noqa: PLR0913  a parameter is an option
+    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="The customer's profileId.")],
+    *,
+    events: Annotated[
+        bool, typer.Option("--events", help="Every event, and what is so after it.")
+    ] = False,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="Only this session, or its events; the sums stay the customer's."
+        ),
+    ] = None,
+    as_of: AsOfOption = None,
+    position: PositionOption = None,
+    json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Show a customer's sessions in the order in which they came, and what they add up to.
+
+    A session that changed its profile (a guest logs in) moved with its past: the one customer's
+    history says where it went, the other's where it came from. An order is a session that is
+    closed or partially returned; net is gross without discounts and returned.
+
+    With --events every event is a line, in the order of the log, with the sums after it. With
+    --json the history is one object, and with --events too, each event.
+    """
+    if as_of is not None and position is not None:
+        raise typer.BadParameter(_ONE_MOMENT)
+    moment: dict[str, Any] = {"as_of": as_of, "position": position}
+    with SessionStore.open(store, application, read_only=True) as opened:
+        histories = CustomerHistories(opened)
+        then = histories.get(profile, **moment)
+        shown = then.sessions if session is None else [then.session(session)]
+        if events:
+            steps = histories.replay(profile, **moment)
+            wanted = (step for step in steps if session in (None, step.recorded.stream_id))
+            _print_replay(wanted, profile, json=json)
+        elif json:
+            print_json(_as_json(then, shown))
+        else:
+            print_history(then, shown)
+
+
+def print_history(history: CustomerHistory, shown: Sequence[SessionHistory]) -> None:
+    """Print some of a customer's sessions for people, and what all of them add up to."""
+    columns = (
+        *("session", "state", "first", "created", "updated", "lines", "total", "returned"),
+        *("attached", "came from", "moved to"),
+    )
+    print_table(columns, (_session_row(each) for each in shown))
+    left = len([each for each in history.sessions if not each.belongs])
+    states = [f"{count} {state}" for state, count in history.figures.states.items() if count]
+    said = [", ".join(states) or "no session", *([f"{left} moved away"] if left else [])]
+    print_text("; ".join(said), title=history.profile_id)
+    for name, value in _facts(history).items():
+        if value not in ("", None):
+            print_text(f"  {name:12} {value}")
+
+
+def _facts(history: CustomerHistory) -> dict[str, object]:
+    figures = history.figures
+    facts: dict[str, object] = {"first": history.first_session, "latest": history.latest_session}
+    if not figures.orders:
+        return facts
+    return facts | {
+        "orders": figures.orders,
+        "gross": figures.gross,
+        "discounts": figures.discounts,
+        "returned": figures.returned,
+        "net": figures.net,
+        "coupons": ", ".join(f"{code}: {times}" for code, times in figures.coupons.items()),
+        "referrals": ", ".join(f"{code}: {times}" for code, times in figures.referrals.items()),
+        "time between": _time_between(figures),
+    }
+
+
+def _time_between(figures: Figures) -> str:
+    gaps = figures.gaps
+    if not gaps:
+        return ""
+    if len(gaps) == 1:
+        return str(gaps[0])
+    return f"{figures.average_gap} on average, {min(gaps)} to {max(gaps)}"
+
+
+def _session_row(each: SessionHistory) -> tuple[object, ...]:
+    view = each.session
+    return (
+        view.integration_id,
+        view.state,
+        "first" if each.first_session else "",
+        time_text(view.created),
+        time_text(view.updated),
+        len(view.cart_items),
+        view.total,
+        sum(item.returned_quantity for item in view.cart_items),
+        time_text(each.attached.at),
+        _named(each.attached.came_from),
+        _named(each.moved_to.profile_id) if each.moved_to else "",
+    )
+
+
+def print_replay(steps: Iterable[HistoryStep], profile: str) -> None:
+    """Print a customer's events for people, and the sums after each."""
+    columns = (
+        *("position", "at", "session", "event", "state", "moved"),
+        *("orders", "gross", "discounts", "returned", "net"),
+    )
+    print_table(columns, (_step_row(step, profile) for step in steps))
+
+
+def _print_replay(steps: Iterable[HistoryStep], profile: str, *, json: bool) -> None:
+    if not json:
+        print_replay(steps, profile)
+        return
+    for step in steps:
+        print_json(envelope(step.recorded) | _after(step))
+
+
+def _step_row(step: HistoryStep, profile: str) -> tuple[object, ...]:
+    recorded, figures = step.recorded, step.figures
+    return (
+        recorded.position,
+        time_text(recorded.at),
+        recorded.stream_id,
+        recorded.type,
+        step.session.session.state if step.session and step.belongs else "",
+        _moved(recorded, profile, belongs=step.belongs),
+        figures.orders,
+        figures.gross,
+        figures.discounts,
+        figures.returned,
+        figures.net,
+    )
+
+
+def _moved(recorded: Recorded, profile: str, *, belongs: bool) -> str:
+    """Where an event's session came from or went, or whose it was."""
+    match recorded.event:
+        case SessionOpened(profile_id=opened) if belongs and opened == profile:
+            return "attached"
+        case ProfileChanged(profile_id=new, old_profile_id=old) if new == profile:
+            return f"came from {_named(old)}"
+        case ProfileChanged(profile_id=new, old_profile_id=old) if old == profile:
+            return f"moved to {_named(new)}"
+        case _:
+            return "" if belongs else "elsewhere"
+
+
+def _named(profile: str | None) -> str:
+    return "(anonymous)" if profile == "" else profile or ""
+
+
+def _as_json(history: CustomerHistory, shown: Sequence[SessionHistory]) -> dict[str, object]:
+    return {
+        "profileId": history.profile_id,
+        "firstSession": history.first_session,
+        "latestSession": history.latest_session,
+        **_figures(history.figures),
+        "gapSeconds": [gap.total_seconds() for gap in history.figures.gaps],
+        "sessions": [_session_as_json(each) for each in shown],
+    }
+
+
+def _session_as_json(each: SessionHistory) -> dict[str, object]:
+    return {
+        "sessionId": each.session_id,
+        "belongs": each.belongs,
+        "firstSession": each.first_session,
+        "cameFrom": each.attached.came_from,
+        "movedTo": each.moved_to,
+        "stays": each.stays,
+        "session": msgspec.Raw(each.session.to_json().encode()),
+        "events": [envelope(recorded) for recorded in each.events],
+    }
+
+
+def _after(step: HistoryStep) -> dict[str, object]:
+    state = step.session.session.state if step.session and step.belongs else None
+    return {"belongs": step.belongs, "state": state, "after": _figures(step.figures)}
+
+
+def _figures(figures: Figures) -> dict[str, object]:
+    average = figures.average_gap
+    return {
+        "states": figures.states,
+        "orders": figures.orders,
+        "gross": figures.gross,
+        "discounts": figures.discounts,
+        "returned": figures.returned,
+        "net": figures.net,
+        "coupons": figures.coupons,
+        "referrals": figures.referrals,
+        "averageGapSeconds": None if average is None else average.total_seconds(),
+    }
