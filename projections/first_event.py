@@ -82,11 +82,14 @@ class _History:
 
     def take(self, recorded: Recorded) -> None:
         """Take in an event of the view; one that cannot be folded changes nothing."""
+        before = self._view
         try:
-            self._view = self.projection.fold(self._view, recorded)
+            self._view = self.projection.fold(before, recorded)
+            value = self._value()
         except Exception:  # noqa: BLE001  its key is parked
-            return
-        self._values.append((recorded.position, self._value()))
+            self._view = before
+        else:
+            self._values.append((recorded.position, value))
 
     def _value(self) -> object:
         key = self.difference.key

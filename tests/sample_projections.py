@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace as changed
@@ -24,7 +23,11 @@ from sessions.events import (
 from sessions.projection import installed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from sessions.projection import Mode
+
+V = TypeVar("V")
 
 BAD = "bad"
 """The item that the fold of sales cannot take."""
@@ -158,3 +161,9 @@ def in_mode(mode: Mode, *projections: Projection[Any]) -> tuple[Projection[Any],
 def with_fold(fold: Callable[[Any, Recorded], Any], **options: Any) -> Projection[Any]:  # noqa: ANN401
     """The sales with another fold."""
     return replace(SALES, fold=fold, **options)
+
+
+def there(view: V | None) -> V:
+    """A view that some event has touched."""
+    assert view is not None
+    return view

@@ -76,7 +76,7 @@ def test_list_shows_how_each_is_run() -> None:
     shown = projections("list")
 
     assert (shown.code, shown.err) == (0, "")
-    assert [row.split("\t") for row in shown.rows][0] == [
+    assert next(row.split("\t") for row in shown.rows) == [
         "name",
         "version",
         "installed",
@@ -274,7 +274,7 @@ WRONG = [
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize(("arguments", "code", "said"), WRONG, ids=lambda value: str(value))
+@pytest.mark.parametrize(("arguments", "code", "said"), WRONG, ids=str)
 def test_what_it_cannot_mean_is_refused(arguments: list[str], code: int, said: str) -> None:
     ran = projections(*arguments)
 

@@ -42,6 +42,7 @@ from tests.sample_projections import (
     Spend,
     count,
     in_mode,
+    there,
     with_fold,
 )
 from tests.tampering import unguarded
@@ -265,7 +266,7 @@ def test_after_a_retry_the_next_events_are_folded_as_ever(
     store.execute("a", add("x"))
     caught_up(store)
 
-    view = of(store).get("a")
+    view = there(of(store).get("a"))
     assert view.lines == (Line(BAD, 1), Line("x", 1))
     assert verify(store) == []
     rebuild(store)
@@ -294,7 +295,7 @@ def test_what_is_skipped_is_left_out_and_the_rest_goes_on(store: SessionStore) -
     assert of(store).skip("a")
 
     assert of(store).parked() == []
-    assert of(store).get("a").total == WITHOUT.total
+    assert there(of(store).get("a")).total == WITHOUT.total
     assert of(store).get("a", position=3) == Sales(Decimal("59.9"), (Line("x", 1),))
     store.execute("b", add("y"))
     caught_up(store)
@@ -436,7 +437,7 @@ def test_a_runner_knows_at_once_what_waits_no_longer(open_store: OpenStore) -> N
         last = other.execute("a", add("x")).position
         of(other).wait(last)
 
-        assert of(other).get("a").lines == (Line(BAD, 1), Line("x", 1))
+        assert there(of(other).get("a")).lines == (Line(BAD, 1), Line("x", 1))
         assert of(other).parked() == []
     assert verify(store) == []
 
@@ -535,7 +536,7 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
             "the event Unheard (version 1) at 4 is of a newer library: upgrade"
         )
         assert (of(store).position, of(store).parked()) == (3, [])
-        assert of(store).get("b").lines == (Line("x", 1),)
+        assert there(of(store).get("b")).lines == (Line("x", 1),)
 
         rename(store, "Unheard", "ItemAdded")  # another process knows it
         newer = open_store(projections=store.projections)

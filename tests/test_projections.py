@@ -24,7 +24,17 @@ from sessions import (
 from sessions.events import ItemAdded, SessionClosed
 from sessions.projection import installed
 from tests.conftest import add, in_processes
-from tests.sample_projections import MENDED, SALES, SPEND, Line, Sales, Spend, inline, profiles
+from tests.sample_projections import (
+    MENDED,
+    SALES,
+    SPEND,
+    Line,
+    Sales,
+    Spend,
+    inline,
+    profiles,
+    there,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, OpenStore
@@ -224,7 +234,7 @@ def test_views_that_are_held_no_longer_are_read_again(
             store.execute(f"s{number}", add(f"x{turn}"))
     store.execute_all([(f"s{number}", SetProfile(profile_id="q")) for number in range(3)])
 
-    assert [len(stored(store).get(f"s{number}").lines) for number in range(3)] == [3, 3, 3]
+    assert [len(there(stored(store).get(f"s{number}")).lines) for number in range(3)] == [3, 3, 3]
     assert stored(store, "spend").get("q") == Spend(0, 3)
     assert verify(store) == []
 

@@ -10,7 +10,7 @@ import pytest
 from projections import ProjectionStatus, Runner, parked, rebuild, status
 from sessions import OpenSession, SessionStore, StoreNotFound
 from tests.conftest import add
-from tests.sample_projections import BAD, SALES, SPEND, followed, in_mode
+from tests.sample_projections import BAD, SALES, SPEND, Spend, followed, in_mode
 
 if TYPE_CHECKING:
     from tests.conftest import OpenStore
@@ -98,7 +98,7 @@ def test_what_the_store_does_not_keep_yet_is_missing(store: SessionStore) -> Non
 
 
 def test_keys_that_wait_are_told_by_their_position(open_store: OpenStore) -> None:
-    def refuse(_: object, __: object) -> None:
+    def refuse(_: object, __: object) -> Spend:
         raise LookupError
 
     other = replace(SPEND, fold=refuse)
