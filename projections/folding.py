@@ -7,9 +7,9 @@ folded once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows, Ledger
@@ -18,7 +18,7 @@ from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from sessions.database import Connection, Current, Database, Query
     from sessions.events import Recorded
@@ -144,20 +144,22 @@ class ClaimsOf(Part):
 
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:
         """Take in events."""
-        ledger = self._ledger(query, events)
-        for recorded in events:
-            for claim in released_by(recorded.event):
-                ledger.release(claim, recorded.stream_id)
-            for claim in taken_by(recorded.event):
-                ledger.take(Claim(claim.limit), recorded.stream_id)
+        about = [(e.stream_id, released_by(e.event), taken_by(e.event)) for e in events]
+        changes = [each for each in about if each[1] or each[2]]
+        ledger = self._ledger(query, changes)
+        for holder, released, taken in changes:
+            for claim in released:
+                ledger.release(claim, holder)
+            for claim in taken:
+                ledger.take(Claim(claim.limit), holder)
         self._ledgers.append(ledger)
 
-    def _ledger(self, query: Query, events: Sequence[Recorded]) -> Ledger:
+    def _ledger(self, query: Query, changes: Sequence[_Change]) -> Ledger:
         """The claims that events are about, read together."""
         touched = [
-            (claim.limit, recorded.stream_id)
-            for recorded in events
-            for claim in (*released_by(recorded.event), *taken_by(recorded.event))
+            (claim.limit, holder)
+            for holder, released, taken in changes
+            for claim in (*released, *taken)
         ]
         ledger = Ledger(partial(self._claims.usage, query))
         for start in range(0, len(touched), _READ_TOGETHER):
@@ -171,6 +173,10 @@ class ClaimsOf(Part):
         for ledger in self._ledgers:
             self._claims.write(connection, ledger)
         self._ledgers = []
+
+
+_Change: TypeAlias = tuple[str, Sequence[Claim], Sequence[Claim]]
+"""A stream, and the claims that an event of it releases and takes."""
 
 
 class Tracked(Part):

@@ -14,7 +14,6 @@ import msgspec
 
 from projections.comparing import Compared, compare
 from projections.folding import (
-    PAGE,
     WRITING,
     BuildOf,
     ClaimsOf,
@@ -44,6 +43,9 @@ _APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER
 _CLAIMS = "claims"
 _NOT_CURRENT: tuple[kept.Status, ...] = ("building", "old")
 _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
+_PAGE = 5000
+"""So many positions are folded in one transaction; writers wait for its writes on SQLite."""
+
 _HELD = 10_000
 _LEFT_FOR_SWITCH = 500
 """So many events may be folded while writers wait for the switch."""
@@ -69,7 +71,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
 
 def applications_of(database: Database) -> list[int]:
     """The applications in a database that have events."""
-    return [application for (application,) in database.query(_APPLICATIONS)]
+    return [application for (application,) in database.query(_APPLICATIONS, passing=True)]
 
 
 def rebuild(
@@ -275,7 +277,7 @@ class _Rebuild:
         reader, wanted = SessionStore(self._database, application, read_only=True), wanted_by(parts)
         while parts:
             after = min(part.position for part in parts)
-            page = read_page(reader, query, after, size=PAGE, wanted=wanted)
+            page = read_page(reader, query, after, size=_PAGE, wanted=wanted)
             if page.obstacle is not None:
                 raise page.obstacle
             if page.until == after:
@@ -285,8 +287,9 @@ class _Rebuild:
             yield page
 
     def _total(self) -> int:
-        counted: int = self._database.query(f"SELECT count(*) FROM {schema.EVENTS.name}")[0][0]
-        return counted
+        counted = f"SELECT count(*) FROM {schema.EVENTS.name}"
+        total: int = self._database.query(counted, passing=True)[0][0]
+        return total
 
     def _position(self) -> int:
         """The events that all parts have gone over."""

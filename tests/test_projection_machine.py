@@ -61,7 +61,7 @@ COUNTING = {
 }
 KNOWN = (*installed(), *COUNTING.values())
 SMALL = (
-    ("projections.rebuild", "PAGE", 3),
+    ("projections.rebuild", "_PAGE", 3),
     ("projections.rebuild", "_LEFT_FOR_SWITCH", 2),
     ("projections.rebuild", "_HELD", 2),
     ("projections.runner", "_HELD", 2),

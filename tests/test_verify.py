@@ -379,9 +379,6 @@ def test_the_first_event_of_a_view_that_waits_is_named(open_store: OpenStore) ->
     assert named(store) == [(2, "sales", "total")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an event that cannot be read is not named where a follower is before it"
-)
 def test_an_event_that_cannot_be_read_is_named_where_a_follower_is_before_it(
     open_store: OpenStore,
 ) -> None:

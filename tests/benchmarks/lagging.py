@@ -67,6 +67,7 @@ def _followed(store: SessionStore, url: str, seconds: float) -> tuple[list[Reach
     stored, seen = StoredProjection(store, OPEN_CARTS), [Reached(0, monotonic())]
     with Runner(store):
         process.start()
+        theirs.close()  # so that a writer that fails is heard of
         while not mine.poll():
             _see(stored, seen, seen[-1].position + 1, 1)
         answered = [Reached(*each) for each in mine.recv()]

@@ -245,9 +245,8 @@ def _watched(directory: Path) -> list[Watched]:
 
 
 def _said(directory: Path) -> str:
-    """What the processes wrote to their standard errors."""
+    """What the processes wrote to their standard errors; of one that failed, from there."""
+    said = {path.name: path.read_text() for path in sorted(directory.glob("*.said"))}
     return "\n".join(
-        f"{path.name}: {path.read_text()}"
-        for path in sorted(directory.glob("*.said"))
-        if path.stat().st_size
+        f"{name}: {text[max(0, text.find('Traceback')) :]}" for name, text in said.items() if text
     )
