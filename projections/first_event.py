@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from projections.folding import read_page
-from sessions import schema
+from sessions import kept, schema
+from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from projections.difference import Difference
     from sessions.events import Recorded
-    from sessions.projection import Projection
+    from sessions.projection import Key, Projection
     from sessions.store import SessionStore
     from sessions.tables import Column, Table
 
@@ -53,11 +54,30 @@ def _replay(store: SessionStore, histories: Sequence[_History]) -> None:
     for history in histories:
         view = (history.projection.name, history.difference.key[0])
         of_view.setdefault(view, []).append(history)
+    reaches = {name: _Reach(store, name) for name in projections}
     for recorded in _log(store):
-        for projection in projections.values():
+        for name, projection in projections.items():
             for key in projection.touched(recorded):
-                for history in of_view.get((projection.name, key), ()):
-                    history.take(recorded)
+                if reaches[name].has(key, recorded.position):
+                    for history in of_view.get((name, key), ()):
+                        history.take(recorded)
+
+
+class _Reach:
+    """How far the views of a projection have come: as a whole, and each that waits."""
+
+    def __init__(self, store: SessionStore, name: str) -> None:
+        build, query = kept.builds(store.query, "current")[name], store.query
+        application, dialect = store.application_id, store.recorder.database.dialect
+        keys = ParkedKeys(application, name, build.build, dialect)
+        followed = build.mode == "followed"
+        self._until = kept.position(query, build, application) if followed else store.position
+        self._waiting, self._skipped = keys.waiting(query), keys.skipped(query)
+
+    def has(self, key: Key, position: int) -> bool:
+        """Whether an event has been folded into a view."""
+        until = min(self._until, self._waiting.get(str(key), self._until + 1) - 1)
+        return position <= until and (str(key), position) not in self._skipped
 
 
 def _log(store: SessionStore) -> Iterator[Recorded]:

@@ -128,7 +128,7 @@ class PostgresDatabase(Database):
             return self._connections.until_reached(asked)
 
     @contextmanager
-    def private(self) -> Iterator[Connection]:
+    def private(self) -> Iterator[PostgresConnection]:
         """A connection that nobody else uses, with temporary tables of its own."""
         with self._failures, closing(self._connections.connect()) as raw:
             raw.execute("SET default_transaction_read_only = off")
@@ -286,7 +286,11 @@ class PostgresDatabase(Database):
             return
         with self.private() as connection:
             ((held,),) = connection.execute("SELECT pg_try_advisory_lock(?)", (lock,))
-            yield held
+            try:
+                yield held
+            finally:  # a server is late to notice that a connection is closed
+                if held and not connection.raw.closed:
+                    connection.execute("SELECT pg_advisory_unlock(?)", (lock,))
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
         """Rename a relation; views that people made of it go with it."""

@@ -113,8 +113,8 @@ def _profile(view: Profile | None, recorded: Recorded) -> Profile:
     return Profile((*view.positions, recorded.position), tuple(there))
 
 
-def _there(view: Profile) -> list[tuple[str, int]]:
-    return [(session_id, place) for place, session_id in enumerate(view.there)]
+def _there(view: Profile) -> list[tuple[str]]:
+    return [(session_id,) for session_id in view.there]
 
 
 PROFILES = Projection(
@@ -124,14 +124,7 @@ PROFILES = Projection(
     fold=_profile,
     keys=_profiles,
     types=(SessionOpened, ProfileChanged),
-    rows=(
-        Rows(
-            "profiles_there",
-            (Column("session_id", "id"), Column("place", "integer")),
-            ("session_id",),
-            _there,
-        ),
-    ),
+    rows=(Rows("profiles_there", (Column("session_id", "id"),), ("session_id",), _there),),
 )
 
 

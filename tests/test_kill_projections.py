@@ -60,7 +60,7 @@ def follow(url: str, _: str) -> None:
 
 def build(url: str, _: str) -> None:
     module: Any = import_module("projections.rebuild")
-    module.PAGE, module._LEFT_FOR_SWITCH = 40, 10  # noqa: SLF001
+    module._PAGE, module._LEFT_FOR_SWITCH = 40, 10  # noqa: SLF001
     with _store(url) as store:
         while True:
             with suppress(RebuildRunning):  # until the server sees that the other is gone
@@ -142,7 +142,6 @@ def test_no_event_is_skipped_or_folded_twice_whoever_is_killed(
         assert verify(store) == []
         assert [each for each in _finished(store) if each.differing] == []
         assert _wrong(store) == []
-        print(f"{slowest=:.2f} events={store.position}")  # noqa: T201
 
 
 def _finished(store: SessionStore) -> list[Compared]:

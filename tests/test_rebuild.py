@@ -289,10 +289,6 @@ def test_what_one_gives_back_the_next_has_at_once(sqlite_url: str) -> None:
         assert times_refused(store) == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the server frees what a connection held some time after it was closed, and nobody waits",
-)
 def test_what_one_gives_back_the_next_has_at_once_on_postgresql(postgres_url: str) -> None:
     with SessionStore.open(postgres_url) as store:
         assert times_refused(store) == 0

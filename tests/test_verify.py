@@ -353,9 +353,6 @@ def test_a_follower_is_compared_only_as_far_as_it_has_come(open_store: OpenStore
     assert named(store) == [(4, "customer_sessions", "state")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="events that a follower has not come to are taken into its history"
-)
 def test_the_first_event_of_a_follower_that_is_behind_is_named(open_store: OpenStore) -> None:
     store = open_store(projections=in_mode("followed", MENDED))
     store.execute("a", OpenSession())
@@ -367,9 +364,6 @@ def test_the_first_event_of_a_follower_that_is_behind_is_named(open_store: OpenS
     assert named(store) == [(2, "sales", "total")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="events behind the one that a key waits for are taken into its history"
-)
 def test_the_first_event_of_a_view_that_waits_is_named(open_store: OpenStore) -> None:
     store = open_store(projections=in_mode("inline", SALES))
     for command in (OpenSession(), add("x"), add(BAD), add("y")):

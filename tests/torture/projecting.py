@@ -42,7 +42,7 @@ def runner(store: SessionStore, random: Random) -> Runner:
 def rebuild_now_and_then(store: SessionStore, random: Random, until: float) -> None:
     """Build views anew, in small batches; some are left to whoever comes next."""
     module: Any = import_module("projections.rebuild")
-    module.PAGE, module._LEFT_FOR_SWITCH = 500, 50  # noqa: SLF001
+    module._PAGE, module._LEFT_FOR_SWITCH = 500, 50  # noqa: SLF001
     names = random.choice([[], [each.name for each in COUNTING], ["carts"], ["kept_carts"]])
     ends = random.choice([monotonic() + random.random(), inf, inf])
     while monotonic() < until:
