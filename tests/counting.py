@@ -147,8 +147,10 @@ def plainly(
     projection: Projection[Any],
     log: Iterable[Recorded],
     skipped: Collection[tuple[str, int]] = (),
+    *,
+    with_rows: bool = True,
 ) -> Plain:
-    """Fold a log, one event after the other."""
+    """Fold a log, one event after the other; without rows, as what is not stored is folded."""
     plain, (rows,) = Plain(), projection.rows
     for recorded in log:
         for key in map(str, projection.touched(recorded)):
@@ -156,12 +158,14 @@ def plainly(
                 continue
             try:
                 view = projection.fold(plain.views.get(key), recorded)
-                list(rows.of(view))
+                if with_rows:
+                    list(rows.of(view))
             except PoisonError:
                 plain.waiting[key] = recorded.position
             else:
                 plain.views[key] = view
-    plain.rows = {(key, *row) for key, view in plain.views.items() for row in rows.of(view)}
+    if with_rows:
+        plain.rows = {(key, *row) for key, view in plain.views.items() for row in rows.of(view)}
     return plain
 
 
