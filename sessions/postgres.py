@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -289,8 +289,9 @@ class PostgresDatabase(Database):
             try:
                 yield held
             finally:  # a server is late to notice that a connection is closed
-                if held and not connection.raw.closed:
-                    connection.execute("SELECT pg_advisory_unlock(?)", (lock,))
+                if held:
+                    with suppress(psycopg.OperationalError):  # one that is lost holds nothing
+                        connection.execute("SELECT pg_advisory_unlock(?)", (lock,))
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
         """Rename a relation; views that people made of it go with it."""

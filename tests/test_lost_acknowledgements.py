@@ -230,3 +230,15 @@ def test_a_statement_that_takes_too_long_is_a_timeout_and_writes_nothing(
         assert timeout.value.retry
         assert hasty.execute("s", add("a")).version == 2
     assert skus(store) == ["a"]
+
+
+def test_what_is_held_by_a_connection_that_is_lost_is_given_back_without_an_error(
+    store: SessionStore, line: Line
+) -> None:
+    held = store.recorder.database.held
+    with held("a place") as first:
+        line.cut()
+        line.mend()
+
+    with held("a place") as again:
+        assert (first, again) == (True, True)

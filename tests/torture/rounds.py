@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
 from random import Random
 from time import monotonic
@@ -80,13 +81,14 @@ class Rounds:
         directory = torture.directory / f"round-{number}"
         directory.mkdir()
         after = random.choice([0, self._noted])
-        watcher = Watcher(self._store, directory / f"{number}.parent.watched", after)
-        self._work(number, directory, random)
-        with self._store.recorder.database.writing():
-            pass  # whoever was killed has ended in the database, too
-        self._retry(number, directory)
-        watcher.wait(self._store.position, WATCHDOG)
-        watcher.stop()
+        with ExitStack() as watched:
+            watcher = Watcher(self._store, directory / f"{number}.parent.watched", after)
+            watched.callback(watcher.stop)
+            self._work(number, directory, random)
+            with self._store.recorder.database.writing():
+                pass  # whoever was killed has ended in the database, too
+            self._retry(number, directory)
+            watcher.wait(self._store.position, WATCHDOG)
         self._note_projections()
         self._noted = random.randrange(self._store.position + 1)
         self._taken.append((directory, self._store.position))
