@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.folding import PAGE, read_page
+from projections.folding import events
 from sessions import kept
 from sessions.database import Current, query_on
 from sessions.store import SessionStore
@@ -74,10 +74,8 @@ def _touched_since(
     builds = [build, *([current] if current.mode == "followed" else [])]
     after = min(kept.position(query, each, application_id) for each in builds)
     reader = SessionStore(database, application_id, read_only=True)
-    while (page := read_page(reader, query, after, size=PAGE)).until > after:
-        for recorded in page.events:
-            yield from map(str, projection.touched(recorded))
-        after = page.until
+    for recorded in events(reader, query, after):
+        yield from map(str, projection.touched(recorded))
 
 
 def differing_keys(

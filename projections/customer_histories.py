@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from projections import attachments
 from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
-from projections.moments import check_one, known_until
+from projections.moments import EVER, check_one, known_until
 from sessions import clock, rules, schema
 from sessions.errors import ProfileNotFound, ProfileNotYet
 from sessions.events import SESSION
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sessions.events import Recorded
     from sessions.store import SessionStore
 
-_EVER = "9999-12-31T23:59:59.999999Z"
 _READ_TOGETHER = 500
 _OF_APPLICATION = "application_id = ?"
 _UP_TO = "position <= ? AND at <= ?"
@@ -90,7 +89,7 @@ class CustomerHistories:
         """All events by a moment of the sessions that had come to a profile, in order."""
         rules.text("profileId", profile_id)
         past = check_one(as_of=as_of, position=position)
-        at = _EVER if as_of is None else clock.text(rules.moment("as_of", as_of))
+        at = EVER if as_of is None else clock.text(rules.moment("as_of", as_of))
         until = known_until(self._store, position)
         customer = (self._store.application_id, profile_id)
         found = self._store.query(self._attached, (*customer, until, at))

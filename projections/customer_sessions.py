@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
-from projections.moments import check_one, known_until
+from projections.moments import EVER, check_one, known_until
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
 from sessions import clock, rules
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.store import SessionStore
-
-_EVER = "9999-12-31T23:59:59.999999Z"
 
 
 class CustomerSessions:
@@ -100,7 +98,7 @@ class CustomerSessions:
         rules.text("profileId", profile_id, least=0)
         application = self._store.application_id
         if as_of is None:
-            parameters = (application, profile_id, _EVER, application, profile_id)
+            parameters = (application, profile_id, EVER, application, profile_id)
             rows = self._store.query(self._of_profile, parameters)
             for session_id in [session_id for _, is_waiting, session_id in rows if is_waiting]:
                 self._stored.check_not_parked(session_id)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from projections.folding import read_page
+from projections.folding import events
+from projections.known import come, parked_keys
 from sessions import kept, schema
-from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -55,7 +55,7 @@ def _replay(store: SessionStore, histories: Sequence[_History]) -> None:
         view = (history.projection.name, history.difference.key[0])
         of_view.setdefault(view, []).append(history)
     reaches = {name: _Reach(store, name) for name in projections}
-    for recorded in _log(store):
+    for recorded in events(store, store.query):
         for name, projection in projections.items():
             for key in projection.touched(recorded):
                 if reaches[name].has(key, recorded.position):
@@ -68,23 +68,14 @@ class _Reach:
 
     def __init__(self, store: SessionStore, name: str) -> None:
         build, query = kept.builds(store.query, "current")[name], store.query
-        application, dialect = store.application_id, store.recorder.database.dialect
-        keys = ParkedKeys(application, name, build.build, dialect)
-        followed = build.mode == "followed"
-        self._until = kept.position(query, build, application) if followed else store.position
+        keys = parked_keys(store, build)
+        self._until = come(store, build, query)
         self._waiting, self._skipped = keys.waiting(query), keys.skipped(query)
 
     def has(self, key: Key, position: int) -> bool:
         """Whether an event has been folded into a view."""
         until = min(self._until, self._waiting.get(str(key), self._until + 1) - 1)
         return position <= until and (str(key), position) not in self._skipped
-
-
-def _log(store: SessionStore) -> Iterator[Recorded]:
-    after = 0
-    while (page := read_page(store, store.query, after)).until > after:
-        yield from page.events
-        after = page.until
 
 
 class _History:

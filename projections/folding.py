@@ -18,7 +18,7 @@ from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from sessions.database import Connection, Current, Database, Query
     from sessions.events import Recorded
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sessions.views import Views
 
 PAGE = 2000
+HELD = 10_000
+"""So many views of a projection are held in memory."""
 WRITING = "projections"
 """The lock of those who write what is followed or built."""
 
@@ -77,6 +79,13 @@ def read_page(  # noqa: PLR0913  the bounds that may be asked for
     except (UnknownEvent, UndecodableEvent) as error:
         return Page(events, error.where - 1, error)
     return Page(events, rows[-1][0] if rows else after, None)
+
+
+def events(reader: StoreReader, query: Query, after: int = 0) -> Iterator[Recorded]:
+    """The events behind a position, page by page, up to one that this process cannot read."""
+    while (page := read_page(reader, query, after)).until > after:
+        yield from page.events
+        after = page.until
 
 
 class Part(ABC):

@@ -10,6 +10,9 @@ from sessions.errors import InvalidValue, PositionNotFound
 if TYPE_CHECKING:
     from sessions.store import SessionStore
 
+EVER = "9999-12-31T23:59:59.999999Z"
+"""By this time, as a text, everything has happened."""
+
 
 def check_one(**moments: object) -> bool:
     """Whether one of several moments is given.

@@ -14,6 +14,7 @@ import msgspec
 
 from projections.comparing import Compared, compare
 from projections.folding import (
+    HELD,
     WRITING,
     BuildOf,
     ClaimsOf,
@@ -23,10 +24,11 @@ from projections.folding import (
     silent,
     wanted_by,
 )
+from projections.known import named
 from sessions import kept, schema, tracing
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
-from sessions.errors import InvalidValue, ProjectionNotFound, RebuildRunning
+from sessions.errors import InvalidValue, RebuildRunning
 from sessions.parked import copy_skips, parked_in
 from sessions.projection import Mode, check_mode
 from sessions.store import SessionStore
@@ -46,7 +48,6 @@ _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
 _PAGE = 5000
 """So many positions are folded in one transaction; writers wait for its writes on SQLite."""
 
-_HELD = 10_000
 _LEFT_FOR_SWITCH = 500
 """So many events may be folded while writers wait for the switch."""
 
@@ -128,19 +129,6 @@ def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
     if mode == "live" and asked_by_sql:
         rule = f"inline or followed, since {', '.join(asked_by_sql)} is asked by SQL"
         raise InvalidValue(field="mode", rule=rule, value=mode)
-
-
-def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
-    """Projections that are known, all of them if none are named.
-
-    Raises:
-        ProjectionNotFound: There is none of the name.
-    """
-    known = {projection.name: projection for projection in store.projections}
-    for name in names:
-        if name not in known:
-            raise ProjectionNotFound(name=name, known=", ".join(known))
-    return [known[name] for name in names or known]
 
 
 def drop(store: SessionStore, name: str) -> list[str]:
@@ -252,7 +240,7 @@ class _Rebuild:
             elif build.mode != "live":
                 projection = self._projections[build.name]
                 views = Views(
-                    projection, application, dialect, build=number, suffix=suffix, held=_HELD
+                    projection, application, dialect, build=number, suffix=suffix, held=HELD
                 )
                 yield build, BuildOf(projection, views)
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from projections.folding import (
+    HELD,
     WRITING,
     BuildOf,
     Overtaken,
@@ -23,10 +24,10 @@ from projections.folding import (
     silent,
     wanted_by,
 )
+from projections.known import named
 from sessions import kept, tracing
 from sessions.database import Current, query_on
 from sessions.errors import (
-    ProjectionNotFound,
     ProjectionNotKept,
     SessionsError,
     StoreClosed,
@@ -48,8 +49,6 @@ PAGE = 1000
 
 _TAKE_OVER_SECONDS = 0.5
 """How often one that stands by looks whether the other is gone."""
-
-_HELD = 10_000
 
 
 class _Post:
@@ -79,7 +78,7 @@ class _Post:
             self._right.close()
             return
         number = build.build
-        views = Views(self.projection, application, database.dialect, build=number, held=_HELD)
+        views = Views(self.projection, application, database.dialect, build=number, held=HELD)
         self.part = Tracked(BuildOf(self.projection, views), database, build, application)
         self.build = build
 
@@ -112,14 +111,10 @@ class Runner:
         Raises:
             ProjectionNotFound: There is none of the name.
         """
-        known = {each.name: each for each in store.projections}
-        for name in names:
-            if name not in known:
-                raise ProjectionNotFound(name=name, known=", ".join(known))
         self.paused: dict[str, SessionsError] = {}
         self._store = store
         self._database = store.recorder.database
-        self._posts = [_Post(store, known[name]) for name in names or known]
+        self._posts = [_Post(store, each) for each in named(store, names)]
         self._page = page
         self._until: int | None = None
         self._progress: Progress = silent

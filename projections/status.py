@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from projections.known import parked_keys
 from sessions import clock, kept
-from sessions.parked import Parked, ParkedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sessions.database import Current
+    from sessions.parked import Parked
     from sessions.store import SessionStore
 
 _STATUSES: tuple[kept.Status, ...] = ("current", "building", "old")
@@ -77,13 +78,8 @@ def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatu
 
 def parked(store: SessionStore) -> list[Parked]:
     """The keys of all current projections that wait, by the position that they wait for."""
-    application, dialect = store.application_id, store.recorder.database.dialect
     current = kept.builds(store.query, "current").values()
-    found = [
-        each
-        for build in current
-        for each in ParkedKeys(application, build.name, build.build, dialect).shown(store.query)
-    ]
+    found = [each for build in current for each in parked_keys(store, build).shown(store.query)]
     return sorted(found, key=lambda each: each.position)
 
 
@@ -105,9 +101,6 @@ def _status(
     follows = of == "building" or (of == "current" and build.mode == "followed")
     position = (_come(store, build) if follows else end) if of != "old" else None
     known = {each.name: each.version for each in store.projections}
-    keys = ParkedKeys(
-        store.application_id, build.name, build.build, store.recorder.database.dialect
-    )
     rate = None
     if seconds and follows and position is not None:
         rate = (position - before.get((build.name, build.build), 0)) / seconds
@@ -122,7 +115,7 @@ def _status(
         None if position is None else end - position,
         None if position is None else _lag(store, position, end),
         rate,
-        len(keys.shown(store.query)),
+        len(parked_keys(store, build).shown(store.query)),
     )
 
 

@@ -7,18 +7,18 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from projections.folding import PAGE, WRITING
+from projections.known import come, parked_keys
+from projections.moments import check_one, known_until
 from sessions import kept, rules
 from sessions.database import query_on
 from sessions.errors import (
-    InvalidValue,
     KeyNotParked,
-    PositionNotFound,
     ProjectionNotKept,
     RebuildRunning,
     ViewBehind,
     ViewParked,
 )
-from sessions.parked import Parked, ParkedKeys
+from sessions.parked import ParkedKeys
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Current
     from sessions.events import Recorded
+    from sessions.parked import Parked
     from sessions.projection import Key, Projection
     from sessions.store import SessionStore
 
@@ -70,11 +71,13 @@ class StoredProjection(Generic[V]):
             PositionNotFound: The position is beyond the log's end.
             InvalidValue: Two moments are given, or one that is none.
         """
-        if as_of is not None and position is not None:
-            raise InvalidValue(field="moment", rule="one of as_of and position", value="both")
+        past = check_one(as_of=as_of, position=position)
+        as_of = None if as_of is None else rules.moment("as_of", as_of)
+        if position is not None:
+            known_until(self._store, position)
         build = self._build()
-        if as_of is not None or position is not None or build.mode == "live":
-            return self._folded(build, key, self._moment(as_of), self._checked(position))
+        if past or build.mode == "live":
+            return self._folded(build, key, as_of, position)
         rows = self._store.query(self._get, (self._store.application_id, key))
         self.check_not_parked(key)
         return self.projection.storage.from_row(rows[0][1:]) if rows else None
@@ -85,7 +88,7 @@ class StoredProjection(Generic[V]):
         Raises:
             ViewParked: It does.
         """
-        for parked in self._keys(self._build()).shown(self._store.query, key):
+        for parked in parked_keys(self._store, self._build()).shown(self._store.query, key):
             raise ViewParked(
                 projection=parked.projection,
                 key=key,
@@ -94,22 +97,10 @@ class StoredProjection(Generic[V]):
                 reason=parked.error,
             )
 
-    @staticmethod
-    def _moment(as_of: datetime | None) -> datetime | None:
-        return None if as_of is None else rules.moment("as_of", as_of)
-
-    def _checked(self, position: int | None) -> int | None:
-        if position is not None:
-            newest = self._store.position
-            if rules.count("position", position, least=0) > newest:
-                application = self._store.application_id
-                raise PositionNotFound(application=application, position=position, newest=newest)
-        return position
-
     def _folded(
         self, build: Current, key: Key, as_of: datetime | None, position: int | None
     ) -> V | None:
-        skipped = self._keys(build).skipped(self._store.query)
+        skipped = parked_keys(self._store, build).skipped(self._store.query)
         view = None
         for recorded in self._events(key, as_of, position):
             if (str(key), recorded.position) in skipped:
@@ -139,12 +130,7 @@ class StoredProjection(Generic[V]):
     @property
     def position(self) -> int:
         """How far the views have come in the log."""
-        return self._come(self._build())
-
-    def _come(self, build: Current) -> int:
-        if build.mode == "followed":
-            return kept.position(self._store.query, build, self._store.application_id)
-        return self._store.position
+        return come(self._store, self._build(), self._store.query)
 
     def wait(self, position: int, *, timeout: float = 10.0) -> None:
         """Return as soon as the views have come to a position: read your own write.
@@ -161,17 +147,17 @@ class StoredProjection(Generic[V]):
         self._database.listen()
         while True:
             seen, build = signal.count, self._build()
-            come = self._come(build)
-            if come >= position:
+            reached = come(self._store, build, self._store.query)
+            if reached >= position:
                 return
             if now() >= look:
                 nobody = build.mode == "followed" and not self._is_followed(build)
                 if nobody or now() >= deadline:
-                    raise self._behind(build, come, position, timeout)
+                    raise self._behind(build, reached, position, timeout)
                 look = min(now() + _LOOK_SECONDS, deadline)
             signal.wait(seen, min(look - now(), self._database.poll_seconds))
 
-    def _behind(self, build: Current, come: int, asked: int, timeout: float) -> ViewBehind:
+    def _behind(self, build: Current, reached: int, asked: int, timeout: float) -> ViewBehind:
         if build.mode != "followed":
             reason = "the log itself has not come that far"
         elif self._is_followed(build):
@@ -179,7 +165,7 @@ class StoredProjection(Generic[V]):
         else:
             reason = "nobody follows the log: run `sessions projections run`"
         return ViewBehind(
-            projection=self.projection.name, position=come, asked=asked, reason=reason
+            projection=self.projection.name, position=reached, asked=asked, reason=reason
         )
 
     def _is_followed(self, build: Current) -> bool:
@@ -190,7 +176,7 @@ class StoredProjection(Generic[V]):
 
     def parked(self) -> list[Parked]:
         """The keys that wait, because a fold could not take an event."""
-        return self._keys(self._build()).shown(self._store.query)
+        return parked_keys(self._store, self._build()).shown(self._store.query)
 
     def retry(self, key: Key) -> bool:
         """Fold what a key waits for, and all that waits behind it, once more.
@@ -223,7 +209,7 @@ class StoredProjection(Generic[V]):
         if how is ParkedKeys.skip and self._is_being_built(build):
             raise RebuildRunning(path=self._database.path)
         with self._database.writing(None if build.mode == "inline" else WRITING) as connection:
-            query, keys = query_on(connection), self._keys(build)
+            query, keys = query_on(connection), parked_keys(self._store, build)
             found = keys.shown(query, key)
             if not found:
                 raise KeyNotParked(projection=self.projection.name, key=key)
@@ -240,14 +226,11 @@ class StoredProjection(Generic[V]):
         """Fold what waits, as far as the other views have come."""
         application, dialect = self._store.application_id, self._database.dialect
         views = Views(self.projection, application, dialect, build=build.build)
-        waiting = (e for e in self._events(key, None, self._come(build)) if e.position >= position)
+        until = come(self._store, build, self._store.query)
+        waiting = (e for e in self._events(key, None, until) if e.position >= position)
         while page := list(islice(waiting, PAGE)):
             views.fold(query_on(connection), page, only={str(key)})
             views.write(connection)
-
-    def _keys(self, build: Current) -> ParkedKeys:
-        application, dialect = self._store.application_id, self._database.dialect
-        return ParkedKeys(application, build.name, build.build, dialect)
 
     def _build(self) -> Current:
         """The build that the store keeps.

@@ -20,11 +20,11 @@ from projections.folding import (
     silent,
     wanted_by,
 )
+from projections.known import come, parked_keys
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
 from sessions.events import ProfileChanged, SessionOpened
-from sessions.parked import ParkedKeys
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -110,12 +110,12 @@ class _Verification:
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
         self._anonymous = _Anonymous()
-        self._followed: dict[Part, Current | None] = {claims: None, self._anonymous: None}
+        self._parts: dict[Part, Current | None] = {claims: None, self._anonymous: None}
         for each in self._projections:
             build = self._builds[each.name]
-            parked = ParkedKeys(application, each.name, build.build, dialect, _fresh(schema.PARKED))
+            parked = parked_keys(store, build, _fresh(schema.PARKED))
             views = Views(each, application, dialect, suffix=_FRESH, parked=parked)
-            self._followed[BuildOf(each, views)] = build if build.mode == "followed" else None
+            self._parts[BuildOf(each, views)] = build
         self._tables = [*_CLAIMS, *[table for each in self._projections for table in each.tables]]
 
     @contextmanager
@@ -149,8 +149,8 @@ class _Verification:
             yield from holes
             return  # views of a log with holes say nothing
         total = self._store.position
-        aim = min([total, *[self._come(part) for part in self._followed]])
-        for page in self._folded(list(self._followed), aim, self._transaction):
+        aim = min([total, *[self._come(part) for part in self._parts]])
+        for page in self._folded(list(self._parts), aim, self._transaction):
             progress(page.until, total)
         if self._obstacle is not None:
             yield _unread(self._obstacle)
@@ -169,10 +169,10 @@ class _Verification:
 
     def _come(self, part: Part) -> int:
         """How far what is kept has come."""
-        build = self._followed[part]
-        if build is not None:
-            return kept.position(self._query, build, self._store.application_id)
-        return self._store.recorder.head(self._query).position
+        build = self._parts[part]
+        if build is None:
+            return self._store.recorder.head(self._query).position
+        return come(self._store, build, self._query)
 
     def _folded(
         self, parts: Sequence[Part], until: int, transaction: Callable[[], _Transaction]
@@ -192,7 +192,7 @@ class _Verification:
         """Fold what came meanwhile, each part as far as what is kept has come, and compare."""
         if kept.builds(self._query, "current") != self._builds:
             raise _Moved
-        for part in self._followed:
+        for part in self._parts:
             for _ in self._folded([part], self._come(part), nullcontext):
                 pass
         if self._obstacle is not None:

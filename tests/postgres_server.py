@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import psycopg
+from hypothesis.stateful import RuleBasedStateMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,3 +52,23 @@ def new_schema(server: str) -> Iterator[str]:
     yield f"{server}{'&' if '?' in server else '?'}schema={name}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
+
+
+class OnPostgres(RuleBasedStateMachine):
+    """What a state machine needs to run on PostgreSQL: each in a schema of its own.
+
+    Attributes:
+        server: The URL of the server.
+        url: That of the machine's store.
+    """
+
+    server = ""
+
+    def __init__(self) -> None:
+        self._schema = ExitStack()
+        self.url = self._schema.enter_context(new_schema(self.server))
+        super().__init__()
+
+    def teardown(self) -> None:
+        with self._schema:
+            super().teardown()

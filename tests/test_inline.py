@@ -12,10 +12,9 @@ from sessions import CloseSession, OpenSession, SessionStore, SetProfile, ViewsD
 from sessions.events import ProfileChanged, Recorded, SessionOpened
 from sessions.projection import installed
 from sessions.tables import Column
+from tests.sample_projections import profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.conftest import OpenStore
 
 
@@ -24,16 +23,6 @@ class Traffic(msgspec.Struct, frozen=True):
 
     came: int = 0
     gone: int = 0
-
-
-def _keys(recorded: Recorded) -> Sequence[str]:
-    match recorded.event:
-        case SessionOpened(profile_id=profile):
-            return (profile,)
-        case ProfileChanged(old_profile_id=old, profile_id=new):
-            return (old, new)
-        case _:
-            return ()
 
 
 def _fold(view: Traffic | None, recorded: Recorded) -> Traffic:
@@ -51,7 +40,7 @@ TRAFFIC = Projection(
     version=1,
     view=Traffic,
     fold=_fold,
-    keys=_keys,
+    keys=profiles,
     key=Column("profile_id", "id"),
     types=(SessionOpened, ProfileChanged),
     columns=(Column("came", "integer"), Column("gone", "integer")),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from contextlib import ExitStack
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from sessions import Refused, SessionStore
 from sessions.commands import Command
 from tests.conftest import Clock
 from tests.plain_model import Dict, Model
-from tests.postgres_server import new_schema
+from tests.postgres_server import OnPostgres
 
 if TYPE_CHECKING:
     import pytest
@@ -198,17 +197,8 @@ class InFile(InMemory):
         self.open()
 
 
-class InPostgres(InFile):
-    server = ""
-
-    def __init__(self) -> None:
-        self.schema = ExitStack()
-        self.url = self.schema.enter_context(new_schema(self.server))
-        super().__init__()
-
-    def teardown(self) -> None:
-        with self.schema:
-            super().teardown()
+class InPostgres(OnPostgres, InFile):
+    pass
 
 
 QUIET = settings(

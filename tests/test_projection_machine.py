@@ -45,7 +45,7 @@ from tests.counting import (
     plainly,
     poison,
 )
-from tests.postgres_server import new_schema
+from tests.postgres_server import OnPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +62,8 @@ KNOWN = (*installed(), *COUNTING.values())
 SMALL = (
     ("projections.rebuild", "_PAGE", 3),
     ("projections.rebuild", "_LEFT_FOR_SWITCH", 2),
-    ("projections.rebuild", "_HELD", 2),
-    ("projections.runner", "_HELD", 2),
+    ("projections.rebuild", "HELD", 2),
+    ("projections.runner", "HELD", 2),
     ("projections.stored", "PAGE", 2),
     ("projections.verify", "read_page", lambda *given, **by: read_page(*given, **by | {"size": 5})),
     ("sessions.inline", "HELD", 1),
@@ -305,17 +305,8 @@ class InFile(InMemory):
         self.stores[at] = self.open()
 
 
-class InPostgres(InFile):
-    server = ""
-
-    def __init__(self) -> None:
-        self.schema = ExitStack()
-        self.url = self.schema.enter_context(new_schema(self.server))
-        super().__init__()
-
-    def teardown(self) -> None:
-        with self.schema:
-            super().teardown()
+class InPostgres(OnPostgres, InFile):
+    pass
 
 
 QUIET = settings(

@@ -230,7 +230,7 @@ from projections import rebuild
 from sessions import SessionStore
 from tests.sample_projections import MENDED, SPEND, in_mode
 rebuilding = importlib.import_module("projections.rebuild")
-rebuilding.PAGE, rebuilding._LEFT_FOR_SWITCH = 3, 0
+rebuilding._PAGE, rebuilding._LEFT_FOR_SWITCH = 3, 0
 def say(done, total):
     print(done, flush=True)
     time.sleep(60 if done >= int(sys.argv[2]) else 0)

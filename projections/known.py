@@ -1,0 +1,43 @@
+"""The projections that a process knows, and their builds as one application has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sessions import kept, schema
+from sessions.errors import ProjectionNotFound
+from sessions.parked import ParkedKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sessions.database import Current, Query
+    from sessions.projection import Projection
+    from sessions.store import SessionStore
+    from sessions.tables import Table
+
+
+def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
+    """Projections that are known, all of them if none are named.
+
+    Raises:
+        ProjectionNotFound: There is none of the name.
+    """
+    known = {projection.name: projection for projection in store.projections}
+    for name in names:
+        if name not in known:
+            raise ProjectionNotFound(name=name, known=", ".join(known))
+    return [known[name] for name in names or known]
+
+
+def come(store: SessionStore, build: Current, query: Query) -> int:
+    """How far the views of a current build have come: those that are not followed, to the end."""
+    if build.mode == "followed":
+        return kept.position(query, build, store.application_id)
+    return store.recorder.head(query).position
+
+
+def parked_keys(store: SessionStore, build: Current, table: Table = schema.PARKED) -> ParkedKeys:
+    """The keys of a build that wait."""
+    dialect = store.recorder.database.dialect
+    return ParkedKeys(store.application_id, build.name, build.build, dialect, table)
