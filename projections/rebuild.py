@@ -18,6 +18,7 @@ from projections.folding import (
     WRITING,
     BuildOf,
     ClaimsOf,
+    Overtaken,
     Progress,
     Tracked,
     read_page,
@@ -28,7 +29,7 @@ from projections.known import named
 from sessions import kept, schema, tracing
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
-from sessions.errors import InvalidValue, RebuildRunning
+from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
 from sessions.parked import copy_skips, parked_in
 from sessions.projection import Mode, check_mode
 from sessions.store import SessionStore
@@ -118,7 +119,15 @@ def rebuild(
             raise RebuildRunning(path=database.path)
         projections = named(store, names)
         with tracing.span("rebuild", projections=[each.label for each in projections]):
-            return _Rebuild(database, projections, mode, claims=not names).run(progress, stop)
+            building = _Rebuild(database, projections, mode, claims=not names)
+            try:
+                return building.run(progress, stop)
+            except Overtaken as error:
+                raise RebuildRunning(path=database.path) from error
+            except StorageFailed as error:
+                if building.has_its_builds(database.query):
+                    raise
+                raise RebuildRunning(path=database.path) from error
 
 
 def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
@@ -185,6 +194,7 @@ class _Rebuild:
                 return Rebuilt(labels, done, switched=False, parked=self._parked(), compared=[])
         compared = self._compare()
         with self._database.writing() as connection:
+            self._check_builds(connection)
             query = query_on(connection)
             for application, parts in self._all_parts().items():
                 for _ in self._pages(application, parts, query):
@@ -193,6 +203,20 @@ class _Rebuild:
                 self._switch(connection, build)
         done, parked = self._position(), self._parked()
         return Rebuilt(labels, done, switched=True, parked=parked, compared=compared)
+
+    # --- being alone
+
+    def has_its_builds(self, query: Query) -> bool:
+        """Whether nobody has switched to what is built, or dropped it.
+
+        A right that is held on a server ends with its connection, and its holder is not told.
+        """
+        building = kept.builds(query, "building")
+        return all(building.get(name) == build for name, build in self._builds.items())
+
+    def _check_builds(self, connection: Connection) -> None:
+        if not self.has_its_builds(query_on(connection)):
+            raise Overtaken
 
     # --- beginning
 
@@ -255,6 +279,7 @@ class _Rebuild:
             for application, parts in self._all_parts().items():
                 for _ in self._pages(application, parts, query):
                     with self._database.writing(WRITING) as connection:
+                        self._check_builds(connection)
                         _write(connection, parts)
                     yield self._position(), total
             if self._position() == before:

@@ -87,10 +87,10 @@ def beside(table: Table, build: Current) -> Table:
 
 
 def relations(query: Query, build: Current) -> list[str]:
-    """The relations of a build, as they are called while it is current."""
+    """The relations of a build, as they are called while it is current; none if it is gone."""
     sql = schema.PROJECTIONS.select(_OF_BUILD, columns="relations")
-    names: str = query(sql, (build.name, build.build))[0][0]
-    return names.split()
+    found = query(sql, (build.name, build.build))
+    return [name for (names,) in found for name in names.split()]
 
 
 def revise(connection: Connection, build: Current) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -47,7 +47,7 @@ from tests.conftest import add
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, count, in_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sessions.projection import Mode
     from tests.conftest import OpenStore
@@ -281,6 +281,52 @@ def test_only_one_rebuilds_at_a_time(store: SessionStore) -> None:
 
     assert refused == [True] * len(refused)
     assert refused
+
+
+def other_rebuilds(other: SessionStore) -> None:
+    assert rebuild(other).switched
+
+
+def other_begins_to_rebuild(other: SessionStore) -> None:
+    assert not rebuild(other, stop=lambda: True).switched
+
+
+def other_drops_what_is_built(other: SessionStore) -> None:
+    for name in ("attachments", "customer_sessions", "sales", "spend"):
+        assert drop(other, name)
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [other_rebuilds, other_begins_to_rebuild, other_drops_what_is_built]
+)
+@pytest.mark.parametrize("at", [3, 9, 12])
+def test_one_that_lost_its_right_with_its_connection_yields_to_the_other(
+    store: SessionStore,
+    monkeypatch: pytest.MonkeyPatch,
+    meanwhile: Callable[[SessionStore], None],
+    at: int,
+) -> None:
+    small_pages(monkeypatch)
+    database = store.recorder.database
+    monkeypatch.setattr(type(database), "held", lambda *_: nullcontext(enter_result=True))
+    other = knows(store, MENDED, SPEND)
+    left: list[Sequence[tuple[object, ...]]] = []
+
+    def lose_the_right(done: int, _: int) -> None:
+        if done == at and not left:
+            meanwhile(other)
+            left.append(store.query(BUILDS))
+
+    if (meanwhile, at) == (other_begins_to_rebuild, 12):
+        assert rebuild(store, lose_the_right).switched  # the other had nothing left to do
+    else:
+        with pytest.raises(RebuildRunning):
+            rebuild(store, lose_the_right)
+        assert [store.query(BUILDS)] == left
+
+    assert verify(store) == []
+    assert rebuild(store).switched
+    assert verify(store) == []
 
 
 def test_what_one_gives_back_the_next_has_at_once(sqlite_url: str) -> None:
