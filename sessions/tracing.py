@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 tracer: Tracer | None
 try:
-    from opentelemetry.trace import Tracer, get_tracer
+    from opentelemetry.trace import (
+        ProxyTracer,
+        ProxyTracerProvider,
+        Tracer,
+        get_tracer,
+        get_tracer_provider,
+    )
 except ImportError:
     tracer = None
 else:
@@ -20,8 +26,16 @@ _NOTHING = nullcontext()
 
 
 def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:  # noqa: ANN401  as they are
-    """A span named `customer_sessions.NAME`, with attributes named in the same way."""
-    if tracer is None:
+    """A span named `customer_sessions.NAME`, with attributes named in the same way.
+
+    Where the program has set no tracer provider there is none: a span that nobody records would
+    still cost a tenth of a command.
+    """
+    if tracer is None or _is_recorded_by_nobody(tracer):
         return _NOTHING
     named = {f"customer_sessions.{key}": value for key, value in attributes.items()}
     return tracer.start_as_current_span(f"customer_sessions.{name}", attributes=named)
+
+
+def _is_recorded_by_nobody(asked: Tracer) -> bool:
+    return isinstance(asked, ProxyTracer) and isinstance(get_tracer_provider(), ProxyTracerProvider)
