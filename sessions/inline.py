@@ -38,6 +38,7 @@ class InlineViews:
         self._views: dict[str, Views[Any]] = {}
         self.current: tuple[Current, ...] = ()
         self._is_arranged = False
+        self._parking = False
 
     def arrange(self, current: tuple[Current, ...]) -> None:
         """Keep what the store says from now on; what is held in memory has to be read again.
@@ -80,16 +81,19 @@ class InlineViews:
         """Take events into the views; `current` is then what all writers will be told."""
         for views in self._views.values():
             views.fold(query, events)
-        if any(views.parks for views in self._views.values()):
+            self._parking |= views.parks
+        if self._parking:
             self.current = tuple(
                 [each.revised() if self._parks(each) else each for each in self.current]
             )
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed; all writers are told of those that park a key."""
-        for each in self.current:
-            if self._parks(each):
-                kept.revise(connection, each)
+        if self._parking:
+            for each in self.current:
+                if self._parks(each):
+                    kept.revise(connection, each)
+            self._parking = False
         for views in self._views.values():
             views.write(connection)
 
@@ -103,5 +107,6 @@ class InlineViews:
 
     def forget(self) -> None:
         """Read the views again before the next event: others may have changed them."""
+        self._parking = False
         for views in self._views.values():
             views.forget()

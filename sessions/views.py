@@ -97,6 +97,8 @@ class Views(Generic[V]):
         A fold that raises parks its key: what it made of the events before is kept.
         """
         touched = self._touched(query, events, only)
+        if not touched:
+            return
         self._bring(query, touched)
         changed, parked, fold = self._changed, self._parked, self.projection.fold
         for key, event in touched:
@@ -105,7 +107,7 @@ class Views(Generic[V]):
                     changed[key] = fold(changed[key], event)
                 except Exception as error:  # noqa: BLE001  whatever it is, it is the key's
                     parked[key] = event, _reason(error)
-        for key in dict.fromkeys([key for key, _ in touched]):
+        for key in {key: None for key, _ in touched}:
             self._make(key, touched)
 
     def _touched(
@@ -179,6 +181,8 @@ class Views(Generic[V]):
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed, and the keys that are parked."""
+        if not self._changed:
+            return
         upserts, updates = [], []
         for key, (row, _) in self._made.items():
             indexed = self._table.indexed_values(row)
