@@ -24,13 +24,19 @@ if TYPE_CHECKING:
     from sessions.writer import Writer
 
 
+class _OfThread(threading.local):
+    """What a thread has open."""
+
+    batch: Batch | None = None
+
+
 class CommandExecutor(StoreReader):
     """What changes a store. Threads may share it; their commands share durable commits."""
 
     def __init__(self, writer: Writer) -> None:
         database = self.recorder.database
         self._writer = writer
-        self._batches = threading.local()
+        self._of_thread = _OfThread()
         self._commits = SharedCommits(
             writer.perform, path=database.path, timeout=database.lock_timeout
         )
@@ -173,12 +179,12 @@ class CommandExecutor(StoreReader):
         if outer is not None:
             yield outer
             return
-        self._batches.current = batch = Batch(self._writer)
+        self._of_thread.batch = batch = Batch(self._writer)
         try:
             yield batch
             batch.commit()
         finally:
-            self._batches.current = None
+            self._of_thread.batch = None
             batch.abandon()
 
     def _run(self, job: Job) -> list[Executed]:
@@ -207,8 +213,7 @@ class CommandExecutor(StoreReader):
     @property
     def _batch(self) -> Batch | None:
         """The batch that this thread has open."""
-        batch: Batch | None = getattr(self._batches, "current", None)
-        return batch
+        return self._of_thread.batch
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))

@@ -52,6 +52,10 @@ class Memory:
         epoch, held = self._held.get(session_id, _UNSEEN)
         return held, epoch == self._epoch
 
+    def holds(self, category: str, stream_id: str) -> bool:
+        """Whether a stream's session is held."""
+        return category == SESSION and stream_id in self._held
+
     def catch_up(self, recorded: Recorded) -> None:
         """Take in what somebody else has recorded."""
         epoch, held = self._held.get(recorded.stream_id, _UNSEEN)

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert
 from sessions.parked import ParkedKeys
 
@@ -222,6 +223,16 @@ class Views(Generic[V]):
         if len(self._held) > self._most_held:
             oldest, _ = self._held.popitem(last=False)
             self._indexed.pop(oldest, None)
+
+    def may_hold(self, category: str, stream_id: str, kind: str) -> bool:
+        """Whether an event may change a view that is held, by its stream and its stored name.
+
+        Of a name that is not known it is believed.
+        """
+        if self.projection.is_of_session:
+            return category == SESSION and stream_id in self._held
+        known = EVENTS.get(kind)
+        return bool(self._held) and (known is None or known in self.projection.wanted)
 
     def catch_up(self, recorded: Recorded) -> None:
         """Take an event that another writer has folded into the view, if it is held."""

@@ -110,13 +110,20 @@ class Writer:
             self._views.forget()
 
     def _catch_up(self, rows: list[Any]) -> bool:
+        """Take in what others wrote of what is held; most of it is of what they alone have used."""
+        held = [row for row in rows if self._may_be_held(*row[1:5])]
         try:
-            for recorded in self._means.mapper.recorded(self._recorder.application_id, rows):
+            for recorded in self._means.mapper.recorded(self._recorder.application_id, held):
                 self._memory.catch_up(recorded)
                 self._views.catch_up(recorded)
         except Exception:  # noqa: BLE001  whoever needs that event will meet it again
             return False
         return True
+
+    def _may_be_held(self, category: str, stream_id: str, _: int, kind: str) -> bool:
+        return self._memory.holds(category, stream_id) or self._views.may_hold(
+            category, stream_id, kind
+        )
 
     def commit(self, transaction: Transaction) -> None:
         """Make a transaction durable, and hold in memory what it made.
