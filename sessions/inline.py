@@ -102,7 +102,7 @@ class InlineViews:
 
     def may_hold(self, category: str, stream_id: str, kind: str) -> bool:
         """Whether an event, of which this is known, may change a view that is held."""
-        return any([views.may_hold(category, stream_id, kind) for views in self._views.values()])
+        return any(views.may_hold(category, stream_id, kind) for views in self._views.values())
 
     def catch_up(self, recorded: Recorded) -> None:
         """Take an event that another writer has folded into the views that are held."""
