@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows, Ledger
-from sessions.claims import Claim, released_by, taken_by
+from sessions.claims import CLAIMING, Claim, released_by, taken_by
 from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, SESSION
 
@@ -139,13 +139,9 @@ class BuildOf(Part):
 
 
 class ClaimsOf(Part):
-    """The claims of an application.
+    """The claims of an application."""
 
-    Attributes:
-        anonymous_but_not_first: Positions of events that say so, which is never right.
-    """
-
-    wanted = EVENTS
+    wanted = tuple([kind.__name__ for kind in CLAIMING])
 
     def __init__(self, claims: ClaimRows) -> None:
         self._claims = claims
@@ -153,8 +149,11 @@ class ClaimsOf(Part):
 
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:
         """Take in events."""
-        about = [(e.stream_id, released_by(e.event), taken_by(e.event)) for e in events]
-        changes = [each for each in about if each[1] or each[2]]
+        changes = [
+            (e.stream_id, released_by(e.event), taken_by(e.event))
+            for e in events
+            if type(e.event) in CLAIMING
+        ]
         ledger = self._ledger(query, changes)
         for holder, released, taken in changes:
             for claim in released:

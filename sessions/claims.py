@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from sessions.events import Event
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """A stream's claim on a limit; `at_most` holders may have one (None: any number)."""
 
     limit: str
     at_most: int | None = None
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """How much of a limit is used: by how many holders, and whether the asking stream is one."""
 
     count: int = 0
@@ -57,6 +57,9 @@ def redemption(kind: str, code: str) -> Claim:
 _TAKING = {SessionOpened, ProfileChanged, SessionClosed}
 _RELEASING = {SessionCancelled, SessionReopened}
 """Most events do neither: a look at the type says so at once."""
+
+CLAIMING = frozenset(_TAKING | _RELEASING)
+"""The types of the events that take claims or release them."""
 
 
 def taken_by(event: Event) -> list[Claim]:

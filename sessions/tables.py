@@ -255,13 +255,13 @@ class Table:
                 message = f"{self.name}.{column.name}: {column.kind}, not {value!r}"
                 raise ValueError(message)
 
-    def values(self, row: Sequence[object]) -> list[object]:
-        """A row as the database takes it."""
+    def values(self, row: Sequence[object]) -> tuple[object, ...]:
+        """A row as the database takes it; it costs the garbage collector nothing."""
         adapted = list(row)
         for index, adapt in self._adapted:
             if adapted[index] is not None:
                 adapted[index] = adapt(adapted[index])
-        return adapted
+        return tuple(adapted)
 
     def given(self, row: Sequence[Any]) -> list[Any]:
         """A row of the database as it was given, so that another database can take it."""

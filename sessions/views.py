@@ -114,8 +114,10 @@ class Views(Generic[V]):
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
     ) -> list[tuple[Key, Recorded]]:
-        keys = self.projection.touched
-        touched = [(key, each) for each in events for key in keys(each)]
+        keys, wanted = self.projection.touched, self.projection.wanted
+        touched = [
+            (key, each) for each in events if type(each.event) in wanted for key in keys(each)
+        ]
         if touched and self._waiting is None:
             self._waiting = self._parked_keys.waiting(query)
             self._skipped = self._parked_keys.skipped(query)
@@ -178,7 +180,7 @@ class Views(Generic[V]):
 
     def _made_of(self, key: Key, view: V) -> _Made:
         row = (self._application_id, *self.projection.storage.to_row(key, view))
-        return self._table.values(row), [rows.of(key, view) for rows in self._rows]
+        return self._table.values(row), tuple([rows.of(key, view) for rows in self._rows])
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed, and the keys that are parked."""
@@ -260,7 +262,7 @@ class _RowsOf(Generic[V]):
         self._insert = Insert(table, dialect, table.replace(dialect))
         self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
 
-    def of(self, key: Key, view: V) -> list[list[object]]:
+    def of(self, key: Key, view: V) -> list[tuple[object, ...]]:
         """The rows of a view."""
         made = [(key, *row) for row in self._rows.of(view)]
         for row in made:
@@ -283,7 +285,7 @@ class _RowsOf(Generic[V]):
         self._insert(connection, new)
 
 
-_Made = tuple[list[object], list[list[list[object]]]]
+_Made = tuple[tuple[object, ...], tuple[list[tuple[object, ...]], ...]]
 """The row of a view, and its rows in each further relation."""
 
 
