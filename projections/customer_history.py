@@ -217,7 +217,8 @@ def _came(
     """A session that comes to the customer, with what happened before."""
     came_from = event.old_profile_id if isinstance(event, ProfileChanged) else None
     stay = Stay(recorded.at, recorded.position, event.first_session, came_from)
-    view = fold_session(folded_session(before), recorded)
+    past = folded_session(recorded.application_id, recorded.stream_id, before)
+    view = fold_session(past, recorded)
     return SessionHistory((*(known.stays if known else ()), stay), view, (*before, recorded))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import asdict
 
-from sessions.events import Item, Recorded, State
+from sessions.events import Happened, Item, Recorded, State
 from sessions.projection import Key, Projection, Storage
 from sessions.session import Line, Session, evolve, total_of
 from sessions.tables import APPLICATION_ID, Column, Table
@@ -134,7 +134,9 @@ def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
     )
 
 
-def folded(events: Iterable[Recorded]) -> SessionView | None:
+def folded(
+    application_id: int, session_id: str, events: Iterable[Recorded | Happened]
+) -> SessionView | None:
     """`fold` of all of a session's events; None if there are none."""
     last, session, count, command_id = None, None, 0, ""
     for last in events:
@@ -143,9 +145,7 @@ def folded(events: Iterable[Recorded]) -> SessionView | None:
         command_id = last.command_id
     if last is None or session is None:
         return None
-    return SessionView(
-        last.application_id, last.stream_id, last.version, count, command_id, session
-    )
+    return SessionView(application_id, session_id, last.version, count, command_id, session)
 
 
 def _cart_item(position: int, line: Line) -> CartItem:

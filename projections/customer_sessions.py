@@ -188,8 +188,8 @@ class CustomerSessions:
             as_of = rules.moment("as_of", as_of)
         if position is not None:
             known_until(self._store, position)
-        events = self._store.events(session_id, until=version, as_of=as_of, position=position)
-        view = folded(events)
+        happened = self._store.happened(session_id, until=version, as_of=as_of, position=position)
+        view = folded(self._store.application_id, session_id, happened)
         if view is None:
             self.get(session_id)
             raise SessionNotYet(session=session_id, moment=as_of or f"position {position}")

@@ -20,7 +20,7 @@ def check_one(**moments: object) -> bool:
     Raises:
         InvalidValue: More than one is.
     """
-    given = len([moment for moment in moments.values() if moment is not None])
+    given = len(moments) - [*moments.values()].count(None)
     if given > 1:
         *names, last = moments
         rule = f"one of {', '.join(names)} and {last}"

@@ -234,6 +234,18 @@ SESSION = "session"
 """The category of the streams of this module's events."""
 
 
+class Happened(msgspec.Struct, frozen=True, gc=False):
+    """What a fold of one stream needs of its events; `Recorded` says what each is.
+
+    To read less is a sixth of the time that a session of the past takes.
+    """
+
+    version: int
+    at: datetime
+    command_id: str
+    event: Event
+
+
 class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event in its envelope, as the log holds it.
 

@@ -17,7 +17,7 @@ import msgspec
 
 from sessions import clock
 from sessions.errors import UndecodableEvent, UnknownEvent
-from sessions.events import EVENTS, Recorded
+from sessions.events import EVENTS, Happened, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +42,9 @@ class Upcaster(msgspec.Struct, frozen=True):
     shape: type[msgspec.Struct]
     to_next: Callable[[Any], Any]
 
+
+HAPPENED = "version, type, type_version, at, command_id, data"
+"""What is read of an event for `Mapper.happened`."""
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """By stored name and version: the one place where old shapes live on."""
@@ -118,6 +121,17 @@ class Mapper:
             return self._envelopes(app, rows)
         except (*_UNFIT, KeyError):
             return self._one_by_one(app, rows)
+
+    def happened(self, rows: Sequence[Sequence[Any]]) -> list[Happened] | None:
+        """The events of rows of `HAPPENED`; None if one cannot be read: `recorded` says why."""
+        decoders, time = self._decoders, datetime.fromisoformat
+        try:
+            return [
+                Happened(version, time(at), command_id, decoders[name, shape](data))
+                for version, name, shape, at, command_id, data in rows
+            ]
+        except (*_UNFIT, KeyError):
+            return None
 
     def _envelopes(self, app: int, rows: Sequence[Sequence[Any]]) -> list[Recorded]:
         """All of them in one go: reading a log is mostly this step."""

@@ -10,11 +10,13 @@ from sessions import rules
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Recorded
 from sessions.following import Follower
+from sessions.mapper import HAPPENED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from sessions.events import Happened
     from sessions.mapper import Mapper
     from sessions.recorder import SessionRecorder
 
@@ -73,6 +75,30 @@ class StoreReader(ABC):
             if len(rows) < _PAGE:
                 return
             after = rows[-1][3]
+
+    def happened(
+        self,
+        session_id: str,
+        *,
+        until: int | None = None,
+        as_of: datetime | None = None,
+        position: int | None = None,
+    ) -> Iterable[Recorded | Happened]:
+        """`events`, for a fold of the session: of a short stream only what that needs is read."""
+        rows = self.recorder.stream_rows(
+            self.query,
+            SESSION,
+            session_id,
+            until=until,
+            limit=_PAGE,
+            as_of=as_of,
+            position=position,
+            columns=HAPPENED,
+        )
+        happened = self.mapper.happened(rows)
+        if happened is not None and len(rows) < _PAGE:
+            return happened
+        return self.events(session_id, until=until, as_of=as_of, position=position)
 
     def log(
         self, after: int = 0, *, until: int | None = None, types: Sequence[str] = ()

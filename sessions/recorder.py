@@ -16,6 +16,7 @@ from sessions.claim_rows import ClaimRows
 from sessions.database import HEAD, Head, query_on
 from sessions.errors import Duplicate
 from sessions.inserting import Insert
+from sessions.mapper import HAPPENED
 from sessions.subscription import FollowingSubscription
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ class SessionRecorder(ApplicationRecorder):
         event = database.dialect.event
         self._log = schema.EVENTS.select(_LOG_WHERE, "position", "?", event)
         self._stream = schema.EVENTS.select(bounds, "version", "?", event)
-        self._stream_as_of = schema.EVENTS.select(f"{bounds} AND at <= ?", "version", "?", event)
+        self._of_moment = {
+            (columns, timed): schema.EVENTS.select(where, "version", "?", columns)
+            for columns in (event, HAPPENED)
+            for timed, where in ((False, bounds), (True, f"{bounds} AND at <= ?"))
+        }
         self._insert_events = Insert(schema.EVENTS, database.dialect)
         self._insert_answers = Insert(schema.ANSWERS, database.dialect)
 
@@ -76,9 +81,13 @@ class SessionRecorder(ApplicationRecorder):
         as_of: datetime | None = None,
         position: int | None = None,
         limit: int = _NO_END,
+        columns: str | None = None,
     ) -> list[Any]:
-        """Rows (`Dialect.event`) of a stream in order: behind a version, up to a moment."""
-        sql = self._stream_as_of if as_of else self._stream
+        """Rows of a stream in order: behind a version, up to a moment.
+
+        They are those of `Dialect.event`, or, if these columns are asked for, of `HAPPENED`.
+        """
+        sql = self._of_moment[columns or self.database.dialect.event, as_of is not None]
         times = (clock.text(as_of),) if as_of else ()
         until = _NO_END if until is None else until
         position = _NO_END if position is None else position
