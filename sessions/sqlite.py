@@ -42,6 +42,9 @@ _CHECKPOINT_PAGES = 4000
 """How long the log of SQLite grows before it is written back: hot pages are then written once."""
 
 _CACHE_KIB = 16_384
+_PASSING_CACHE_KIB = 2_048
+"""What is kept of a file by who comes by each page once: more would be memory for nothing."""
+
 _MAPPED_BYTES = 2**30
 """How much of a file is read through a memory map: a read of a large store costs no system call."""
 
@@ -139,7 +142,9 @@ class SqliteDatabase(Database):
         except IndexError:
             connection = self._connect(must_exist=True)
             connection.execute("PRAGMA query_only = ON")
-            if not passing:
+            if passing:
+                connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
+            else:
                 connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
             return connection
 
@@ -159,6 +164,7 @@ class SqliteDatabase(Database):
         connection = self._connect(must_exist=True)
         try:
             with self._failures:
+                connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
                 yield connection
         finally:
             connection.close()
