@@ -321,14 +321,15 @@ class _Rebuild:
             kept.switch(self._database, connection, build)
             return
         query = query_on(connection)
-        there = self._database.relations(query)
-        for table in kept.relations(query, build):
-            built, replaced = table + kept.suffix(build.build), f"{table}_replaced"
-            if table in there:
-                self._database.rename(connection, table, replaced)
-                self._database.grant_alike(connection, replaced, built)
-                connection.execute(f"DROP TABLE {replaced}")
-            self._database.rename(connection, built, table)
+        tables = kept.relations(query, build)
+        replaced = [table for table in tables if table in self._database.relations(query)]
+        with self._database.handing_on(connection, replaced):
+            for table in replaced:
+                self._database.rename(connection, table, f"{table}_replaced")
+            for table in tables:
+                self._database.rename(connection, table + kept.suffix(build.build), table)
+        for table in replaced:
+            connection.execute(f"DROP TABLE {table}_replaced")
         kept.remove(connection, build)
 
     def _compare(self) -> list[Compared]:

@@ -246,11 +246,19 @@ class Database(ABC):
 
     @abstractmethod
     def rename(self, connection: Connection, table: str, to: str) -> None:
-        """Rename a relation in a transaction; what others made of it stays with it."""
+        """Rename a relation in a transaction."""
 
     @abstractmethod
-    def grant_alike(self, connection: Connection, table: str, to: str) -> None:
-        """Let the roles that may use a relation use another one in the same way."""
+    def handing_on(
+        self, connection: Connection, tables: Sequence[str]
+    ) -> AbstractContextManager[None]:
+        """Rename relations inside: grants, and what people made, follow the names.
+
+        They are then of those relations that have the names at the end.
+
+        Raises:
+            DependentView: A view that people made cannot be made again.
+        """
 
     @abstractmethod
     def listen(self) -> None:

@@ -227,5 +227,9 @@ class RebuildRunning(SessionsError):
     retry = True
 
 
+class DependentView(SessionsError):
+    """the view {view} is made of what is rebuilt, and cannot be made of what is new: {reason}"""
+
+
 class KeyNotParked(SessionsError):
     """{projection} of {key!r} does not wait for anything"""

@@ -133,35 +133,28 @@ def forget_position(connection: Connection, build: Current) -> None:
     connection.execute("DELETE FROM positions WHERE follower = ?", (follower_of(build),))
 
 
-def retire(database: Database, connection: Connection, name: str) -> Sequence[str]:
-    """Let the current build of a projection, if there is one, be the old one; no other stays.
-
-    Returns:
-        The relations that it had.
-    """
+def retire(database: Database, connection: Connection, name: str) -> None:
+    """Let the current build of a projection, if there is one, be the old one; no other stays."""
     query = query_on(connection)
     old, current = builds(query, "old").get(name), builds(query, "current").get(name)
     if old is not None:
         remove(connection, old)
     if current is None:
-        return []
+        return
     there = database.relations(query)
-    tables = [table for table in relations(query, current) if table in there]
-    for table in tables:
-        database.rename(connection, table, table + suffix(current.build))
+    for table in relations(query, current):
+        if table in there:
+            database.rename(connection, table, table + suffix(current.build))
     set_status(connection, current, "old")
-    return tables
 
 
 def switch(database: Database, connection: Connection, build: Current) -> None:
     """Let a build be the current one, and the one that was, the old one."""
-    query = query_on(connection)
-    current = builds(query, "current").get(build.name)
-    retired = retire(database, connection, build.name)
-    for table in relations(query, build):
-        database.rename(connection, table + suffix(build.build), table)
-        if current is not None and table in retired:
-            database.grant_alike(connection, table + suffix(current.build), table)
+    tables = relations(query_on(connection), build)
+    with database.handing_on(connection, tables):
+        retire(database, connection, build.name)
+        for table in tables:
+            database.rename(connection, table + suffix(build.build), table)
     set_status(connection, build, "current")
     if build.mode == "inline":
         forget_position(connection, build)

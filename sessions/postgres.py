@@ -19,6 +19,7 @@ from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, Head, LogMoved
 from sessions.errors import OutcomeUnknown, StoreBusy
 from sessions.listening import Listener
+from sessions.postgres_dependents import handing_on
 from sessions.postgres_place import place_of
 from sessions.postgres_pool import Connections, quoted
 from sessions.postgres_statements import (
@@ -33,6 +34,7 @@ from sessions.url import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from sessions.database import Query, Statement
 
@@ -50,10 +52,6 @@ _IS_HELD = (
     "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
     "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = ? AND database = "
     "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
-)
-_GRANTS = (
-    "SELECT grantee, privilege_type FROM information_schema.role_table_grants "
-    "WHERE table_schema = current_schema() AND table_name = ? AND grantee <> current_user"
 )
 
 
@@ -294,14 +292,14 @@ class PostgresDatabase(Database):
                         connection.execute("SELECT pg_advisory_unlock(?)", (lock,))
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
-        """Rename a relation; views that people made of it go with it."""
+        """Rename a relation; its grants, and views that people made of it, go with it."""
         connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
 
-    def grant_alike(self, connection: Connection, table: str, to: str) -> None:
-        """Let the roles that may use a relation use another one in the same way."""
-        for grantee, privilege in connection.execute(_GRANTS, (table,)).fetchall():
-            role = "PUBLIC" if grantee == "PUBLIC" else quoted(grantee)
-            connection.execute(f"GRANT {privilege} ON {to} TO {role}")
+    def handing_on(
+        self, connection: Connection, tables: Sequence[str]
+    ) -> AbstractContextManager[None]:
+        """Let grants and people's views be of the relations that have the names at the end."""
+        return handing_on(connection, tables)
 
     def _lock_key(self, what: int | str) -> int:
         """The advisory lock of an application, with 0 of the store, or of something named."""

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
@@ -271,8 +271,13 @@ class SqliteDatabase(Database):
         connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
         connection.execute("PRAGMA legacy_alter_table = OFF")
 
-    def grant_alike(self, connection: Connection, table: str, to: str) -> None:
-        """There are no roles."""
+    def handing_on(
+        self,
+        connection: Connection,  # noqa: ARG002
+        tables: Sequence[str],  # noqa: ARG002
+    ) -> AbstractContextManager[None]:
+        """There are no roles, and a view goes by the name."""
+        return nullcontext()
 
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""

@@ -32,6 +32,7 @@ DATABASE = {
     "memory",
     "migrations",
     "postgres",
+    "postgres_dependents",
     "postgres_place",
     "postgres_pool",
     "postgres_statements",
@@ -49,6 +50,7 @@ DATABASE = {
 }
 POSTGRES = {
     "sessions.postgres",
+    "sessions.postgres_dependents",
     "sessions.postgres_place",
     "sessions.postgres_pool",
     "sessions.postgres_statements",
