@@ -34,6 +34,9 @@ HEAD = (
 )
 """Where an application's log ends, and the current views: one row a view, or one without."""
 
+CATCH_UP = 1000
+"""So many events of others are taken in by a writer; more of them are not worth it."""
+
 
 class Current(msgspec.Struct, frozen=True):
     """A projection as the store keeps it: see `schema.PROJECTIONS`."""
@@ -117,10 +120,12 @@ class Begun(NamedTuple):
     Attributes:
         connection: Its connection.
         head: The rows of `HEAD`; None where it is proved that they say what is known.
+        news: What others wrote since, as rows of `Dialect.event`; `CATCH_UP` of them at most.
     """
 
     connection: Connection
     head: list[Any] | None
+    news: Sequence[Any] = ()
 
 
 def query_on(connection: Connection) -> Query:

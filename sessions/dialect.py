@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sessions.database import HEAD
+from sessions.database import CATCH_UP, HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +37,14 @@ class Dialect:
     functions: Sequence[str]
     event: str
     refuse_changes: Sequence[str]
+
+    @property
+    def news(self) -> str:
+        """Asks for the rows (`event`) of an application's log behind a position."""
+        return (
+            f"SELECT {self.event} FROM events WHERE application_id = ? AND position > ? "
+            f"ORDER BY position LIMIT {CATCH_UP}"
+        )
 
     def key(self, name: str) -> str:
         """An id as indexes have it: a column's name, or the mark of a parameter."""

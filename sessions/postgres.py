@@ -161,14 +161,19 @@ class PostgresDatabase(Database):
             try:
                 # One text costs less than a pipeline; there is nothing in it but our numbers.
                 numbers = ", ".join(map(str, locks))
-                head = connection.execute(f"{_BEGIN}; SELECT * FROM begin_writing({numbers})")
-                head.nextset()
-                rows = head.fetchall()
+                asked = [_BEGIN, f"SELECT * FROM begin_writing({numbers})"]
+                if known is not None:
+                    news_since = self.dialect.news.replace("?", str(application_id), 1)
+                    asked.append(news_since.replace("?", str(known.position), 1))
+                answers = connection.execute("; ".join(asked))
+                answers.nextset()
+                head = answers.fetchall()
+                news = answers.fetchall() if answers.nextset() else []
             except BaseException:
                 self._roll_back(connection)
                 raise
-            self._alone = Head.of(rows) == known
-            return Begun(connection, rows)
+            self._alone = Head.of(head) == known
+            return Begun(connection, head, news)
 
         return self._locked(begun)
 

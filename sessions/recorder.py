@@ -106,10 +106,6 @@ class SessionRecorder(ApplicationRecorder):
         sql = schema.EVENTS.select(where, "version", columns=self.database.dialect.event)
         return sql, (self.application_id, category, *stream_ids)
 
-    def log_since(self, position: int) -> Statement:
-        """Asks for the rows (`Dialect.event`) of the log behind a position."""
-        return self._log, (self.application_id, position, _NO_END, _NO_END)
-
     def log_rows(
         self,
         query: Query,

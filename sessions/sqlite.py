@@ -197,7 +197,11 @@ class SqliteDatabase(Database):
                 self._others = others
                 if known is not None and self._left == (known, others):
                     return Begun(connection, None)
-                return Begun(connection, connection.execute(HEAD, (application_id,)).fetchall())
+                head = connection.execute(HEAD, (application_id,)).fetchall()
+                if known is None:
+                    return Begun(connection, head)
+                news = connection.execute(self.dialect.news, (application_id, known.position))
+                return Begun(connection, head, news.fetchall())
         except BaseException:
             self.end(connection)
             raise

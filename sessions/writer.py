@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.answers import Executed
-    from sessions.database import Connection
     from sessions.mapper import Mapper
     from sessions.projection import Projection
     from sessions.recorder import SessionRecorder
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 
 DECIDED = (Refused, VersionConflict, IdempotencyKeyReused, ClaimRefused)
 """What a decision may end with: nothing is wrong with the transaction then."""
-
-_CATCH_UP = 1000
-"""So many events of others are taken in; more of them are not worth it."""
 
 _WRITTEN = "SELECT 1 FROM events WHERE application_id = ? AND position = ? AND command_id = ?"
 
@@ -80,14 +76,14 @@ class Writer:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
-        connection, rows = self._database.begin(
+        connection, rows, news = self._database.begin(
             self._left, self._recorder.application_id, lock=lock
         )
         try:
             if rows is not None:
                 head = Head.of(rows)
                 if head != self._left:
-                    self._arrive(connection, head)
+                    self._arrive(head, news)
                 self._left = head
             self._views.arrange(cast("Head", self._left).views)
         except BaseException:
@@ -95,21 +91,16 @@ class Writer:
             raise
         return Transaction(self._means, connection, cast("Head", self._left))
 
-    def _arrive(self, connection: Connection, head: Head) -> None:
+    def _arrive(self, head: Head, news: Sequence[Any]) -> None:
         """Others have written: take it in, if it is not too much; or else prove all anew."""
         self._views.arrange(head.views)
         left = self._left
-        if left is None or head.position - left.position > _CATCH_UP:
-            caught_up = False
-        else:
-            with self._database.failures:
-                sql, parameters = self._recorder.log_since(left.position)
-                caught_up = self._catch_up(connection.execute(sql, parameters).fetchall())
-        if not caught_up:
+        is_all = left is not None and left.position + len(news) == head.position
+        if not (is_all and self._catch_up(news)):
             self._memory.begin_epoch()
             self._views.forget()
 
-    def _catch_up(self, rows: list[Any]) -> bool:
+    def _catch_up(self, rows: Sequence[Any]) -> bool:
         """Take in what others wrote of what is held; most of it is of what they alone have used."""
         held = [row for row in rows if self._may_be_held(*row[1:5])]
         try:
