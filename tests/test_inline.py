@@ -8,7 +8,15 @@ import msgspec
 import pytest
 
 from projections import Projection, rebuild, verify
-from sessions import CloseSession, OpenSession, SessionStore, SetProfile, ViewsDiffer
+from sessions import (
+    CloseSession,
+    OpenSession,
+    ReopenSession,
+    SessionStore,
+    SetProfile,
+    ViewsDiffer,
+)
+from sessions.database import CATCH_UP
 from sessions.events import ProfileChanged, Recorded, SessionOpened
 from sessions.projection import installed
 from sessions.tables import Column
@@ -114,3 +122,44 @@ def test_a_key_whose_fold_fails_is_parked_and_the_command_succeeds(open_store: O
     assert rows(store) == [("p", 1, 0), ("r", 1, 0)]
     assert store.query("SELECT key, position FROM parked ORDER BY key") == [("p", 2), ("q", 2)]
     assert verify(store) == []
+
+
+@pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+def test_what_another_writer_makes_of_a_view_that_is_held_is_taken_in(
+    open_store: OpenStore,
+) -> None:
+    one, other = (open_store(projections=WITH_TRAFFIC) for _ in range(2))
+    one.execute("a", OpenSession(profile_id="p"))  # it holds the session, and the traffic of p
+    other.execute("a", CloseSession())
+    other.execute("b", OpenSession(profile_id="p"))
+    other.execute("c", OpenSession(profile_id="q"))
+
+    one.execute("a", ReopenSession())
+    one.execute("d", OpenSession(profile_id="p"))
+
+    assert rows(one) == [("p", 3, 0), ("q", 1, 0)]
+    assert one.query("SELECT session_id, version FROM customer_sessions ORDER BY 1") == [
+        ("a", 3),
+        ("b", 1),
+        ("c", 1),
+        ("d", 1),
+    ]
+    assert verify(one) == []
+
+
+@pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize("by_others", [CATCH_UP, CATCH_UP + 1])
+def test_however_much_others_wrote_a_writer_goes_on_from_there(
+    open_store: OpenStore, by_others: int
+) -> None:
+    one, other = (open_store() for _ in range(2))
+    one.execute("a", OpenSession(profile_id="p"))
+    with other.batch():
+        other.execute("a", CloseSession())
+        for number in range(by_others - 1):
+            other.execute(f"b{number}", OpenSession(profile_id="p"))
+
+    done = one.execute("a", ReopenSession())
+
+    assert (done.version, done.position) == (3, by_others + 2)
+    assert verify(one) == []

@@ -24,6 +24,7 @@ from sessions import (
     SetAttributes,
     SetDiscount,
     SetProfile,
+    SetQuantity,
     VersionNotFound,
 )
 from tests.conftest import add
@@ -256,3 +257,16 @@ def test_views_may_be_changed_without_harm_to_the_store(
     for view in (views.get("s"), views.get("s", version=4)):
         assert view.attributes == {"a": {"deep": [1]}, "b": 1}
         assert view.cart_items[0].attributes == {"a": {"deep": [1]}}
+
+
+def test_the_past_of_a_session_of_many_events_is_read_in_pages(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.execute("s", OpenSession(cart_items=[CartItem(sku="x", price=Decimal(1))]))
+    changes = [SetQuantity(position=0, quantity=2 + number % 2) for number in range(1200)]
+    store.execute_many("s", changes)
+
+    then = views.get("s", version=1100)
+
+    assert then.cart_items[0].quantity == 2 + (1100 - 3) % 2
+    assert views.get("s", version=1202) == views.get("s")

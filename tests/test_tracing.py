@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -74,3 +76,29 @@ def test_without_opentelemetry_nothing_is_traced(
     monkeypatch.setattr(tracing, "tracer", None)
 
     assert store.execute("s", OpenSession()).position == 1
+
+
+SET_LATER = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sessions import CloseSession, OpenSession, SessionStore
+
+with SessionStore.open("memory:") as store:
+    store.execute("s", OpenSession())  # nobody records yet
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    store.execute("s", CloseSession())
+print(*[span.name for span in exporter.get_finished_spans()])
+"""
+
+
+def test_a_provider_that_is_set_later_gets_the_spans_from_then_on() -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", SET_LATER], check=True, capture_output=True, text=True
+    )
+
+    spans = [f"customer_sessions.{name}" for name in ("fold", "commit", "execute")]
+    assert done.stdout.split() == spans
