@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sessions.database import CATCH_UP, HEAD
@@ -38,7 +39,7 @@ class Dialect:
     event: str
     refuse_changes: Sequence[str]
 
-    @property
+    @cached_property
     def news(self) -> str:
         """Asks for the rows (`event`) of an application's log behind a position."""
         return (

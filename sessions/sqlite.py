@@ -1,78 +1,27 @@
-"""SQLite: connections and transactions.
-
-The store's promises rest on a few settings: WAL (readers never wait for a writer),
-`synchronous=FULL` (an answer is on disk) and `BEGIN IMMEDIATE` (a transaction that will write has
-the lock before it reads, so that nothing it read can change).
-"""
+"""SQLite: transactions on one connection that writes, and questions on others."""
 
 from __future__ import annotations
 
-import random
-import sqlite3
 import threading
-import time
-from collections import deque
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
 
 from sessions import dialect, forks
-from sessions.database import HEAD, LOCK_TIMEOUT, Begun, Connection, Database, Failures
-from sessions.errors import (
-    Duplicate,
-    NotAStore,
-    StorageFailed,
-    StoreBusy,
-    StoreClosed,
-    StoreNotFound,
-)
+from sessions.database import HEAD, LOCK_TIMEOUT, Begun, Connection, Database
+from sessions.errors import StoreBusy
 from sessions.signals import Signal, signal_of
+from sessions.sqlite_connections import Connections, SqliteFailures
 from sessions.sqlite_lock import held_file, held_name
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sessions.database import Head, Query, Statement
 
-MEMORY = ":memory:"
-
-_CHECKPOINT_PAGES = 4000
-"""How long the log of SQLite grows before it is written back: hot pages are then written once."""
-
-_CACHE_KIB = 16_384
-_PASSING_CACHE_KIB = 2_048
-"""What is kept of a file by who comes by each page once: more would be memory for nothing."""
-
-_MAPPED_BYTES = 2**30
-"""How much of a file is read through a memory map: a read of a large store costs no system call."""
-
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
-
-_PAUSE = (0.0005, 0.002)
-"""Seconds between two looks at a lock that another process has: looking costs that process time."""
-
-_DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
-
-_inherited: list[sqlite3.Connection] = []
-"""Connections of a parent process: closing one in a child would harm the parent's."""
-
-
-class _Failures(Failures):
-    kind = sqlite3.Error
-
-    def of(self, error: sqlite3.Error) -> Exception:
-        """The store's error for one of SQLite's."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return StoreBusy(path=self._path, seconds=self._lock_timeout)
-        if code == sqlite3.SQLITE_NOTADB:
-            return NotAStore(path=self._path, reason="the file is not a database")
-        if getattr(error, "sqlite_errorcode", 0) in _DUPLICATE:
-            return Duplicate(path=self._path, reason=error)
-        return StorageFailed(path=self._path, reason=error)
 
 
 class SqliteDatabase(Database):
@@ -85,22 +34,20 @@ class SqliteDatabase(Database):
     def __init__(self, path: str, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self.path = path
         self.dialect = dialect.SQLITE
-        self.in_memory = self.made_by_opening = path == MEMORY
         self.lock_timeout = lock_timeout
         self.poll_seconds = _POLL_SECONDS
+        self._failures = SqliteFailures(path, lock_timeout)
+        self._connections = Connections(path, lock_timeout, self._failures)
+        self.in_memory = self.made_by_opening = self._connections.in_memory
         self.signal = Signal() if self.in_memory else signal_of(path)
-        self._failures = _Failures(path, lock_timeout)
         self._names: set[str] = set()
-        self._closed = False
         self._others = 0
         self._left: tuple[object, int] | None = None
-        self._writer: sqlite3.Connection | None = None
-        self._readers: dict[bool, deque[sqlite3.Connection]] = {False: deque(), True: deque()}
         self._lock = threading.RLock()
         forks.watch_and_hold(self)
 
     @property
-    def failures(self) -> _Failures:
+    def failures(self) -> SqliteFailures:
         """Turns the database's errors into the store's."""
         return self._failures
 
@@ -117,7 +64,7 @@ class SqliteDatabase(Database):
     @property
     def exists(self) -> bool:
         """Whether there is something to read."""
-        return self._writer is not None or (not self.in_memory and Path(self.path).exists())
+        return self._connections.exists
 
     def query(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
@@ -128,46 +75,23 @@ class SqliteDatabase(Database):
         """
         if self.in_memory:
             with self._lock, self._failures:
-                return list(self._writing_connection().execute(sql, parameters))
-        connection = self._take_reader(passing=passing)
+                return list(self._connections.writer().execute(sql, parameters))
+        connection = self._connections.take_reader(passing=passing)
         try:
             with self._failures:
                 return list(connection.execute(sql, parameters))
         finally:
-            self._give_back(connection, passing=passing)
-
-    def _take_reader(self, *, passing: bool) -> sqlite3.Connection:
-        try:
-            return self._readers[passing].pop()
-        except IndexError:
-            connection = self._connect(must_exist=True)
-            connection.execute("PRAGMA query_only = ON")
-            if passing:
-                connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
-            else:
-                connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
-            return connection
-
-    def _give_back(self, connection: sqlite3.Connection, *, passing: bool) -> None:
-        if self._closed:
-            connection.close()
-        else:
-            self._readers[passing].append(connection)
+            self._connections.give_back(connection, passing=passing)
 
     @contextmanager
     def private(self) -> Iterator[sqlite3.Connection]:
         """A connection that nobody else uses, with temporary tables of its own."""
         if self.in_memory:
             with self._lock, self._failures:
-                yield self._writing_connection()
+                yield self._connections.writer()
             return
-        connection = self._connect(must_exist=True)
-        try:
-            with self._failures:
-                connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
-                yield connection
-        finally:
-            connection.close()
+        with self._failures, self._connections.private() as connection:
+            yield connection
 
     @contextmanager
     def snapshot(
@@ -215,9 +139,9 @@ class SqliteDatabase(Database):
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
         try:
             with self._failures:
-                connection = self._writing_connection()
+                connection = self._connections.writer()
                 try:
-                    self._until_not_busy(connection, "BEGIN IMMEDIATE")
+                    self._connections.until_not_busy(connection, "BEGIN IMMEDIATE")
                 except BaseException:
                     if connection.in_transaction:  # an interrupt came when it had begun
                         connection.execute("ROLLBACK")
@@ -287,82 +211,10 @@ class SqliteDatabase(Database):
         """Wait for the writer, and close; a reader that is at work closes when it is done."""
         self.signal.give()
         with self._lock:
-            self._closed = True
-            writer, self._writer = self._writer, None
-            if writer is not None:
-                writer.close()
-        for idle in self._readers.values():
-            while idle:
-                idle.pop().close()
-
-    def _writing_connection(self) -> sqlite3.Connection:
-        if self._writer is None:
-            self._writer = self._connect(must_exist=False)
-        return self._writer
-
-    def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
-        if self._closed:
-            raise StoreClosed
-        if must_exist and not self.exists:
-            raise StoreNotFound(path=self.path)
-        name = (
-            MEMORY
-            if self.in_memory
-            else f"file:{quote(self.path)}?mode={'rw' if must_exist else 'rwc'}"
-        )
-        with self._failures:
-            connection = sqlite3.connect(
-                name,
-                uri=not self.in_memory,
-                timeout=self.lock_timeout,
-                isolation_level=None,
-                check_same_thread=False,
-                cached_statements=256,
-            )
-            try:
-                self._configure(connection, writes=not must_exist)
-            except BaseException:
-                connection.close()
-                raise
-        return connection
-
-    def _configure(self, connection: sqlite3.Connection, *, writes: bool) -> None:
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        if self.in_memory or not writes:
-            return
-        # SQLite does not wait by itself where several processes make the same file at once; and
-        # where it does, it sleeps longer and longer, up to 100 ms beside a lock that is free.
-        connection.execute("PRAGMA busy_timeout = 0")
-        self._until_not_busy(connection, "PRAGMA journal_mode = WAL")
-
-    def _until_not_busy(self, connection: sqlite3.Connection, statement: str) -> None:
-        deadline = None
-        while True:
-            try:
-                connection.execute(statement)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
-                deadline = deadline or time.monotonic() + self.lock_timeout
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(random.uniform(*_PAUSE))  # noqa: S311
-            else:
-                return
+            self._connections.close()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""
         self._lock = threading.RLock()
         self._left = None
-        if self.in_memory:
-            if self._writer is not None and self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            return
-        for idle in self._readers.values():
-            _inherited.extend(idle)
-        self._readers = {False: deque(), True: deque()}
-        if self._writer is not None:
-            _inherited.append(self._writer)
-            self._writer = None
+        self._connections.begin_again_in_child()

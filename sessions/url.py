@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from sessions.errors import InvalidURL
-from sessions.sqlite import MEMORY, SqliteDatabase
+from sessions.sqlite import SqliteDatabase
+from sessions.sqlite_connections import MEMORY
 
 if TYPE_CHECKING:
     from sessions.database import Database

@@ -42,6 +42,7 @@ DATABASE = {
     "shared_commits",
     "signals",
     "sqlite",
+    "sqlite_connections",
     "store",
     "subscription",
     "transaction",
@@ -56,6 +57,7 @@ POSTGRES = {
     "sessions.postgres_statements",
     "sessions.listening",
 }
+SQLITE = {"sessions.sqlite", "sessions.sqlite_connections", "sessions.sqlite_lock"}
 USERS = {
     "eventsourcing": {
         "sessions.foreign",
@@ -63,10 +65,10 @@ USERS = {
         "sessions.recorder",
         "sessions.subscription",
     },
-    "sqlite3": {"sessions.sqlite", "sessions.sqlite_lock"},
+    "sqlite3": SQLITE,
     "psycopg": POSTGRES,
     "psycopg_pool": POSTGRES,
-    "sessions.sqlite": {"sessions.url"},
+    **dict.fromkeys(SQLITE, SQLITE | {"sessions.url"}),
     **dict.fromkeys(POSTGRES, POSTGRES | {"sessions.url"}),
     "sessions.url": {"sessions.infrastructure", "sessions.store", *POSTGRES},
     "sessions.shared_commits": {"sessions.batch", "sessions.execution", "sessions.writer"},

@@ -1,0 +1,201 @@
+"""The connections to one SQLite database: one that writes, and any number that read.
+
+The store's promises rest on a few settings: WAL (readers never wait for a writer),
+`synchronous=FULL` (an answer is on disk) and `BEGIN IMMEDIATE` (a transaction that will write has
+the lock before it reads, so that nothing it read can change).
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+from collections import deque
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from sessions.database import Failures
+from sessions.errors import (
+    Duplicate,
+    NotAStore,
+    StorageFailed,
+    StoreBusy,
+    StoreClosed,
+    StoreNotFound,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MEMORY = ":memory:"
+
+_CHECKPOINT_PAGES = 4000
+"""How long the log of SQLite grows before it is written back: hot pages are then written once."""
+
+_CACHE_KIB = 16_384
+_PASSING_CACHE_KIB = 2_048
+"""What is kept of a file by who comes by each page once: more would be memory for nothing."""
+
+_MAPPED_BYTES = 2**30
+"""How much of a file is read through a memory map: a read of a large store costs no system call."""
+
+_PAUSE = (0.0005, 0.002)
+"""Seconds between two looks at a lock that another process has: looking costs that process time."""
+
+_DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
+
+_inherited: list[sqlite3.Connection] = []
+"""Connections of a parent process: closing one in a child would harm the parent's."""
+
+
+class SqliteFailures(Failures):
+    """Turns SQLite's errors into the store's."""
+
+    kind = sqlite3.Error
+
+    def of(self, error: sqlite3.Error) -> Exception:
+        """The store's error for one of SQLite's."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return StoreBusy(path=self._path, seconds=self._lock_timeout)
+        if code == sqlite3.SQLITE_NOTADB:
+            return NotAStore(path=self._path, reason="the file is not a database")
+        if getattr(error, "sqlite_errorcode", 0) in _DUPLICATE:
+            return Duplicate(path=self._path, reason=error)
+        return StorageFailed(path=self._path, reason=error)
+
+
+class Connections:
+    """The connections of a store. In memory there is one, for its readers too."""
+
+    def __init__(self, path: str, lock_timeout: float, failures: SqliteFailures) -> None:
+        self._path = path
+        self._lock_timeout = lock_timeout
+        self._failures = failures
+        self._closed = False
+        self._writer: sqlite3.Connection | None = None
+        self._readers: dict[bool, deque[sqlite3.Connection]] = {False: deque(), True: deque()}
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the database is gone when it is closed."""
+        return self._path == MEMORY
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to read."""
+        return self._writer is not None or (not self.in_memory and Path(self._path).exists())
+
+    def writer(self) -> sqlite3.Connection:
+        """The one that writes; whoever uses it has the store's lock."""
+        if self._writer is None:
+            self._writer = self._connect(must_exist=False)
+        return self._writer
+
+    def take_reader(self, *, passing: bool) -> sqlite3.Connection:
+        """One that reads, now and then or `passing` by; `give_back` must follow."""
+        try:
+            return self._readers[passing].pop()
+        except IndexError:
+            connection = self._connect(must_exist=True)
+            connection.execute("PRAGMA query_only = ON")
+            if passing:
+                connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
+            else:
+                connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+            return connection
+
+    def give_back(self, connection: sqlite3.Connection, *, passing: bool) -> None:
+        """Let others read with it."""
+        if self._closed:
+            connection.close()
+        else:
+            self._readers[passing].append(connection)
+
+    @contextmanager
+    def private(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else uses, and that comes by each page once."""
+        connection = self._connect(must_exist=True)
+        try:
+            connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
+            yield connection
+        finally:
+            connection.close()
+
+    def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
+        if self._closed:
+            raise StoreClosed
+        if must_exist and not self.exists:
+            raise StoreNotFound(path=self._path)
+        name = (
+            MEMORY
+            if self.in_memory
+            else f"file:{quote(self._path)}?mode={'rw' if must_exist else 'rwc'}"
+        )
+        with self._failures:
+            connection = sqlite3.connect(
+                name,
+                uri=not self.in_memory,
+                timeout=self._lock_timeout,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            try:
+                self._configure(connection, writes=not must_exist)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _configure(self, connection: sqlite3.Connection, *, writes: bool) -> None:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        if self.in_memory or not writes:
+            return
+        # SQLite does not wait by itself where several processes make the same file at once; and
+        # where it does, it sleeps longer and longer, up to 100 ms beside a lock that is free.
+        connection.execute("PRAGMA busy_timeout = 0")
+        self.until_not_busy(connection, "PRAGMA journal_mode = WAL")
+
+    def until_not_busy(self, connection: sqlite3.Connection, statement: str) -> None:
+        """Execute a statement as soon as no other process has the lock that it needs."""
+        deadline = None
+        while True:
+            try:
+                connection.execute(statement)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                deadline = deadline or time.monotonic() + self._lock_timeout
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(random.uniform(*_PAUSE))  # noqa: S311
+            else:
+                return
+
+    def close(self) -> None:
+        """Close them; who reads just now closes its own when it is done."""
+        self._closed = True
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        for idle in self._readers.values():
+            while idle:
+                idle.pop().close()
+
+    def begin_again_in_child(self) -> None:
+        """After a fork: the parent's connections stay the parent's."""
+        if self.in_memory:
+            if self._writer is not None and self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            return
+        for idle in self._readers.values():
+            _inherited.extend(idle)
+        self._readers = {False: deque(), True: deque()}
+        if self._writer is not None:
+            _inherited.append(self._writer)
+            self._writer = None
