@@ -1,6 +1,7 @@
 """The read side of customer sessions: views, which are folds of what happened."""
 
 from projections.attachments import Attachment
+from projections.building import Rebuilt
 from projections.copying import Copied, copy
 from projections.customer_histories import CustomerHistories
 from projections.customer_history import CustomerHistory, Move, SessionHistory, Stay
@@ -9,7 +10,7 @@ from projections.customer_sessions import CustomerSessions
 from projections.difference import Difference
 from projections.figures import Figures
 from projections.history_replay import HistoryStep
-from projections.rebuild import Rebuilt, drop, rebuild
+from projections.rebuild import drop, rebuild
 from projections.runner import Runner
 from projections.status import ProjectionStatus, parked, status
 from projections.stored import StoredProjection

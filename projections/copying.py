@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from projections.building import applications_of
 from projections.folding import Progress, silent
-from projections.rebuild import applications_of, rebuild
+from projections.rebuild import rebuild
 from projections.verify import verify
 from sessions import kept, schema
 from sessions.database import query_on

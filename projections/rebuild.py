@@ -1,79 +1,24 @@
-"""Build views anew beside the ones that are there, and switch when they have caught up.
-
-Nobody waits: what is built is folded in batches, and has its position in the store, so that it can
-be stopped and gone on with. The switch renames the relations, in one transaction that has the lock
-of the log; the old ones stay under the number of their build until they are dropped.
-"""
+"""Build views anew beside the ones that are there, and switch when they have caught up."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from projections.comparing import Compared, compare
-from projections.folding import (
-    HELD,
-    WRITING,
-    BuildOf,
-    ClaimsOf,
-    Overtaken,
-    Progress,
-    Tracked,
-    read_page,
-    silent,
-    wanted_by,
-)
+from projections.building import Building, Rebuilt
+from projections.folding import Overtaken, Progress, silent
 from projections.known import named
-from sessions import kept, schema, tracing
-from sessions.claim_rows import ClaimRows
-from sessions.database import Current, query_on
+from sessions import kept, tracing
+from sessions.database import query_on
 from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
-from sessions.parked import copy_skips, parked_in
 from sessions.projection import Mode, check_mode
-from sessions.store import SessionStore
-from sessions.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from projections.folding import Page, Part
-    from sessions.database import Connection, Database, Query
     from sessions.projection import Projection
+    from sessions.store import SessionStore
 
-_APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"
-_CLAIMS = "claims"
 _NOT_CURRENT: tuple[kept.Status, ...] = ("building", "old")
-_CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
-_PAGE = 5000
-"""So many positions are folded in one transaction; writers wait for its writes on SQLite."""
-
-_LEFT_FOR_SWITCH = 500
-"""So many events may be folded while writers wait for the switch."""
-
-
-class Rebuilt(msgspec.Struct, frozen=True):
-    """What a rebuild did.
-
-    Attributes:
-        projections: What was built, such as `customer_sessions 2`.
-        events: The events of all applications that it went over, earlier attempts included.
-        switched: Whether it is done; else it was stopped, and goes on when it is run again.
-        parked: How many keys wait in what was built, because a fold failed.
-        compared: How what is new compares with what it took the place of.
-    """
-
-    projections: list[str]
-    events: int
-    switched: bool
-    parked: int
-    compared: list[Compared]
-
-
-def applications_of(database: Database) -> list[int]:
-    """The applications in a database that have events."""
-    return [application for (application,) in database.query(_APPLICATIONS, passing=True)]
 
 
 def rebuild(
@@ -119,7 +64,7 @@ def rebuild(
             raise RebuildRunning(path=database.path)
         projections = named(store, names)
         with tracing.span("rebuild", projections=[each.label for each in projections]):
-            building = _Rebuild(database, projections, mode, claims=not names)
+            building = Building(database, projections, mode, claims=not names)
             try:
                 return building.run(progress, stop)
             except Overtaken as error:
@@ -164,192 +109,3 @@ def drop(store: SessionStore, name: str) -> list[str]:
             for build in found:
                 kept.remove(connection, build)
     return [build.label for build in found]
-
-
-class _Rebuild:
-    def __init__(
-        self,
-        database: Database,
-        projections: Sequence[Projection[Any]],
-        mode: Mode | None,
-        *,
-        claims: bool,
-    ) -> None:
-        self._database = database
-        self._projections = {each.name: each for each in projections}
-        self._mode = mode
-        self._tables = {each.name: each.tables for each in projections}
-        if claims:
-            self._tables[_CLAIMS] = _CLAIM_TABLES
-        self._builds: dict[str, Current] = {}
-        self._parts: dict[int, list[Tracked]] = {}
-
-    def run(self, progress: Progress, stop: Callable[[], bool]) -> Rebuilt:
-        with self._database.writing() as connection:
-            self._builds = {name: self._begin(connection, name) for name in self._tables}
-        labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
-        for done, total in self._catch_up():
-            progress(done, total)
-            if stop():
-                return Rebuilt(labels, done, switched=False, parked=self._parked(), compared=[])
-        compared = self._compare()
-        with self._database.writing() as connection:
-            self._check_builds(connection)
-            query = query_on(connection)
-            for application, parts in self._all_parts().items():
-                for _ in self._pages(application, parts, query):
-                    _write(connection, parts)
-            for build in self._builds.values():
-                self._switch(connection, build)
-        done, parked = self._position(), self._parked()
-        return Rebuilt(labels, done, switched=True, parked=parked, compared=compared)
-
-    # --- being alone
-
-    def has_its_builds(self, query: Query) -> bool:
-        """Whether nobody has switched to what is built, or dropped it.
-
-        A right that is held on a server ends with its connection, and its holder is not told.
-        """
-        building = kept.builds(query, "building")
-        return all(building.get(name) == build for name, build in self._builds.items())
-
-    def _check_builds(self, connection: Connection) -> None:
-        if not self.has_its_builds(query_on(connection)):
-            raise Overtaken
-
-    # --- beginning
-
-    def _begin(self, connection: Connection, name: str) -> Current:
-        """The build of an earlier attempt, or a new one."""
-        query, projection = query_on(connection), self._projections.get(name)
-        version = projection.version if projection else 1
-        current = kept.builds(query, "current").get(name)
-        mode = self._mode_of(projection, current)
-        begun = kept.builds(query, "building").get(name)
-        if begun is not None:
-            if (begun.version, begun.mode) == (version, mode):
-                return begun
-            kept.remove(connection, begun)
-        tables = kept.tables_of(self._tables[name], mode)
-        build = kept.register(connection, (name, version, mode), "building", tables)
-        beside = [kept.beside(table, build) for table in tables]
-        kept.create(connection, beside, self._database.dialect)
-        if current is not None and current.version == version:
-            copy_skips(connection, current, build)
-        return build
-
-    def _mode_of(self, projection: Projection[Any] | None, current: Current | None) -> Mode:
-        if projection is None:
-            return "inline"
-        return self._mode or (cast("Mode", current.mode) if current else projection.mode)
-
-    # --- catching up
-
-    def _all_parts(self) -> dict[int, list[Tracked]]:
-        for application in applications_of(self._database):
-            if application not in self._parts:
-                self._parts[application] = [
-                    Tracked(part, self._database, build, application)
-                    for build, part in self._parts_of(application)
-                ]
-        return self._parts
-
-    def _parts_of(self, application: int) -> Iterator[tuple[Current, Part]]:
-        dialect = self._database.dialect
-        for build in self._builds.values():
-            suffix, number = kept.suffix(build.build), build.build
-            if build.name == _CLAIMS:
-                yield build, ClaimsOf(ClaimRows(application, dialect, suffix))
-            elif build.mode != "live":
-                projection = self._projections[build.name]
-                views = Views(
-                    projection, application, dialect, build=number, suffix=suffix, held=HELD
-                )
-                yield build, BuildOf(projection, views)
-
-    def _catch_up(self) -> Iterator[tuple[int, int]]:
-        """Fold until the log's end is near; yields events done and their number."""
-        query = partial(self._database.query, passing=True)
-        while True:
-            total, before = self._total(), self._position()
-            if total - before <= _LEFT_FOR_SWITCH and before:
-                yield before, total
-                return
-            for application, parts in self._all_parts().items():
-                for _ in self._pages(application, parts, query):
-                    with self._database.writing(WRITING) as connection:
-                        self._check_builds(connection)
-                        _write(connection, parts)
-                    yield self._position(), total
-            if self._position() == before:
-                return
-
-    def _pages(self, application: int, parts: Sequence[Tracked], query: Query) -> Iterator[Page]:
-        """The pages that the parts lack, folded."""
-        reader, wanted = SessionStore(self._database, application, read_only=True), wanted_by(parts)
-        while parts:
-            after = min(part.position for part in parts)
-            page = read_page(reader, query, after, size=_PAGE, wanted=wanted)
-            if page.obstacle is not None:
-                raise page.obstacle
-            if page.until == after:
-                return
-            for part in parts:
-                part.take(query, page)
-            yield page
-
-    def _total(self) -> int:
-        counted = f"SELECT count(*) FROM {schema.EVENTS.name}"
-        total: int = self._database.query(counted, passing=True)[0][0]
-        return total
-
-    def _position(self) -> int:
-        """The events that all parts have gone over."""
-        return sum(
-            min((part.position for part in parts), default=0) for parts in self._parts.values()
-        )
-
-    def _parked(self) -> int:
-        """How many keys wait in what is built."""
-        return sum(parked_in(self._database.query, build) for build in self._builds.values())
-
-    # --- switching
-
-    def _switch(self, connection: Connection, build: Current) -> None:
-        if build.name != _CLAIMS:
-            kept.switch(self._database, connection, build)
-            return
-        query = query_on(connection)
-        tables = kept.relations(query, build)
-        replaced = [table for table in tables if table in self._database.relations(query)]
-        with self._database.handing_on(connection, replaced):
-            for table in replaced:
-                self._database.rename(connection, table, f"{table}_replaced")
-            for table in tables:
-                self._database.rename(connection, table + kept.suffix(build.build), table)
-        for table in replaced:
-            connection.execute(f"DROP TABLE {table}_replaced")
-        kept.remove(connection, build)
-
-    def _compare(self) -> list[Compared]:
-        """What is new beside what it will take the place of, where both should be the same."""
-        current = kept.builds(self._database.query, "current")
-        there = self._database.relations(self._database.query)
-        return [
-            compare(self._database, build, self._projections[build.name], application)
-            for build in self._builds.values()
-            if build.name in current
-            and _is_alike(build, current[build.name])
-            and there.issuperset(kept.relations(self._database.query, build))
-            for application in self._parts
-        ]
-
-
-def _write(connection: Connection, parts: Sequence[Part]) -> None:
-    for part in parts:
-        part.write(connection)
-
-
-def _is_alike(one: Current, other: Current) -> bool:
-    return one.version == other.version and "live" not in {one.mode, other.mode}

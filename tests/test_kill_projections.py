@@ -6,11 +6,10 @@ import multiprocessing
 import random
 import time
 from contextlib import suppress
-from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from projections import Projection, Runner, StoredProjection, rebuild, verify
+from projections import Projection, Runner, StoredProjection, building, rebuild, verify
 from sessions import (
     CloseSession,
     OpenSession,
@@ -59,8 +58,7 @@ def follow(url: str, _: str) -> None:
 
 
 def build(url: str, _: str) -> None:
-    module: Any = import_module("projections.rebuild")
-    module._PAGE, module._LEFT_FOR_SWITCH = 40, 10  # noqa: SLF001
+    building._PAGE, building._LEFT_FOR_SWITCH = 40, 10  # noqa: SLF001
     with _store(url) as store:
         while True:
             with suppress(RebuildRunning):  # until the server sees that the other is gone

@@ -60,9 +60,9 @@ COUNTING = {
 }
 KNOWN = (*installed(), *COUNTING.values())
 SMALL = (
-    ("projections.rebuild", "_PAGE", 3),
-    ("projections.rebuild", "_LEFT_FOR_SWITCH", 2),
-    ("projections.rebuild", "HELD", 2),
+    ("projections.building", "_PAGE", 3),
+    ("projections.building", "_LEFT_FOR_SWITCH", 2),
+    ("projections.building", "HELD", 2),
     ("projections.runner", "HELD", 2),
     ("projections.stored", "PAGE", 2),
     ("projections.verify", "read_page", lambda *given, **by: read_page(*given, **by | {"size": 5})),

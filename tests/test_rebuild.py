@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import signal
@@ -26,6 +25,7 @@ from projections import (
     Projection,
     Runner,
     StoredProjection,
+    building,
     drop,
     rebuild,
     status,
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from sessions.projection import Mode
     from tests.conftest import OpenStore
 
-REBUILDING: Any = importlib.import_module("projections.rebuild")  # the function hides it
 MODES: tuple[Mode, ...] = ("inline", "followed", "live")
 BUILDS = (
     "SELECT name, build, version, mode, status FROM projections WHERE name = 'spend' ORDER BY 2"
@@ -90,8 +89,8 @@ def spend(store: SessionStore) -> StoredProjection[Any]:
 
 def small_pages(monkeypatch: pytest.MonkeyPatch, left: int = 0) -> None:
     """Every batch is of three events, and so many may be left for the switch."""
-    monkeypatch.setattr(REBUILDING, "_PAGE", 3)
-    monkeypatch.setattr(REBUILDING, "_LEFT_FOR_SWITCH", left)
+    monkeypatch.setattr(building, "_PAGE", 3)
+    monkeypatch.setattr(building, "_LEFT_FOR_SWITCH", left)
 
 
 # --- beside
@@ -225,12 +224,11 @@ def test_one_that_broke_off_leaves_what_is_there_and_goes_on(
 
 
 REBUILD = """
-import importlib, sys, time
-from projections import rebuild
+import sys, time
+from projections import building, rebuild
 from sessions import SessionStore
 from tests.sample_projections import MENDED, SPEND, in_mode
-rebuilding = importlib.import_module("projections.rebuild")
-rebuilding._PAGE, rebuilding._LEFT_FOR_SWITCH = 3, 0
+building._PAGE, building._LEFT_FOR_SWITCH = 3, 0
 def say(done, total):
     print(done, flush=True)
     time.sleep(60 if done >= int(sys.argv[2]) else 0)
@@ -409,7 +407,7 @@ def test_several_projections_are_built_in_one_pass(
     with monkeypatch.context() as patched:
         small_pages(patched)
         patched.setattr(type(store.recorder), "log_rows", counted)
-        patched.setattr(REBUILDING, "compare", lambda *_: [])
+        patched.setattr(building, "compare", lambda *_: [])
         rebuild(store)
 
     assert sorted(set(reads)) == [0, 3, 6, 9, 12]

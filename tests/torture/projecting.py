@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib import import_module
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from projections import Runner, rebuild
+from projections import Runner, building, rebuild
 from sessions import RebuildRunning, SessionStore, StoreClosed
 from sessions.errors import SessionsError
 from sessions.projection import installed
@@ -41,8 +40,7 @@ def runner(store: SessionStore, random: Random) -> Runner:
 
 def rebuild_now_and_then(store: SessionStore, random: Random, until: float) -> None:
     """Build views anew, in small batches; some are left to whoever comes next."""
-    module: Any = import_module("projections.rebuild")
-    module._PAGE, module._LEFT_FOR_SWITCH = 500, 50  # noqa: SLF001
+    building._PAGE, building._LEFT_FOR_SWITCH = 500, 50  # noqa: SLF001
     names = random.choice([[], [each.name for each in COUNTING], ["carts"], ["kept_carts"]])
     ends = random.choice([monotonic() + random.random(), inf, inf])
     while monotonic() < until:
