@@ -187,11 +187,11 @@ class CommandExecutor(StoreReader):
             self._of_thread.batch = None
             batch.abandon()
 
+    @tracing.spanned("execute", commands=lambda _, job: len(job.requests))
     def _run(self, job: Job) -> list[Executed]:
         self._check_writable(dry_run=job.dry_run)
         batch = self._batch
-        with tracing.span("execute", commands=len(job.requests)):
-            return self._commits.do(job) if batch is None else batch.run(job)
+        return self._commits.do(job) if batch is None else batch.run(job)
 
     def _job(
         self,

@@ -266,7 +266,8 @@ class SharedCommits:
                 self._queue.clear()
             else:
                 self._taken = [self._queue.popleft() for _ in range(self._together)]
-            self._admit(len(self._taken))
+            if self._outside:
+                self._admit(len(self._taken))
             return self._taken
         finally:
             self._mutex.release()

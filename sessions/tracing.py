@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 tracer: Tracer | None
 try:
@@ -15,7 +16,11 @@ else:
     tracer = trace.get_tracer("customer-sessions")
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _NOTHING = nullcontext()
 
@@ -30,6 +35,25 @@ def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:  # noqa: 
         return _NOTHING
     named = {f"customer_sessions.{key}": value for key, value in attributes.items()}
     return tracer.start_as_current_span(f"customer_sessions.{name}", attributes=named)
+
+
+def spanned(
+    name: str, **attributes: Callable[..., object]
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let calls of a function be spans; each attribute is read from what it is called with."""
+
+    def around(function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def called(*given: P.args, **named: P.kwargs) -> T:
+            if tracer is None or _is_recorded_by_nobody(tracer):
+                return function(*given, **named)
+            read = {key: attribute(*given, **named) for key, attribute in attributes.items()}
+            with span(name, **read):
+                return function(*given, **named)
+
+        return called
+
+    return around
 
 
 def _is_recorded_by_nobody(asked: Tracer) -> bool:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sessions.answers import Request
     from sessions.claim_rows import Pair
     from sessions.claims import Usage
-    from sessions.database import Connection, Failures, Query
+    from sessions.database import Connection
     from sessions.inline import InlineViews
     from sessions.mapper import Mapper
     from sessions.memory import Memory
@@ -66,14 +66,9 @@ def _for_caller(recorded: Recorded) -> Recorded:
     return deepcopy(recorded) if changeable or recorded.metadata else recorded
 
 
-def _reading(failures: Failures, query: Query) -> Query:
-    """A query whose errors are the store's."""
-
-    def read(sql: str, parameters: Sequence[object]) -> list[Any]:
-        with failures:
-            return query(sql, parameters)
-
-    return read
+def _usage(recorder: SessionRecorder, connection: Connection, limit: str, holder: str) -> Usage:
+    with recorder.database.failures:
+        return recorder.claims.usage(query_on(connection), limit, holder)
 
 
 class Unit:
@@ -100,8 +95,7 @@ class Transaction:
         self.first: Recorded | None = None
         self._means = means
         self._recorder = means.recorder
-        self._read = _reading(means.recorder.database.failures, query_on(connection))
-        self._ledger = Ledger(partial(means.recorder.claims.usage, self._read))
+        self._ledger = Ledger(partial(_usage, means.recorder, connection))
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
         self._has_written = False
@@ -116,6 +110,10 @@ class Transaction:
         with self._recorder.database.failures:
             self.flush()
         return self._read(sql, parameters)
+
+    def _read(self, sql: str, parameters: Sequence[object]) -> list[Any]:
+        with self._recorder.database.failures:
+            return list(self.connection.execute(sql, parameters).fetchall())
 
     def run(
         self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool = False
@@ -208,8 +206,8 @@ class Transaction:
 
     def write(self, connection: Connection) -> bool:
         """Write what is decided and folded; whether the transaction has written anything."""
-        self._has_written |= bool(self._pending or self._answers)
         if self._pending:
+            self._has_written = True
             to_row = self._means.mapper.to_row
             self._recorder.append(connection, [to_row(recorded) for recorded in self._pending])
             if self._ledger.held:
@@ -218,6 +216,7 @@ class Transaction:
             self._pending = []
             self._ledger.forget()
         if self._answers:
+            self._has_written = True
             rows = [(key, *answer) for key, answer in self._answers.items()]
             self._recorder.keep_answers(connection, rows)
             self._answers = {}

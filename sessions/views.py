@@ -109,7 +109,9 @@ class Views(Generic[V]):
                 except Exception as error:  # noqa: BLE001  whatever it is, it is the key's
                     parked[key] = event, _reason(error)
         for key in {key: None for key, _ in touched}:
-            self._make(key, touched)
+            view = changed[key]
+            if view is not None and view is not self._before[key]:
+                self._make(key, view, touched)
 
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
@@ -156,10 +158,7 @@ class Views(Generic[V]):
                 unreadable[row[1]] = _reason(error)
         return unreadable
 
-    def _make(self, key: Key, touched: Sequence[tuple[Key, Recorded]]) -> None:
-        view = self._changed[key]
-        if view is None or view is self._before[key]:
-            return
+    def _make(self, key: Key, view: V, touched: Sequence[tuple[Key, Recorded]]) -> None:
         try:
             self._made[key] = self._made_of(key, view)
         except Exception:  # noqa: BLE001  as a fold's
@@ -194,11 +193,14 @@ class Views(Generic[V]):
             else:
                 upserts.append(row)
             self._hold(key, indexed)
-        self._upsert(connection, upserts)
+        if upserts:
+            self._upsert(connection, upserts)
         if updates:
             connection.executemany(self._update, updates)
-        self._write_rows(connection)
-        self._write_parked(connection)
+        if self._rows:
+            self._write_rows(connection)
+        if self._parked:
+            self._write_parked(connection)
         self._begin()
 
     def _write_rows(self, connection: Connection) -> None:
@@ -211,13 +213,12 @@ class Views(Generic[V]):
             rows.write(connection, changes)
 
     def _write_parked(self, connection: Connection) -> None:
-        if self._parked:
-            parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
-            self._parked_keys.write(connection, parked)
-            for key, event, reason in parked:
-                what = (self.projection.name, key, event.position, event.type, reason)
-                logger.warning("%s of %r waits at position %d (%s): %s", *what)
-            self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}
+        parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
+        self._parked_keys.write(connection, parked)
+        for key, event, reason in parked:
+            what = (self.projection.name, key, event.position, event.type, reason)
+            logger.warning("%s of %r waits at position %d (%s): %s", *what)
+        self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}
 
     def _hold(self, key: Key, indexed: tuple[object, ...]) -> None:
         self._held[key], self._indexed[key] = cast("V", self._changed[key]), indexed

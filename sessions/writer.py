@@ -137,20 +137,26 @@ class Writer:
                 raise StoreUnavailable(path=error.path, reason=error.reason) from error
 
     def _commit(self, transaction: Transaction) -> None:
-        connection = transaction.connection
         try:
-            with tracing.span("fold", position=transaction.position), self._database.failures:
-                transaction.fold()
+            self._fold(transaction)
             head = transaction.head
-            with tracing.span("commit", position=transaction.position):
-                self._database.commit(head, connection, transaction.write)
+            self._write(head, transaction)
             self._memory.hold(transaction.states)
             self._left = head
         except BaseException:
             self._views.forget()
             raise
         finally:
-            self._database.end(connection)
+            self._database.end(transaction.connection)
+
+    @tracing.spanned("fold", position=lambda _, transaction: transaction.position)
+    def _fold(self, transaction: Transaction) -> None:
+        with self._database.failures:
+            transaction.fold()
+
+    @tracing.spanned("commit", position=lambda _, head, __: head.position)
+    def _write(self, head: Head, transaction: Transaction) -> None:
+        self._database.commit(head, transaction.connection, transaction.write)
 
     def _is_in_log(self, transaction: Transaction) -> bool:
         """Ask under the lock: whoever held it, the lost transaction too, has ended by then."""
