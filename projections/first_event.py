@@ -95,7 +95,7 @@ class _History:
         """Take in an event of the view; one that cannot be folded changes nothing."""
         before = self._view
         try:
-            self._view = self.projection.fold(before, recorded)
+            self._view = self.projection.after(before, recorded)
             value = self._value()
         except Exception:  # noqa: BLE001  its key is parked
             self._view = before

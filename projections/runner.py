@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from projections import hindrances
 from projections.folding import (
     HELD,
     WRITING,
@@ -77,6 +78,7 @@ class _Post:
         if not self._right.enter_context(database.held(kept.right(build, application))):
             self._right.close()
             return
+        hindrances.forget(self._store, self.projection.name)
         number = build.build
         views = Views(self.projection, application, database.dialect, build=number, held=HELD)
         self.part = Tracked(BuildOf(self.projection, views), database, build, application)
@@ -154,6 +156,7 @@ class Runner:
             pass
         finally:
             self._leave()
+            self._stopped.clear()
 
     def stop(self) -> None:
         """End `run`, in whatever thread it is, when what is at work is committed."""
@@ -174,14 +177,23 @@ class Runner:
         self.stop()
         if self._thread is not None:
             self._thread.join()
-        if self._error is not None and error is None:
-            raise self._error
+        self._stopped.clear()
+        died, self._error = self._error, None
+        if died is not None and error is None:
+            raise died
 
     def _run(self) -> None:
         try:
             self.run()
-        except BaseException as error:  # noqa: BLE001  who leaves the context gets it
+        except BaseException as error:  # who leaves the context gets it
             self._error = error
+            logger.exception("the runner ends, and its projections are followed no longer")
+            for post in self._posts:
+                hindrances.note(
+                    self._store,
+                    post.projection.name,
+                    f"the runner of this process ended: {error!r}",
+                )
 
     def _wait_for_store(self) -> None:
         """The first command makes it."""
@@ -263,6 +275,8 @@ class Runner:
                 post.leave()
             if not post.is_taken:
                 post.take(build)
+                if post.is_taken:
+                    self.paused.pop(post.projection.name, None)
 
     def _advance(self, posts: Sequence[_Post]) -> bool:
         """Fold and commit the next page; whether there was one."""
@@ -302,3 +316,5 @@ class Runner:
                 post.leave()
                 post.paused_at = position + 1
                 self.paused[post.projection.name] = obstacle
+                waits = f"the runner of this process waits for a newer one: {obstacle}"
+                hindrances.note(self._store, post.projection.name, waits)

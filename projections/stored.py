@@ -6,6 +6,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from projections import hindrances
 from projections.folding import PAGE, WRITING
 from projections.known import come, parked_keys
 from projections.moments import check_one, known_until
@@ -106,7 +107,7 @@ class StoredProjection(Generic[V]):
             if (str(key), recorded.position) in skipped:
                 continue
             try:
-                view = self.projection.fold(view, recorded)
+                view = self.projection.after(view, recorded)
             except Exception as error:
                 where = {"position": recorded.position, "type": recorded.type}
                 name = self.projection.name
@@ -163,7 +164,8 @@ class StoredProjection(Generic[V]):
         elif self._is_followed(build):
             reason = f"it is followed, but did not come that far within {timeout} s"
         else:
-            reason = "nobody follows the log: run `sessions projections run`"
+            hindered = hindrances.reason(self._store, self.projection.name)
+            reason = hindered or "nobody follows the log: run `sessions projections run`"
         return ViewBehind(
             projection=self.projection.name, position=reached, asked=asked, reason=reason
         )

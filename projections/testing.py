@@ -96,7 +96,8 @@ class Given:
         views: dict[Key, V] = {}
         for recorded in self.log:
             for key in projection.touched(recorded):
-                views[key] = projection.fold(views.get(key), recorded)
+                projection.check_key(key, recorded)
+                views[key] = projection.after(views.get(key), recorded)
         if self.log != before:
             _fail(f"the fold of {projection.name} changes its events")
         for pages in _splits(self.log):

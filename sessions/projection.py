@@ -18,7 +18,7 @@ import msgspec
 from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
 from sessions.schema import TABLES
-from sessions.tables import APPLICATION_ID, Column, Table
+from sessions.tables import APPLICATION_ID, Column, Table, fits
 
 GROUP = "customer_sessions.projections"
 """The entry point group in which projections are found."""
@@ -31,7 +31,8 @@ _NAME = re.compile(r"(?!.*_build_[0-9]+$)[a-z][a-z0-9_]{0,29}")
 _RESERVED = {table.name for table in TABLES}
 _KEY = Column("key", "id")
 _DOCUMENT = Column("document", "json")
-_SEVERAL = 2
+UNTOLD = "(untold)"
+"""Where an event waits whose keys could not be told."""
 
 
 def of_session(recorded: Recorded) -> Sequence[Key]:
@@ -99,7 +100,7 @@ class Projection(Generic[V]):
         view: The views' type: what msgspec can write as JSON, and read again.
         fold: The view after an event; pure. The view is None before the first.
         keys: The keys of the views that an event changes: texts of 1 to 1000 characters, or
-            integers. It must not raise.
+            integers. An event for which it raises waits under `UNTOLD`.
         key: The key's column.
         types: The events that it wants; all, if none are named.
         columns: Fields of the view that become columns, for people to query.
@@ -167,11 +168,41 @@ class Projection(Generic[V]):
         return self.keys is of_session
 
     def touched(self, recorded: Recorded) -> Sequence[Key]:
-        """The keys of the views that an event changes, each once."""
+        """The keys of the views that an event changes, each once; `UNTOLD` where `keys` raises."""
         if type(recorded.event) not in self.wanted:
             return ()
-        keys = self.keys(recorded)
-        return keys if len(keys) < _SEVERAL else tuple(dict.fromkeys(keys))
+        if self.is_of_session:
+            return of_session(recorded)
+        try:
+            return tuple(dict.fromkeys(self.keys(recorded)))
+        except Exception:  # noqa: BLE001  whatever it is, it is this event's
+            return (UNTOLD,)
+
+    def check_key(self, key: Key, recorded: Recorded) -> None:
+        """Refuse a key of an event that cannot be one, or that could not be told.
+
+        Raises:
+            Exception: What `keys` raised.
+            ValueError: It is not of the kind of the key's column.
+        """
+        if key == UNTOLD:
+            dict.fromkeys(self.keys(recorded))
+        if not fits(self.key.kind, key):
+            message = f"{self.name}.{self.key.name}: {self.key.kind}, not {key!r}"
+            raise ValueError(message)
+
+    def after(self, view: V | None, recorded: Recorded) -> V:
+        """The view after an event.
+
+        Raises:
+            Exception: What `fold` raised.
+            TypeError: It answered with None, which is no view.
+        """
+        folded = self.fold(view, recorded)
+        if folded is None:
+            message = f"the fold of {self.name} answers with None, which is no view"
+            raise TypeError(message)
+        return folded
 
 
 def _as_json(projection: Projection[V]) -> Storage[V]:

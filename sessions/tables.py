@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,31 +23,55 @@ _JSON = msgspec.json.Encoder()
 _VALUES: dict[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
 
 
-_TYPES: dict[Kind, type | tuple[type, ...]] = {
-    "integer": int,
-    "flag": bool,
-    "money": (Decimal, int),
-    "time": datetime,
-}
 _INTEGERS = range(-(2**63), 2**63)
 _MOST_ID = 1000
+_MOST_DIGITS = 16_000
+_MOST_INDEXED = 2600
+"""So many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
 
 
-def _fits(kind: Kind, value: object) -> bool:
-    """Whether every database takes a value as one of the kind."""
-    if not isinstance(value, _TYPES.get(kind, str)):
+def _is_text(value: str) -> bool:
+    if value.isascii():
+        return "\0" not in value
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
         return False
-    match value:
-        case str():
-            return "\0" not in value and (kind != "id" or len(value) <= _MOST_ID)
-        case int():
-            return value in _INTEGERS
-        case Decimal():
-            return value.is_finite()
-        case datetime():
-            return value.tzinfo is not None
-        case _:
-            return True
+
+
+def _is_json(value: str) -> bool:
+    try:
+        msgspec.json.decode(value)
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _is_instant(value: datetime) -> bool:
+    try:
+        return value.tzinfo is not None and bool(value.astimezone(UTC))
+    except OverflowError:
+        return False
+
+
+def _is_written(value: Decimal) -> bool:
+    return value.is_finite() and abs(value.adjusted()) < _MOST_DIGITS
+
+
+_FITS: dict[Kind, Callable[[Any], bool]] = {
+    "integer": lambda value: type(value) is int and value in _INTEGERS,
+    "flag": lambda value: type(value) is bool,
+    "money": lambda value: type(value) is int or (type(value) is Decimal and _is_written(value)),
+    "time": lambda value: isinstance(value, datetime) and _is_instant(value),
+    "json": lambda value: isinstance(value, str) and _is_text(value) and _is_json(value),
+    "id": lambda value: isinstance(value, str) and len(value) <= _MOST_ID and _is_text(value),
+    "text": lambda value: isinstance(value, str) and _is_text(value),
+}
+
+
+def fits(kind: Kind, value: object) -> bool:
+    """Whether every database takes a value as one of the kind, and none as another value."""
+    return _FITS[kind](value)
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -219,6 +243,16 @@ class Table:
         return [self._names.index(name) for name in sorted(names - set(self.key))]
 
     @cached_property
+    def _indexed_texts(self) -> list[tuple[list[str], list[int]]]:
+        """The texts, by name and place, that stand as they are in a row of a key or an index."""
+        texts = {column.name for column in self.columns if column.kind == "text"}
+        found = [
+            [name for name in names if name in texts]
+            for names in (self.key, *self.unique, *self.indexes)
+        ]
+        return [(names, [self._names.index(name) for name in names]) for names in found if names]
+
+    @cached_property
     def _plain(self) -> list[str]:
         indexed = {self._names[i] for i in self._indexed}
         return [name for name in self._names if name not in indexed and name not in self.key]
@@ -251,8 +285,12 @@ class Table:
             ValueError: A value is not of its column's kind, or there are too few or too many.
         """
         for column, value in zip(self.columns[1:], row, strict=True):
-            if not (column.nullable if value is None else _fits(column.kind, value)):
+            if not (column.nullable if value is None else fits(column.kind, value)):
                 message = f"{self.name}.{column.name}: {column.kind}, not {value!r}"
+                raise ValueError(message)
+        for names, places in self._indexed_texts:
+            if sum([len(str(row[place - 1]).encode()) for place in places]) > _MOST_INDEXED:
+                message = f"{self.name}.{', '.join(names)}: too long for an index; let it be an id"
                 raise ValueError(message)
 
     def values(self, row: Sequence[object]) -> tuple[object, ...]:

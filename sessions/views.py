@@ -101,7 +101,7 @@ class Views(Generic[V]):
         if not touched:
             return
         self._bring(query, touched)
-        changed, parked, fold = self._changed, self._parked, self.projection.fold
+        changed, parked, fold = self._changed, self._parked, self.projection.after
         for key, event in touched:
             if key not in parked:
                 try:
@@ -138,7 +138,7 @@ class Views(Generic[V]):
         for key, event in touched:
             if key not in self._changed:
                 view = self._changed[key] = self._before[key] = self._held.get(key)
-                if view is None and not begun_by(event):
+                if view is None and self._is_key(key, event) and not begun_by(event):
                     missing.append(key)
         unreadable: dict[Key, str] = {}
         for start in range(0, len(missing), _READ_TOGETHER):
@@ -146,6 +146,17 @@ class Views(Generic[V]):
         for key, event in touched if unreadable else ():
             if key in unreadable:
                 self._parked.setdefault(key, (event, unreadable[key]))
+
+    def _is_key(self, key: Key, event: Recorded) -> bool:
+        """Whether a key can be one; a session's id can. What cannot is parked."""
+        if self.projection.is_of_session:
+            return True
+        try:
+            self.projection.check_key(key, event)
+        except Exception as error:  # noqa: BLE001  as a fold's
+            self._parked[key] = event, _reason(error)
+            return False
+        return True
 
     def _read(self, query: Query, keys: Sequence[Key]) -> dict[Key, str]:
         """Read views; those that cannot be read are told, each with the reason."""
@@ -170,7 +181,7 @@ class Views(Generic[V]):
         self._made.pop(key, None)
         for event in events:
             try:
-                view = self.projection.fold(view, event)
+                view = self.projection.after(view, event)
                 self._made[key] = self._made_of(key, view)
             except Exception as error:  # noqa: BLE001
                 self._parked[key] = event, _reason(error)
@@ -242,7 +253,7 @@ class Views(Generic[V]):
         for key in self.projection.touched(recorded):
             view = self._held.get(key)
             if view is not None:
-                self._held[key] = self.projection.fold(view, recorded)
+                self._held[key] = self.projection.after(view, recorded)
                 self._indexed.pop(key, None)
 
     def forget(self) -> None:

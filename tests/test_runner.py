@@ -245,17 +245,36 @@ def test_it_waits_for_a_store_that_nobody_has_made_yet(url: str) -> None:
         assert spend(early).get("p") == Spend(4, 4)
 
 
-def test_an_error_of_it_reaches_who_leaves_the_block(open_store: OpenStore) -> None:
-    def broken(_: object) -> list[str]:
+def test_an_error_of_it_is_logged_told_to_who_waits_and_reaches_who_leaves_the_block(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object) -> bool:
         raise ArithmeticError
 
-    store = open_store(projections=followed(replace(SPEND, keys=broken)))
-    store.execute("a", OpenSession())
+    store = open_store(projections=followed(replace(SPEND, begins=broken)))
+    last = store.execute("a", OpenSession()).position
 
     with pytest.raises(ArithmeticError), Runner(store) as runner:
         cast("threading.Thread", runner._thread).join(SOON)  # noqa: SLF001
+    assert "its projections are followed no longer" in caplog.text
+    with pytest.raises(ViewBehind, match="the runner of this process ended: ArithmeticError"):
+        spend(store).wait(last)
     with pytest.raises(KeyError), Runner(store):
         raise KeyError
+
+
+def test_it_can_be_run_again(open_store: OpenStore) -> None:
+    store = open_store(projections=followed(SPEND))
+    runner = Runner(store)
+    for number in range(2):
+        with runner:
+            last = store.execute(f"a{number}", OpenSession(profile_id="p")).position
+            spend(store).wait(last, timeout=SOON)
+
+    last = store.execute("b", OpenSession(profile_id="p")).position
+    runner.run(until=last)
+
+    assert spend(store).get("p") == Spend(3, 0)
 
 
 def test_a_name_that_no_projection_has_is_told(store: SessionStore) -> None:
