@@ -141,9 +141,9 @@ class CustomerSessions:
             raise InvalidValue(field="state", rule=rule, value=ascii(state))
         bounds = (
             ("state = ?", state),
-            (self._is_profile, profile_id),
-            ("coupon = ?", coupon),
-            ("referral = ?", referral),
+            (self._is_profile, _asked("profileId", profile_id)),
+            ("coupon = ?", _asked("coupon", coupon)),
+            ("referral = ?", _asked("referral", referral)),
             ("updated < ?", _text("updated_before", updated_before)),
             ("updated >= ?", _text("updated_since", updated_since)),
         )
@@ -196,6 +196,10 @@ class CustomerSessions:
         if version not in {None, view.version}:
             raise VersionNotFound(session=session_id, version=version, newest=view.version)
         return view.customer_session()
+
+
+def _asked(field: str, value: str | None) -> str | None:
+    return None if value is None else rules.text(field, value, least=0)
 
 
 def _text(field: str, value: datetime | None) -> str | None:

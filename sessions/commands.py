@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -206,6 +206,9 @@ DetailCommand: TypeAlias = (
 )
 LifecycleCommand: TypeAlias = CloseSession | CancelSession | ReopenSession | ReturnItems
 Command: TypeAlias = OpenSession | CartCommand | CodeCommand | DetailCommand | LifecycleCommand
+
+COMMANDS: frozenset[type[Command]] = frozenset(get_args(Command))
+"""Every command."""
 
 
 def name_of(command: Command) -> str:

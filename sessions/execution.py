@@ -6,17 +6,19 @@ import asyncio
 import threading
 from abc import abstractmethod
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sessions import answers, rules, tracing
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
-from sessions.errors import BatchOpen
+from sessions.commands import COMMANDS
+from sessions.errors import BatchOpen, InvalidValue
 from sessions.reader import StoreReader
 from sessions.shared_commits import Job, SharedCommits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from sessions.commands import Command
     from sessions.events import Recorded
@@ -47,8 +49,12 @@ class CommandExecutor(StoreReader):
         """Whether there is a store to write to."""
 
     @abstractmethod
-    def _check_writable(self, *, dry_run: bool) -> None:
+    def _check_writable(self) -> None:
         """Refuse what may not be written, and see to it that there is a store."""
+
+    @abstractmethod
+    def _rehearsal(self) -> AbstractContextManager[Self] | None:
+        """An empty store in memory, where there is none yet in which a dry run could be done."""
 
     def execute(  # noqa: PLR0913  all but the first two have defaults
         self,
@@ -100,10 +106,12 @@ class CommandExecutor(StoreReader):
         job = self._job([request], idempotency_key, metadata, dry_run=dry_run)
         if self._batch is not None:
             return self._run(job)[0]
+        if dry_run and not self.exists:
+            return (await asyncio.to_thread(self._run, job))[0]
         if self.exists:
-            self._check_writable(dry_run=dry_run)
+            self._check_writable()
         else:  # it may have to wait for the lock
-            await asyncio.to_thread(self._check_writable, dry_run=dry_run)
+            await asyncio.to_thread(self._check_writable)
         with tracing.span("execute", commands=1):
             return (await self._commits.do_async(job))[0]
 
@@ -145,6 +153,7 @@ class CommandExecutor(StoreReader):
 
     def answered(self, idempotency_key: str) -> list[Executed] | None:
         """What was answered under an idempotency key; None if it is not used yet."""
+        rules.text("idempotencyKey", idempotency_key, most=rules.MAX_KEY)
         kept = self.recorder.answer(self.query, idempotency_key)
         return kept and answers.from_json(kept[1], self._between)
 
@@ -189,7 +198,10 @@ class CommandExecutor(StoreReader):
 
     @tracing.spanned("execute", commands=lambda _, job: len(job.requests))
     def _run(self, job: Job) -> list[Executed]:
-        self._check_writable(dry_run=job.dry_run)
+        if job.dry_run and (rehearsal := self._rehearsal()):
+            with rehearsal as empty:
+                return empty._commits.do(job)  # noqa: SLF001  a store of the same kind
+        self._check_writable()
         batch = self._batch
         return self._commits.do(job) if batch is None else batch.run(job)
 
@@ -203,6 +215,9 @@ class CommandExecutor(StoreReader):
     ) -> Job:
         for request in requests:
             rules.text("integrationId", request.session_id)
+            if type(request.command) not in COMMANDS:
+                shown = ascii(request.command)
+                raise InvalidValue(field="command", rule="one of the commands", value=shown)
             if request.expected_version is not None:
                 rules.count("expectedVersion", request.expected_version, least=0)
         if key is not None:

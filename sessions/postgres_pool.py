@@ -27,6 +27,9 @@ _PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 _CONNECT_SECONDS = 2.0
 """How long a connection is waited for at a time: a server that is back is found soon."""
 
+_LEAST_SECONDS = 1.0
+"""How long at least: who does not wait for other writers waits for a connection all the same."""
+
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,
     "cursor_factory": psycopg.RawCursor,
@@ -47,6 +50,7 @@ class Connections:
     def __init__(self, place: Place, lock_timeout: float) -> None:
         self._place = place
         self._lock_timeout = lock_timeout
+        self._patience = max(_LEAST_SECONDS, min(lock_timeout, _CONNECT_SECONDS))
         self._mutex = threading.Lock()
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
         self._closed = False
@@ -54,7 +58,7 @@ class Connections:
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
         """A connection of the pool; `give_back` must follow."""
         pool = self._opened()
-        raw = pool.getconn(min(self._lock_timeout, _CONNECT_SECONDS))
+        raw = pool.getconn(self._patience)
         return PostgresConnection(raw, pool, confirms)
 
     def until_reached(self, work: Callable[[], T]) -> T:
@@ -83,7 +87,7 @@ class Connections:
                         configure=self._configure,
                         min_size=1,
                         max_size=self._place.pool_size,
-                        timeout=self._lock_timeout,
+                        timeout=max(_LEAST_SECONDS, self._lock_timeout),
                         reconnect_timeout=_CONNECT_SECONDS,
                         name="customer-sessions",
                         open=True,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection
 
+_TRANSACTION_TIMEOUT = "25P04"
 _GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 _QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
 
@@ -129,6 +130,8 @@ def _kind_of(error: psycopg.Error) -> type[SessionsError]:
             return Duplicate
         case PoolTimeout():
             return StoreUnavailable
+        case _ if error.sqlstate == _TRANSACTION_TIMEOUT:
+            return StatementTimeout
         case _:
             return StoreUnavailable if is_gone(error) else StorageFailed
 

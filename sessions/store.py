@@ -48,6 +48,7 @@ class SessionStore(CommandExecutor):
         self.recorder = SessionRecorder(database, self.application_id)
         self._database = database
         self._read_only = read_only
+        self._now = now
         super().__init__(Writer(self.recorder, self.mapper, self.projections, now))
         self._is_made = self._looks_made() if read_only else self._is_made_or_moved_forward()
         if self._is_made and not read_only:
@@ -121,15 +122,22 @@ class SessionStore(CommandExecutor):
 
     # --- opening
 
-    def _check_writable(self, *, dry_run: bool) -> None:
+    def _check_writable(self) -> None:
         if self._read_only:
             raise StoreReadOnly(path=self._database.path)
         if not self._is_made:
             self._is_made = self._looks_made()
         if not self._is_made:
-            if dry_run:
-                raise StoreNotFound(path=self._database.path)
             self.make()
+
+    def _rehearsal(self) -> Self | None:
+        if not self._is_made:
+            self._is_made = self._looks_made()
+        if self._is_made or self._read_only:
+            return None
+        return self.open(
+            "memory:", self.application_id, now=self._now, projections=self.projections
+        )
 
     def _looks_made(self) -> bool:
         return self._database.exists and migrations.is_store(self._database)

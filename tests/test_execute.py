@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from projections import CustomerSessions
 from sessions import (
     ApplyCoupon,
     CloseSession,
@@ -20,6 +22,7 @@ from sessions import (
     SessionExists,
     SessionNotFound,
     SessionOpened,
+    SessionStore,
     SetAttributes,
     SetDiscount,
     SetProfile,
@@ -28,8 +31,8 @@ from sessions import (
 from tests.conftest import add
 
 if TYPE_CHECKING:
-    from projections import CustomerSessions
-    from sessions import SessionStore
+    from pathlib import Path
+
     from sessions.commands import Command
     from tests.conftest import Clock, OpenStore
 
@@ -149,6 +152,34 @@ def test_a_dry_run_answers_what_would_happen_and_writes_nothing(
     assert (store.position, views.get("s").cart_items) == (1, [])
     assert store.answered("k") is None
     assert store.execute("s", add("other"), idempotency_key="k").position == 2
+
+
+def test_a_dry_run_says_what_would_happen_where_no_store_is_made_yet(tmp_path: Path) -> None:
+    path = tmp_path / "never.db"
+    with SessionStore.open(f"sqlite:///{path}", 7) as store:
+        dry = store.execute("s", OpenSession(profile_id="p"), dry_run=True)
+        with pytest.raises(SessionNotFound):
+            store.execute("s", CloseSession(), dry_run=True)
+        awaited = asyncio.run(store.execute_async("s", OpenSession(), dry_run=True))
+
+    assert (dry.version, dry.position, dry.events[0].application_id) == (1, 1, 7)
+    assert (awaited.version, awaited.position) == (1, 1)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("command", [None, CloseSession, "close", {"command": "close"}])
+def test_what_is_no_command_is_refused_by_name(store: SessionStore, command: Any) -> None:  # noqa: ANN401
+    store.execute("s", OpenSession())
+    with store.batch():
+        store.execute("s", add())
+        with pytest.raises(InvalidValue, match="command: one of the commands, not"):
+            store.execute("s", command)
+        with pytest.raises(InvalidValue, match="idempotencyKey"):
+            store.answered("\ud800")
+        with pytest.raises(InvalidValue, match="coupon"):
+            CustomerSessions(store).find(coupon="\ud800")
+
+    assert store.position == 2
 
 
 def test_a_dry_run_takes_no_claim(store: SessionStore) -> None:

@@ -217,10 +217,13 @@ def test_a_connection_that_is_ended_in_a_batch_drops_what_is_not_committed(
     assert (skus(store), verify(store)) == (["a"], [])
 
 
+@pytest.mark.parametrize("setting", ["statement_timeout", "transaction_timeout"])
 def test_a_statement_that_takes_too_long_is_a_timeout_and_writes_nothing(
-    store: SessionStore, postgres_url: str
+    store: SessionStore, postgres_url: str, setting: str
 ) -> None:
-    url = f"{postgres_url}&options=-c%20statement_timeout%3D150"
+    if setting == "transaction_timeout" and store.query("SHOW server_version_num") < [("17",)]:
+        pytest.skip("PostgreSQL has it since 17")
+    url = f"{postgres_url}&options=-c%20{setting}%3D150"
     with SessionStore.open(url) as hasty:
         with store.recorder.database.writing(), pytest.raises(StatementTimeout) as timeout:
             hasty.execute("s", add("late"))

@@ -223,8 +223,11 @@ def test_a_closed_store_says_so(open_store: OpenStore) -> None:
         list(log)
 
 
-def test_a_writer_that_waits_too_long_is_told_that_a_retry_can_help(url: str) -> None:
-    hasty = SessionStore.open(url, lock_timeout=0.05)
+@pytest.mark.parametrize("seconds", [0, 0.05])
+def test_a_writer_that_waits_too_long_is_told_that_a_retry_can_help(
+    url: str, seconds: float
+) -> None:
+    hasty = SessionStore.open(url, lock_timeout=seconds)
     with SessionStore.open(url) as store, hasty as other:
         store.execute("s", OpenSession())
         with store.batch():

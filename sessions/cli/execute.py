@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from functools import reduce
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -15,7 +15,7 @@ from sessions.cli.common import (
     StoreOption,
     print_json,
 )
-from sessions.commands import Command
+from sessions.commands import COMMANDS
 from sessions.errors import SessionsError
 from sessions.store import SessionStore
 
@@ -43,7 +43,7 @@ def _line_type(command: type[Any]) -> type[Any]:
     )
 
 
-_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Command)}
+_COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(operator.or_, _LINES))
 
