@@ -49,8 +49,18 @@ class Lock(Protocol):
         """Set it free, from whatever thread."""
 
 
+def _nobody() -> None:
+    pass
+
+
 class Job:
     """What a caller asks for, and what comes of it."""
+
+    error: BaseException | None = None
+    done = False
+    leads = False
+    withdrawn = False
+    wake: Callable[[], object] = staticmethod(_nobody)
 
     def __init__(
         self,
@@ -65,11 +75,6 @@ class Job:
         self.meta = meta
         self.dry_run = dry_run
         self.executed: list[Executed] = []
-        self.error: BaseException | None = None
-        self.done = False
-        self.leads = False
-        self.withdrawn = False
-        self.wake: Callable[[], object] = _nobody
 
     def finish(self, outcome: list[Executed] | Exception) -> None:
         """Say what came of it."""
@@ -84,10 +89,6 @@ class Job:
         if self.error is not None:
             raise self.error
         return self.executed
-
-
-def _nobody() -> None:
-    pass
 
 
 class Wait(NamedTuple):
@@ -150,9 +151,10 @@ class SharedCommits:
         """
         gate = self._closed_gate()
         job.wake = gate.release
-        deadline = monotonic() + self._timeout
+        deadline = None
         try:
             while isinstance(joined := self._join(job), Wait):
+                deadline = deadline or monotonic() + self._timeout
                 self._wait_outside(joined.gate, deadline)
             leads = joined
             while not job.done:
@@ -276,9 +278,10 @@ class SharedCommits:
         self._mutex.acquire()
         try:
             leader.leads = False
-            undone = [job for job in reversed(taken) if not (job.done or job.withdrawn)]
-            self._queue.extendleft(undone)
-            if leader.done and leader in self._queue:
+            for job in reversed(taken):
+                if not (job.done or job.withdrawn):
+                    self._queue.appendleft(job)
+            if leader.done and self._queue and leader in self._queue:
                 self._leave(leader)
             following = self._queue[0] if self._queue else None
             self._led = following is not None

@@ -121,14 +121,20 @@ class SqliteDatabase(Database):
                 self._others = others
                 if known is not None and self._left == (known, others):
                     return Begun(connection, None)
-                head = connection.execute(HEAD, (application_id,)).fetchall()
-                if known is None:
-                    return Begun(connection, head)
-                news = connection.execute(self.dialect.news, (application_id, known.position))
-                return Begun(connection, head, news.fetchall())
+                return self._arrived(connection, known, application_id)
         except BaseException:
             self.end(connection)
             raise
+
+    def _arrived(
+        self, connection: sqlite3.Connection, known: Head | None, application_id: int
+    ) -> Begun:
+        """Others have written, or it is the first time."""
+        head = connection.execute(HEAD, (application_id,)).fetchall()
+        if known is None:
+            return Begun(connection, head)
+        news = connection.execute(self.dialect.news, (application_id, known.position))
+        return Begun(connection, head, news.fetchall())
 
     def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
         """The rows of each of several SELECTs."""

@@ -74,11 +74,11 @@ def _usage(recorder: SessionRecorder, connection: Connection, limit: str, holder
 class Unit:
     """What some commands make, all or none of them, before it is taken into a transaction."""
 
-    def __init__(self, position: int, usage: Callable[[str, str], Usage]) -> None:
+    def __init__(self, position: int) -> None:
         self.position = position
         self.states: dict[str, Held] = {}
         self.events: list[Recorded] = []
-        self.ledger = Ledger(usage)
+        self.ledger: Ledger | None = None
 
 
 class Transaction:
@@ -185,13 +185,14 @@ class Transaction:
     def _decided(
         self, requests: Sequence[Request], meta: Metadata, *, keep: bool
     ) -> list[Executed]:
-        unit = Unit(self.position, self._ledger.usage)
+        unit = Unit(self.position)
         executed = [self._execute(unit, request, meta) for request in requests]
         if keep and unit.events:
             self.first = self.first or unit.events[0]
             self.position = unit.position
             self.states |= unit.states
-            self._ledger.absorb(unit.ledger)
+            if unit.ledger is not None:
+                self._ledger.absorb(unit.ledger)
             self._pending += unit.events
         return executed
 
@@ -236,10 +237,13 @@ class Transaction:
             held = self.states[session_id]
         if expected is not None and expected != held.version:
             raise VersionConflict(session=session_id, expected=expected, actual=held.version)
-        used = {
-            c.limit: unit.ledger.usage(c.limit, session_id) for c in asks(command, held.session)
-        }
-        known = Known(session_id, self._means.now(), used)
+        asked = asks(command, held.session)
+        if asked:
+            ledger = self._ledger_of(unit)
+            used = {claim.limit: ledger.usage(claim.limit, session_id) for claim in asked}
+            known = Known(session_id, self._means.now(), used)
+        else:
+            known = Known(session_id, self._means.now())
         decision = decide(command, held.session, known)
         if not decision.events:
             return Executed(session_id, held.version, held.position, [])
@@ -251,7 +255,7 @@ class Transaction:
     ) -> tuple[Held, list[Recorded]]:
         """Put a decision's events into their envelopes, and see what becomes of the session."""
         application, command_id = self._recorder.application_id, clock.new_command_id(known.now)
-        session_id, at, now, ledger = known.session_id, decision.at, known.now, unit.ledger
+        session_id, at, now = known.session_id, decision.at, known.now
         session, version, position = held.session, held.version, unit.position
         first = len(unit.events)
         for event in decision.events:
@@ -260,12 +264,18 @@ class Transaction:
             unit.events.append(Recorded(*place, at, now, command_id, meta, event))
             session = evolve(session, event, at)
             for claim in released_by(event):
-                ledger.release(claim, session_id)
+                self._ledger_of(unit).release(claim, session_id)
         for claim in decision.claims:
-            ledger.take(claim, session_id)
+            self._ledger_of(unit).take(claim, session_id)
         unit.position = position
         unit.states[session_id] = held = Held(session, version, position)
         return held, unit.events[first:]
+
+    def _ledger_of(self, unit: Unit) -> Ledger:
+        """The claims of a unit, which most have none of."""
+        if unit.ledger is None:
+            unit.ledger = Ledger(self._ledger.usage)
+        return unit.ledger
 
     def _recorded(self, rows: Sequence[Sequence[Any]]) -> Iterable[Recorded]:
         return self._means.mapper.recorded(self._recorder.application_id, rows)

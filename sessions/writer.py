@@ -76,20 +76,18 @@ class Writer:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
-        connection, rows, news = self._database.begin(
-            self._left, self._recorder.application_id, lock=lock
-        )
+        begun = self._database.begin(self._left, self._recorder.application_id, lock=lock)
         try:
-            if rows is not None:
-                head = Head.of(rows)
+            if begun.head is not None:
+                head = Head.of(begun.head)
                 if head != self._left:
-                    self._arrive(head, news)
+                    self._arrive(head, begun.news)
                 self._left = head
             self._views.arrange(cast("Head", self._left).views)
         except BaseException:
-            self._database.end(connection)
+            self._database.end(begun.connection)
             raise
-        return Transaction(self._means, connection, cast("Head", self._left))
+        return Transaction(self._means, begun.connection, cast("Head", self._left))
 
     def _arrive(self, head: Head, news: Sequence[Any]) -> None:
         """Others have written: take it in, if it is not too much; or else prove all anew."""
