@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -78,11 +79,36 @@ def path_of(url: str) -> str:
         )
     if rest == MEMORY:
         raise InvalidURL(url=without_password(url), rule="a store in memory is memory:")
-    path = Path(re.sub("^/+", "/", unquote(rest))).absolute()
-    if not rest or "\0" in str(path) or path.is_dir():
-        raise InvalidURL(url=without_password(url), rule="it names no file")
-    if not path.parent.is_dir():
-        raise InvalidURL(
-            url=without_password(url), rule=f"the directory {path.parent} does not exist"
-        )
-    return str(path)
+    name = re.sub("^/+", "/", unquote(rest))
+    rule = _rule_broken_by(name)
+    if rule:
+        raise InvalidURL(url=without_password(url), rule=rule)
+    return str(Path(name).absolute())
+
+
+def _rule_broken_by(name: str) -> str:
+    """Why there can be no store in a file of a name; "" if there can."""
+    try:
+        name.encode()
+        path = Path(name).absolute()
+        if not name or "\0" in name or _is_directory(path):
+            return "it names no file"
+        if not _is_directory(path.parent):
+            return f"the directory {path.parent} does not exist"
+    except UnicodeEncodeError:
+        return "it names a file in Unicode text"
+    except OSError as error:
+        return f"the system refuses it: {error.strerror}"
+    return ""
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether a path is a directory's; unlike `Path.is_dir`, it tells what the system refuses.
+
+    Raises:
+        OSError: Nobody may look there, a name is too long, or links go round in circles.
+    """
+    try:
+        return S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False

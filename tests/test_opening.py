@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from errno import EACCES
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -65,6 +66,36 @@ def test_a_url_that_names_no_place_is_refused(
         SessionStore.open(url)
 
     assert refusal.value.url == url
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("x" * 300, "File name too long"),
+        ("x" * 300 + "/shop.db", "File name too long"),
+        ("circle/shop.db", "symbolic links"),
+        ("\ud800.db", "Unicode"),
+        ("a%20\udcff.db", "Unicode"),
+    ],
+    ids=ascii,
+)
+def test_a_file_that_the_system_refuses_is_refused(tmp_path: Path, name: str, rule: str) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+
+    with pytest.raises(InvalidURL, match=rule):
+        SessionStore.open(f"sqlite:///{tmp_path}/{name}")
+
+
+def test_a_folder_that_one_may_not_enter_is_refused(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> None:
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.stat", forbidden)
+
+    with pytest.raises(InvalidURL, match="the system refuses it: Permission denied"):
+        SessionStore.open(sqlite_url)
 
 
 @pytest.mark.parametrize("text", [b"hello", b"hello " * 1000, b"SQLite format 3\0 is a lie" * 100])
