@@ -9,9 +9,10 @@ from contextlib import closing
 from errno import EACCES
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from sessions import (
     InvalidURL,
@@ -24,6 +25,7 @@ from sessions import (
     StoreTooNew,
 )
 from sessions.errors import StoreReadOnly
+from sessions.postgres_place import place_of
 from tests.conftest import add, in_processes
 from tests.tampering import change, opened
 
@@ -134,6 +136,43 @@ def test_a_schema_of_another_program_is_refused_and_left_alone(postgres_url: str
 
         assert database.relations(database.query) == {"events"}
         assert database.query("SELECT * FROM events") == [(1,)]
+
+
+def test_a_server_is_named_by_its_unix_socket_as_libpq_has_it(postgres_url: str) -> None:
+    place = place_of(postgres_url)
+    named = conninfo_to_dict(place.server)
+    options = urlencode(
+        [(name, str(named[name])) for name in ("host", "port", "user") if name in named]
+    )
+    url = f"postgresql:///{named['dbname']}?{options}&schema={place.schema}"
+
+    with SessionStore.open(url) as store:
+        assert store.execute("s", OpenSession()).position == 1
+
+
+LIBPQS = [
+    ("postgresql:///d?host=/dir&user=u", {"host": "/dir", "dbname": "d", "user": "u"}),
+    ("postgresql:///?pool=3&host=/dir", {"host": "/dir"}),
+    ("postgres://?host=/dir&", {"host": "/dir"}),
+    ("postgresql://h/?password=a+b%2Bc%20d", {"host": "h", "password": "a+b+c d"}),
+    ("postgresql://u+v:a+b@h/", {"user": "u+v", "password": "a+b", "host": "h"}),
+    ("postgresql://a:1,b:2/?schem%61=x+y", {"host": "a,b", "port": "1,2"}),
+]
+
+
+@pytest.mark.parametrize(("url", "server"), LIBPQS)
+def test_what_is_libpqs_of_a_url_stays_as_it_is_written(url: str, server: dict[str, str]) -> None:
+    assert conninfo_to_dict(place_of(url).server) == server
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://h/\ud800", "postgresql://h/d?schema=\ud800", "postgresql://h/d\0", "postgresql://h?user"],
+    ids=ascii,
+)  # fmt: skip
+def test_a_url_that_libpq_does_not_take_is_refused(url: str) -> None:
+    with pytest.raises(InvalidURL):
+        SessionStore.open(url)
 
 
 def test_a_database_that_another_program_made_meanwhile_is_refused(tmp_path: Path) -> None:
