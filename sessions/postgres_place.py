@@ -85,7 +85,8 @@ def _is_free_name(schema: str) -> bool:
 def _is_taken(server: str) -> bool:
     """Whether libpq takes it; why not stays unsaid, since its words may show a password."""
     try:
-        psycopg.conninfo.conninfo_to_dict(server)
+        options = psycopg.conninfo.conninfo_to_dict(server)
     except (ValueError, psycopg.Error):
         return False
-    return "\0" not in server
+    ports = str(options.get("port", "")).replace(",", "")
+    return "\0" not in server and (not ports or ports.isdecimal())

@@ -16,11 +16,22 @@ if TYPE_CHECKING:
     from sessions.database import Database
 
 _EXTRA = "it needs psycopg: pip install 'customer-sessions[postgres]'"
-_SECRET = re.compile("@|password", re.IGNORECASE)
+_PLAIN = re.compile(r"(sqlite:|\w+://)?[\w./-]*")
+"""Texts that are no URL, but hold no secret either: a path, or one behind a wrong scheme."""
+
+_HARMLESS = re.compile(r"[\w.,/-]*")
+_HOSTS = re.compile(r"((\[[\da-f:.]+\]|[\w./-]*)(:\d{0,5})?(,|$))*", re.IGNORECASE)
 _SERVER = re.compile(
     r"(postgres(?:ql)?://)(?:([^:@/?#]*)(?::[^@/?#]*)?(?=@))?(@?[^@/?#]*)(/[^@?#]*)?(\?[^@#]*)?"
 )
 _POSTGRES = ("postgresql://", "postgres://")
+_OPTIONS = {
+    *("schema", "pool", "host", "hostaddr", "port", "dbname", "user", "application_name"),
+    *("connect_timeout", "sslmode", "sslrootcert", "target_session_attrs"),
+}
+"""Options whose values may be shown, if they look harmless."""
+
+HIDDEN = "***"
 
 
 def database_of(url: str, *, lock_timeout: float) -> Database:
@@ -41,16 +52,21 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
 def without_password(url: str) -> str:
     """A URL as it may be shown: in an error, a log line, a repr.
 
-    What has the form that we know is shown without its password; of anything else that might
-    hold one, nothing is shown.
+    What has the form that we know is shown without its password, and without whatever may be one
+    at a wrong place; of anything else that might hold one, nothing is shown.
     """
-    if url.startswith("sqlite:///") or not _SECRET.search(unquote(url)):
+    if url.startswith("sqlite:///") or (not url.startswith(_POSTGRES) and _PLAIN.fullmatch(url)):
         return url
     known = _SERVER.fullmatch(url)
     if known is None:
-        return "***"
-    scheme, user, host, path, query = known.groups(default="")
-    return f"{scheme}{user}{host}{path}{'&'.join(map(_shown, query.split('&')))}"
+        return HIDDEN
+    scheme, user, hosts, path, query = known.groups(default="")
+    at, host = hosts[: hosts.startswith("@")], hosts.removeprefix("@")
+    if not _HOSTS.fullmatch(unquote(host)):  # behind a port that is none, the rest may be its rest
+        named = host.partition(":")[0]
+        return f"{scheme}{_shown(user)}{at}{_shown(named)}:{HIDDEN}"
+    options = "&".join(map(_shown_option, query[1:].split("&")))
+    return f"{scheme}{_shown(user)}{at}{host}{_shown(path)}{query[:1]}{options}"
 
 
 def is_server(url: str) -> bool:
@@ -58,9 +74,14 @@ def is_server(url: str) -> bool:
     return _SERVER.fullmatch(url) is not None
 
 
-def _shown(option: str) -> str:
-    name, is_set, _ = option.partition("=")
-    return f"{name}=***" if is_set and "password" in unquote(name).lower() else option
+def _shown(part: str) -> str:
+    return part if _HARMLESS.fullmatch(unquote(part)) else HIDDEN
+
+
+def _shown_option(option: str) -> str:
+    name, is_set, value = option.partition("=")
+    shown = _shown(value) if unquote(name) in _OPTIONS else HIDDEN
+    return f"{_shown(name)}={shown}" if is_set else option and HIDDEN
 
 
 def path_of(url: str) -> str:
