@@ -7,6 +7,7 @@ says how.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import msgspec
@@ -195,6 +196,10 @@ class Database(ABC):
 
         None of the relations is renamed before it ends.
         """
+
+    def any_text(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Within it, what the database keeps as text and is none is read as bytes."""
+        return nullcontext()
 
     @abstractmethod
     def begin(self, known: Head | None, application_id: int, *, lock: bool = True) -> Begun:

@@ -144,6 +144,8 @@ UNREADABLE = {
     "sqlite": [
         ("customer_sessions SET updated='yesterday'", "yesterday", 7),
         ("customer_sessions SET updated=x'ff00'", b"\xff\x00", 7),
+        ("customer_sessions SET updated=CAST(x'ff00' AS TEXT)", b"\xff\x00", 7),
+        ("customer_sessions SET document=CAST(x'ff' AS TEXT)", b"\xff", 7),
         ("customer_sessions SET created='x'", "x", 1),
         ("customer_sessions SET closed='x'", "x", 6),
         ("customer_sessions SET total='abc'", "abc", 5),
@@ -180,6 +182,15 @@ def test_a_value_that_cannot_be_read_is_a_difference_and_shown_as_it_is(
         (relation, setting.partition("=")[0], stored, first),
         ("customer_sessions", "state", "open", 17),
     ]
+
+
+@pytest.mark.parametrize("open_store", ["memory", "sqlite"], indirect=True)
+@pytest.mark.parametrize("key", ["x'ff'", "CAST(x'ff' AS TEXT)"])
+def test_a_key_that_cannot_be_read_is_a_row_too_many(store: SessionStore, key: str) -> None:
+    change(store, f"UPDATE customer_sessions SET session_id = {key} WHERE {ONE}")  # noqa: S608
+
+    found = [(d.key, d.stored, d.expected, d.position) for d in verify(store)]
+    assert found == [(("a",), None, "a row", 1), ((b"\xff",), "a row", None, None)]
 
 
 AN_EXTRA_VIEW = (
