@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
+
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
 from projections.moments import EVER, check_one, known_until
@@ -15,6 +17,7 @@ from sessions.errors import (
     SessionNotFound,
     SessionNotYet,
     VersionNotFound,
+    ViewUnreadable,
 )
 from sessions.events import State
 from sessions.parked import waits
@@ -70,6 +73,7 @@ class CustomerSessions:
         Raises:
             SessionNotFound: There is no such session; `SessionNotYet`: not at that moment.
             ViewParked: Its view waits, because an event could not be folded into it.
+            ViewUnreadable: Somebody changed its row by hand.
             VersionNotFound: The version is beyond the newest.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue: More than one moment is given, or one that is none.
@@ -81,7 +85,7 @@ class CustomerSessions:
         if not rows or rows[0][1]:
             self._stored.check_not_parked(session_id)
             raise SessionNotFound(session=session_id)
-        return CustomerSession.from_json(rows[0][0])
+        return self._read(session_id, rows[0][0])
 
     def of_profile(
         self, profile_id: str, *, as_of: datetime | None = None
@@ -94,6 +98,7 @@ class CustomerSessions:
 
         Raises:
             ViewParked: The view of one of them waits.
+            ViewUnreadable: Somebody changed the row of one of them by hand.
         """
         rules.text("profileId", profile_id, least=0)
         application = self._store.application_id
@@ -102,7 +107,7 @@ class CustomerSessions:
             rows = self._store.query(self._of_profile, parameters)
             for session_id in [session_id for _, is_waiting, session_id in rows if is_waiting]:
                 self._stored.check_not_parked(session_id)
-            return [CustomerSession.from_json(document) for document, *_ in rows]
+            return [self._read(session_id, document) for document, _, session_id in rows]
         as_of = rules.moment("as_of", as_of)
         rows = self._store.query(
             f"{self._attached} ORDER BY attached", (application, profile_id, clock.text(as_of))
@@ -135,6 +140,9 @@ class CustomerSessions:
             updated_since: Whose latest event happened at this time or later.
             limit: At most so many, from 1 to 1000.
             after: The last session of the page before, to go on behind it.
+
+        Raises:
+            ViewUnreadable: Somebody changed the row of one of them by hand.
         """
         if state not in (None, *get_args(State)):
             rule = f"one of {', '.join(get_args(State))}"
@@ -156,11 +164,11 @@ class CustomerSessions:
         if rules.count("limit", limit) > rules.MAX_PAGE:
             raise InvalidValue(field="limit", rule=f"at most {rules.MAX_PAGE}", value=limit)
         sql = (
-            f"SELECT document FROM {TABLE.name} WHERE {' AND '.join(where)} "
+            f"SELECT document, session_id FROM {TABLE.name} WHERE {' AND '.join(where)} "
             f"ORDER BY updated, session_id LIMIT {limit}"
         )
         rows = self._store.query(sql, parameters)
-        return [CustomerSession.from_json(document) for (document,) in rows]
+        return [self._read(session_id, document) for document, session_id in rows]
 
     def timeline(self, session_id: str) -> Iterator[Step]:
         """Each event of a session, and what it changed in the view, field by field.
@@ -174,6 +182,13 @@ class CustomerSessions:
         if first is None:
             raise SessionNotFound(session=session_id)
         return steps(self._store.events(session_id))
+
+    def _read(self, session_id: str, document: str) -> CustomerSession:
+        try:
+            return CustomerSession.from_json(document)
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+            path = self._store.recorder.database.path
+            raise ViewUnreadable(path=path, session=session_id, reason=error) from error
 
     def _past(
         self,

@@ -7,6 +7,7 @@ made of the view what it should be.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ def with_first_events(store: SessionStore, found: Sequence[Difference]) -> list[
         if difference.relation in of_table:
             histories.append(_History(*of_table[difference.relation], difference))
         elif difference.relation == schema.PARKED.name:
-            named.append(replace(difference, position=difference.key[_POSITION]))
+            named.append(replace(difference, position=_position(difference.key[_POSITION])))
         else:
             named.append(difference)
     if histories:
@@ -70,7 +71,9 @@ class _Reach:
         build, query = kept.builds(store.query, "current")[name], store.query
         keys = parked_keys(store, build)
         self._until = come(store, build, query)
-        self._waiting, self._skipped = keys.waiting(query), keys.skipped(query)
+        waiting = keys.waiting(query).items()
+        self._waiting = {key: at for key, at in waiting if _position(at) is not None}
+        self._skipped = keys.skipped(query)
 
     def has(self, key: Key, position: int) -> bool:
         """Whether an event has been folded into a view."""
@@ -133,10 +136,18 @@ class _History:
         return since
 
 
+def _position(value: object) -> int | None:
+    """A position, if it is one: SQLite keeps any value."""
+    return value if isinstance(value, int) else None
+
+
 def _plain(column: Column | None, value: Any) -> object:  # noqa: ANN401  any database's
-    """A value in one form, whichever database it is from."""
+    """A value in one form, whichever database it is from; one that cannot be read as it is."""
     if column is None or value is None:
         return value
-    if column.kind == "money":
-        return Decimal(str(value))
-    return datetime.fromisoformat(value) if column.kind == "time" else value
+    with suppress(ValueError, TypeError, ArithmeticError):
+        if column.kind == "money" and (amount := Decimal(str(value))).is_finite():
+            return amount
+        if column.kind == "time":
+            return datetime.fromisoformat(value)
+    return value

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 
 from projections.customer_session import fold
 from sessions.events import Recorded
@@ -15,18 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """A field of the view that an event changed.
 
     Attributes:
         path: The field in the JSON view, such as `cartItems[0].quantity`.
         before: Its value before; None where there was none.
         after: Its value after; None where there is none.
+        added: Whether there was none before: the None is no null then.
+        removed: Whether there is none after.
     """
 
     path: str
     before: Any
     after: Any
+    added: bool = False
+    removed: bool = False
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -54,13 +59,20 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:  # noqa: A
         case dict(), dict():
             for name in [*after, *(name for name in before if name not in after)]:
                 inner = f"{path}.{name}" if path else name
-                yield from _changes(inner, before.get(name), after.get(name))
+                yield from _changes(inner, before.get(name, UNSET), after.get(name, UNSET))
         case list(), list():
             for i in range(max(len(before), len(after))):
                 yield from _changes(f"{path}[{i}]", _at(before, i), _at(after, i))
         case _ if (type(before), before) != (type(after), after):
-            yield Change(path, before, after)
+            added, removed = before is UNSET, after is UNSET
+            yield Change(
+                path,
+                None if added else before,
+                None if removed else after,
+                added=added,
+                removed=removed,
+            )
 
 
 def _at(values: list[Any], index: int) -> Any:  # noqa: ANN401
-    return values[index] if index < len(values) else None
+    return values[index] if index < len(values) else UNSET

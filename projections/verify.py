@@ -212,12 +212,13 @@ class _Verification:
         fresh, dialect = _fresh(table), self._database.dialect
         compared = replace(table, columns=tuple([c for c in table.columns if c.name not in _WHY]))
         application = self._store.application_id
-        for key in differing_keys(self._connection, compared, fresh, application, dialect):
-            stored, expected = (
-                next(iter(self._query(t.select(t.where_key(dialect)), key)), None)
-                for t in (table, fresh)
-            )
-            yield from _columns(compared, key[1:], stored, expected)
+        with self._database.any_text(self._connection):
+            for key in differing_keys(self._connection, compared, fresh, application, dialect):
+                stored, expected = (
+                    next(iter(self._query(t.select(t.where_key(dialect)), key)), None)
+                    for t in (table, fresh)
+                )
+                yield from _columns(compared, key[1:], stored, expected)
 
     def _wrong_first_sessions(self) -> Iterator[Difference]:
         """The first session of a profile is the one that was attached to it first, and no other."""
@@ -291,7 +292,8 @@ def _columns(
     table: Table, key: tuple[Any, ...], stored: Row | None, expected: Row | None
 ) -> Iterator[Difference]:
     if stored is None or expected is None:
-        here, there = (None if row is None else "a row" for row in (stored, expected))
+        there = None if expected is None else "a row"
+        here = "a row" if stored or not expected else None  # a key that is no text finds no row
         yield Difference(table.name, key, "", here, there)
         return
     for column, one, other in zip(table.columns, stored, expected, strict=False):

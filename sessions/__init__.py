@@ -84,6 +84,7 @@ from sessions.errors import (
     ViewBehind,
     ViewParked,
     ViewsDiffer,
+    ViewUnreadable,
 )
 from sessions.events import (
     AttributesChanged,
@@ -225,6 +226,7 @@ __all__ = [
     "VersionNotFound",
     "ViewBehind",
     "ViewParked",
+    "ViewUnreadable",
     "ViewsDiffer",
     "decide",
     "evolve",

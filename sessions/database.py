@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
@@ -196,6 +197,10 @@ class Database(ABC):
 
         None of the relations is renamed before it ends.
         """
+
+    def any_text(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Within it, what the database keeps as text and is none is read as bytes."""
+        return nullcontext()
 
     @abstractmethod
     def begin(self, known: Head | None, application_id: int, *, lock: bool = True) -> Begun:

@@ -191,6 +191,10 @@ class Duplicate(StorageFailed):
     """{path}: something is there already: {reason}"""
 
 
+class ViewUnreadable(StorageFailed):
+    """{path}: the view of session {session!r} is damaged: run `sessions rebuild`: {reason}"""
+
+
 class ViewsDiffer(SessionsError):
     """the store keeps the views {stored}, this process has {found}: run `sessions rebuild`"""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 import msgspec
 import psycopg
@@ -16,6 +16,7 @@ SCHEMA = "customer_sessions"
 POOL_SIZE = 10
 """How many connections a store has at most, unless its URL says `pool=`."""
 
+_OURS = ("schema", "pool")
 _LEAST_POOL, _LARGEST_POOL = 2, 1000
 _LONGEST_NAME = 64
 
@@ -44,16 +45,12 @@ def place_of(url: str) -> Place:
         InvalidURL: libpq does not take it, or `schema` or `pool` makes no sense.
     """
     shown = without_password(url)
-    parts = _split(url)
-    given = parse_qsl(parts.query, keep_blank_values=True) if parts else []
-    rest = urlencode([(n, v) for n, v in given if n not in {"schema", "pool"}], quote_via=quote)
-    server = urlunsplit((*parts[:3], rest, "")) if parts else ""
-    if not _is_taken(server):
+    server, ours = _split(url)
+    if not (is_server(url) and _is_taken(server)):
         rule = "postgresql://user@host:port/database?schema=name, with options of libpq"
         raise InvalidURL(url=shown, rule=rule)
-    ours = dict(given)
     schema, pool = ours.get("schema", SCHEMA), ours.get("pool", str(POOL_SIZE))
-    if not 0 < len(schema.encode()) < _LONGEST_NAME or "\0" in schema or schema[:3] == "pg_":
+    if not _is_free_name(schema):
         rule = f"schema= is a name of at most {_LONGEST_NAME - 1} bytes, not of PostgreSQL's own"
         raise InvalidURL(url=shown, rule=rule)
     if not (pool.isdecimal() and _LEAST_POOL <= int(pool) <= _LARGEST_POOL):
@@ -62,16 +59,34 @@ def place_of(url: str) -> Place:
     return Place(server, schema, int(pool))
 
 
-def _split(url: str) -> SplitResult | None:
+def _split(url: str) -> tuple[str, dict[str, str]]:
+    """What is libpq's of a URL, as it is written, and the options that are ours."""
+    base, _, query = url.partition("?")
+    libpqs: list[str] = []
+    ours: dict[str, str] = {}
+    for option in filter(None, query.split("&")):
+        name, _, value = option.partition("=")
+        if unquote(name) in _OURS:
+            ours[unquote(name)] = unquote(value)
+        else:
+            libpqs.append(option)
+    return f"{base}?{'&'.join(libpqs)}" if libpqs else base, ours
+
+
+def _is_free_name(schema: str) -> bool:
+    """Whether a schema can be called so."""
     try:
-        return urlsplit(url) if is_server(url) else None
-    except ValueError:
-        return None
+        length = len(schema.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < length < _LONGEST_NAME and "\0" not in schema and schema[:3] != "pg_"
 
 
 def _is_taken(server: str) -> bool:
     """Whether libpq takes it; why not stays unsaid, since its words may show a password."""
     try:
-        return bool(server) and bool(psycopg.conninfo.conninfo_to_dict(server))
+        options = psycopg.conninfo.conninfo_to_dict(server)
     except (ValueError, psycopg.Error):
         return False
+    ports = str(options.get("port", "")).replace(",", "")
+    return "\0" not in server and (not ports or ports.isdecimal())

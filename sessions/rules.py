@@ -105,9 +105,7 @@ def metadata(field: str, value: object) -> dict[str, Any]:
 
 
 def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401
-    """A JSON value; a copy of the caller's."""
-    if depth > MAX_DEPTH:
-        raise LimitExceeded(field=field, limit=f"{MAX_DEPTH} levels", value="deeper")
+    """A JSON value; a copy of the caller's. Its levels are lists and objects in one another."""
     match value:
         case None | bool():
             return value
@@ -117,6 +115,8 @@ def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401
             return float(value)
         case str():
             return text(field, value, least=0, most=None)
+        case Mapping() | Sequence() if depth == MAX_DEPTH:
+            raise LimitExceeded(field=field, limit=f"{MAX_DEPTH} levels", value="deeper")
         case Mapping():
             return {
                 text(field, key, least=0, most=None): json(f"{field}.{key}", inner, depth + 1)

@@ -24,6 +24,13 @@ _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
 
 
+def _text_or_bytes(kept: bytes) -> str | bytes:
+    try:
+        return kept.decode()
+    except UnicodeDecodeError:
+        return kept
+
+
 class SqliteDatabase(Database):
     """The connections to one database file, or to one database in memory.
 
@@ -105,6 +112,16 @@ class SqliteDatabase(Database):
             yield
         finally:
             connection.execute("RELEASE snapshot")
+
+    @contextmanager
+    def any_text(self, connection: Connection) -> Iterator[None]:
+        """Within it, what the file keeps as text and is no UTF-8 is read as bytes."""
+        raw = cast("sqlite3.Connection", connection)
+        before, raw.text_factory = raw.text_factory, _text_or_bytes
+        try:
+            yield
+        finally:
+            raw.text_factory = before
 
     def begin(
         self,

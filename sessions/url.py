@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from stat import S_ISDIR
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -15,11 +16,22 @@ if TYPE_CHECKING:
     from sessions.database import Database
 
 _EXTRA = "it needs psycopg: pip install 'customer-sessions[postgres]'"
-_SECRET = re.compile("@|password", re.IGNORECASE)
+_PLAIN = re.compile(r"(sqlite:|\w+://)?[\w./-]*")
+"""Texts that are no URL, but hold no secret either: a path, or one behind a wrong scheme."""
+
+_HARMLESS = re.compile(r"[\w.,/-]*")
+_HOSTS = re.compile(r"((\[[\da-f:.]+\]|[\w./-]*)(:\d{0,5})?(,|$))*", re.IGNORECASE)
 _SERVER = re.compile(
     r"(postgres(?:ql)?://)(?:([^:@/?#]*)(?::[^@/?#]*)?(?=@))?(@?[^@/?#]*)(/[^@?#]*)?(\?[^@#]*)?"
 )
 _POSTGRES = ("postgresql://", "postgres://")
+_OPTIONS = {
+    *("schema", "pool", "host", "hostaddr", "port", "dbname", "user", "application_name"),
+    *("connect_timeout", "sslmode", "sslrootcert", "target_session_attrs"),
+}
+"""Options whose values may be shown, if they look harmless."""
+
+HIDDEN = "***"
 
 
 def database_of(url: str, *, lock_timeout: float) -> Database:
@@ -40,16 +52,21 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
 def without_password(url: str) -> str:
     """A URL as it may be shown: in an error, a log line, a repr.
 
-    What has the form that we know is shown without its password; of anything else that might
-    hold one, nothing is shown.
+    What has the form that we know is shown without its password, and without whatever may be one
+    at a wrong place; of anything else that might hold one, nothing is shown.
     """
-    if url.startswith("sqlite:///") or not _SECRET.search(unquote(url)):
+    if url.startswith("sqlite:///") or (not url.startswith(_POSTGRES) and _PLAIN.fullmatch(url)):
         return url
     known = _SERVER.fullmatch(url)
     if known is None:
-        return "***"
-    scheme, user, host, path, query = known.groups(default="")
-    return f"{scheme}{user}{host}{path}{'&'.join(map(_shown, query.split('&')))}"
+        return HIDDEN
+    scheme, user, hosts, path, query = known.groups(default="")
+    at, host = hosts[: hosts.startswith("@")], hosts.removeprefix("@")
+    if not _HOSTS.fullmatch(unquote(host)):  # behind a port that is none, the rest may be its rest
+        named = host.partition(":")[0]
+        return f"{scheme}{_shown(user)}{at}{_shown(named)}:{HIDDEN}"
+    options = "&".join(map(_shown_option, query[1:].split("&")))
+    return f"{scheme}{_shown(user)}{at}{host}{_shown(path)}{query[:1]}{options}"
 
 
 def is_server(url: str) -> bool:
@@ -57,9 +74,14 @@ def is_server(url: str) -> bool:
     return _SERVER.fullmatch(url) is not None
 
 
-def _shown(option: str) -> str:
-    name, is_set, _ = option.partition("=")
-    return f"{name}=***" if is_set and "password" in unquote(name).lower() else option
+def _shown(part: str) -> str:
+    return part if _HARMLESS.fullmatch(unquote(part)) else HIDDEN
+
+
+def _shown_option(option: str) -> str:
+    name, is_set, value = option.partition("=")
+    shown = _shown(value) if unquote(name) in _OPTIONS else HIDDEN
+    return f"{_shown(name)}={shown}" if is_set else option and HIDDEN
 
 
 def path_of(url: str) -> str:
@@ -78,11 +100,36 @@ def path_of(url: str) -> str:
         )
     if rest == MEMORY:
         raise InvalidURL(url=without_password(url), rule="a store in memory is memory:")
-    path = Path(re.sub("^/+", "/", unquote(rest))).absolute()
-    if not rest or "\0" in str(path) or path.is_dir():
-        raise InvalidURL(url=without_password(url), rule="it names no file")
-    if not path.parent.is_dir():
-        raise InvalidURL(
-            url=without_password(url), rule=f"the directory {path.parent} does not exist"
-        )
-    return str(path)
+    name = re.sub("^/+", "/", unquote(rest))
+    rule = _rule_broken_by(name)
+    if rule:
+        raise InvalidURL(url=without_password(url), rule=rule)
+    return str(Path(name).absolute())
+
+
+def _rule_broken_by(name: str) -> str:
+    """Why there can be no store in a file of a name; "" if there can."""
+    try:
+        name.encode()
+        path = Path(name).absolute()
+        if not name or "\0" in name or _is_directory(path):
+            return "it names no file"
+        if not _is_directory(path.parent):
+            return f"the directory {path.parent} does not exist"
+    except UnicodeEncodeError:
+        return "it names a file in Unicode text"
+    except OSError as error:
+        return f"the system refuses it: {error.strerror}"
+    return ""
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether a path is a directory's; unlike `Path.is_dir`, it tells what the system refuses.
+
+    Raises:
+        OSError: Nobody may look there, a name is too long, or links go round in circles.
+    """
+    try:
+        return S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False

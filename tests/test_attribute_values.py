@@ -18,6 +18,7 @@ from sessions import (
     LimitExceeded,
     OpenSession,
     ReplaceCart,
+    SessionStore,
     SetAttributes,
 )
 from sessions.commands import Command
@@ -58,7 +59,7 @@ JSON: list[Any] = [
     [None, [True, {"a": [None]}]],
     {"": 1, "any name": {"-": None}, "\U0001f600": 2},
     nested(100),
-    nested(100, inner={}),
+    nested(99, inner={}),
 ]
 
 
@@ -126,12 +127,24 @@ def test_what_is_no_json_is_refused(value: object) -> None:
         given(OPENED).when(command).refused(InvalidValue, field=f"{field}.a[1].b")
 
 
-def test_json_is_100_levels_deep() -> None:
-    for _, command in with_attributes({"a": nested(100)}):
+@pytest.mark.parametrize("inner", [1, None, [], {}, {"b": 1}], ids=ascii)
+def test_json_is_100_levels_deep(inner: object) -> None:
+    fits = 100 if inner in (1, None) else 99
+    for _, command in with_attributes({"a": nested(fits, inner=inner)}):
         given(OPENED).when(command).decide()
-    for field, command in with_attributes({"a": nested(101)}):
-        path = f"{field}.a" + "[0]" * 101
+    for field, command in with_attributes({"a": nested(fits + 1, inner=inner)}):
+        path = f"{field}.a" + "[0]" * 100
         given(OPENED).when(command).refused(LimitExceeded, field=path, limit="100 levels")
+
+
+@pytest.mark.parametrize("inner", [1, None, [], {}, {"b": 1}], ids=ascii)
+def test_metadata_is_100_levels_deep(store: SessionStore, inner: object) -> None:
+    fits = 99 if inner in (1, None) else 98
+    deep = {"a": nested(fits, inner=inner)}
+    assert store.execute("s", OpenSession(), metadata=deep).events[0].metadata == deep
+
+    with pytest.raises(LimitExceeded, match="100 levels"):
+        store.execute("s", SetAttributes(attributes={"a": 1}), metadata={"a": [deep["a"]]})
 
 
 def test_json_without_an_end_is_refused() -> None:

@@ -134,6 +134,24 @@ def test_what_differs_is_named_as_json_too(store_url: str) -> None:
     assert (ran.code, ran.json) == (1, [{"events": 5, "differences": [difference]}])
 
 
+@pytest.mark.parametrize(
+    ("setting", "stored"),
+    [("total = 9e999", "inf"), ("total = x'ff'", "b'\\xff'"), ("updated = 'x'", "x")],
+)
+def test_a_stored_value_that_cannot_be_read_is_named_too(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, setting: str, stored: str
+) -> None:
+    monkeypatch.setenv("SESSIONS_STORE", sqlite_url)
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("a", OpenSession())
+    change(sqlite_url, f"UPDATE customer_sessions SET {setting}")  # noqa: S608
+
+    plain, json = run("verify"), run("verify", "--json")
+
+    assert (plain.code, plain.err, plain.rows[1].split("\t")[4]) == (1, "", stored)
+    assert (json.code, json.json[0]["differences"][0]["stored"]) == (1, stored)
+
+
 @pytest.mark.parametrize("command", ["verify", "rebuild"])
 def test_where_no_store_is_there_is_none_afterwards(
     command: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from projections import CustomerSessions
-from sessions import CloseSession, OpenSession, ReturnItem, ReturnItems, SessionStore, SetDiscount
+from sessions import (
+    CloseSession,
+    OpenSession,
+    ReturnItem,
+    ReturnItems,
+    SessionStore,
+    SetAttributes,
+    SetDiscount,
+)
 from sessions.cli import app
 from tests.conftest import Clock, add
 from tests.test_cli_maintain import SESSIONS, run
@@ -99,6 +107,18 @@ def test_a_timeline_says_when_by_whom_and_what_changed() -> None:
     step = run("timeline", "a", "--json").json[1]
     assert (step["version"], step["metadata"]) == (2, {"actor": "till 3"})
     assert step["changes"] == [{"path": "coupon", "before": "", "after": "C"}]
+
+
+def test_a_timeline_tells_a_null_from_what_is_missing(store_url: str) -> None:
+    with SessionStore.open(store_url) as store:
+        store.execute("nulls", OpenSession())
+        for value in ([], [None], [1]):
+            store.execute("nulls", SetAttributes(attributes={"o": value}))
+
+    *_, added, changed = [row.split("\t")[4] for row in run("timeline", "nulls").rows]
+    assert (added, changed) == ("attributes.o[0]: (none) -> null", "attributes.o[0]: null -> 1")
+    change = {"path": "attributes.o[0]", "before": None, "after": None, "added": True}
+    assert change in run("timeline", "nulls", "--json").json[-2]["changes"]
 
 
 @pytest.mark.usefixtures("store_url")

@@ -1,11 +1,13 @@
-"""The command line where the caller has closed a standard stream."""
+"""The command line where a standard stream is closed, or takes no more."""
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from sessions import OpenSession, SessionStore
+from tests.conftest import add
 from tests.test_cli_maintain import SESSIONS
 
 
@@ -19,8 +21,39 @@ def test_a_closed_stream_is_read_and_written_without_a_complaint(
     with SessionStore.open(url) as store:
         store.execute("s", OpenSession())
 
+    assert ended(url, arguments) == (code, b"")
+
+
+FULL = b"error: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["show s", "show s --json", "log", "log --json", "--help"])
+def test_an_output_that_takes_no_more_is_one_line_of_complaint(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, command: str, unbuffered: str
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("s", OpenSession())
+        store.execute_many("s", [add(f"{i}") for i in range(100)])
+
+    assert ended(sqlite_url, f"{command} >/dev/full") == (1, FULL)
+
+
+@pytest.mark.parametrize("command", ["show s", "log", "log --json"])
+def test_a_pipe_that_nobody_reads_is_left_without_a_complaint(
+    sqlite_url: str, command: str
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("s", OpenSession())
+
+    assert ended(sqlite_url, f"{command} | true") == (0, b"")
+
+
+def ended(url: str, arguments: str) -> tuple[int, bytes]:
+    """The exit code of the command line in a shell, and what it complained about."""
     environment = {**os.environ, "SESSIONS_STORE": url}
     shell = ["sh", "-c", f"{SESSIONS} {arguments}"]
     ran = subprocess.run(shell, env=environment, capture_output=True, check=False)  # noqa: S603
-
-    assert (ran.returncode, ran.stderr) == (code, b"")
+    return ran.returncode, ran.stderr

@@ -6,11 +6,13 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from errno import EACCES
 from itertools import islice
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from sessions import (
     InvalidURL,
@@ -23,6 +25,7 @@ from sessions import (
     StoreTooNew,
 )
 from sessions.errors import StoreReadOnly
+from sessions.postgres_place import place_of
 from tests.conftest import add, in_processes
 from tests.tampering import change, opened
 
@@ -67,6 +70,36 @@ def test_a_url_that_names_no_place_is_refused(
     assert refusal.value.url == url
 
 
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("x" * 300, "File name too long"),
+        ("x" * 300 + "/shop.db", "File name too long"),
+        ("circle/shop.db", "symbolic links"),
+        ("\ud800.db", "Unicode"),
+        ("a%20\udcff.db", "Unicode"),
+    ],
+    ids=ascii,
+)
+def test_a_file_that_the_system_refuses_is_refused(tmp_path: Path, name: str, rule: str) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+
+    with pytest.raises(InvalidURL, match=rule):
+        SessionStore.open(f"sqlite:///{tmp_path}/{name}")
+
+
+def test_a_folder_that_one_may_not_enter_is_refused(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: Path) -> None:
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.stat", forbidden)
+
+    with pytest.raises(InvalidURL, match="the system refuses it: Permission denied"):
+        SessionStore.open(sqlite_url)
+
+
 @pytest.mark.parametrize("text", [b"hello", b"hello " * 1000, b"SQLite format 3\0 is a lie" * 100])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "notes.txt"
@@ -103,6 +136,43 @@ def test_a_schema_of_another_program_is_refused_and_left_alone(postgres_url: str
 
         assert database.relations(database.query) == {"events"}
         assert database.query("SELECT * FROM events") == [(1,)]
+
+
+def test_a_server_is_named_by_its_unix_socket_as_libpq_has_it(postgres_url: str) -> None:
+    place = place_of(postgres_url)
+    named = conninfo_to_dict(place.server)
+    options = urlencode(
+        [(name, str(named[name])) for name in ("host", "port", "user") if name in named]
+    )
+    url = f"postgresql:///{named['dbname']}?{options}&schema={place.schema}"
+
+    with SessionStore.open(url) as store:
+        assert store.execute("s", OpenSession()).position == 1
+
+
+LIBPQS = [
+    ("postgresql:///d?host=/dir&user=u", {"host": "/dir", "dbname": "d", "user": "u"}),
+    ("postgresql:///?pool=3&host=/dir", {"host": "/dir"}),
+    ("postgres://?host=/dir&", {"host": "/dir"}),
+    ("postgresql://h/?password=a+b%2Bc%20d", {"host": "h", "password": "a+b+c d"}),
+    ("postgresql://u+v:a+b@h/", {"user": "u+v", "password": "a+b", "host": "h"}),
+    ("postgresql://a:1,b:2/?schem%61=x+y", {"host": "a,b", "port": "1,2"}),
+]
+
+
+@pytest.mark.parametrize(("url", "server"), LIBPQS)
+def test_what_is_libpqs_of_a_url_stays_as_it_is_written(url: str, server: dict[str, str]) -> None:
+    assert conninfo_to_dict(place_of(url).server) == server
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://h/\ud800", "postgresql://h/d?schema=\ud800", "postgresql://h/d\0", "postgresql://h?user"],
+    ids=ascii,
+)  # fmt: skip
+def test_a_url_that_libpq_does_not_take_is_refused(url: str) -> None:
+    with pytest.raises(InvalidURL):
+        SessionStore.open(url)
 
 
 def test_a_database_that_another_program_made_meanwhile_is_refused(tmp_path: Path) -> None:

@@ -234,11 +234,36 @@ def test_the_timeline_says_what_each_event_changed(
         "updateCount": (1, 2),
         "updated": (TEN, later),
     }
-    assert Change("discounts.d", None, Decimal("0.5")) in steps[3].changes
-    assert Change("discounts.d", Decimal("0.5"), None) in steps[4].changes
+    assert Change("discounts.d", None, Decimal("0.5"), added=True) in steps[3].changes
+    assert Change("discounts.d", Decimal("0.5"), None, removed=True) in steps[4].changes
     assert changed[4]["cartItems[0]"][1] is None
     with pytest.raises(SessionNotFound):
         views.timeline("nobody")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ({}, {"n": None}, Change("attributes.o.n", None, None, added=True)),
+        ({"n": None}, {}, Change("attributes.o.n", None, None, removed=True)),
+        ({"n": None}, {"n": 1}, Change("attributes.o.n", None, 1)),
+        ([], [None], Change("attributes.o[0]", None, None, added=True)),
+        ([1, None], [1], Change("attributes.o[1]", None, None, removed=True)),
+        ([[]], [[None]], Change("attributes.o[0][0]", None, None, added=True)),
+        (None, {}, Change("attributes.o", None, {}, added=True)),
+    ],
+)
+def test_the_timeline_tells_a_null_from_what_is_missing(
+    store: SessionStore, views: CustomerSessions, before: object, after: object, change: Change
+) -> None:
+    store.execute("s", OpenSession())
+    store.execute("s", SetAttributes(attributes={"o": before}))
+    store.execute("s", SetAttributes(attributes={"o": after}))
+
+    *_, last = views.timeline("s")
+
+    changes = [each for each in last.changes if each.path.startswith("attributes")]
+    assert changes == [change]
 
 
 def test_views_may_be_changed_without_harm_to_the_store(

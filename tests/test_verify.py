@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -137,6 +138,59 @@ def test_both_values_are_shown(store: SessionStore) -> None:
     (difference,) = verify(store)
     assert difference.stored == "{}"
     assert '"integrationId":"a"' in difference.expected
+
+
+UNREADABLE = {
+    "sqlite": [
+        ("customer_sessions SET updated='yesterday'", "yesterday", 7),
+        ("customer_sessions SET updated=x'ff00'", b"\xff\x00", 7),
+        ("customer_sessions SET updated=CAST(x'ff00' AS TEXT)", b"\xff\x00", 7),
+        ("customer_sessions SET document=CAST(x'ff' AS TEXT)", b"\xff", 7),
+        ("customer_sessions SET created='x'", "x", 1),
+        ("customer_sessions SET closed='x'", "x", 6),
+        ("customer_sessions SET total='abc'", "abc", 5),
+        ("customer_sessions SET total='snan'", "snan", 5),
+        ("customer_sessions SET total=9e999", float("inf"), 5),
+        ("customer_sessions SET version='x'", "x", 7),
+        ("attachments SET at='x'", "x", 1),
+    ],
+    "postgres": [
+        ("customer_sessions SET updated='infinity'", "infinity", 7),
+        ("customer_sessions SET created='-infinity'", "-infinity", 1),
+        ("customer_sessions SET total='Infinity'", Decimal("Infinity"), 5),
+        ("attachments SET at='infinity'", "infinity", 1),
+    ],
+}
+UNREADABLE["memory"] = UNREADABLE["sqlite"]
+
+
+@pytest.mark.parametrize(
+    ("open_store", "changed", "stored", "first"),
+    [(backend, *each) for backend, values in UNREADABLE.items() for each in values],
+    indirect=["open_store"],
+)
+def test_a_value_that_cannot_be_read_is_a_difference_and_shown_as_it_is(
+    store: SessionStore, changed: str, stored: object, first: int
+) -> None:
+    relation, _, setting = changed.split(" ", 2)
+    where = ONE if relation == "customer_sessions" else "position = 1"
+    change(store, f"UPDATE {changed} WHERE {where}")
+    change(store, "UPDATE customer_sessions SET state = 'open' WHERE session_id = 'd'")
+
+    found = [(d.relation, d.column, d.stored, d.position) for d in verify(store)]
+    assert found == [
+        (relation, setting.partition("=")[0], stored, first),
+        ("customer_sessions", "state", "open", 17),
+    ]
+
+
+@pytest.mark.parametrize("open_store", ["memory", "sqlite"], indirect=True)
+@pytest.mark.parametrize("key", ["x'ff'", "CAST(x'ff' AS TEXT)"])
+def test_a_key_that_cannot_be_read_is_a_row_too_many(store: SessionStore, key: str) -> None:
+    change(store, f"UPDATE customer_sessions SET session_id = {key} WHERE {ONE}")  # noqa: S608
+
+    found = [(d.key, d.stored, d.expected, d.position) for d in verify(store)]
+    assert found == [(("a",), None, "a row", 1), ((b"\xff",), "a row", None, None)]
 
 
 AN_EXTRA_VIEW = (
@@ -435,6 +489,14 @@ WAITING = [
         [(1, "parked", "")],
     ),
 ]
+
+
+@pytest.mark.parametrize("open_store", ["memory", "sqlite"], indirect=True)
+def test_a_key_that_waits_for_what_is_no_position_does_not_end_it(waiting: SessionStore) -> None:
+    change(waiting, "UPDATE parked SET position = 'x' WHERE key = 'a'")
+    change(waiting, "UPDATE sales SET total = 7 WHERE session_id = 'a'")
+
+    assert (None, "parked", "") in named(waiting)
 
 
 @pytest.mark.parametrize(("statement", "found"), WAITING)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from projections import CustomerSession, CustomerSessions
+from projections import CustomerSession, CustomerSessions, rebuild
 from sessions import (
     CancelSession,
     CartItem,
@@ -27,9 +27,11 @@ from sessions import (
     SetAttributes,
     SetDiscount,
     ViewsDiffer,
+    ViewUnreadable,
 )
 from sessions.projection import installed
 from tests.conftest import add
+from tests.tampering import unguarded
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, OpenStore
@@ -236,3 +238,36 @@ def test_commands_and_answers_may_be_changed_without_harm_to_the_store(
     for view in (views.get("s"), views.get("s", version=3)):
         assert (view.attributes, view.cart_items[0].attributes) == (kept, kept)
     assert next(store.events("s")).metadata == kept
+
+
+NO_VIEWS = ["'abc'", "''", "'{}'", "x'ff'", "7"]
+
+
+@pytest.mark.parametrize("document", NO_VIEWS)
+@pytest.mark.parametrize("open_store", ["memory", "sqlite"], indirect=True)
+def test_a_view_that_is_damaged_is_named_and_what_to_do(
+    store: SessionStore, views: CustomerSessions, document: str
+) -> None:
+    store.execute("order-1", OpenSession(profile_id="p"))
+    with unguarded(store.recorder.database) as connection:
+        connection.execute(f"UPDATE customer_sessions SET document = {document}")  # noqa: S608
+
+    for ask in (lambda: views.get("order-1"), lambda: views.of_profile("p"), views.find):
+        with pytest.raises(ViewUnreadable, match=r"'order-1' is damaged: run `sessions rebuild`"):
+            ask()
+
+    rebuild(store)
+    assert views.get("order-1") == views.get("order-1", version=1)
+
+
+def test_a_view_whose_json_is_none_of_a_session_is_named(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.execute("order-1", OpenSession())
+    with unguarded(store.recorder.database) as connection:
+        connection.execute("UPDATE customer_sessions SET document = '{}'")
+
+    with pytest.raises(ViewUnreadable) as unreadable:
+        views.get("order-1")
+
+    assert (unreadable.value.session, unreadable.value.retry) == ("order-1", False)

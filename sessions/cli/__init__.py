@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -44,13 +45,30 @@ def main() -> None:
     """Run the command line; errors of the library become a line and an exit code."""
     _open_what_is_closed()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except InvalidURL as error:
         complain(error)
         sys.exit(2)
     except SessionsError as error:
         complain(error)
         sys.exit(1)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _stop_writing(error)
+        sys.exit(1)
+
+
+def _stop_writing(error: OSError) -> None:
+    """Standard output takes no more: who has closed a pipe knows, and all others are told."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # where the interpreter writes the rest when it ends
+    os.close(nowhere)
+    if error.errno != errno.EPIPE:
+        complain(f"the output cannot be written: {error.strerror}")
 
 
 def _open_what_is_closed() -> None:

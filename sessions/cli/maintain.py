@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from decimal import Decimal
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 import projections
 from sessions.cli.common import (
@@ -20,6 +23,9 @@ from sessions.cli.common import (
 )
 from sessions.projection import Mode
 from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from projections import Difference
 
 
 def init(*, store: StoreOption = DEFAULT_STORE) -> None:
@@ -48,7 +54,8 @@ def verify(
             differences = projections.verify(opened, told)
         events = opened.position
     if json:
-        print_json({"events": events, "differences": differences})
+        shown = [_shown(difference) for difference in differences]
+        print_json({"events": events, "differences": shown})
     elif differences:
         print_table(
             ("event", "relation", "key", "column", "stored", "expected"),
@@ -61,6 +68,18 @@ def verify(
         print_text(f"{events} events: every view equals them")
     if differences:
         raise typer.Exit(1)
+
+
+def _shown(difference: Difference) -> Difference:
+    """A difference as JSON can show it: a database may hold what JSON has no word for."""
+    key = tuple([_in_json(value) for value in difference.key])
+    return replace(difference, key=key, stored=_in_json(difference.stored))
+
+
+def _in_json(value: object) -> object:
+    if isinstance(value, bytes) or (isinstance(value, float | Decimal) and not isfinite(value)):
+        return str(value)
+    return value
 
 
 def rebuild(

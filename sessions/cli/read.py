@@ -194,7 +194,8 @@ def _step_row(step: Step) -> tuple[object, ...]:
     recorded = step.recorded
     hidden = {"updated", "updateCount"} if recorded.version > 1 else set()
     changes = [
-        f"{change.path}: {_value(change.before)} -> {_value(change.after)}"
+        f"{change.path}: {_value(change.before, none=change.added)}"
+        f" -> {_value(change.after, none=change.removed)}"
         for change in step.changes
         if change.path not in hidden and (recorded.version > 1 or change.after)
     ]
@@ -202,8 +203,8 @@ def _step_row(step: Step) -> tuple[object, ...]:
     return recorded.version, time_text(recorded.at), who, recorded.type, "; ".join(changes)
 
 
-def _value(value: object) -> str:
-    return "(none)" if value is None else encode_json(value)
+def _value(value: object, *, none: bool) -> str:
+    return "(none)" if none else encode_json(value)
 
 
 def _data(recorded: Recorded) -> str:
