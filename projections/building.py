@@ -57,6 +57,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
         switched: Whether it is done; else it was stopped, and goes on when it is run again.
         parked: How many keys wait in what was built, because a fold failed.
         compared: How what is new compares with what it took the place of.
+        retired: What was inline and is not known here, such as `gifts 1`: it is kept no longer.
     """
 
     projections: list[str]
@@ -64,6 +65,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
     switched: bool
     parked: int
     compared: list[Compared]
+    retired: list[str]
 
 
 def applications_of(database: Database) -> list[int]:
@@ -85,6 +87,7 @@ class Building:
         self._database = database
         self._projections = {each.name: each for each in projections}
         self._mode = mode
+        self._is_of_all = claims
         self._tables = {each.name: each.tables for each in projections}
         if claims:
             self._tables[_CLAIMS] = _CLAIM_TABLES
@@ -103,7 +106,8 @@ class Building:
         for done, total in self._catch_up():
             progress(done, total)
             if stop():
-                return Rebuilt(labels, done, switched=False, parked=self._parked(), compared=[])
+                parked = self._parked()
+                return Rebuilt(labels, done, switched=False, parked=parked, compared=[], retired=[])
         compared = self._compare()
         with self._database.writing() as connection:
             self._check_builds(connection)
@@ -111,10 +115,13 @@ class Building:
             for application, parts in self._all_parts().items():
                 for _ in self._pages(application, parts, query):
                     _write(connection, parts)
+            retired = self._retire_unknown(connection) if self._is_of_all else []
             for build in self._builds.values():
                 self._switch(connection, build)
         done, parked = self._position(), self._parked()
-        return Rebuilt(labels, done, switched=True, parked=parked, compared=compared)
+        return Rebuilt(
+            labels, done, switched=True, parked=parked, compared=compared, retired=retired
+        )
 
     # --- being alone
 
@@ -227,6 +234,15 @@ class Building:
         return sum(parked_in(self._database.query, build) for build in self._builds.values())
 
     # --- switching
+
+    def _retire_unknown(self, connection: Connection) -> list[str]:
+        """Let writers keep no longer what is not known here: they would be refused for ever."""
+        current = kept.builds(query_on(connection), "current")
+        unknown = [each for each in current.values() if each.name not in self._projections]
+        retired = [each for each in unknown if each.mode == "inline"]
+        for each in retired:
+            kept.retire(self._database, connection, each.name)
+        return [each.label for each in retired]
 
     def _switch(self, connection: Connection, build: Current) -> None:
         if build.name != _CLAIMS:

@@ -394,6 +394,55 @@ def test_the_build_before_stays_until_it_is_dropped_or_built_once_more(store: Se
     assert verify(store) == []
 
 
+def test_an_inline_projection_that_is_uninstalled_is_kept_by_no_writer_after_a_rebuild_of_all(
+    store: SessionStore,
+) -> None:
+    without = knows(store, MENDED)
+    database = store.recorder.database
+    assert rebuild(knows(store, MENDED, SPEND)).retired == []
+    assert rebuild(without, names=["sales"]).retired == []
+    with pytest.raises(ViewsDiffer, match="spend 1"):
+        SessionStore(database, 1, projections=without.projections)
+
+    assert rebuild(without).retired == ["spend 1"]
+    assert rebuild(without).retired == []
+
+    writer = SessionStore(database, 1, projections=without.projections)
+    writer.execute("b", OpenSession(profile_id="p"))
+    assert [row[2:] for row in store.query(BUILDS)] == [(1, "inline", "old")]
+    assert verify(without) == []
+    with pytest.raises(ViewsDiffer):
+        store.execute("c", OpenSession(profile_id="p"))
+
+
+def test_one_that_is_followed_stays_when_all_others_are_rebuilt_where_it_is_not_installed(
+    store: SessionStore,
+) -> None:
+    rebuild(store, names=["spend"], mode="followed")
+
+    assert rebuild(knows(store, MENDED)).retired == []
+
+    assert [row[3:] for row in store.query(BUILDS)] == [("inline", "old"), ("followed", "current")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_all_of_a_projection_is_dropped_where_it_is_not_installed(
+    store: SessionStore, mode: Mode
+) -> None:
+    rebuild(store, names=["spend"], mode=mode)
+    rebuild(store, names=["spend"], mode="inline", stop=lambda: True)
+    without = knows(store, MENDED)
+
+    assert drop(without, "spend") == ["spend 1"] * 3
+
+    assert store.query(BUILDS) == []
+    assert not [name for name in relations(store) if name.startswith("spend")]
+    assert store.query("SELECT * FROM positions") == []
+    assert verify(without) == []
+    with pytest.raises(ProjectionNotFound, match="'spend'"):
+        drop(without, "spend")
+
+
 def test_several_projections_are_built_in_one_pass(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,7 +73,7 @@ def rebuild(
 
     They are built beside those that are there, while others read and write, and take their place
     at the end. Ctrl-C stops it, and the same command goes on with it. From then on the store's
-    writers keep the projections that are installed here.
+    writers keep the projections that are installed here: an inline one that is not becomes old.
     """
     rebuilt(store, application, (), None, json=json)
 
@@ -95,6 +95,8 @@ def rebuilt(
         if each.differing:
             keys = f"{len(each.differing)} of {each.views} views"
             print_text(f"{keys} were not what the log says", title=each.projection)
+    for label in done.retired:
+        print_text("it is not installed here, and kept no longer", title=label)
     if done.parked:
         print_text(f"{done.parked} keys wait: see `sessions projections parked`")
 
