@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from projections.comparing import Compared, compare
+from projections.comparing import Compared, compare_builds
 from projections.folding import (
     HELD,
     WRITING,
     BuildOf,
     ClaimsOf,
+    LogReader,
     Overtaken,
     Progress,
     Tracked,
@@ -28,7 +29,6 @@ from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
 from sessions.parked import copy_skips, parked_in
-from sessions.store import SessionStore
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ class Rebuilt(msgspec.Struct, frozen=True):
     retired: list[str]
 
 
-def applications_of(database: Database) -> list[int]:
+def applications_of(query: Query) -> list[int]:
     """The applications in a database that have events."""
-    return [application for (application,) in database.query(_APPLICATIONS, passing=True)]
+    return [application for (application,) in query(_APPLICATIONS, ())]
 
 
 class Building:
@@ -108,11 +108,12 @@ class Building:
             if stop():
                 parked = self._parked()
                 return Rebuilt(labels, done, switched=False, parked=parked, compared=[], retired=[])
-        compared = self._compare()
+        known = self._projections.values()
+        compared = compare_builds(self._database, self._builds, known, self._parts)
         with self._database.writing() as connection:
             self._check_builds(connection)
             query = query_on(connection)
-            for application, parts in self._all_parts().items():
+            for application, parts in self._all_parts(query).items():
                 for _ in self._pages(application, parts, query):
                     _write(connection, parts)
             retired = self._retire_unknown(connection) if self._is_of_all else []
@@ -165,11 +166,11 @@ class Building:
 
     # --- catching up
 
-    def _all_parts(self) -> dict[int, list[Tracked]]:
-        for application in applications_of(self._database):
+    def _all_parts(self, query: Query) -> dict[int, list[Tracked]]:
+        for application in applications_of(query):
             if application not in self._parts:
                 self._parts[application] = [
-                    Tracked(part, self._database, build, application)
+                    Tracked(part, self._database, build, application, query)
                     for build, part in self._parts_of(application)
                 ]
         return self._parts
@@ -195,7 +196,7 @@ class Building:
             if total - before <= _LEFT_FOR_SWITCH and before:
                 yield before, total
                 return
-            for application, parts in self._all_parts().items():
+            for application, parts in self._all_parts(query).items():
                 for _ in self._pages(application, parts, query):
                     with self._database.writing(WRITING) as connection:
                         self._check_builds(connection)
@@ -206,7 +207,7 @@ class Building:
 
     def _pages(self, application: int, parts: Sequence[Tracked], query: Query) -> Iterator[Page]:
         """The pages that the parts lack, folded."""
-        reader, wanted = SessionStore(self._database, application, read_only=True), wanted_by(parts)
+        reader, wanted = LogReader(self._database, application), wanted_by(parts)
         while parts:
             after = min(part.position for part in parts)
             page = read_page(reader, query, after, size=_PAGE, wanted=wanted)
@@ -260,24 +261,7 @@ class Building:
             connection.execute(f"DROP TABLE {table}_replaced")
         kept.remove(connection, build)
 
-    def _compare(self) -> list[Compared]:
-        """What is new beside what it will take the place of, where both should be the same."""
-        current = kept.builds(self._database.query, "current")
-        there = self._database.relations(self._database.query)
-        return [
-            compare(self._database, build, self._projections[build.name], application)
-            for build in self._builds.values()
-            if build.name in current
-            and _is_alike(build, current[build.name])
-            and there.issuperset(kept.relations(self._database.query, build))
-            for application in self._parts
-        ]
-
 
 def _write(connection: Connection, parts: Sequence[Part]) -> None:
     for part in parts:
         part.write(connection)
-
-
-def _is_alike(one: Current, other: Current) -> bool:
-    return one.version == other.version and "live" not in {one.mode, other.mode}

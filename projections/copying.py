@@ -62,7 +62,9 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     source.position  # noqa: B018  it raises StoreNotFound
     target.make()
     _check_begun(one, other)
-    tasks = [(table, application) for application in applications_of(one) for table in _COPIED]
+    tasks = [
+        (table, application) for application in applications_of(one.query) for table in _COPIED
+    ]
     total, done = _total(one), 0
     with other.writing() as connection:
         for name in kept.builds(query_on(connection), "current"):
@@ -74,13 +76,13 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     rebuild(target)
     for table, application in tasks:
         _compare(one, other, table, application)
-    for application in applications_of(other):
+    for application in applications_of(other.query):
         made = SessionStore(other, application, read_only=True, projections=target.projections)
         differences = verify(made, limit=1)
         if differences:
             raise CopyDiffers(path=other.path, where=differences[0])
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
-    return Copied(len(applications_of(one)), total, keys)
+    return Copied(len(applications_of(one.query)), total, keys)
 
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
@@ -91,7 +93,7 @@ def _check_begun(one: Database, other: Database) -> None:
     """What the target has already is the beginning of the source."""
     newest = schema.EVENTS.select("application_id = ?", "position DESC", 1)
     here = schema.EVENTS.select("application_id = ? AND position = ?")
-    for application in applications_of(other):
+    for application in applications_of(other.query):
         (last,) = other.query(newest, (application,))
         same = one.query(here, (application, last[1]))
         if not same or schema.EVENTS.given(same[0]) != schema.EVENTS.given(last):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -169,6 +170,33 @@ def test_what_is_written_in_its_progress_is_in_what_it_builds(
     assert store.execute("last", OpenSession(profile_id="p")).position == 33
     assert spend(store).get("p") == Spend(24, 3)
     assert verify(store) == []
+
+
+def test_the_switch_needs_one_connection_alone(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "_PAGE", 3)
+    known = in_mode("inline", MENDED, SPEND)
+    with (
+        SessionStore.open(postgres_url, projections=known) as store,
+        SessionStore.open(postgres_url, 2, projections=known) as other,
+        SessionStore.open(
+            f"{postgres_url}&pool=2", read_only=True, lock_timeout=1, projections=known
+        ) as builder,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        fill(store, "a", 3)
+
+        def take_the_other_connection(done: int, _: int) -> None:
+            if done == 12:
+                fill(store, "b", 1)
+                fill(other, "new", 1)
+                pool.submit(builder.query, "SELECT pg_sleep(2)")
+                time.sleep(0.2)
+
+        assert rebuild(builder, take_the_other_connection).events == 20
+
+        assert verify(store) == verify(other) == []
 
 
 # --- stopping and going on
@@ -456,7 +484,7 @@ def test_several_projections_are_built_in_one_pass(
     with monkeypatch.context() as patched:
         small_pages(patched)
         patched.setattr(type(store.recorder), "log_rows", counted)
-        patched.setattr(building, "compare", lambda *_: [])
+        patched.setattr(building, "compare_builds", lambda *_: [])
         rebuild(store)
 
     assert sorted(set(reads)) == [0, 3, 6, 9, 12]
