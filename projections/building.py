@@ -23,6 +23,7 @@ from projections.folding import (
     Progress,
     Tracked,
     read_page,
+    silent,
     wanted_by,
 )
 from sessions import kept, schema
@@ -74,13 +75,20 @@ def applications_of(query: Query) -> list[int]:
 
 
 class Building:
-    """One rebuild: what is built, and how far it has come."""
+    """One rebuild: what is built, and how far it has come.
+
+    Args:
+        database: Where it is built.
+        projections: What is built.
+        mode: How they are run from then on, if not as until now.
+        claims: Build all, the claims too.
+    """
 
     def __init__(
         self,
         database: Database,
         projections: Sequence[Projection[Any]],
-        mode: Mode | None,
+        mode: Mode | None = None,
         *,
         claims: bool,
     ) -> None:
@@ -94,8 +102,13 @@ class Building:
         self._builds: dict[str, Current] = {}
         self._parts: dict[int, list[Tracked]] = {}
 
-    def run(self, progress: Progress, stop: Callable[[], bool]) -> Rebuilt:
-        """Begin or go on, until it is stopped or switched.
+    def run(
+        self,
+        progress: Progress = silent,
+        stop: Callable[[], bool] = bool,
+        check: Callable[[], object] = bool,
+    ) -> Rebuilt:
+        """Begin or go on, until it is stopped or switched; before the switch something may check.
 
         Raises:
             Overtaken: Somebody else has switched to what it builds, or dropped it.
@@ -110,6 +123,7 @@ class Building:
                 return Rebuilt(labels, done, switched=False, parked=parked, compared=[], retired=[])
         known = self._projections.values()
         compared = compare_builds(self._database, self._builds, known, self._parts)
+        check()
         with self._database.writing() as connection:
             self._check_builds(connection)
             query = query_on(connection)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.building import applications_of
+from projections.building import Building, applications_of
 from projections.folding import Progress, silent
-from projections.rebuild import rebuild
+from projections.rebuild import alone
 from projections.verify import verify
 from sessions import kept, schema
 from sessions.database import query_on
@@ -44,9 +45,9 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     """Copy all applications of a store into a new one, which may be on another kind of database.
 
     Positions, times, ids, keys and the bytes of every event stay as they are; views and claims
-    are made anew from them. A copy that was interrupted goes on where it stopped, and nobody can
-    write to it before it is complete. At its end all is compared and verified. Stop those who
-    write to the source first: what they write meanwhile may be missing.
+    are made anew from them. A copy that was interrupted goes
+    on where it stopped, and nobody can write to it before all is compared. At its end it is
+    verified. Stop those who write to the source first: what they write meanwhile may be missing.
 
     Args:
         source: The store to copy; it may be opened read-only.
@@ -56,37 +57,47 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
 
     Raises:
         CopyDiffers: The target holds something else than the source.
+        RebuildRunning: Somebody else copies to it, or rebuilds there.
+        BatchOpen: This thread has a batch open.
         StoreNotFound: There is no source.
     """
     one, other = source.recorder.database, target.recorder.database
+    target.check_no_batch("copy")
     source.position  # noqa: B018  it raises StoreNotFound
     target.make()
     _check_begun(one, other)
-    tasks = [
-        (table, application) for application in applications_of(one.query) for table in _COPIED
-    ]
+    _close(other)
     total, done = _total(one), 0
-    with other.writing() as connection:
-        for name in kept.builds(query_on(connection), "current"):
-            kept.retire(other, connection, name)
-    for table, application in tasks:
+    for table, application in _tasks(one):
         for copied in _copied(one, other, table, application):
             done += copied if table is schema.EVENTS else 0
             progress(done, total)
-    rebuild(target)
-    for table, application in tasks:
-        _compare(one, other, table, application)
-    for application in applications_of(other.query):
-        made = SessionStore(other, application, read_only=True, projections=target.projections)
-        differences = verify(made, limit=1)
-        if differences:
-            raise CopyDiffers(path=other.path, where=differences[0])
+    building = Building(other, target.projections, claims=True)
+    with alone(other, building):
+        building.run(check=partial(_compare, one, other))
+    try:
+        _verify(target)
+    except BaseException:
+        _close(other)
+        raise
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
     return Copied(len(applications_of(one.query)), total, keys)
 
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
 _END = {"integer": 0, "text": ""}
+
+
+def _close(database: Database) -> None:
+    """Let nobody write: no view is current that a writer would have to keep."""
+    with database.writing() as connection:
+        for name in kept.builds(query_on(connection), "current"):
+            kept.retire(database, connection, name)
+
+
+def _tasks(database: Database) -> list[tuple[Table, int]]:
+    found = applications_of(database.query)
+    return [(table, application) for application in found for table in _COPIED]
 
 
 def _check_begun(one: Database, other: Database) -> None:
@@ -130,10 +141,21 @@ def _pages(
         after = page[-1][key]
 
 
-def _compare(one: Database, other: Database, table: Table, application: int) -> None:
-    mine, theirs = (
-        chain.from_iterable(_pages(database, table, application)) for database in (one, other)
-    )
-    for here, there in zip_longest(mine, theirs):
-        if here != there:
-            raise CopyDiffers(path=other.path, where=f"{table.name} {(here or there)[:2]}")
+def _compare(one: Database, other: Database) -> None:
+    """Before anybody can write to the other: both hold the same rows."""
+    for table, application in _tasks(one):
+        mine, theirs = (
+            chain.from_iterable(_pages(database, table, application)) for database in (one, other)
+        )
+        for here, there in zip_longest(mine, theirs):
+            if here != there:
+                raise CopyDiffers(path=other.path, where=f"{table.name} {(here or there)[:2]}")
+
+
+def _verify(target: SessionStore) -> None:
+    database = target.recorder.database
+    for application in applications_of(database.query):
+        made = SessionStore(database, application, read_only=True, projections=target.projections)
+        differences = verify(made, limit=1)
+        if differences:
+            raise CopyDiffers(path=database.path, where=differences[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from projections.building import Building, Rebuilt
@@ -13,14 +14,13 @@ from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
 from sessions.projection import Mode, check_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Current, Query
+    from sessions.database import Current, Database, Query
     from sessions.projection import Projection
     from sessions.store import SessionStore
 
 _NOT_CURRENT: tuple[kept.Status, ...] = ("building", "old")
-_ALL: tuple[kept.Status, ...] = ("current", *_NOT_CURRENT)
 
 
 def rebuild(
@@ -61,21 +61,31 @@ def rebuild(
     store.check_no_batch("rebuild")
     store.position  # noqa: B018  it raises StoreNotFound
     _check(named(store, names), mode)
-    database = store.recorder.database
-    with database.held("rebuild") as alone:
-        if not alone:
+    database, projections = store.recorder.database, named(store, names)
+    building = Building(database, projections, mode, claims=not names)
+    labels = [each.label for each in projections]
+    with alone(database, building), tracing.span("rebuild", projections=labels):
+        return building.run(progress, stop)
+
+
+@contextmanager
+def alone(database: Database, building: Building) -> Iterator[None]:
+    """Build inside while nobody else does.
+
+    Raises:
+        RebuildRunning: Somebody else is at it.
+    """
+    with database.held("rebuild") as is_alone:
+        if not is_alone:
             raise RebuildRunning(path=database.path)
-        projections = named(store, names)
-        with tracing.span("rebuild", projections=[each.label for each in projections]):
-            building = Building(database, projections, mode, claims=not names)
-            try:
-                return building.run(progress, stop)
-            except Overtaken as error:
-                raise RebuildRunning(path=database.path) from error
-            except StorageFailed as error:
-                if building.has_its_builds(database.query):
-                    raise
-                raise RebuildRunning(path=database.path) from error
+        try:
+            yield
+        except Overtaken as error:
+            raise RebuildRunning(path=database.path) from error
+        except StorageFailed as error:
+            if building.has_its_builds(database.query):
+                raise
+            raise RebuildRunning(path=database.path) from error
 
 
 def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
@@ -103,13 +113,13 @@ def drop(store: SessionStore, name: str) -> list[str]:
     store.check_no_batch("drop")
     database = store.recorder.database
     is_known = any(name == each.name for each in store.projections)
-    if not _builds(store.query, name, _ALL):
+    if not _builds(store.query, name, kept.STATUSES):
         named(store, [name])
-    with database.held("rebuild") as alone:
-        if not alone:
+    with database.held("rebuild") as is_alone:
+        if not is_alone:
             raise RebuildRunning(path=database.path)
         with database.writing() as connection:
-            found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else _ALL)
+            found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else kept.STATUSES)
             if not is_known:
                 kept.retire(database, connection, name)
             for build in found:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from projections import CustomerSessions, copy, verify
+from projections import (
+    CustomerSessions,
+    copy,
+    verify,
+)
 from sessions import (
     ApplyCoupon,
     CloseSession,
@@ -125,6 +129,82 @@ def test_a_target_with_a_history_of_its_own_is_left_alone(
         copy(one, other)
     with SessionStore.open(postgres_url) as store:
         assert [recorded.stream_id for recorded in store.log()] == ["other"]
+
+
+def is_closed(url: str) -> bool:
+    """Whether nobody can write to a store."""
+    try:
+        SessionStore.open(url).close()
+    except ViewsDiffer:
+        return True
+    return False
+
+
+def test_a_copy_whose_source_was_written_to_is_no_store_before_it_is_made_again(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    fill(sqlite_url)
+
+    late = iter(["late"])
+
+    def write(done: int, _: int) -> None:
+        with SessionStore.open(sqlite_url) as store:
+            for session in late if done > 36 else ():
+                store.execute(session, OpenSession())
+
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as one,
+        SessionStore.open(postgres_url, read_only=True) as other,
+    ):
+        with pytest.raises(CopyDiffers, match="events"):
+            copy(one, other, write)
+        assert is_closed(postgres_url)
+
+        assert copy(one, other).events == 73
+
+        assert held(one) == held(other)
+    assert not is_closed(postgres_url)
+
+
+def interrupted(*_: object, **__: object) -> list[object]:
+    raise KeyboardInterrupt
+
+
+def differs(*_: object, **__: object) -> list[object]:
+    return ["a difference"]
+
+
+@pytest.mark.parametrize(
+    ("where", "broken", "error"),
+    [
+        ("_compare", interrupted, KeyboardInterrupt),
+        ("verify", interrupted, KeyboardInterrupt),
+        ("verify", differs, CopyDiffers),
+    ],
+)
+def test_one_that_ends_late_is_no_store_either(
+    road: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    broken: object,
+    error: type[BaseException],
+) -> None:
+    source, target = road
+    with (
+        SessionStore.open(source, 322, read_only=True) as one,
+        SessionStore.open(target, 322, read_only=True) as other,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"projections.copying.{where}", broken)
+            with pytest.raises(error):
+                copy(one, other)
+        with pytest.raises(ViewsDiffer):
+            SessionStore(other.recorder.database, 322)
+
+        copy(one, other)
+
+        assert held(one) == held(other)
+        SessionStore(other.recorder.database, 322).execute("new", OpenSession())
 
 
 def test_what_is_not_there_is_not_copied(sqlite_url: str, postgres_url: str) -> None:
