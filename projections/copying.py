@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain, zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import msgspec
 
@@ -14,7 +16,7 @@ from projections.rebuild import alone
 from projections.verify import verify
 from sessions import kept, schema
 from sessions.database import query_on
-from sessions.errors import CopyDiffers
+from sessions.errors import CopyDiffers, InvalidValue
 from sessions.inserting import Insert
 from sessions.store import SessionStore
 
@@ -57,6 +59,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
 
     Raises:
         CopyDiffers: The target holds something else than the source.
+        InvalidValue: The target is the source.
         RebuildRunning: Somebody else copies to it, or rebuilds there.
         BatchOpen: This thread has a batch open.
         StoreNotFound: There is no source.
@@ -64,6 +67,9 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     one, other = source.recorder.database, target.recorder.database
     target.check_no_batch("copy")
     source.position  # noqa: B018  it raises StoreNotFound
+    if _is_same(one, other):
+        rule = "another store than the source"
+        raise InvalidValue(field="target", rule=rule, value=other.path)
     target.make()
     _check_begun(one, other)
     _close(other)
@@ -86,6 +92,17 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
 _END = {"integer": 0, "text": ""}
+
+
+def _is_same(one: Database, other: Database) -> bool:
+    """Whether both are one store, whatever their URLs say: what one holds the other cannot."""
+    if one is other or one.dialect is not other.dialect or one.in_memory or other.in_memory:
+        return one is other
+    if not one.dialect.packs:
+        return Path(other.path).exists() and Path(one.path).samefile(other.path)
+    name = f"copy {uuid4()}"
+    with one.held(name), other.held(name) as is_free:
+        return not is_free
 
 
 def _close(database: Database) -> None:

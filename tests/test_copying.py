@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from projections import (
@@ -13,6 +15,7 @@ from sessions import (
     ApplyCoupon,
     CloseSession,
     CopyDiffers,
+    InvalidValue,
     OpenSession,
     ReopenSession,
     SessionStore,
@@ -22,6 +25,11 @@ from sessions import (
 )
 from tests.conftest import add
 from tests.test_cli_maintain import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import OpenStore
 
 ROADS = [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "memory")]
 
@@ -205,6 +213,30 @@ def test_one_that_ends_late_is_no_store_either(
 
         assert held(one) == held(other)
         SessionStore(other.recorder.database, 322).execute("new", OpenSession())
+
+
+def test_a_store_is_not_copied_onto_itself(open_store: OpenStore) -> None:
+    store = open_store()
+    store.execute("a", OpenSession())
+
+    for target in (store, open_store()):
+        with pytest.raises(InvalidValue, match="target: another store than the source"):
+            copy(store, target)
+
+    assert store.execute("b", OpenSession()).position == 2
+    assert verify(store) == []
+
+
+def test_another_url_of_the_same_store_is_seen_through(
+    sqlite_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "store.db")
+    urls = {sqlite_url: f"sqlite:///{tmp_path}/link.db", postgres_url: f"{postgres_url}&pool=2"}
+    for url, other in urls.items():
+        fill(url)
+        ran = run("copy", url, other)
+        assert (ran.code, "another store than the source" in ran.err) == (1, True)
+        assert not is_closed(url)
 
 
 def test_what_is_not_there_is_not_copied(sqlite_url: str, postgres_url: str) -> None:
