@@ -29,7 +29,7 @@ from projections.folding import (
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
-from sessions.parked import copy_skips, parked_in
+from sessions.parked import leave_out, parked_in, skips
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Building:
         projections: What is built.
         mode: How they are run from then on, if not as until now.
         claims: Build all, the claims too.
+        source: Another database, whose modes and skipped events are taken over.
     """
 
     def __init__(
@@ -91,10 +92,12 @@ class Building:
         mode: Mode | None = None,
         *,
         claims: bool,
+        source: Database | None = None,
     ) -> None:
         self._database = database
         self._projections = {each.name: each for each in projections}
         self._mode = mode
+        self._source = source
         self._is_of_all = claims
         self._tables = {each.name: each.tables for each in projections}
         if claims:
@@ -158,19 +161,21 @@ class Building:
         """The build of an earlier attempt, or a new one."""
         query, projection = query_on(connection), self._projections.get(name)
         version = projection.version if projection else 1
-        current = kept.builds(query, "current").get(name)
-        mode = self._mode_of(projection, current)
+        before = query if self._source is None else self._source.query
+        current = kept.builds(before, "current").get(name)
+        mode, is_same = self._mode_of(projection, current), current and current.version == version
+        skipped = skips(before, current) if current and is_same else []
         begun = kept.builds(query, "building").get(name)
         if begun is not None:
-            if (begun.version, begun.mode) == (version, mode):
+            asked = (version, mode, skipped)
+            if (begun.version, begun.mode, skips(query, begun)) == asked:
                 return begun
             kept.remove(connection, begun)
         tables = kept.tables_of(self._tables[name], mode)
         build = kept.register(connection, (name, version, mode), "building", tables)
         beside = [kept.beside(table, build) for table in tables]
         kept.create(connection, beside, self._database.dialect)
-        if current is not None and current.version == version:
-            copy_skips(connection, current, build)
+        leave_out(connection, skipped, build, self._database.dialect)
         return build
 
     def _mode_of(self, projection: Projection[Any] | None, current: Current | None) -> Mode:

@@ -47,7 +47,8 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     """Copy all applications of a store into a new one, which may be on another kind of database.
 
     Positions, times, ids, keys and the bytes of every event stay as they are; views and claims
-    are made anew from them. A copy that was interrupted goes
+    are made anew from them, in the modes that the source has them in, and without the events that
+    are skipped there. A copy that was interrupted goes
     on where it stopped, and nobody can write to it before all is compared. At its end it is
     verified. Stop those who write to the source first: what they write meanwhile may be missing.
 
@@ -78,7 +79,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         for copied in _copied(one, other, table, application):
             done += copied if table is schema.EVENTS else 0
             progress(done, total)
-    building = Building(other, target.projections, claims=True)
+    building = Building(other, target.projections, claims=True, source=one)
     with alone(other, building):
         building.run(check=partial(_compare, one, other))
     try:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from projections import (
     CustomerSessions,
+    StoredProjection,
     copy,
+    parked,
+    rebuild,
+    status,
     verify,
 )
 from sessions import (
@@ -24,6 +28,7 @@ from sessions import (
     ViewsDiffer,
 )
 from tests.conftest import add
+from tests.sample_projections import BAD, SALES, SPEND, in_mode
 from tests.test_cli_maintain import run
 
 if TYPE_CHECKING:
@@ -237,6 +242,62 @@ def test_another_url_of_the_same_store_is_seen_through(
         ran = run("copy", url, other)
         assert (ran.code, "another store than the source" in ran.err) == (1, True)
         assert not is_closed(url)
+
+
+def sales_of(store: SessionStore) -> StoredProjection[Any]:
+    return StoredProjection(store, SALES)
+
+
+def with_a_bad_item(store: SessionStore, *sessions: str) -> None:
+    for session in sessions:
+        store.execute_many(session, [OpenSession(profile_id="p"), add(BAD), add("x")])
+
+
+def waiting(store: SessionStore) -> list[tuple[str, int]]:
+    return [(each.key, each.position) for each in parked(store)]
+
+
+def modes(store: SessionStore) -> dict[str, str]:
+    return {each.name: each.mode for each in status(store) if each.status == "current"}
+
+
+def test_what_was_skipped_is_left_out_and_a_mode_that_was_set_stays(road: tuple[str, str]) -> None:
+    source, target = road
+    known = in_mode("inline", SALES, SPEND)
+    with SessionStore.open(source, read_only=True, projections=known) as one:
+        rebuild(one)
+        with SessionStore.open(source, projections=known) as writer:
+            with_a_bad_item(writer, "a", "b")
+        assert sales_of(one).skip("a")
+        rebuild(one, names=["spend"], mode="followed")
+        with SessionStore.open(target, read_only=True, projections=known) as other:
+            copy(one, other)
+
+            assert waiting(other) == waiting(one) == [("b", 41)]
+            assert sales_of(other).get("a") == sales_of(one).get("a")
+            assert modes(other) == modes(one)
+            assert verify(other) == []
+
+
+def test_what_is_skipped_before_a_copy_goes_on_is_left_out_too(
+    sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = in_mode("inline", SALES)
+    with (
+        SessionStore.open(sqlite_url, projections=known) as one,
+        SessionStore.open(postgres_url, read_only=True, projections=known) as other,
+    ):
+        with_a_bad_item(one, "a", "b")
+        with monkeypatch.context() as patched:
+            patched.setattr("projections.copying._compare", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                copy(one, other)
+        assert sales_of(one).skip("b")
+
+        copy(one, other)
+
+        assert waiting(other) == [("a", 2)]
+        assert sales_of(other).get("b") == sales_of(one).get("b")
 
 
 def test_what_is_not_there_is_not_copied(sqlite_url: str, postgres_url: str) -> None:
