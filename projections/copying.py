@@ -46,9 +46,9 @@ class Copied(msgspec.Struct, frozen=True):
 def copy(source: SessionStore, target: SessionStore, progress: Progress = silent) -> Copied:
     """Copy all applications of a store into a new one, which may be on another kind of database.
 
-    Positions, times, ids, keys and the bytes of every event stay as they are; views and claims
-    are made anew from them, in the modes that the source has them in, and without the events that
-    are skipped there. A copy that was interrupted goes
+    Positions, times, ids, keys and the bytes of every event stay as they are, and so do the
+    positions of followers; views and claims are made anew from them, in the modes that the source
+    has them in, and without the events that are skipped there. A copy that was interrupted goes
     on where it stopped, and nobody can write to it before all is compared. At its end it is
     verified. Stop those who write to the source first: what they write meanwhile may be missing.
 
@@ -79,6 +79,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         for copied in _copied(one, other, table, application):
             done += copied if table is schema.EVENTS else 0
             progress(done, total)
+    _copy_positions(one, other)
     building = Building(other, target.projections, claims=True, source=one)
     with alone(other, building):
         building.run(check=partial(_compare, one, other))
@@ -157,6 +158,17 @@ def _pages(
     while page := database.query(sql, (application, after), passing=True):
         yield [table.given(row) for row in page]
         after = page[-1][key]
+
+
+def _copy_positions(one: Database, other: Database) -> None:
+    """How far followers of others have come; that of the store's own builds is theirs."""
+    table, own = schema.POSITIONS, set()
+    for status in kept.STATUSES:
+        own |= {kept.follower_of(build) for build in kept.builds(one.query, status).values()}
+    rows = [row for row in one.query(table.select()) if row[0] not in own]
+    newer = f"{table.replace(other.dialect)} WHERE positions.position < excluded.position"
+    with other.writing() as connection:
+        Insert(table, other.dialect, newer)(connection, rows)
 
 
 def _compare(one: Database, other: Database) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from eventsourcing.persistence import Tracking
 
 from projections import (
     CustomerSessions,
+    Runner,
     StoredProjection,
     copy,
     parked,
@@ -27,6 +29,7 @@ from sessions import (
     StoreNotFound,
     ViewsDiffer,
 )
+from sessions.infrastructure import PositionRecorder
 from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, in_mode
 from tests.test_cli_maintain import run
@@ -298,6 +301,34 @@ def test_what_is_skipped_before_a_copy_goes_on_is_left_out_too(
 
         assert waiting(other) == [("a", 2)]
         assert sales_of(other).get("b") == sales_of(one).get("b")
+
+
+def test_followers_of_others_keep_their_place(road: tuple[str, str]) -> None:
+    source, target = road
+    with (
+        SessionStore.open(source, 322, read_only=True) as one,
+        SessionStore.open(target, 322, read_only=True) as other,
+    ):
+        here, there = (
+            [PositionRecorder(store.recorder.database, name) for name in ("mailer", "stock")]
+            for store in (one, other)
+        )
+        for recorder in here:
+            recorder.insert_tracking(Tracking("shop", 5))
+        rebuild(one, names=["attachments"], mode="followed")
+        Runner(one).run(until=36)
+
+        copy(one, other)
+
+        assert [recorder.max_tracking_id("shop") for recorder in there] == [5, 5]
+        here[0].insert_tracking(Tracking("shop", 7))
+        there[1].insert_tracking(Tracking("shop", 9))
+        copy(one, other)
+        assert [recorder.max_tracking_id("shop") for recorder in there] == [7, 9]
+        assert other.query("SELECT follower FROM positions ORDER BY 1")[-2:] == [
+            ("mailer",),
+            ("stock",),
+        ]
 
 
 def test_what_is_not_there_is_not_copied(sqlite_url: str, postgres_url: str) -> None:
