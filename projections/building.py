@@ -26,6 +26,7 @@ from projections.folding import (
     silent,
     wanted_by,
 )
+from projections.switching import retire_unknown, switch_claims
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
@@ -133,9 +134,7 @@ class Building:
             for application, parts in self._all_parts(query).items():
                 for _ in self._pages(application, parts, query):
                     _write(connection, parts)
-            retired = self._retire_unknown(connection) if self._is_of_all else []
-            for build in self._builds.values():
-                self._switch(connection, build)
+            retired = [each.label for each in self._switch(connection)]
         done, parked = self._position(), self._parked()
         return Rebuilt(
             labels, done, switched=True, parked=parked, compared=compared, retired=retired
@@ -255,30 +254,14 @@ class Building:
 
     # --- switching
 
-    def _retire_unknown(self, connection: Connection) -> list[str]:
-        """Let writers keep no longer what is not known here: they would be refused for ever."""
-        current = kept.builds(query_on(connection), "current")
-        unknown = [each for each in current.values() if each.name not in self._projections]
-        retired = [each for each in unknown if each.mode == "inline"]
-        for each in retired:
-            kept.retire(self._database, connection, each.name)
-        return [each.label for each in retired]
-
-    def _switch(self, connection: Connection, build: Current) -> None:
-        if build.name != _CLAIMS:
-            kept.switch(self._database, connection, build)
-            return
-        query = query_on(connection)
-        tables = kept.relations(query, build)
-        replaced = [table for table in tables if table in self._database.relations(query)]
-        with self._database.handing_on(connection, replaced):
-            for table in replaced:
-                self._database.rename(connection, table, f"{table}_replaced")
-            for table in tables:
-                self._database.rename(connection, table + kept.suffix(build.build), table)
-        for table in replaced:
-            connection.execute(f"DROP TABLE {table}_replaced")
-        kept.remove(connection, build)
+    def _switch(self, connection: Connection) -> list[Current]:
+        """Let what was built be current; the answer is what is kept no longer."""
+        known = self._projections
+        retired = retire_unknown(self._database, connection, known) if self._is_of_all else []
+        for build in self._builds.values():
+            switch = switch_claims if build.name == _CLAIMS else kept.switch
+            switch(self._database, connection, build)
+        return retired
 
 
 def _write(connection: Connection, parts: Sequence[Part]) -> None:

@@ -13,9 +13,9 @@ import msgspec
 from projections.building import Building, applications_of
 from projections.folding import Progress, silent
 from projections.rebuild import alone
+from projections.switching import retire_all
 from projections.verify import verify
 from sessions import kept, schema
-from sessions.database import query_on
 from sessions.errors import CopyDiffers, InvalidValue
 from sessions.inserting import Insert
 from sessions.store import SessionStore
@@ -73,7 +73,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         raise InvalidValue(field="target", rule=rule, value=other.path)
     target.make()
     _check_begun(one, other)
-    _close(other)
+    retire_all(other)
     total, done = _total(one), 0
     for table, application in _tasks(one):
         for copied in _copied(one, other, table, application):
@@ -86,7 +86,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     try:
         _verify(target)
     except BaseException:
-        _close(other)
+        retire_all(other)
         raise
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
     return Copied(len(applications_of(one.query)), total, keys)
@@ -105,13 +105,6 @@ def _is_same(one: Database, other: Database) -> bool:
     name = f"copy {uuid4()}"
     with one.held(name), other.held(name) as is_free:
         return not is_free
-
-
-def _close(database: Database) -> None:
-    """Let nobody write: no view is current that a writer would have to keep."""
-    with database.writing() as connection:
-        for name in kept.builds(query_on(connection), "current"):
-            kept.retire(database, connection, name)
 
 
 def _tasks(database: Database) -> list[tuple[Table, int]]:
