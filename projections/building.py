@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from projections.comparing import Compared, compare
+from projections.comparing import Compared, compare_builds
 from projections.folding import (
     HELD,
     WRITING,
     BuildOf,
     ClaimsOf,
+    LogReader,
     Overtaken,
     Progress,
     Tracked,
     read_page,
+    silent,
     wanted_by,
 )
+from projections.switching import retire_unknown, switch_claims
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
-from sessions.parked import copy_skips, parked_in
-from sessions.store import SessionStore
+from sessions.parked import leave_out, parked_in, skips
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
         switched: Whether it is done; else it was stopped, and goes on when it is run again.
         parked: How many keys wait in what was built, because a fold failed.
         compared: How what is new compares with what it took the place of.
+        retired: What was inline and is not known here, such as `gifts 1`: it is kept no longer.
     """
 
     projections: list[str]
@@ -64,35 +67,52 @@ class Rebuilt(msgspec.Struct, frozen=True):
     switched: bool
     parked: int
     compared: list[Compared]
+    retired: list[str]
 
 
-def applications_of(database: Database) -> list[int]:
+def applications_of(query: Query) -> list[int]:
     """The applications in a database that have events."""
-    return [application for (application,) in database.query(_APPLICATIONS, passing=True)]
+    return [application for (application,) in query(_APPLICATIONS, ())]
 
 
 class Building:
-    """One rebuild: what is built, and how far it has come."""
+    """One rebuild: what is built, and how far it has come.
+
+    Args:
+        database: Where it is built.
+        projections: What is built.
+        mode: How they are run from then on, if not as until now.
+        claims: Build all, the claims too.
+        source: Another database, whose modes and skipped events are taken over.
+    """
 
     def __init__(
         self,
         database: Database,
         projections: Sequence[Projection[Any]],
-        mode: Mode | None,
+        mode: Mode | None = None,
         *,
         claims: bool,
+        source: Database | None = None,
     ) -> None:
         self._database = database
         self._projections = {each.name: each for each in projections}
         self._mode = mode
+        self._source = source
+        self._is_of_all = claims
         self._tables = {each.name: each.tables for each in projections}
         if claims:
             self._tables[_CLAIMS] = _CLAIM_TABLES
         self._builds: dict[str, Current] = {}
         self._parts: dict[int, list[Tracked]] = {}
 
-    def run(self, progress: Progress, stop: Callable[[], bool]) -> Rebuilt:
-        """Begin or go on, until it is stopped or switched.
+    def run(
+        self,
+        progress: Progress = silent,
+        stop: Callable[[], bool] = bool,
+        check: Callable[[], object] = bool,
+    ) -> Rebuilt:
+        """Begin or go on, until it is stopped or switched; before the switch something may check.
 
         Raises:
             Overtaken: Somebody else has switched to what it builds, or dropped it.
@@ -103,18 +123,22 @@ class Building:
         for done, total in self._catch_up():
             progress(done, total)
             if stop():
-                return Rebuilt(labels, done, switched=False, parked=self._parked(), compared=[])
-        compared = self._compare()
+                parked = self._parked()
+                return Rebuilt(labels, done, switched=False, parked=parked, compared=[], retired=[])
+        known = self._projections.values()
+        compared = compare_builds(self._database, self._builds, known, self._parts)
+        check()
         with self._database.writing() as connection:
             self._check_builds(connection)
             query = query_on(connection)
-            for application, parts in self._all_parts().items():
+            for application, parts in self._all_parts(query).items():
                 for _ in self._pages(application, parts, query):
                     _write(connection, parts)
-            for build in self._builds.values():
-                self._switch(connection, build)
+            retired = [each.label for each in self._switch(connection)]
         done, parked = self._position(), self._parked()
-        return Rebuilt(labels, done, switched=True, parked=parked, compared=compared)
+        return Rebuilt(
+            labels, done, switched=True, parked=parked, compared=compared, retired=retired
+        )
 
     # --- being alone
 
@@ -136,19 +160,21 @@ class Building:
         """The build of an earlier attempt, or a new one."""
         query, projection = query_on(connection), self._projections.get(name)
         version = projection.version if projection else 1
-        current = kept.builds(query, "current").get(name)
-        mode = self._mode_of(projection, current)
+        before = query if self._source is None else self._source.query
+        current = kept.builds(before, "current").get(name)
+        mode, is_same = self._mode_of(projection, current), current and current.version == version
+        skipped = skips(before, current) if current and is_same else []
         begun = kept.builds(query, "building").get(name)
         if begun is not None:
-            if (begun.version, begun.mode) == (version, mode):
+            asked = (version, mode, skipped)
+            if (begun.version, begun.mode, skips(query, begun)) == asked:
                 return begun
             kept.remove(connection, begun)
         tables = kept.tables_of(self._tables[name], mode)
         build = kept.register(connection, (name, version, mode), "building", tables)
         beside = [kept.beside(table, build) for table in tables]
         kept.create(connection, beside, self._database.dialect)
-        if current is not None and current.version == version:
-            copy_skips(connection, current, build)
+        leave_out(connection, skipped, build, self._database.dialect)
         return build
 
     def _mode_of(self, projection: Projection[Any] | None, current: Current | None) -> Mode:
@@ -158,11 +184,11 @@ class Building:
 
     # --- catching up
 
-    def _all_parts(self) -> dict[int, list[Tracked]]:
-        for application in applications_of(self._database):
+    def _all_parts(self, query: Query) -> dict[int, list[Tracked]]:
+        for application in applications_of(query):
             if application not in self._parts:
                 self._parts[application] = [
-                    Tracked(part, self._database, build, application)
+                    Tracked(part, self._database, build, application, query)
                     for build, part in self._parts_of(application)
                 ]
         return self._parts
@@ -188,7 +214,7 @@ class Building:
             if total - before <= _LEFT_FOR_SWITCH and before:
                 yield before, total
                 return
-            for application, parts in self._all_parts().items():
+            for application, parts in self._all_parts(query).items():
                 for _ in self._pages(application, parts, query):
                     with self._database.writing(WRITING) as connection:
                         self._check_builds(connection)
@@ -199,7 +225,7 @@ class Building:
 
     def _pages(self, application: int, parts: Sequence[Tracked], query: Query) -> Iterator[Page]:
         """The pages that the parts lack, folded."""
-        reader, wanted = SessionStore(self._database, application, read_only=True), wanted_by(parts)
+        reader, wanted = LogReader(self._database, application), wanted_by(parts)
         while parts:
             after = min(part.position for part in parts)
             page = read_page(reader, query, after, size=_PAGE, wanted=wanted)
@@ -228,40 +254,16 @@ class Building:
 
     # --- switching
 
-    def _switch(self, connection: Connection, build: Current) -> None:
-        if build.name != _CLAIMS:
-            kept.switch(self._database, connection, build)
-            return
-        query = query_on(connection)
-        tables = kept.relations(query, build)
-        replaced = [table for table in tables if table in self._database.relations(query)]
-        with self._database.handing_on(connection, replaced):
-            for table in replaced:
-                self._database.rename(connection, table, f"{table}_replaced")
-            for table in tables:
-                self._database.rename(connection, table + kept.suffix(build.build), table)
-        for table in replaced:
-            connection.execute(f"DROP TABLE {table}_replaced")
-        kept.remove(connection, build)
-
-    def _compare(self) -> list[Compared]:
-        """What is new beside what it will take the place of, where both should be the same."""
-        current = kept.builds(self._database.query, "current")
-        there = self._database.relations(self._database.query)
-        return [
-            compare(self._database, build, self._projections[build.name], application)
-            for build in self._builds.values()
-            if build.name in current
-            and _is_alike(build, current[build.name])
-            and there.issuperset(kept.relations(self._database.query, build))
-            for application in self._parts
-        ]
+    def _switch(self, connection: Connection) -> list[Current]:
+        """Let what was built be current; the answer is what is kept no longer."""
+        known = self._projections
+        retired = retire_unknown(self._database, connection, known) if self._is_of_all else []
+        for build in self._builds.values():
+            switch = switch_claims if build.name == _CLAIMS else kept.switch
+            switch(self._database, connection, build)
+        return retired
 
 
 def _write(connection: Connection, parts: Sequence[Part]) -> None:
     for part in parts:
         part.write(connection)
-
-
-def _is_alike(one: Current, other: Current) -> bool:
-    return one.version == other.version and "live" not in {one.mode, other.mode}

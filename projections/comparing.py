@@ -12,7 +12,7 @@ from sessions.database import Current, query_on
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from sessions.database import Connection, Database
     from sessions.dialect import Dialect
@@ -36,6 +36,29 @@ class Compared(msgspec.Struct, frozen=True):
     application_id: int
     views: int
     differing: list[str]
+
+
+def compare_builds(
+    database: Database,
+    builds: Mapping[str, Current],
+    projections: Iterable[Projection[Any]],
+    applications: Iterable[int],
+) -> list[Compared]:
+    """What is new beside what it will take the place of, where both should be the same."""
+    current = kept.builds(database.query, "current")
+    there = database.relations(database.query)
+    return [
+        compare(database, builds[each.name], each, application)
+        for each in projections
+        if each.name in current
+        and _is_alike(builds[each.name], current[each.name])
+        and there.issuperset(kept.relations(database.query, builds[each.name]))
+        for application in applications
+    ]
+
+
+def _is_alike(one: Current, other: Current) -> bool:
+    return one.version == other.version and "live" not in {one.mode, other.mode}
 
 
 def compare(

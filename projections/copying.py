@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain, zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import msgspec
 
-from projections.building import applications_of
+from projections.building import Building, applications_of
 from projections.folding import Progress, silent
-from projections.rebuild import rebuild
+from projections.rebuild import alone
+from projections.switching import retire_all
 from projections.verify import verify
 from sessions import kept, schema
-from sessions.database import query_on
-from sessions.errors import CopyDiffers
+from sessions.errors import CopyDiffers, InvalidValue
 from sessions.inserting import Insert
 from sessions.store import SessionStore
 
@@ -43,10 +46,11 @@ class Copied(msgspec.Struct, frozen=True):
 def copy(source: SessionStore, target: SessionStore, progress: Progress = silent) -> Copied:
     """Copy all applications of a store into a new one, which may be on another kind of database.
 
-    Positions, times, ids, keys and the bytes of every event stay as they are; views and claims
-    are made anew from them. A copy that was interrupted goes on where it stopped, and nobody can
-    write to it before it is complete. At its end all is compared and verified. Stop those who
-    write to the source first: what they write meanwhile may be missing.
+    Positions, times, ids, keys and the bytes of every event stay as they are, and so do the
+    positions of followers; views and claims are made anew from them, in the modes that the source
+    has them in, and without the events that are skipped there. A copy that was interrupted goes
+    on where it stopped, and nobody can write to it before all is compared. At its end it is
+    verified. Stop those who write to the source first: what they write meanwhile may be missing.
 
     Args:
         source: The store to copy; it may be opened read-only.
@@ -56,42 +60,63 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
 
     Raises:
         CopyDiffers: The target holds something else than the source.
+        InvalidValue: The target is the source.
+        RebuildRunning: Somebody else copies to it, or rebuilds there.
+        BatchOpen: This thread has a batch open.
         StoreNotFound: There is no source.
     """
     one, other = source.recorder.database, target.recorder.database
+    target.check_no_batch("copy")
     source.position  # noqa: B018  it raises StoreNotFound
+    if _is_same(one, other):
+        rule = "another store than the source"
+        raise InvalidValue(field="target", rule=rule, value=other.path)
     target.make()
     _check_begun(one, other)
-    tasks = [(table, application) for application in applications_of(one) for table in _COPIED]
+    retire_all(other)
     total, done = _total(one), 0
-    with other.writing() as connection:
-        for name in kept.builds(query_on(connection), "current"):
-            kept.retire(other, connection, name)
-    for table, application in tasks:
+    for table, application in _tasks(one):
         for copied in _copied(one, other, table, application):
             done += copied if table is schema.EVENTS else 0
             progress(done, total)
-    rebuild(target)
-    for table, application in tasks:
-        _compare(one, other, table, application)
-    for application in applications_of(other):
-        made = SessionStore(other, application, read_only=True, projections=target.projections)
-        differences = verify(made, limit=1)
-        if differences:
-            raise CopyDiffers(path=other.path, where=differences[0])
+    _copy_positions(one, other)
+    building = Building(other, target.projections, claims=True, source=one)
+    with alone(other, building):
+        building.run(check=partial(_compare, one, other))
+    try:
+        _verify(target)
+    except BaseException:
+        retire_all(other)
+        raise
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
-    return Copied(len(applications_of(one)), total, keys)
+    return Copied(len(applications_of(one.query)), total, keys)
 
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
 _END = {"integer": 0, "text": ""}
 
 
+def _is_same(one: Database, other: Database) -> bool:
+    """Whether both are one store, whatever their URLs say: what one holds the other cannot."""
+    if one is other or one.dialect is not other.dialect or one.in_memory or other.in_memory:
+        return one is other
+    if not one.dialect.packs:
+        return Path(other.path).exists() and Path(one.path).samefile(other.path)
+    name = f"copy {uuid4()}"
+    with one.held(name), other.held(name) as is_free:
+        return not is_free
+
+
+def _tasks(database: Database) -> list[tuple[Table, int]]:
+    found = applications_of(database.query)
+    return [(table, application) for application in found for table in _COPIED]
+
+
 def _check_begun(one: Database, other: Database) -> None:
     """What the target has already is the beginning of the source."""
     newest = schema.EVENTS.select("application_id = ?", "position DESC", 1)
     here = schema.EVENTS.select("application_id = ? AND position = ?")
-    for application in applications_of(other):
+    for application in applications_of(other.query):
         (last,) = other.query(newest, (application,))
         same = one.query(here, (application, last[1]))
         if not same or schema.EVENTS.given(same[0]) != schema.EVENTS.given(last):
@@ -128,10 +153,32 @@ def _pages(
         after = page[-1][key]
 
 
-def _compare(one: Database, other: Database, table: Table, application: int) -> None:
-    mine, theirs = (
-        chain.from_iterable(_pages(database, table, application)) for database in (one, other)
-    )
-    for here, there in zip_longest(mine, theirs):
-        if here != there:
-            raise CopyDiffers(path=other.path, where=f"{table.name} {(here or there)[:2]}")
+def _copy_positions(one: Database, other: Database) -> None:
+    """How far followers of others have come; that of the store's own builds is theirs."""
+    table, own = schema.POSITIONS, set()
+    for status in kept.STATUSES:
+        own |= {kept.follower_of(build) for build in kept.builds(one.query, status).values()}
+    rows = [row for row in one.query(table.select()) if row[0] not in own]
+    newer = f"{table.replace(other.dialect)} WHERE positions.position < excluded.position"
+    with other.writing() as connection:
+        Insert(table, other.dialect, newer)(connection, rows)
+
+
+def _compare(one: Database, other: Database) -> None:
+    """Before anybody can write to the other: both hold the same rows."""
+    for table, application in _tasks(one):
+        mine, theirs = (
+            chain.from_iterable(_pages(database, table, application)) for database in (one, other)
+        )
+        for here, there in zip_longest(mine, theirs):
+            if here != there:
+                raise CopyDiffers(path=other.path, where=f"{table.name} {(here or there)[:2]}")
+
+
+def _verify(target: SessionStore) -> None:
+    database = target.recorder.database
+    for application in applications_of(database.query):
+        made = SessionStore(database, application, read_only=True, projections=target.projections)
+        differences = verify(made, limit=1)
+        if differences:
+            raise CopyDiffers(path=database.path, where=differences[0])

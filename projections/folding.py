@@ -16,6 +16,9 @@ from sessions.claim_rows import ClaimRows, Ledger
 from sessions.claims import CLAIMING, Claim, released_by, taken_by
 from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, SESSION
+from sessions.mapper import Mapper
+from sessions.reader import StoreReader
+from sessions.recorder import SessionRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from sessions.database import Connection, Current, Database, Query
     from sessions.events import Recorded
     from sessions.projection import Projection
-    from sessions.reader import StoreReader
     from sessions.views import Views
 
 PAGE = 2000
@@ -86,6 +88,23 @@ def events(reader: StoreReader, query: Query, after: int = 0) -> Iterator[Record
     while (page := read_page(reader, query, after)).until > after:
         yield from page.events
         after = page.until
+
+
+class LogReader(StoreReader):
+    """The log of one application, for those who ask with a connection of their own.
+
+    It asks nothing when it is made: inside a transaction there may be no second connection.
+    """
+
+    def __init__(self, database: Database, application_id: int) -> None:
+        self.recorder = SessionRecorder(database, application_id)
+        self.mapper = Mapper()
+
+    def query(
+        self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
+    ) -> list[Any]:
+        """All rows of one SELECT as tuples."""
+        return self.recorder.database.query(sql, parameters, passing=passing)
 
 
 class Part(ABC):
@@ -190,12 +209,20 @@ _Change: TypeAlias = tuple[str, Sequence[Claim], Sequence[Claim]]
 class Tracked(Part):
     """A part whose position is kept in the store, beside what it makes."""
 
-    def __init__(self, part: Part, database: Database, build: Current, application_id: int) -> None:
+    def __init__(
+        self,
+        part: Part,
+        database: Database,
+        build: Current,
+        application_id: int,
+        query: Query | None = None,
+    ) -> None:
         replace = schema.POSITIONS.replace(database.dialect)
         self._part = part
         self._key = (kept.follower_of(build), str(application_id))
         self._advance = f"{schema.POSITIONS.insert()} {replace} WHERE positions.position = ?"
-        self.position = self._kept = kept.position(database.query, build, application_id)
+        query = query or database.query
+        self.position = self._kept = kept.position(query, build, application_id)
 
     @property
     def wanted(self) -> Collection[str]:

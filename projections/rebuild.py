@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from projections.building import Building, Rebuilt
@@ -13,8 +14,9 @@ from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
 from sessions.projection import Mode, check_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from sessions.database import Current, Database, Query
     from sessions.projection import Projection
     from sessions.store import SessionStore
 
@@ -34,7 +36,8 @@ def rebuild(
     It is done for every application in the database, since they share the relations, and in one
     pass for all projections. Others go on writing and reading; they wait for the switch alone,
     which takes milliseconds. A rebuild that was stopped, or died, goes on where it was when it is
-    run again. From the switch on, writers that have other inline views are refused.
+    run again. From the switch on, writers that have other inline views are refused. Where all are
+    built, inline projections that this process does not know become old: no writer keeps them.
 
     Args:
         store: A store, which may be opened read-only: a writer is refused while views differ.
@@ -58,21 +61,31 @@ def rebuild(
     store.check_no_batch("rebuild")
     store.position  # noqa: B018  it raises StoreNotFound
     _check(named(store, names), mode)
-    database = store.recorder.database
-    with database.held("rebuild") as alone:
-        if not alone:
+    database, projections = store.recorder.database, named(store, names)
+    building = Building(database, projections, mode, claims=not names)
+    labels = [each.label for each in projections]
+    with alone(database, building), tracing.span("rebuild", projections=labels):
+        return building.run(progress, stop)
+
+
+@contextmanager
+def alone(database: Database, building: Building) -> Iterator[None]:
+    """Build inside while nobody else does.
+
+    Raises:
+        RebuildRunning: Somebody else is at it.
+    """
+    with database.held("rebuild") as is_alone:
+        if not is_alone:
             raise RebuildRunning(path=database.path)
-        projections = named(store, names)
-        with tracing.span("rebuild", projections=[each.label for each in projections]):
-            building = Building(database, projections, mode, claims=not names)
-            try:
-                return building.run(progress, stop)
-            except Overtaken as error:
-                raise RebuildRunning(path=database.path) from error
-            except StorageFailed as error:
-                if building.has_its_builds(database.query):
-                    raise
-                raise RebuildRunning(path=database.path) from error
+        try:
+            yield
+        except Overtaken as error:
+            raise RebuildRunning(path=database.path) from error
+        except StorageFailed as error:
+            if building.has_its_builds(database.query):
+                raise
+            raise RebuildRunning(path=database.path) from error
 
 
 def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
@@ -88,6 +101,8 @@ def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
 def drop(store: SessionStore, name: str) -> list[str]:
     """Remove the builds of a projection that are not current: the one before, or one not finished.
 
+    Of a projection that this process does not know, the current one is removed too: it is gone.
+
     Returns:
         What was removed, such as `customer_sessions 1`.
 
@@ -97,15 +112,21 @@ def drop(store: SessionStore, name: str) -> list[str]:
     """
     store.check_no_batch("drop")
     database = store.recorder.database
-    if name not in kept.builds(store.query, "current"):
+    is_known = any(name == each.name for each in store.projections)
+    if not _builds(store.query, name, kept.STATUSES):
         named(store, [name])
-    with database.held("rebuild") as alone:
-        if not alone:
+    with database.held("rebuild") as is_alone:
+        if not is_alone:
             raise RebuildRunning(path=database.path)
         with database.writing() as connection:
-            query = query_on(connection)
-            builds = [kept.builds(query, status).get(name) for status in _NOT_CURRENT]
-            found = [build for build in builds if build is not None]
+            found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else kept.STATUSES)
+            if not is_known:
+                kept.retire(database, connection, name)
             for build in found:
                 kept.remove(connection, build)
     return [build.label for build in found]
+
+
+def _builds(query: Query, name: str, statuses: Sequence[kept.Status]) -> list[Current]:
+    found = [kept.builds(query, status).get(name) for status in statuses]
+    return [build for build in found if build is not None]

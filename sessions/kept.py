@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _POSITION = "SELECT position FROM positions WHERE follower = ? AND upstream = ?"
 
 Status = Literal["current", "building", "old"]
+STATUSES: tuple[Status, ...] = ("current", "building", "old")
 
 _COLUMNS = "name, build, version, mode, revision"
 _OF_BUILD = "name = ? AND build = ?"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -11,7 +11,7 @@ from sessions import clock, schema
 from sessions.inserting import Insert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sessions.database import Connection, Current, Query
     from sessions.dialect import Dialect
@@ -115,15 +115,28 @@ def waits(dialect: Dialect, projection: str, key: str) -> str:
     )
 
 
-def copy_skips(connection: Connection, one: Current, other: Current) -> None:
-    """Let another build of a projection leave out the same events."""
-    names = [column.name for column in schema.PARKED.columns if column.name != "build"]
-    listed = ", ".join(names)
-    connection.execute(
-        f"INSERT INTO {schema.PARKED.name} ({listed}, build) SELECT {listed}, CAST(? AS INTEGER) "
-        f"FROM {schema.PARKED.name} WHERE projection = ? AND build = ? AND skipped",
-        (other.build, one.name, one.build),
-    )
+Skip: TypeAlias = tuple[int, str, int, str, str, datetime]
+"""An event that is left out for a key: application, key, position, type, error, since when."""
+
+
+def skips(query: Query, build: Current) -> list[Skip]:
+    """The events that a build leaves out, in all applications, in order."""
+    columns = "application_id, key, position, type, error, parked_at"
+    where = "projection = ? AND build = ? AND skipped"
+    rows = query(schema.PARKED.select(where, columns=columns), (build.name, build.build))
+    return sorted((*row[:5], datetime.fromisoformat(row[5])) for row in rows)
+
+
+def leave_out(
+    connection: Connection, skipped: Iterable[Skip], build: Current, dialect: Dialect
+) -> None:
+    """Let a build leave out what another one does, perhaps in another database."""
+    table = schema.PARKED
+    rows = [
+        table.values((application, build.name, build.build, *skip, True))
+        for application, *skip in skipped
+    ]
+    Insert(table, dialect)(connection, rows)
 
 
 def parked_in(query: Query, build: Current) -> int:

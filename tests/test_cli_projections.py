@@ -217,6 +217,24 @@ def test_drop_removes_what_a_rebuild_has_left(store: SessionStore) -> None:
     assert projections("drop", "spend").out == "there is nothing to drop\n"
 
 
+def test_what_is_uninstalled_is_taken_out(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuild(store, names=["spend"], mode="inline")
+    without = tuple(each for each in installed() if each.name != "spend")
+    monkeypatch.setattr("sessions.store.installed", lambda: without)
+    opening = b'{"command":"open","integrationId":"c"}\n'
+    assert "run `sessions rebuild`" in run("execute", stdin=opening).err
+
+    ran = run("rebuild")
+
+    assert ran.rows[1] == "spend 1  it is not installed here, and kept no longer"
+    assert run("execute", stdin=opening).code == 0
+    assert projections("drop", "spend").rows == ["dropped spend 1"]
+    assert "spend" not in projections("list").out
+    assert projections("verify").code == 0
+
+
 # --- parked, retry, skip
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING, Any
 
-from projections import CustomerSessions, copy, verify
+import pytest
+from eventsourcing.persistence import Tracking
+
+from projections import (
+    CustomerSessions,
+    Runner,
+    StoredProjection,
+    copy,
+    parked,
+    rebuild,
+    status,
+    verify,
+)
 from sessions import (
     ApplyCoupon,
     CloseSession,
     CopyDiffers,
+    InvalidValue,
     OpenSession,
     ReopenSession,
     SessionStore,
@@ -16,8 +29,15 @@ from sessions import (
     StoreNotFound,
     ViewsDiffer,
 )
+from sessions.infrastructure import PositionRecorder
 from tests.conftest import add
+from tests.sample_projections import BAD, SALES, SPEND, in_mode
 from tests.test_cli_maintain import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import OpenStore
 
 ROADS = [("sqlite", "postgres"), ("postgres", "sqlite"), ("sqlite", "memory")]
 
@@ -125,6 +145,190 @@ def test_a_target_with_a_history_of_its_own_is_left_alone(
         copy(one, other)
     with SessionStore.open(postgres_url) as store:
         assert [recorded.stream_id for recorded in store.log()] == ["other"]
+
+
+def is_closed(url: str) -> bool:
+    """Whether nobody can write to a store."""
+    try:
+        SessionStore.open(url).close()
+    except ViewsDiffer:
+        return True
+    return False
+
+
+def test_a_copy_whose_source_was_written_to_is_no_store_before_it_is_made_again(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    fill(sqlite_url)
+
+    late = iter(["late"])
+
+    def write(done: int, _: int) -> None:
+        with SessionStore.open(sqlite_url) as store:
+            for session in late if done > 36 else ():
+                store.execute(session, OpenSession())
+
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as one,
+        SessionStore.open(postgres_url, read_only=True) as other,
+    ):
+        with pytest.raises(CopyDiffers, match="events"):
+            copy(one, other, write)
+        assert is_closed(postgres_url)
+
+        assert copy(one, other).events == 73
+
+        assert held(one) == held(other)
+    assert not is_closed(postgres_url)
+
+
+def interrupted(*_: object, **__: object) -> list[object]:
+    raise KeyboardInterrupt
+
+
+def differs(*_: object, **__: object) -> list[object]:
+    return ["a difference"]
+
+
+@pytest.mark.parametrize(
+    ("where", "broken", "error"),
+    [
+        ("_compare", interrupted, KeyboardInterrupt),
+        ("verify", interrupted, KeyboardInterrupt),
+        ("verify", differs, CopyDiffers),
+    ],
+)
+def test_one_that_ends_late_is_no_store_either(
+    road: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    broken: object,
+    error: type[BaseException],
+) -> None:
+    source, target = road
+    with (
+        SessionStore.open(source, 322, read_only=True) as one,
+        SessionStore.open(target, 322, read_only=True) as other,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"projections.copying.{where}", broken)
+            with pytest.raises(error):
+                copy(one, other)
+        with pytest.raises(ViewsDiffer):
+            SessionStore(other.recorder.database, 322)
+
+        copy(one, other)
+
+        assert held(one) == held(other)
+        SessionStore(other.recorder.database, 322).execute("new", OpenSession())
+
+
+def test_a_store_is_not_copied_onto_itself(open_store: OpenStore) -> None:
+    store = open_store()
+    store.execute("a", OpenSession())
+
+    for target in (store, open_store()):
+        with pytest.raises(InvalidValue, match="target: another store than the source"):
+            copy(store, target)
+
+    assert store.execute("b", OpenSession()).position == 2
+    assert verify(store) == []
+
+
+def test_another_url_of_the_same_store_is_seen_through(
+    sqlite_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "store.db")
+    urls = {sqlite_url: f"sqlite:///{tmp_path}/link.db", postgres_url: f"{postgres_url}&pool=2"}
+    for url, other in urls.items():
+        fill(url)
+        ran = run("copy", url, other)
+        assert (ran.code, "another store than the source" in ran.err) == (1, True)
+        assert not is_closed(url)
+
+
+def sales_of(store: SessionStore) -> StoredProjection[Any]:
+    return StoredProjection(store, SALES)
+
+
+def with_a_bad_item(store: SessionStore, *sessions: str) -> None:
+    for session in sessions:
+        store.execute_many(session, [OpenSession(profile_id="p"), add(BAD), add("x")])
+
+
+def waiting(store: SessionStore) -> list[tuple[str, int]]:
+    return [(each.key, each.position) for each in parked(store)]
+
+
+def modes(store: SessionStore) -> dict[str, str]:
+    return {each.name: each.mode for each in status(store) if each.status == "current"}
+
+
+def test_what_was_skipped_is_left_out_and_a_mode_that_was_set_stays(road: tuple[str, str]) -> None:
+    source, target = road
+    known = in_mode("inline", SALES, SPEND)
+    with SessionStore.open(source, read_only=True, projections=known) as one:
+        rebuild(one)
+        with SessionStore.open(source, projections=known) as writer:
+            with_a_bad_item(writer, "a", "b")
+        assert sales_of(one).skip("a")
+        rebuild(one, names=["spend"], mode="followed")
+        with SessionStore.open(target, read_only=True, projections=known) as other:
+            copy(one, other)
+
+            assert waiting(other) == waiting(one) == [("b", 41)]
+            assert sales_of(other).get("a") == sales_of(one).get("a")
+            assert modes(other) == modes(one)
+            assert verify(other) == []
+
+
+def test_what_is_skipped_before_a_copy_goes_on_is_left_out_too(
+    sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = in_mode("inline", SALES)
+    with (
+        SessionStore.open(sqlite_url, projections=known) as one,
+        SessionStore.open(postgres_url, read_only=True, projections=known) as other,
+    ):
+        with_a_bad_item(one, "a", "b")
+        with monkeypatch.context() as patched:
+            patched.setattr("projections.copying._compare", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                copy(one, other)
+        assert sales_of(one).skip("b")
+
+        copy(one, other)
+
+        assert waiting(other) == [("a", 2)]
+        assert sales_of(other).get("b") == sales_of(one).get("b")
+
+
+def test_followers_of_others_keep_their_place(road: tuple[str, str]) -> None:
+    source, target = road
+    with (
+        SessionStore.open(source, 322, read_only=True) as one,
+        SessionStore.open(target, 322, read_only=True) as other,
+    ):
+        here, there = (
+            [PositionRecorder(store.recorder.database, name) for name in ("mailer", "stock")]
+            for store in (one, other)
+        )
+        for recorder in here:
+            recorder.insert_tracking(Tracking("shop", 5))
+        rebuild(one, names=["attachments"], mode="followed")
+        Runner(one).run(until=36)
+
+        copy(one, other)
+
+        assert [recorder.max_tracking_id("shop") for recorder in there] == [5, 5]
+        here[0].insert_tracking(Tracking("shop", 7))
+        there[1].insert_tracking(Tracking("shop", 9))
+        copy(one, other)
+        assert [recorder.max_tracking_id("shop") for recorder in there] == [7, 9]
+        assert other.query("SELECT follower FROM positions ORDER BY 1")[-2:] == [
+            ("mailer",),
+            ("stock",),
+        ]
 
 
 def test_what_is_not_there_is_not_copied(sqlite_url: str, postgres_url: str) -> None:

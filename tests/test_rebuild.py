@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -169,6 +170,33 @@ def test_what_is_written_in_its_progress_is_in_what_it_builds(
     assert store.execute("last", OpenSession(profile_id="p")).position == 33
     assert spend(store).get("p") == Spend(24, 3)
     assert verify(store) == []
+
+
+def test_the_switch_needs_one_connection_alone(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "_PAGE", 3)
+    known = in_mode("inline", MENDED, SPEND)
+    with (
+        SessionStore.open(postgres_url, projections=known) as store,
+        SessionStore.open(postgres_url, 2, projections=known) as other,
+        SessionStore.open(
+            f"{postgres_url}&pool=2", read_only=True, lock_timeout=1, projections=known
+        ) as builder,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        fill(store, "a", 3)
+
+        def take_the_other_connection(done: int, _: int) -> None:
+            if done == 12:
+                fill(store, "b", 1)
+                fill(other, "new", 1)
+                pool.submit(builder.query, "SELECT pg_sleep(2)")
+                time.sleep(0.2)
+
+        assert rebuild(builder, take_the_other_connection).events == 20
+
+        assert verify(store) == verify(other) == []
 
 
 # --- stopping and going on
@@ -394,6 +422,55 @@ def test_the_build_before_stays_until_it_is_dropped_or_built_once_more(store: Se
     assert verify(store) == []
 
 
+def test_an_inline_projection_that_is_uninstalled_is_kept_by_no_writer_after_a_rebuild_of_all(
+    store: SessionStore,
+) -> None:
+    without = knows(store, MENDED)
+    database = store.recorder.database
+    assert rebuild(knows(store, MENDED, SPEND)).retired == []
+    assert rebuild(without, names=["sales"]).retired == []
+    with pytest.raises(ViewsDiffer, match="spend 1"):
+        SessionStore(database, 1, projections=without.projections)
+
+    assert rebuild(without).retired == ["spend 1"]
+    assert rebuild(without).retired == []
+
+    writer = SessionStore(database, 1, projections=without.projections)
+    writer.execute("b", OpenSession(profile_id="p"))
+    assert [row[2:] for row in store.query(BUILDS)] == [(1, "inline", "old")]
+    assert verify(without) == []
+    with pytest.raises(ViewsDiffer):
+        store.execute("c", OpenSession(profile_id="p"))
+
+
+def test_one_that_is_followed_stays_when_all_others_are_rebuilt_where_it_is_not_installed(
+    store: SessionStore,
+) -> None:
+    rebuild(store, names=["spend"], mode="followed")
+
+    assert rebuild(knows(store, MENDED)).retired == []
+
+    assert [row[3:] for row in store.query(BUILDS)] == [("inline", "old"), ("followed", "current")]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_all_of_a_projection_is_dropped_where_it_is_not_installed(
+    store: SessionStore, mode: Mode
+) -> None:
+    rebuild(store, names=["spend"], mode=mode)
+    rebuild(store, names=["spend"], mode="inline", stop=lambda: True)
+    without = knows(store, MENDED)
+
+    assert drop(without, "spend") == ["spend 1"] * 3
+
+    assert store.query(BUILDS) == []
+    assert not [name for name in relations(store) if name.startswith("spend")]
+    assert store.query("SELECT * FROM positions") == []
+    assert verify(without) == []
+    with pytest.raises(ProjectionNotFound, match="'spend'"):
+        drop(without, "spend")
+
+
 def test_several_projections_are_built_in_one_pass(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,7 +484,7 @@ def test_several_projections_are_built_in_one_pass(
     with monkeypatch.context() as patched:
         small_pages(patched)
         patched.setattr(type(store.recorder), "log_rows", counted)
-        patched.setattr(building, "compare", lambda *_: [])
+        patched.setattr(building, "compare_builds", lambda *_: [])
         rebuild(store)
 
     assert sorted(set(reads)) == [0, 3, 6, 9, 12]

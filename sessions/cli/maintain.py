@@ -92,7 +92,7 @@ def rebuild(
 
     They are built beside those that are there, while others read and write, and take their place
     at the end. Ctrl-C stops it, and the same command goes on with it. From then on the store's
-    writers keep the projections that are installed here.
+    writers keep the projections that are installed here: an inline one that is not becomes old.
     """
     rebuilt(store, application, (), None, json=json)
 
@@ -114,6 +114,8 @@ def rebuilt(
         if each.differing:
             keys = f"{len(each.differing)} of {each.views} views"
             print_text(f"{keys} were not what the log says", title=each.projection)
+    for label in done.retired:
+        print_text("it is not installed here, and kept no longer", title=label)
     if done.parked:
         print_text(f"{done.parked} keys wait: see `sessions projections parked`")
 
@@ -127,8 +129,7 @@ def copy(
     """Move a store to another database: all applications, with every event, key and position.
 
     Stop those who write to FROM first. A copy that is interrupted goes on where it stopped when
-    it is run again, and nobody can write to TO before it is complete. It is compared and verified
-    at the end.
+    it is run again, and nobody can write to TO before all is compared. It is verified at the end.
     """
     with (
         SessionStore.open(source, read_only=True) as one,

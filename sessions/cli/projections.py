@@ -209,7 +209,10 @@ def skip(
 
 @app.command()
 def drop(name: NameArgument, *, store: StoreOption = DEFAULT_STORE) -> None:
-    """Remove what a rebuild has left of a projection: the build before, or one not finished."""
+    """Remove what a rebuild has left of a projection: the build before, or one not finished.
+
+    Of a projection that is not installed here everything is removed: its current views too.
+    """
     with SessionStore.open(store, read_only=True) as opened:
         dropped = projections.drop(opened, name)
     for label in dropped:
