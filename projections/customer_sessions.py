@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-import msgspec
-
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
 from projections.moments import EVER, check_one, known_until
@@ -17,7 +15,6 @@ from sessions.errors import (
     SessionNotFound,
     SessionNotYet,
     VersionNotFound,
-    ViewUnreadable,
 )
 from sessions.events import State
 from sessions.parked import waits
@@ -186,9 +183,8 @@ class CustomerSessions:
     def _read(self, session_id: str, document: str) -> CustomerSession:
         try:
             return CustomerSession.from_json(document)
-        except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
-            path = self._store.recorder.database.path
-            raise ViewUnreadable(path=path, session=session_id, reason=error) from error
+        except Exception as error:
+            raise self._stored.unreadable(session_id, error) from error
 
     def _past(
         self,

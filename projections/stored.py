@@ -18,6 +18,7 @@ from sessions.errors import (
     RebuildRunning,
     ViewBehind,
     ViewParked,
+    ViewUnreadable,
 )
 from sessions.parked import ParkedKeys
 from sessions.views import Views
@@ -68,6 +69,7 @@ class StoredProjection(Generic[V]):
 
         Raises:
             ViewParked: Its fold could not take an event.
+            ViewUnreadable: Somebody changed its row by hand.
             ProjectionNotKept: The store keeps another version, or none.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue: Two moments are given, or one that is none.
@@ -81,7 +83,15 @@ class StoredProjection(Generic[V]):
             return self._folded(build, key, as_of, position)
         rows = self._store.query(self._get, (self._store.application_id, key))
         self.check_not_parked(key)
-        return self.projection.storage.from_row(rows[0][1:]) if rows else None
+        try:
+            return self.projection.storage.from_row(rows[0][1:]) if rows else None
+        except Exception as error:
+            raise self.unreadable(key, error) from error
+
+    def unreadable(self, key: Key, error: Exception) -> ViewUnreadable:
+        """What is raised for a view whose row somebody has changed by hand."""
+        of = {"projection": self.projection.name, "key": key}
+        return ViewUnreadable(path=self._database.path, reason=error, **of)
 
     def check_not_parked(self, key: Key) -> None:
         """Refuse to read a view that waits.

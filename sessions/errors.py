@@ -192,7 +192,7 @@ class Duplicate(StorageFailed):
 
 
 class ViewUnreadable(StorageFailed):
-    """{path}: the view of session {session!r} is damaged: run `sessions rebuild`: {reason}"""
+    """{path}: {projection} of {key!r} is damaged: run `sessions rebuild`: {reason}"""
 
 
 class ViewsDiffer(SessionsError):

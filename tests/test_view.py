@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from projections import CustomerSession, CustomerSessions, rebuild
+from projections import CustomerSession, CustomerSessions, StoredProjection, rebuild
+from projections.customer_session import PROJECTION
 from sessions import (
     CancelSession,
     CartItem,
@@ -252,7 +253,14 @@ def test_a_view_that_is_damaged_is_named_and_what_to_do(
     with unguarded(store.recorder.database) as connection:
         connection.execute(f"UPDATE customer_sessions SET document = {document}")  # noqa: S608
 
-    for ask in (lambda: views.get("order-1"), lambda: views.of_profile("p"), views.find):
+    stored = StoredProjection(store, PROJECTION)
+    asks = (
+        lambda: views.get("order-1"),
+        lambda: views.of_profile("p"),
+        views.find,
+        lambda: stored.get("order-1"),
+    )
+    for ask in asks:
         with pytest.raises(ViewUnreadable, match=r"'order-1' is damaged: run `sessions rebuild`"):
             ask()
 
@@ -270,4 +278,4 @@ def test_a_view_whose_json_is_none_of_a_session_is_named(
     with pytest.raises(ViewUnreadable) as unreadable:
         views.get("order-1")
 
-    assert (unreadable.value.session, unreadable.value.retry) == ("order-1", False)
+    assert (unreadable.value.key, unreadable.value.retry) == ("order-1", False)
