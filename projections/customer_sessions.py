@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
+from projections.known import unreadable
 from projections.moments import EVER, check_one, known_until
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
@@ -184,7 +185,7 @@ class CustomerSessions:
         try:
             return CustomerSession.from_json(document)
         except Exception as error:
-            raise self._stored.unreadable(session_id, error) from error
+            raise unreadable(self._store, PROJECTION, session_id, error) from error
 
     def _past(
         self,

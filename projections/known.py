@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessions import kept, schema
-from sessions.errors import ProjectionNotFound
+from sessions.errors import ProjectionNotFound, ViewUnreadable
 from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sessions.database import Current, Query
-    from sessions.projection import Projection
+    from sessions.projection import Key, Projection
     from sessions.store import SessionStore
     from sessions.tables import Table
 
@@ -41,3 +41,11 @@ def parked_keys(store: SessionStore, build: Current, table: Table = schema.PARKE
     """The keys of a build that wait."""
     dialect = store.recorder.database.dialect
     return ParkedKeys(store.application_id, build.name, build.build, dialect, table)
+
+
+def unreadable(
+    store: SessionStore, projection: Projection[Any], key: Key, error: Exception
+) -> ViewUnreadable:
+    """What is raised for a view whose row somebody has changed by hand."""
+    path = store.recorder.database.path
+    return ViewUnreadable(path=path, projection=projection.name, key=key, reason=error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from projections import hindrances
 from projections.folding import PAGE, WRITING
-from projections.known import come, parked_keys
+from projections.known import come, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from sessions import kept, rules
 from sessions.database import query_on
@@ -18,7 +18,6 @@ from sessions.errors import (
     RebuildRunning,
     ViewBehind,
     ViewParked,
-    ViewUnreadable,
 )
 from sessions.parked import ParkedKeys
 from sessions.views import Views
@@ -86,12 +85,7 @@ class StoredProjection(Generic[V]):
         try:
             return self.projection.storage.from_row(rows[0][1:]) if rows else None
         except Exception as error:
-            raise self.unreadable(key, error) from error
-
-    def unreadable(self, key: Key, error: Exception) -> ViewUnreadable:
-        """What is raised for a view whose row somebody has changed by hand."""
-        of = {"projection": self.projection.name, "key": key}
-        return ViewUnreadable(path=self._database.path, reason=error, **of)
+            raise unreadable(self._store, self.projection, key, error) from error
 
     def check_not_parked(self, key: Key) -> None:
         """Refuse to read a view that waits.
