@@ -162,7 +162,7 @@ class Projection(Generic[V]):
         """Whether an event is the first of its keys."""
         return self.begins or (is_first if self.is_of_session else _never)
 
-    @property
+    @cached_property
     def is_of_session(self) -> bool:
         """Whether there is a view of each session, so that its stream has all that is folded."""
         return self.keys is of_session

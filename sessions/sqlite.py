@@ -131,17 +131,17 @@ class SqliteDatabase(Database):
         lock: bool = True,  # noqa: ARG002  it costs nothing here
     ) -> Begun:
         """Begin a transaction that has the lock: there is one for all applications."""
-        connection = self._begin()
-        try:
-            with self._failures:
+        with self._failures:
+            connection = self._begin()
+            try:
                 ((others,),) = connection.execute("PRAGMA data_version")
                 self._others = others
                 if known is not None and self._left == (known, others):
                     return Begun(connection, None)
                 return self._arrived(connection, known, application_id)
-        except BaseException:
-            self.end(connection)
-            raise
+            except BaseException:
+                self.end(connection)
+                raise
 
     def _arrived(
         self, connection: sqlite3.Connection, known: Head | None, application_id: int
@@ -161,14 +161,13 @@ class SqliteDatabase(Database):
         if not self._lock.acquire(timeout=self.lock_timeout):
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
         try:
-            with self._failures:
-                connection = self._connections.writer()
-                try:
-                    self._connections.until_not_busy(connection, "BEGIN IMMEDIATE")
-                except BaseException:
-                    if connection.in_transaction:  # an interrupt came when it had begun
-                        connection.execute("ROLLBACK")
-                    raise
+            connection = self._connections.writer()
+            try:
+                self._connections.until_not_busy(connection, "BEGIN IMMEDIATE")
+            except BaseException:
+                if connection.in_transaction:  # an interrupt came when it had begun
+                    connection.execute("ROLLBACK")
+                raise
         except BaseException:
             self._lock.release()
             raise
@@ -200,7 +199,8 @@ class SqliteDatabase(Database):
         what: str | None = None,  # noqa: ARG002  there is one lock for everything
     ) -> Iterator[Connection]:
         """A transaction that has the lock, and commits at its end."""
-        connection = self._begin()
+        with self._failures:
+            connection = self._begin()
         self._left = None
         try:
             with self._failures:

@@ -213,9 +213,9 @@ class Transaction:
             self._recorder.append(connection, [to_row(recorded) for recorded in self._pending])
             if self._ledger.held:
                 self._recorder.claims.write(connection, self._ledger)
+                self._ledger.forget()
             self._means.views.write(connection)
             self._pending = []
-            self._ledger.forget()
         if self._answers:
             self._has_written = True
             rows = [(key, *answer) for key, answer in self._answers.items()]

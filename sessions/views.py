@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert
@@ -82,7 +82,7 @@ class Views(Generic[V]):
     def _begin(self) -> None:
         self._before: dict[Key, V | None] = {}
         self._changed: dict[Key, V | None] = {}
-        self._made: dict[Key, _Made] = {}
+        self._made: dict[Key, _Made[V]] = {}
         self._parked: dict[Key, tuple[Recorded, str]] = {}
 
     @property
@@ -92,14 +92,15 @@ class Views(Generic[V]):
 
     def fold(
         self, query: Query, events: Sequence[Recorded], *, only: Collection[str] | None = None
-    ) -> None:
+    ) -> bool:
         """Take events into the views, and make the rows for them; into those of some keys only.
 
-        A fold that raises parks its key: what it made of the events before is kept.
+        A fold that raises parks its key: what it made of the events before is kept. The answer
+        is whether a key is parked.
         """
         touched = self._touched(query, events, only)
         if not touched:
-            return
+            return self.parks
         self._bring(query, touched)
         changed, parked, fold = self._changed, self._parked, self.projection.after
         for key, event in touched:
@@ -112,6 +113,7 @@ class Views(Generic[V]):
             view = changed[key]
             if view is not None and view is not self._before[key]:
                 self._make(key, view, touched)
+        return self.parks
 
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
@@ -188,22 +190,22 @@ class Views(Generic[V]):
                 return
             self._changed[key] = view
 
-    def _made_of(self, key: Key, view: V) -> _Made:
+    def _made_of(self, key: Key, view: V) -> _Made[V]:
         row = (self._application_id, *self.projection.storage.to_row(key, view))
-        return self._table.values(row), tuple([rows.of(key, view) for rows in self._rows])
+        return view, self._table.values(row), tuple([rows.of(key, view) for rows in self._rows])
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed, and the keys that are parked."""
         if not self._changed:
             return
         upserts, updates = [], []
-        for key, (row, _) in self._made.items():
+        for key, (view, row, _) in self._made.items():
             indexed = self._table.indexed_values(row)
             if self._updates_alone and self._indexed.get(key) == indexed:
                 updates.append(self._table.update_values(row))
             else:
                 upserts.append(row)
-            self._hold(key, indexed)
+            self._hold(key, view, indexed)
         if upserts:
             self._upsert(connection, upserts)
         if updates:
@@ -217,7 +219,7 @@ class Views(Generic[V]):
     def _write_rows(self, connection: Connection) -> None:
         for number, rows in enumerate(self._rows):
             changes = [
-                (() if before is None else rows.of(key, before), self._made[key][1][number])
+                (() if before is None else rows.of(key, before), self._made[key][2][number])
                 for key, before in self._before.items()
                 if key in self._made
             ]
@@ -231,8 +233,8 @@ class Views(Generic[V]):
             logger.warning("%s of %r waits at position %d (%s): %s", *what)
         self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}
 
-    def _hold(self, key: Key, indexed: tuple[object, ...]) -> None:
-        self._held[key], self._indexed[key] = cast("V", self._changed[key]), indexed
+    def _hold(self, key: Key, view: V, indexed: tuple[object, ...]) -> None:
+        self._held[key], self._indexed[key] = view, indexed
         self._held.move_to_end(key)
         if len(self._held) > self._most_held:
             oldest, _ = self._held.popitem(last=False)
@@ -297,8 +299,8 @@ class _RowsOf(Generic[V]):
         self._insert(connection, new)
 
 
-_Made = tuple[tuple[object, ...], tuple[list[tuple[object, ...]], ...]]
-"""The row of a view, and its rows in each further relation."""
+_Made = tuple[V, tuple[object, ...], tuple[list[tuple[object, ...]], ...]]
+"""A view, its row, and its rows in each further relation."""
 
 
 def _named(table: Table, suffix: str) -> Table:

@@ -10,7 +10,7 @@ writer left it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from sessions import forks, tracing
 from sessions.database import Head, LogMoved
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.answers import Executed
+    from sessions.database import Begun
     from sessions.mapper import Mapper
     from sessions.projection import Projection
     from sessions.recorder import SessionRecorder
@@ -78,16 +79,21 @@ class Writer:
         """
         begun = self._database.begin(self._left, self._recorder.application_id, lock=lock)
         try:
-            if begun.head is not None:
-                head = Head.of(begun.head)
-                if head != self._left:
-                    self._arrive(head, begun.news)
-                self._left = head
-            self._views.arrange(cast("Head", self._left).views)
+            head = self._arrived(begun)
+            self._views.arrange(head.views)
         except BaseException:
             self._database.end(begun.connection)
             raise
-        return Transaction(self._means, begun.connection, cast("Head", self._left))
+        return Transaction(self._means, begun.connection, head)
+
+    def _arrived(self, begun: Begun) -> Head:
+        head = self._left if begun.head is None else Head.of(begun.head)
+        if head is None:
+            raise AssertionError
+        if head != self._left:
+            self._arrive(head, begun.news)
+        self._left = head
+        return head
 
     def _arrive(self, head: Head, news: Sequence[Any]) -> None:
         """Others have written: take it in, if it is not too much; or else prove all anew."""
@@ -149,8 +155,7 @@ class Writer:
 
     @tracing.spanned("fold", position=lambda _, transaction: transaction.position)
     def _fold(self, transaction: Transaction) -> None:
-        with self._database.failures:
-            transaction.fold()
+        transaction.fold()
 
     @tracing.spanned("commit", position=lambda _, head, __: head.position)
     def _write(self, head: Head, transaction: Transaction) -> None:
