@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from projections import hindrances
-from projections.folding import PAGE, WRITING
+from projections.folding import PAGE, WRITING, LogReader
 from projections.known import come, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from sessions import kept, rules
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from sessions.database import Connection, Current
+    from sessions.database import Connection, Current, Query
     from sessions.events import Recorded
     from sessions.parked import Parked
     from sessions.projection import Key, Projection
+    from sessions.reader import StoreReader
     from sessions.store import SessionStore
 
 V = TypeVar("V")
@@ -107,7 +108,7 @@ class StoredProjection(Generic[V]):
     ) -> V | None:
         skipped = parked_keys(self._store, build).skipped(self._store.query)
         view = None
-        for recorded in self._events(key, as_of, position):
+        for recorded in self._events(self._store, key, as_of, position):
             if (str(key), recorded.position) in skipped:
                 continue
             try:
@@ -118,13 +119,15 @@ class StoredProjection(Generic[V]):
                 raise ViewParked(projection=name, key=key, reason=repr(error), **where) from error
         return view
 
-    def _events(self, key: Key, as_of: datetime | None, position: int | None) -> Iterator[Recorded]:
+    def _events(
+        self, reader: StoreReader, key: Key, as_of: datetime | None, position: int | None
+    ) -> Iterator[Recorded]:
         """The events that a view is folded from: of one stream, if that has them all."""
         if self.projection.is_of_session:
-            events = self._store.events(str(key), as_of=as_of, position=position)
+            events = reader.events(str(key), as_of=as_of, position=position)
         else:
             names = [kind.__name__ for kind in self.projection.wanted]
-            events = self._store.log(until=position, types=names)
+            events = reader.log(until=position, types=names)
         for recorded in events:
             touched = key in self.projection.touched(recorded)
             if touched and (as_of is None or recorded.at <= as_of):
@@ -192,6 +195,7 @@ class StoredProjection(Generic[V]):
 
         Raises:
             KeyNotParked: It does not wait.
+            RebuildRunning: A rebuild has just switched to another build: ask again.
         """
         return self._go_on(key, ParkedKeys.release)
 
@@ -210,12 +214,12 @@ class StoredProjection(Generic[V]):
         return self._go_on(key, ParkedKeys.skip)
 
     def _go_on(self, key: Key, how: Callable[[ParkedKeys, Connection, str], None]) -> bool:
+        """Nothing is asked on another connection: a pool may have no more, for all wait for us."""
         build = self._build()
         self._store.check_no_batch("retry or skip")
-        if how is ParkedKeys.skip and self._is_being_built(build):
-            raise RebuildRunning(path=self._database.path)
         with self._database.writing(None if build.mode == "inline" else WRITING) as connection:
             query, keys = query_on(connection), parked_keys(self._store, build)
+            self._check_builds(query, build, is_skip=how is ParkedKeys.skip)
             found = keys.shown(query, key)
             if not found:
                 raise KeyNotParked(projection=self.projection.name, key=key)
@@ -224,18 +228,24 @@ class StoredProjection(Generic[V]):
             self._fold_from(connection, build, key, found[0].position)
             return not keys.shown(query, key)
 
-    def _is_being_built(self, build: Current) -> bool:
-        begun = kept.builds(self._store.query, "building").get(build.name)
-        return begun is not None and begun.version == build.version
+    def _check_builds(self, query: Query, build: Current, *, is_skip: bool) -> None:
+        """Nobody has switched to another build since, or makes one that would not know."""
+        current = kept.builds(query, "current").get(build.name)
+        begun = kept.builds(query, "building").get(build.name) if is_skip else None
+        is_other = current is None or current.build != build.build
+        if is_other or (begun is not None and begun.version == build.version):
+            raise RebuildRunning(path=self._database.path)
 
     def _fold_from(self, connection: Connection, build: Current, key: Key, position: int) -> None:
         """Fold what waits, as far as the other views have come."""
-        application, dialect = self._store.application_id, self._database.dialect
-        views = Views(self.projection, application, dialect, build=build.build)
-        until = come(self._store, build, self._store.query)
-        waiting = (e for e in self._events(key, None, until) if e.position >= position)
+        application, query = self._store.application_id, query_on(connection)
+        views = Views(self.projection, application, self._database.dialect, build=build.build)
+        reader = LogReader(self._database, application, query)
+        until = come(self._store, build, query)
+        events = self._events(reader, key, None, until)
+        waiting = (event for event in events if event.position >= position)
         while page := list(islice(waiting, PAGE)):
-            views.fold(query_on(connection), page, only={str(key)})
+            views.fold(query, page, only={str(key)})
             views.write(connection)
 
     def _build(self) -> Current:
