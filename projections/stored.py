@@ -145,11 +145,14 @@ class StoredProjection(Generic[V]):
 
         Args:
             position: Such as the position of what `execute` answered.
-            timeout: So many seconds are waited for it.
+            timeout: So many seconds are waited for it; with 0 it is only looked.
 
         Raises:
             ViewBehind: They have not come that far in time, or nobody is at work.
+            InvalidValue: That is no position, or not how long one can wait.
         """
+        rules.count("position", position, least=0)
+        rules.seconds("timeout", timeout)
         now, signal = time.monotonic, self._database.signal
         deadline, look = now() + timeout, now() + min(_LOOK_SECONDS, timeout)
         self._database.listen()
