@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -193,6 +194,9 @@ class StoredProjection(Generic[V]):
     def retry(self, key: Key) -> bool:
         """Fold what a key waits for, and all that waits behind it, once more.
 
+        Args:
+            key: The view's key, or the text that `parked` has.
+
         Returns:
             Whether the key is parked no longer.
 
@@ -207,6 +211,9 @@ class StoredProjection(Generic[V]):
 
         It is left out in this version of the projection for good, in rebuilds too.
 
+        Args:
+            key: The view's key, or the text that `parked` has.
+
         Returns:
             Whether the key is parked no longer.
 
@@ -218,7 +225,7 @@ class StoredProjection(Generic[V]):
 
     def _go_on(self, key: Key, how: Callable[[ParkedKeys, Connection, str], None]) -> bool:
         """Nothing is asked on another connection: a pool may have no more, for all wait for us."""
-        build = self._build()
+        key, build = self._as_parked(key), self._build()
         self._store.check_no_batch("retry or skip")
         with self._database.writing(None if build.mode == "inline" else WRITING) as connection:
             query, keys = query_on(connection), parked_keys(self._store, build)
@@ -230,6 +237,14 @@ class StoredProjection(Generic[V]):
             kept.revise(connection, build)
             self._fold_from(connection, build, key, found[0].position)
             return not keys.shown(query, key)
+
+    def _as_parked(self, key: Key) -> Key:
+        """A key as events have it, given so or as the text that `parked` has."""
+        if not isinstance(key, str):
+            return self.projection.key_of(key)
+        with suppress(ValueError):
+            return int(key) if self.projection.key.kind == "integer" else key
+        return key
 
     def _check_builds(self, query: Query, build: Current, *, is_skip: bool) -> None:
         """Nobody has switched to another build since, or makes one that would not know."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import Runner, StoredProjection, rebuild, verify
+from projections import Column, Runner, StoredProjection, rebuild, verify
 from sessions import CloseSession, OpenSession, SessionStore
 from sessions.projection import installed
 from tests.conftest import add
@@ -259,6 +260,25 @@ def test_what_waits_is_shown_and_skipped(store: SessionStore) -> None:
     assert refused.err == "error: sales of 'a' does not wait for anything\n"
     assert StoredProjection(store, SALES).get("a") is not None
     assert verify(store) == []
+
+
+@pytest.mark.usefixtures("store")
+def test_a_key_that_is_none_of_its_column_is_named_as_it_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbered = replace(SPEND, name="numbered", key=Column("number", "integer"))
+    monkeypatch.setattr("sessions.store.installed", lambda: [*followed(), numbered])
+    assert projections("run", "--once").code == 0
+    assert projections("parked").rows[1].split("\t")[:2] == ["numbered", "(str) 'p'"]
+
+    again = projections("retry", "numbered", "(str) 'p'")
+    skipped = projections("skip", "numbered", "(str) 'p'")
+
+    assert again.rows == [
+        """numbered of "(str) 'p'" waits again: see `sessions projections parked`"""
+    ]
+    assert skipped.out == again.out
+    assert projections("retry", "numbered", "p").code == 2
 
 
 @pytest.mark.usefixtures("store")

@@ -229,11 +229,14 @@ def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]
 
 
 def _key(stored: projections.StoredProjection[Any], key: str) -> Key:
+    """A key that was typed: a whole number where keys are, or the text of one that waits."""
     if stored.projection.key.kind != "integer":
         return key
     try:
         return int(key)
     except ValueError:
+        if any(key == each.key for each in stored.parked()):
+            return key
         message = f"{key!r} is no {stored.projection.key.name}: a whole number"
         raise typer.BadParameter(message) from None
 
