@@ -303,7 +303,7 @@ WRONG = [
     (["drop", "spent"], 1, "no projection is called 'spent'"),
     (["retry", "sales", "z"], 1, "sales of 'z' does not wait"),
     (["retry", "attachments", "7"], 1, "attachments of 7 does not wait"),
-    (["retry", "attachments", "z"], 2, "'z' is no position: a whole number"),
+    (["retry", "attachments", "z"], 2, "'KEY': 'z' is no position: a whole number"),
     (["rebuild", "--mode", "lively"], 2, "lively"),
     (["rebuild", "customer_sessions", "--mode", "live"], 1, "is asked by SQL"),
     (["retry", "sales"], 2, "KEY"),

@@ -104,6 +104,17 @@ def test_a_store_that_exists_is_refused_and_left_alone(folder: Path) -> None:
     assert (folder / "mine.db").read_bytes() == before
 
 
+def test_a_store_that_exists_is_named_without_its_password(postgres_url: str) -> None:
+    SessionStore.open(postgres_url).close()
+    url = f"{postgres_url}&password=hunter2"
+
+    ran = run("demo", "--store", url)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "exists already" in ran.err
+    assert "hunter2" not in ran.err
+
+
 def test_a_file_that_is_no_store_is_refused_and_left_alone(folder: Path) -> None:
     (folder / "notes.db").write_text("hello")
 

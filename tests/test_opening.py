@@ -74,6 +74,7 @@ def test_a_url_that_names_no_place_is_refused(
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
+        ("", "it names a directory, not a file"),
         ("x" * 300, "File name too long"),
         ("x" * 300 + "/shop.db", "File name too long"),
         ("circle/shop.db", "symbolic links"),

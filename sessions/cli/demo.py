@@ -9,6 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from importlib.resources import as_file, files
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -39,6 +40,7 @@ from sessions.commands import (
     SetProfile,
 )
 from sessions.store import SessionStore
+from sessions.url import without_password
 
 EXTRACT = files("sessions.cli") / "data" / "online-retail-2010-12-01-to-03.csv.gz"
 TOUR = "tour-1"
@@ -51,7 +53,9 @@ def demo(
     store: Annotated[
         str | None,
         typer.Option(
-            "--store", metavar="URL", help="A store that does not exist yet (a new demo.db here)."
+            "--store",
+            metavar="URL",
+            help="A store that does not exist yet; else a new demo.db here.",
         ),
     ] = None,
     application: ApplicationOption = 1,
@@ -60,7 +64,8 @@ def demo(
     url = store or _free_url()
     with SessionStore.open(url, read_only=True) as looked_at:
         if looked_at.exists:
-            complain(f"{url} exists already, and a demo makes a fresh store: name another one")
+            shown = without_password(url)
+            complain(f"{shown} exists already, and a demo makes a fresh store: name another one")
             raise typer.Exit(1)
     with SessionStore.open(url, application) as opened:
         _load(opened)
@@ -141,7 +146,7 @@ def _returned(items: list[CartItem]) -> int:
 def _what_next(url: str, application: int) -> None:
     print_heading("What to type next")
     program = "sessions" if shutil.which("sessions") else sys.argv[0]
-    print_text(f"  export SESSIONS_STORE={url}")
+    print_text(f"  export SESSIONS_STORE={quote(url)}")
     if application != 1 or "SESSIONS_APPLICATION" in os.environ:
         print_text(f"  export SESSIONS_APPLICATION={application}")
     for line in (

@@ -27,8 +27,8 @@ from sessions.store import SessionStore
 if TYPE_CHECKING:
     from sessions.events import Recorded
 
-_ONE_MOMENT = "give one of --as-of and --position"
-_ONE_FORM = "give one of --events and --figures"
+_ONE_MOMENT = "give only one of --as-of and --position"
+_ONE_FORM = "give only one of --events and --figures"
 
 
 def history(  # noqa: PLR0913  a parameter is an option

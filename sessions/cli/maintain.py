@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def init(*, store: StoreOption = DEFAULT_STORE) -> None:
-    """Make the store, or move it forward to this version of the library; else change nothing.
+    """Make the store, or move it forward to this version of the library, where that is needed.
 
     Opening a store for writing does the same. This is for those who give their application a
     role that may not do it.
