@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from projections import hindrances
-from projections.folding import PAGE, WRITING, LogReader
-from projections.known import come, parked_keys, unreadable
+from projections import hindrances, waiting
+from projections.known import come, events_of, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from sessions import kept, rules
-from sessions.database import query_on
-from sessions.errors import (
-    KeyNotParked,
-    ProjectionNotKept,
-    RebuildRunning,
-    ViewBehind,
-    ViewParked,
-)
+from sessions.errors import ProjectionNotKept, ViewBehind, ViewParked
 from sessions.parked import ParkedKeys
-from sessions.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from sessions.database import Connection, Current, Query
-    from sessions.events import Recorded
+    from projections.waiting import How
+    from sessions.database import Current
     from sessions.parked import Parked
     from sessions.projection import Key, Projection
-    from sessions.reader import StoreReader
     from sessions.store import SessionStore
 
 V = TypeVar("V")
@@ -109,7 +96,7 @@ class StoredProjection(Generic[V]):
     ) -> V | None:
         skipped = parked_keys(self._store, build).skipped(self._store.query)
         view = None
-        for recorded in self._events(self._store, key, as_of, position):
+        for recorded in events_of(self.projection, self._store, key, as_of, position):
             if (str(key), recorded.position) in skipped:
                 continue
             try:
@@ -119,20 +106,6 @@ class StoredProjection(Generic[V]):
                 name = self.projection.name
                 raise ViewParked(projection=name, key=key, reason=repr(error), **where) from error
         return view
-
-    def _events(
-        self, reader: StoreReader, key: Key, as_of: datetime | None, position: int | None
-    ) -> Iterator[Recorded]:
-        """The events that a view is folded from: of one stream, if that has them all."""
-        if self.projection.is_of_session:
-            events = reader.events(str(key), as_of=as_of, position=position)
-        else:
-            names = [kind.__name__ for kind in self.projection.wanted]
-            events = reader.log(until=position, types=names)
-        for recorded in events:
-            touched = key in self.projection.touched(recorded)
-            if touched and (as_of is None or recorded.at <= as_of):
-                yield recorded
 
     # --- how far it has come
 
@@ -223,48 +196,10 @@ class StoredProjection(Generic[V]):
         """
         return self._go_on(key, ParkedKeys.skip)
 
-    def _go_on(self, key: Key, how: Callable[[ParkedKeys, Connection, str], None]) -> bool:
-        """Nothing is asked on another connection: a pool may have no more, for all wait for us."""
-        key, build = self._as_parked(key), self._build()
+    def _go_on(self, key: Key, how: How) -> bool:
+        build = self._build()
         self._store.check_no_batch("retry or skip")
-        with self._database.writing(None if build.mode == "inline" else WRITING) as connection:
-            query, keys = query_on(connection), parked_keys(self._store, build)
-            self._check_builds(query, build, is_skip=how is ParkedKeys.skip)
-            found = keys.shown(query, key)
-            if not found:
-                raise KeyNotParked(projection=self.projection.name, key=key)
-            how(keys, connection, str(key))
-            kept.revise(connection, build)
-            self._fold_from(connection, build, key, found[0].position)
-            return not keys.shown(query, key)
-
-    def _as_parked(self, key: Key) -> Key:
-        """A key as events have it, given so or as the text that `parked` has."""
-        if not isinstance(key, str):
-            return self.projection.key_of(key)
-        with suppress(ValueError):
-            return int(key) if self.projection.key.kind == "integer" else key
-        return key
-
-    def _check_builds(self, query: Query, build: Current, *, is_skip: bool) -> None:
-        """Nobody has switched to another build since, or makes one that would not know."""
-        current = kept.builds(query, "current").get(build.name)
-        begun = kept.builds(query, "building").get(build.name) if is_skip else None
-        is_other = current is None or current.build != build.build
-        if is_other or (begun is not None and begun.version == build.version):
-            raise RebuildRunning(path=self._database.path)
-
-    def _fold_from(self, connection: Connection, build: Current, key: Key, position: int) -> None:
-        """Fold what waits, as far as the other views have come."""
-        application, query = self._store.application_id, query_on(connection)
-        views = Views(self.projection, application, self._database.dialect, build=build.build)
-        reader = LogReader(self._database, application, query)
-        until = come(self._store, build, query)
-        events = self._events(reader, key, None, until)
-        waiting = (event for event in events if event.position >= position)
-        while page := list(islice(waiting, PAGE)):
-            views.fold(query, page, only={str(key)})
-            views.write(connection)
+        return waiting.go_on(self._store, self.projection, build, key, how)
 
     def _build(self) -> Current:
         """The build that the store keeps.
