@@ -111,8 +111,15 @@ class Building:
         progress: Progress = silent,
         stop: Callable[[], bool] = bool,
         check: Callable[[], object] = bool,
+        confirm: Callable[[Connection], object] = bool,
     ) -> Rebuilt:
-        """Begin or go on, until it is stopped or switched; before the switch something may check.
+        """Begin or go on, until it is stopped or switched.
+
+        Args:
+            progress: Is told the events done and their number.
+            stop: Is asked after each batch.
+            check: May refuse before the switch, when all is built.
+            confirm: May refuse in the transaction of the switch, in which all is switched already.
 
         Raises:
             Overtaken: Somebody else has switched to what it builds, or dropped it.
@@ -135,6 +142,7 @@ class Building:
                 for _ in self._pages(application, parts, query):
                     _write(connection, parts)
             retired = [each.label for each in self._switch(connection)]
+            confirm(connection)
         done, parked = self._position(), self._parked()
         return Rebuilt(
             labels, done, switched=True, parked=parked, compared=compared, retired=retired

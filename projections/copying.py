@@ -14,8 +14,9 @@ from projections.building import Building, applications_of
 from projections.folding import Progress, silent
 from projections.rebuild import alone
 from projections.switching import retire_all
-from projections.verify import verify
+from projections.verify import differences_within
 from sessions import kept, schema
+from sessions.database import query_on
 from sessions.errors import CopyDiffers, InvalidValue
 from sessions.inserting import Insert
 from sessions.store import SessionStore
@@ -23,7 +24,7 @@ from sessions.store import SessionStore
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.database import Database
+    from sessions.database import Connection, Database
     from sessions.tables import Table
 
 _PAGE = 2000
@@ -49,8 +50,9 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     Positions, times, ids, keys and the bytes of every event stay as they are, and so do the
     positions of followers; views and claims are made anew from them, in the modes that the source
     has them in, and without the events that are skipped there. A copy that was interrupted goes
-    on where it stopped, and nobody can write to it before all is compared. At its end it is
-    verified. Stop those who write to the source first: what they write meanwhile may be missing.
+    on where it stopped. Nobody can write to it before all is compared and verified: that comes
+    before the commit that lets people write. Stop those who write to the source first: what they
+    write meanwhile may be missing.
 
     Args:
         source: The store to copy; it may be opened read-only.
@@ -82,12 +84,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     _copy_positions(one, other)
     building = Building(other, target.projections, claims=True, source=one)
     with alone(other, building):
-        building.run(check=partial(_compare, one, other))
-    try:
-        _verify(target)
-    except BaseException:
-        retire_all(other)
-        raise
+        building.run(check=partial(_compare, one, other), confirm=partial(_verify, target))
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
     return Copied(len(applications_of(one.query)), total, keys)
 
@@ -175,10 +172,10 @@ def _compare(one: Database, other: Database) -> None:
                 raise CopyDiffers(path=other.path, where=f"{table.name} {(here or there)[:2]}")
 
 
-def _verify(target: SessionStore) -> None:
+def _verify(target: SessionStore, connection: Connection) -> None:
+    """In the transaction that lets people write to the target: all views equal the events."""
     database = target.recorder.database
-    for application in applications_of(database.query):
+    for application in applications_of(query_on(connection)):
         made = SessionStore(database, application, read_only=True, projections=target.projections)
-        differences = verify(made, limit=1)
-        if differences:
-            raise CopyDiffers(path=database.path, where=differences[0])
+        for difference in differences_within(made, connection):
+            raise CopyDiffers(path=database.path, where=difference)

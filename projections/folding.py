@@ -94,9 +94,15 @@ class LogReader(StoreReader):
     """The log of one application, for those who ask with a connection of their own.
 
     It asks nothing when it is made: inside a transaction there may be no second connection.
+
+    Args:
+        database: Where the log is.
+        application_id: Whose log it is.
+        query: How to ask, if not on any connection.
     """
 
-    def __init__(self, database: Database, application_id: int) -> None:
+    def __init__(self, database: Database, application_id: int, query: Query | None = None) -> None:
+        self._query = query
         self.recorder = SessionRecorder(database, application_id)
         self.mapper = Mapper()
 
@@ -104,6 +110,8 @@ class LogReader(StoreReader):
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
     ) -> list[Any]:
         """All rows of one SELECT as tuples."""
+        if self._query is not None:
+            return self._query(sql, parameters)
         return self.recorder.database.query(sql, parameters, passing=passing)
 
 

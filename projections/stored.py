@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import time
-from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from projections import hindrances
-from projections.folding import PAGE, WRITING
-from projections.known import come, parked_keys, unreadable
+from projections import hindrances, waiting
+from projections.known import come, events_of, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from sessions import kept, rules
-from sessions.database import query_on
-from sessions.errors import (
-    KeyNotParked,
-    ProjectionNotKept,
-    RebuildRunning,
-    ViewBehind,
-    ViewParked,
-)
+from sessions.errors import ProjectionNotKept, ViewBehind, ViewParked
 from sessions.parked import ParkedKeys
-from sessions.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from sessions.database import Connection, Current
-    from sessions.events import Recorded
+    from projections.waiting import How
+    from sessions.database import Current
     from sessions.parked import Parked
     from sessions.projection import Key, Projection
     from sessions.store import SessionStore
@@ -107,7 +96,7 @@ class StoredProjection(Generic[V]):
     ) -> V | None:
         skipped = parked_keys(self._store, build).skipped(self._store.query)
         view = None
-        for recorded in self._events(key, as_of, position):
+        for recorded in events_of(self.projection, self._store, key, as_of, position):
             if (str(key), recorded.position) in skipped:
                 continue
             try:
@@ -117,18 +106,6 @@ class StoredProjection(Generic[V]):
                 name = self.projection.name
                 raise ViewParked(projection=name, key=key, reason=repr(error), **where) from error
         return view
-
-    def _events(self, key: Key, as_of: datetime | None, position: int | None) -> Iterator[Recorded]:
-        """The events that a view is folded from: of one stream, if that has them all."""
-        if self.projection.is_of_session:
-            events = self._store.events(str(key), as_of=as_of, position=position)
-        else:
-            names = [kind.__name__ for kind in self.projection.wanted]
-            events = self._store.log(until=position, types=names)
-        for recorded in events:
-            touched = key in self.projection.touched(recorded)
-            if touched and (as_of is None or recorded.at <= as_of):
-                yield recorded
 
     # --- how far it has come
 
@@ -142,11 +119,14 @@ class StoredProjection(Generic[V]):
 
         Args:
             position: Such as the position of what `execute` answered.
-            timeout: So many seconds are waited for it.
+            timeout: So many seconds are waited for it; with 0 it is only looked.
 
         Raises:
             ViewBehind: They have not come that far in time, or nobody is at work.
+            InvalidValue: That is no position, or not how long one can wait.
         """
+        rules.count("position", position, least=0)
+        rules.seconds("timeout", timeout)
         now, signal = time.monotonic, self._database.signal
         deadline, look = now() + timeout, now() + min(_LOOK_SECONDS, timeout)
         self._database.listen()
@@ -187,11 +167,15 @@ class StoredProjection(Generic[V]):
     def retry(self, key: Key) -> bool:
         """Fold what a key waits for, and all that waits behind it, once more.
 
+        Args:
+            key: The view's key, or the text that `parked` has.
+
         Returns:
             Whether the key is parked no longer.
 
         Raises:
             KeyNotParked: It does not wait.
+            RebuildRunning: A rebuild has just switched to another build: ask again.
         """
         return self._go_on(key, ParkedKeys.release)
 
@@ -199,6 +183,9 @@ class StoredProjection(Generic[V]):
         """Leave out the event that a key waits for, and fold what waits behind it.
 
         It is left out in this version of the projection for good, in rebuilds too.
+
+        Args:
+            key: The view's key, or the text that `parked` has.
 
         Returns:
             Whether the key is parked no longer.
@@ -209,34 +196,10 @@ class StoredProjection(Generic[V]):
         """
         return self._go_on(key, ParkedKeys.skip)
 
-    def _go_on(self, key: Key, how: Callable[[ParkedKeys, Connection, str], None]) -> bool:
+    def _go_on(self, key: Key, how: How) -> bool:
         build = self._build()
         self._store.check_no_batch("retry or skip")
-        if how is ParkedKeys.skip and self._is_being_built(build):
-            raise RebuildRunning(path=self._database.path)
-        with self._database.writing(None if build.mode == "inline" else WRITING) as connection:
-            query, keys = query_on(connection), parked_keys(self._store, build)
-            found = keys.shown(query, key)
-            if not found:
-                raise KeyNotParked(projection=self.projection.name, key=key)
-            how(keys, connection, str(key))
-            kept.revise(connection, build)
-            self._fold_from(connection, build, key, found[0].position)
-            return not keys.shown(query, key)
-
-    def _is_being_built(self, build: Current) -> bool:
-        begun = kept.builds(self._store.query, "building").get(build.name)
-        return begun is not None and begun.version == build.version
-
-    def _fold_from(self, connection: Connection, build: Current, key: Key, position: int) -> None:
-        """Fold what waits, as far as the other views have come."""
-        application, dialect = self._store.application_id, self._database.dialect
-        views = Views(self.projection, application, dialect, build=build.build)
-        until = come(self._store, build, self._store.query)
-        waiting = (e for e in self._events(key, None, until) if e.position >= position)
-        while page := list(islice(waiting, PAGE)):
-            views.fold(query_on(connection), page, only={str(key)})
-            views.write(connection)
+        return waiting.go_on(self._store, self.projection, build, key, how)
 
     def _build(self) -> Current:
         """The build that the store keeps.

@@ -21,10 +21,10 @@ from projections.folding import (
     wanted_by,
 )
 from projections.known import come, parked_keys
+from projections.log_checks import Anonymous, gaps, unread, wrong_first_sessions
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
-from sessions.events import ProfileChanged, SessionOpened
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from projections.folding import Page
-    from sessions.database import Connection, Current, Query
+    from sessions.database import Connection, Current
     from sessions.errors import UndecodableEvent, UnknownEvent
-    from sessions.events import Recorded
     from sessions.projection import Projection
     from sessions.store import SessionStore
     from sessions.tables import Table
@@ -86,6 +85,16 @@ def verify(
                 return with_first_events(store, found)
 
 
+def differences_within(store: SessionStore, connection: Connection) -> Iterator[Difference]:
+    """What `verify` would find, in a transaction that has written something and not committed it.
+
+    It has the lock of everything: nobody else writes, and no transaction is begun in it.
+    """
+    verification = _Within(store, connection)
+    with verification.relations():
+        yield from verification.differences(silent)
+
+
 class _Moved(Exception):  # noqa: N818  it is news, and nothing went wrong
     """What the store keeps is not what it was when the verification began."""
 
@@ -109,7 +118,7 @@ class _Verification:
         ]
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
-        self._anonymous = _Anonymous()
+        self._anonymous = Anonymous()
         self._parts: dict[Part, Current | None] = {claims: None, self._anonymous: None}
         for each in self._projections:
             build = self._builds[each.name]
@@ -143,8 +152,8 @@ class _Verification:
         Raises:
             _Moved: All has to begin anew.
         """
-        with self._database.snapshot(self._connection):
-            holes = list(_log(self._query, self._store.application_id))
+        with self._snapshot():
+            holes = list(gaps(self._query, self._store.application_id))
         if holes:
             yield from holes
             return  # views of a log with holes say nothing
@@ -153,19 +162,17 @@ class _Verification:
         for page in self._folded(list(self._parts), aim, self._transaction):
             progress(page.until, total)
         if self._obstacle is not None:
-            yield _unread(self._obstacle)
+            yield unread(self._obstacle)
             return
-        with self._database.snapshot(self._connection, [table.name for table in self._tables]):
+        with self._snapshot([table.name for table in self._tables]):
             yield from self._compared()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _snapshot(self, relations: Sequence[str] = ()) -> _Transaction:
+        return self._database.snapshot(self._connection, relations)
+
+    def _transaction(self) -> _Transaction:
         """One transaction for what is written to temporary tables; no snapshot of the store."""
-        self._connection.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._connection.execute("COMMIT")
+        return _begun(self._connection)
 
     def _come(self, part: Part) -> int:
         """How far what is kept has come."""
@@ -196,7 +203,7 @@ class _Verification:
             for _ in self._folded([part], self._come(part), nullcontext):
                 pass
         if self._obstacle is not None:
-            yield _unread(self._obstacle)
+            yield unread(self._obstacle)
             return
         for table in self._tables:
             yield from self._rows(table)
@@ -204,7 +211,10 @@ class _Verification:
         others = " AND ".join(["NOT (projection = ? AND build = ?)"] * len(verified))
         self._copy_parked(f"NOT skipped AND {others}", [part for each in verified for part in each])
         yield from self._rows(schema.PARKED)
-        yield from self._wrong_first_sessions()
+        if ATTACHMENTS in self._tables:
+            yield from wrong_first_sessions(self._query, _fresh(ATTACHMENTS))
+        for position in self._anonymous.not_first:
+            yield Difference(_EVENTS, (position, ""), "firstSession", False, True, position)  # noqa: FBT003
         for each in self._not_verified:
             yield Difference(schema.PROJECTIONS.name, (each.name,), "version", each.version, None)
 
@@ -220,72 +230,28 @@ class _Verification:
                 )
                 yield from _columns(compared, key[1:], stored, expected)
 
-    def _wrong_first_sessions(self) -> Iterator[Difference]:
-        """The first session of a profile is the one that was attached to it first, and no other."""
-        attachments = _fresh(ATTACHMENTS).name
-        wrong = (
-            "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
-            "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
-            f"FROM {attachments}) AS attached WHERE first_session <> expected ORDER BY position"
-        )
-        rows = self._query(wrong, ()) if ATTACHMENTS in self._tables else []
-        for position, profile, stored, expected in rows:
-            key = (position, profile)
-            wrong_flag = (bool(stored), bool(expected))
-            yield Difference(_EVENTS, key, "firstSession", *wrong_flag, position)
-        for position in self._anonymous.not_first:
-            yield Difference(_EVENTS, (position, ""), "firstSession", False, True, position)  # noqa: FBT003
+
+class _Within(_Verification):
+    """One in a transaction that was begun already, and sees one and the same state anyway."""
+
+    def _snapshot(self, relations: Sequence[str] = ()) -> _Transaction:  # noqa: ARG002
+        return nullcontext()
+
+    def _transaction(self) -> _Transaction:
+        return nullcontext()
 
 
-class _Anonymous(Part):
-    """Sessions of nobody known, which are always first ones.
-
-    Attributes:
-        not_first: Positions of events that say otherwise.
-    """
-
-    wanted = (SessionOpened.__name__, ProfileChanged.__name__)
-
-    def __init__(self) -> None:
-        self.not_first: list[int] = []
-
-    def fold(self, _: Query, events: Sequence[Recorded]) -> None:
-        """Take in events."""
-        for recorded in events:
-            match recorded.event:
-                case SessionOpened(profile_id="", first_session=False):
-                    self.not_first.append(recorded.position)
-                case ProfileChanged(profile_id="", first_session=False):
-                    self.not_first.append(recorded.position)
-                case _:
-                    pass
-
-    def write(self, _: Connection) -> None:
-        """There is nothing to write."""
+@contextmanager
+def _begun(connection: Connection) -> Iterator[None]:
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
 
 
 def _is_kept(projection: Projection[Any], build: Current | None) -> bool:
     return build is not None and build.version == projection.version and build.mode != "live"
-
-
-def _unread(obstacle: UnknownEvent | UndecodableEvent) -> Difference:
-    where: int = obstacle.where
-    return Difference(_EVENTS, (where,), "data", str(obstacle), "an event", where)
-
-
-def _log(query: Query, application_id: int) -> Iterator[Difference]:
-    """Positions and versions without gaps."""
-    sizes = "SELECT count(*), max(position) FROM events WHERE application_id = ?"
-    ((count, newest),) = query(sizes, (application_id,))
-    if count != (newest or 0):
-        yield Difference(_EVENTS, (), "position", f"{count} events", f"{newest} events")
-    versions = (
-        "SELECT category, stream_id, count(*), max(version) FROM events WHERE application_id = ? "
-        "GROUP BY category, stream_id HAVING min(version) <> 1 OR count(*) <> max(version)"
-    )
-    for category, stream, held, last in query(versions, (application_id,)):
-        expected = f"{last} events"
-        yield Difference(_EVENTS, (category, stream), "version", f"{held} events", expected)
 
 
 def _columns(

@@ -1,7 +1,8 @@
 """What depends on a relation in PostgreSQL by more than its name: grants, and people's own views.
 
 A view holds the relation that it was made of, whatever that is called later. Where another
-relation takes the name, the view is made again, of that one.
+relation takes the name, the view is made again, of that one. A materialized view cannot be
+replaced: it is dropped and made again, filled if it was, with its indexes, owner and grants.
 """
 
 from __future__ import annotations
@@ -40,16 +41,42 @@ ORDER BY 1
 
 _DEFINITION = """
 SELECT relkind, coalesce(' WITH (' || array_to_string(reloptions, ', ') || ')', ''),
-    pg_get_viewdef(oid)
+    rtrim(pg_get_viewdef(oid), ';'), relispopulated
 FROM pg_class WHERE oid = CAST(? AS oid)
 """
 
-_PLAIN_VIEW = "v"
+_BESIDE = """
+SELECT 1, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = CAST(? AS oid)
+UNION ALL
+SELECT 2, format('ALTER MATERIALIZED VIEW %s OWNER TO %I', oid::regclass, pg_get_userbyid(relowner))
+FROM pg_class WHERE oid = CAST(? AS oid)
+UNION ALL
+SELECT 3, format('GRANT %s ON %s TO %s%s', acl.privilege_type, oid::regclass,
+    CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END,
+    CASE WHEN acl.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM pg_class, aclexplode(relacl) AS acl WHERE oid = CAST(? AS oid) AND acl.grantee <> relowner
+UNION ALL
+SELECT 4, format('COMMENT ON MATERIALIZED VIEW %s IS %L', objoid::regclass, description)
+FROM pg_description
+WHERE objoid = CAST(? AS oid) AND classoid = 'pg_class'::regclass AND objsubid = 0
+ORDER BY 1
+"""
+"""The statements that make of a new materialized view what it was."""
+
+_PLAIN, _MATERIALIZED = "v", "m"
+_REFUSALS = (
+    psycopg.ProgrammingError,
+    psycopg.NotSupportedError,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.DependentObjectsStillExist,
+)
 
 
 class _View(NamedTuple):
     name: str
-    made: str
+    kind: str
+    made: tuple[str, ...]
 
 
 @contextmanager
@@ -60,12 +87,14 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
         DependentView: A view cannot be made again.
     """
     grants = connection.execute(_GRANTS, (list(tables),)).fetchall()
-    views = [_locked(connection, *row) for row in _dependents(connection, tables)]
+    views = [_taken(connection, *row) for row in _dependents(connection, tables)]
     yield
     for table, role, privilege in grants:
         connection.execute(f"GRANT {privilege} ON {table} TO {role}")
-    for view in views:
-        _try(connection, view.name, view.made)
+    for kind in (_PLAIN, _MATERIALIZED):  # which may be filled from one that is plain
+        for view in views:
+            for statement in view.made if view.kind == kind else ():
+                _try(connection, view.name, statement)
 
 
 def _dependents(connection: Connection, tables: Sequence[str]) -> list[tuple[str, int]]:
@@ -73,17 +102,23 @@ def _dependents(connection: Connection, tables: Sequence[str]) -> list[tuple[str
     return found
 
 
-def _locked(connection: Connection, name: str, oid: int) -> _View:
+def _taken(connection: Connection, name: str, oid: int) -> _View:
     """A view, locked before the relations below it are: in the order in which readers lock."""
-    ((kind, options, definition),) = connection.execute(_DEFINITION, (oid,)).fetchall()
-    if kind != _PLAIN_VIEW:
-        raise DependentView(view=name, reason="it is not a plain view")
-    _try(connection, name, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
-    return _View(name, f"CREATE OR REPLACE VIEW {name}{options} AS {definition}")
+    ((kind, options, asked, is_filled),) = connection.execute(_DEFINITION, (oid,)).fetchall()
+    if kind == _PLAIN:
+        _try(connection, name, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+        return _View(name, kind, (f"CREATE OR REPLACE VIEW {name}{options} AS {asked}",))
+    if kind != _MATERIALIZED:
+        raise DependentView(view=name, reason="it is a relation with a rule of its own")
+    beside = [made for _, made in connection.execute(_BESIDE, (oid,) * 4).fetchall()]
+    _try(connection, name, f"DROP MATERIALIZED VIEW {name}")
+    data = "DATA" if is_filled else "NO DATA"
+    made = f"CREATE MATERIALIZED VIEW {name}{options} AS {asked} WITH {data}"
+    return _View(name, kind, (made, *beside))
 
 
 def _try(connection: Connection, view: str, statement: str) -> None:
     try:
         connection.execute(statement)
-    except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
+    except _REFUSALS as error:
         raise DependentView(view=view, reason=reason_of(error)) from error

@@ -145,5 +145,5 @@ def is_gone(error: psycopg.Error) -> bool:
 
 
 def reason_of(error: psycopg.Error) -> str:
-    """What an error says."""
-    return str(error).strip() or type(error).__name__
+    """What an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

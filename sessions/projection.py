@@ -17,6 +17,7 @@ import msgspec
 
 from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
+from sessions.keys import UNTOLD, Misfit
 from sessions.schema import TABLES
 from sessions.tables import APPLICATION_ID, Column, Table, fits
 
@@ -31,8 +32,6 @@ _NAME = re.compile(r"(?!.*_build_[0-9]+$)[a-z][a-z0-9_]{0,29}")
 _RESERVED = {table.name for table in TABLES}
 _KEY = Column("key", "id")
 _DOCUMENT = Column("document", "json")
-UNTOLD = "(untold)"
-"""Where an event waits whose keys could not be told."""
 
 
 def of_session(recorded: Recorded) -> Sequence[Key]:
@@ -100,7 +99,8 @@ class Projection(Generic[V]):
         view: The views' type: what msgspec can write as JSON, and read again.
         fold: The view after an event; pure. The view is None before the first.
         keys: The keys of the views that an event changes: texts of 1 to 1000 characters, or
-            integers. An event for which it raises waits under `UNTOLD`.
+            integers, as the key's column says. An event for which it raises waits under `UNTOLD`,
+            and one with another key under what that is (`Misfit`).
         key: The key's column.
         types: The events that it wants; all, if none are named.
         columns: Fields of the view that become columns, for people to query.
@@ -168,15 +168,26 @@ class Projection(Generic[V]):
         return self.keys is of_session
 
     def touched(self, recorded: Recorded) -> Sequence[Key]:
-        """The keys of the views that an event changes, each once; `UNTOLD` where `keys` raises."""
+        """The keys of the views that an event changes, each once.
+
+        It is `UNTOLD` where `keys` raises, and a `Misfit` in the place of each that is none.
+        """
         if type(recorded.event) not in self.wanted:
             return ()
         if self.is_of_session:
             return of_session(recorded)
         try:
-            return tuple(dict.fromkeys(self.keys(recorded)))
+            return tuple(dict.fromkeys([self.key_of(key) for key in self.keys(recorded)]))
         except Exception:  # noqa: BLE001  whatever it is, it is this event's
             return (UNTOLD,)
+
+    def key_of(self, key: Key) -> Key:
+        """A key, or the misfit that it is.
+
+        Raises:
+            TypeError: It cannot be a key of a dict either.
+        """
+        return key if fits(self.key.kind, key) else Misfit.of(key)
 
     def check_key(self, key: Key, recorded: Recorded) -> None:
         """Refuse a key of an event that cannot be one, or that could not be told.
@@ -186,10 +197,10 @@ class Projection(Generic[V]):
             ValueError: It is not of the kind of the key's column.
         """
         if key == UNTOLD:
-            dict.fromkeys(self.keys(recorded))
-        if not fits(self.key.kind, key):
-            message = f"{self.name}.{self.key.name}: {self.key.kind}, not {key!r}"
-            raise ValueError(message)
+            [self.key_of(each) for each in self.keys(recorded)]
+        if isinstance(key, Misfit):
+            message = f"{self.name}.{self.key.name}: {self.key.kind}, not {key}"
+            raise ValueError(message)  # noqa: TRY004  as where a row is checked
 
     def after(self, view: V | None, recorded: Recorded) -> V:
         """The view after an event.

@@ -29,6 +29,7 @@ MAX_COUNT = 2**63 - 1
 MAX_PAGE = 1000
 MAX_DEPTH = 100
 MAX_INT_BITS = 4096
+MAX_SECONDS = 2_147_483
 CLOCK_SKEW = timedelta(minutes=5)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -83,6 +84,14 @@ def count(field: str, value: object, *, least: int = 1) -> int:
     if value > MAX_COUNT:
         raise LimitExceeded(field=field, limit=MAX_COUNT, value="more")
     return value
+
+
+def seconds(field: str, value: object) -> float:
+    """How long something is waited for: up to what any database and lock can count."""
+    if type(value) not in {int, float} or not 0 <= value <= MAX_SECONDS:  # type: ignore[operator]
+        rule = f"seconds from 0 to {MAX_SECONDS}"
+        raise InvalidValue(field=field, rule=rule, value=_shown(value))
+    return value  # type: ignore[return-value]
 
 
 def attributes(field: str, value: object) -> dict[str, Any]:

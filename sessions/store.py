@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sessions import clock, kept, migrations, rules
 from sessions.database import LOCK_TIMEOUT, Database, query_on
-from sessions.errors import InvalidValue, StoreNotFound, StoreReadOnly, StoreTooOld
+from sessions.errors import StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.execution import CommandExecutor
 from sessions.mapper import Mapper
 from sessions.projection import check_distinct, installed
@@ -87,9 +87,9 @@ class SessionStore(CommandExecutor):
             StoreTooOld: An older version made it, and it is opened to be read only.
             StoreUnavailable: The server cannot be reached.
             ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`.
+            InvalidValue: The application is none, or that is not how long one can wait.
         """
-        if lock_timeout < 0:
-            raise InvalidValue(field="lock_timeout", rule="seconds >= 0", value=lock_timeout)
+        rules.seconds("lock_timeout", lock_timeout)
         database = database_of(url, lock_timeout=lock_timeout)
         try:
             return cls(

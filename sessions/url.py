@@ -112,8 +112,10 @@ def _rule_broken_by(name: str) -> str:
     try:
         name.encode()
         path = Path(name).absolute()
-        if not name or "\0" in name or _is_directory(path):
+        if not name or "\0" in name:
             return "it names no file"
+        if _is_directory(path):
+            return "it names a directory, not a file"
         if not _is_directory(path.parent):
             return f"the directory {path.parent} does not exist"
     except UnicodeEncodeError:

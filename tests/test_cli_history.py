@@ -79,8 +79,50 @@ def test_the_guests_history_says_where_the_session_went() -> None:
     assert ran.rows[2:] == ["g  no session; 1 moved away"]
 
 
-def test_json_is_one_object_with_everything(store_url: str) -> None:
-    ran = run("history", "p", "--json")
+@pytest.mark.parametrize(
+    ("moment", "sessions"),
+    [
+        ([], ["a", "b", "c"]),
+        (["--as-of", "2026-11-24T10:00:00Z"], ["a", "b", "c"]),
+        (["--as-of", "2026-11-24T09:59:59Z"], ["a"]),
+        (["--position", "4"], ["a"]),
+        (["--position", "7"], ["a", "b"]),
+    ],
+)
+@pytest.mark.usefixtures("store_url")
+def test_json_is_a_line_for_each_session_just_as_it_is_shown_alone(
+    moment: list[str], sessions: list[str]
+) -> None:
+    ran = run("history", "p", *moment, "--json")
+
+    shown = [run("show", each, *moment, "--json").out for each in sessions]
+    assert (ran.code, ran.err, ran.out) == (0, "", "".join(shown))
+    assert [
+        run("history", "p", *moment, "--json", "--session", each).out for each in sessions
+    ] == shown
+    assert {each["profileId"] for each in ran.json} == {"p"}
+
+
+@pytest.mark.usefixtures("store_url")
+def test_a_session_that_moved_away_is_a_line_of_the_other_customers_only() -> None:
+    assert run("history", "g", "--json") == (0, "", "")
+    assert run("history", "g", "--session", "b", "--json") == (0, "", "")
+    before = run("history", "g", "--position", "5", "--json")
+    assert [each["integrationId"] for each in before.json] == ["b"]
+
+
+@pytest.mark.usefixtures("store_url")
+def test_figures_alone_are_the_sums_without_the_sessions() -> None:
+    whole = run("history", "p")
+
+    ran = run("history", "p", "--figures")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.rows == whole.rows[4:]
+
+
+def test_figures_in_json_are_one_object_with_everything(store_url: str) -> None:
+    ran = run("history", "p", "--figures", "--json")
     with SessionStore.open(store_url, read_only=True) as store:
         views = CustomerSessions(store).of_profile("p")
 
@@ -107,7 +149,7 @@ def test_json_is_one_object_with_everything(store_url: str) -> None:
         (True, None), (True, "g"), (True, None)
     ]  # fmt: skip
     assert sessions[1]["events"] == [e for e in run("log", "--json").json if e["streamId"] == "b"]
-    (left,) = run("history", "g", "--json").json[0]["sessions"]
+    (left,) = run("history", "g", "--figures", "--json").json[0]["sessions"]
     moved = {"profileId": "p", "at": "2026-11-24T10:00:00Z", "position": 6}
     assert (left["belongs"], left["movedTo"], left["stays"][0]["movedTo"]) == (False, moved, moved)
 
@@ -147,7 +189,7 @@ def test_each_event_is_an_object_of_its_own_in_json() -> None:
     assert [{name: step[name] for name in log[0]} for step in steps] == log
     assert (steps[0]["belongs"], steps[0]["state"]) == (False, None)
     assert (steps[-1]["belongs"], steps[-1]["state"]) == (True, "cancelled")
-    (whole,) = run("history", "p", "--json").json
+    (whole,) = run("history", "p", "--figures", "--json").json
     assert steps[-1]["after"].items() <= whole.items()
 
 
@@ -157,7 +199,7 @@ def test_a_history_may_be_that_of_one_session() -> None:
         run("history", "p", "--session", "b"),
         run("history", "p", "--session", "b", "--events"),
     )
-    (json,) = run("history", "p", "--session", "b", "--json").json
+    (json,) = run("history", "p", "--session", "b", "--figures", "--json").json
 
     assert [row.split("\t")[0] for row in plain.rows[:3]] == [
         "session", "b", "p  1 closed, 1 partially_returned, 1 cancelled"
@@ -208,7 +250,13 @@ def test_what_is_not_there_exits_with_1(arguments: list[str], message: str) -> N
 @pytest.mark.usefixtures("store_url")
 @pytest.mark.parametrize(
     "options",
-    ["--position -1", "--position x", "--as-of x", "--as-of 2026-11-24T10:00:00Z --position 1"],
+    [
+        "--position -1",
+        "--position x",
+        "--as-of x",
+        "--as-of 2026-11-24T10:00:00Z --position 1",
+        "--events --figures",
+    ],
 )
 def test_wrong_usage_exits_with_2(options: str) -> None:
     ran = run("history", "p", *options.split())

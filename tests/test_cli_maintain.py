@@ -46,7 +46,7 @@ class Ran(NamedTuple):
         return [msgspec.json.decode(row) for row in self.rows]
 
 
-def run(*arguments: str, stdin: bytes = b"") -> Ran:
+def run(*arguments: str, stdin: bytes = b"", columns: int = 200) -> Ran:
     """Run the command line as from a shell, its output in a pipe."""
     given = io.TextIOWrapper(io.BytesIO(stdin))
     files = io.BytesIO(), io.BytesIO()
@@ -54,7 +54,7 @@ def run(*arguments: str, stdin: bytes = b"") -> Ran:
     with (
         patch.object(sys, "argv", ["sessions", *arguments]),
         patch.object(sys, "stdin", given),
-        patch.dict(os.environ, COLUMNS="200"),
+        patch.dict(os.environ, COLUMNS=f"{columns}"),
         redirect_stdout(out),
         redirect_stderr(err),
         pytest.raises(SystemExit) as ended,

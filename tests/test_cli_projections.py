@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import Runner, StoredProjection, rebuild, verify
+from projections import Column, Runner, StoredProjection, rebuild, verify
 from sessions import CloseSession, OpenSession, SessionStore
 from sessions.projection import installed
 from tests.conftest import add
@@ -262,6 +263,25 @@ def test_what_waits_is_shown_and_skipped(store: SessionStore) -> None:
 
 
 @pytest.mark.usefixtures("store")
+def test_a_key_that_is_none_of_its_column_is_named_as_it_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbered = replace(SPEND, name="numbered", key=Column("number", "integer"))
+    monkeypatch.setattr("sessions.store.installed", lambda: [*followed(), numbered])
+    assert projections("run", "--once").code == 0
+    assert projections("parked").rows[1].split("\t")[:2] == ["numbered", "(str) 'p'"]
+
+    again = projections("retry", "numbered", "(str) 'p'")
+    skipped = projections("skip", "numbered", "(str) 'p'")
+
+    assert again.rows == [
+        """numbered of "(str) 'p'" waits again: see `sessions projections parked`"""
+    ]
+    assert skipped.out == again.out
+    assert projections("retry", "numbered", "p").code == 2
+
+
+@pytest.mark.usefixtures("store")
 def test_verify_names_the_first_event(url: str) -> None:
     projections("run", "--once")
     assert projections("verify").out == "4 events: every view equals them\n"
@@ -283,7 +303,7 @@ WRONG = [
     (["drop", "spent"], 1, "no projection is called 'spent'"),
     (["retry", "sales", "z"], 1, "sales of 'z' does not wait"),
     (["retry", "attachments", "7"], 1, "attachments of 7 does not wait"),
-    (["retry", "attachments", "z"], 2, "'z' is no position: a whole number"),
+    (["retry", "attachments", "z"], 2, "'KEY': 'z' is no position: a whole number"),
     (["rebuild", "--mode", "lively"], 2, "lively"),
     (["rebuild", "customer_sessions", "--mode", "live"], 1, "is asked by SQL"),
     (["retry", "sales"], 2, "KEY"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +36,7 @@ from sessions.infrastructure import PositionRecorder
 from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, in_mode
 from tests.test_cli_maintain import run
+from tests.test_parked import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,8 +198,8 @@ def differs(*_: object, **__: object) -> list[object]:
     ("where", "broken", "error"),
     [
         ("_compare", interrupted, KeyboardInterrupt),
-        ("verify", interrupted, KeyboardInterrupt),
-        ("verify", differs, CopyDiffers),
+        ("differences_within", interrupted, KeyboardInterrupt),
+        ("differences_within", differs, CopyDiffers),
     ],
 )
 def test_one_that_ends_late_is_no_store_either(
@@ -221,6 +225,50 @@ def test_one_that_ends_late_is_no_store_either(
 
         assert held(one) == held(other)
         SessionStore(other.recorder.database, 322).execute("new", OpenSession())
+
+
+KILLED = """
+import os, signal, sys
+from projections import copying
+from sessions import SessionStore
+setattr(copying, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+one, other = (SessionStore.open(url, read_only=True) for url in sys.argv[2:])
+copying.copy(one, other)
+"""
+
+
+@pytest.mark.parametrize("where", ["_copy_positions", "_compare", "_verify"])
+@pytest.mark.parametrize("road", ROADS[:2], ids=" to ".join, indirect=True)
+def test_one_that_is_killed_is_no_store_before_it_is_run_again(
+    road: tuple[str, str], where: str, pytestconfig: pytest.Config
+) -> None:
+    target = road[1]
+    command = [sys.executable, "-c", KILLED, where, *road]
+
+    ran = subprocess.run(command, cwd=pytestconfig.rootpath, check=False)  # noqa: S603
+
+    assert ran.returncode == -signal.SIGKILL
+    assert is_closed(target)
+    until(lambda: run("copy", *road).code == 0)  # the server sees late that the other is gone
+    assert not is_closed(target)
+    with SessionStore.open(target, 322) as copied:
+        assert verify(copied) == []
+        assert copied.position == 36
+
+
+def test_an_open_copy_that_was_not_verified_is_verified_when_it_is_run_again(
+    sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(sqlite_url)
+    assert run("copy", sqlite_url, postgres_url).code == 0
+
+    with monkeypatch.context() as patched:
+        patched.setattr("projections.copying.differences_within", differs)
+        ran = run("copy", sqlite_url, postgres_url)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "is no copy of the source: they differ at a difference" in ran.err
+    assert is_closed(postgres_url)
 
 
 def test_a_store_is_not_copied_onto_itself(open_store: OpenStore) -> None:

@@ -21,6 +21,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own to be in."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SESSIONS_STORE", raising=False)
+    monkeypatch.delenv("SESSIONS_APPLICATION", raising=False)
     return tmp_path
 
 
@@ -72,6 +73,25 @@ def test_two_demos_in_one_folder_make_two_stores_and_say_what_to_type_next(
         assert (done.code, done.out != "") == (0, True), command
 
 
+@pytest.mark.parametrize(
+    ("variable", "arguments"),
+    [("7", []), (None, ["--application", "7"]), ("8", ["--application", "7"])],
+)
+def test_its_sessions_are_of_the_application_that_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, arguments: list[str]
+) -> None:
+    if variable:
+        monkeypatch.setenv("SESSIONS_APPLICATION", variable)
+
+    ran = run("demo", *arguments)
+
+    assert ran.code == 0
+    assert "  export SESSIONS_APPLICATION=7\n" in ran.out
+    with SessionStore.open(f"sqlite:///{folder}/demo.db", 7, read_only=True) as store:
+        assert CustomerSessions(store).get("tour-1").application_id == 7
+        assert store.query("SELECT DISTINCT application_id FROM events") == [(7,)]
+
+
 def test_a_store_that_exists_is_refused_and_left_alone(folder: Path) -> None:
     with SessionStore.open("sqlite:///mine.db", 7) as store:
         store.execute("s", OpenSession())
@@ -82,6 +102,17 @@ def test_a_store_that_exists_is_refused_and_left_alone(folder: Path) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert "exists already" in ran.err
     assert (folder / "mine.db").read_bytes() == before
+
+
+def test_a_store_that_exists_is_named_without_its_password(postgres_url: str) -> None:
+    SessionStore.open(postgres_url).close()
+    url = f"{postgres_url}&password=hunter2"
+
+    ran = run("demo", "--store", url)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "exists already" in ran.err
+    assert "hunter2" not in ran.err
 
 
 def test_a_file_that_is_no_store_is_refused_and_left_alone(folder: Path) -> None:

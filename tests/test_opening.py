@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from sessions import (
     StoreNotFound,
     StoreTooNew,
 )
-from sessions.errors import StoreReadOnly
+from sessions.errors import InvalidValue, StoreReadOnly
 from sessions.postgres_place import place_of
 from tests.conftest import add, in_processes
 from tests.tampering import change, opened
@@ -73,6 +74,7 @@ def test_a_url_that_names_no_place_is_refused(
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
+        ("", "it names a directory, not a file"),
         ("x" * 300, "File name too long"),
         ("x" * 300 + "/shop.db", "File name too long"),
         ("circle/shop.db", "symbolic links"),
@@ -307,6 +309,17 @@ def test_a_writer_that_waits_too_long_is_told_that_a_retry_can_help(
             assert other.position == 1
 
         assert (busy.value.retry, other.execute("s", add()).position) == (True, 3)
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, 2_147_484, "1"])
+def test_what_is_no_time_to_wait_for_others_is_refused(url: str, seconds: Any) -> None:  # noqa: ANN401
+    with pytest.raises(InvalidValue, match=r"^lock_timeout: seconds from 0 to 2147483, not "):
+        SessionStore.open(url, lock_timeout=seconds)
+
+
+def test_the_longest_time_to_wait_for_others_is_one_that_the_database_takes(url: str) -> None:
+    with SessionStore.open(url, lock_timeout=2_147_483) as store:
+        assert store.execute("s", OpenSession()).position == 1
 
 
 def test_no_read_transaction_stays_open_between_the_pages_of_the_log(

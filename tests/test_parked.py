@@ -30,7 +30,8 @@ from sessions import (
     UnknownEvent,
 )
 from sessions.errors import KeyNotParked, ProjectionNotKept, RebuildRunning, ViewParked
-from sessions.events import ProfileChanged
+from sessions.events import ItemAdded, ProfileChanged
+from sessions.projection import of_session
 from tests.conftest import add
 from tests.sample_projections import (
     BAD,
@@ -42,6 +43,7 @@ from tests.sample_projections import (
     Spend,
     count,
     in_mode,
+    sell,
     there,
     with_fold,
 )
@@ -50,6 +52,7 @@ from tests.tampering import unguarded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sessions.database import Current
     from sessions.events import Recorded
     from sessions.projection import Mode
     from tests.conftest import Clock, OpenStore
@@ -361,6 +364,67 @@ def test_a_thread_with_a_batch_open_is_told_so(
         store.execute("b", OpenSession())
         with pytest.raises(BatchOpen):
             asked[what]()
+
+
+@pytest.mark.parametrize("what", ["retry", "skip"])
+@pytest.mark.parametrize("key", ["a session", "what several share"])
+def test_a_key_goes_on_where_a_pool_has_no_second_connection(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, mode: Mode, what: str, key: str
+) -> None:
+    monkeypatch.setattr("sessions.postgres_place._LEAST_POOL", 1)
+    keys = of_session if key == "a session" else by_sku
+    projection = replace(SALES, mode=mode, keys=keys)
+    url = f"{postgres_url}&pool=1"
+    with SessionStore.open(url, projections=[projection], lock_timeout=1) as store:
+        store.execute("a", OpenSession())
+        store.execute("a", add(BAD))
+        caught_up(store)
+        stored = of(store, replace(projection, fold=sell))
+        (waiting,) = stored.parked()
+
+        assert getattr(stored, what)(waiting.key)
+
+        assert stored.parked() == []
+
+
+def by_sku(recorded: Recorded) -> list[str]:
+    """The articles that an event is about."""
+    return [recorded.event.item.sku] if isinstance(recorded.event, ItemAdded) else []
+
+
+def test_keys_go_on_beside_a_runner_that_uses_the_rest_of_the_pool(postgres_url: str) -> None:
+    projection = in_mode("followed", SALES)
+    url = f"{postgres_url}&pool=2"
+    with SessionStore.open(url, projections=projection, lock_timeout=2) as store, Runner(store):
+        for number in range(20):
+            store.execute(f"s{number}", OpenSession())
+            last = store.execute(f"s{number}", add(BAD)).position
+        of(store).wait(last)
+
+        for number in range(20):
+            store.execute(f"t{number}", OpenSession())
+            assert of(store, MENDED).retry(f"s{number}")
+
+        assert of(store).parked() == []
+
+
+@pytest.mark.parametrize("what", ["retry", "skip"])
+def test_a_build_that_was_switched_away_meanwhile_is_left_alone(
+    store: SessionStore, what: str
+) -> None:
+    class Late(StoredProjection[Any]):
+        """One that is slow: a rebuild switches when it has just asked what is current."""
+
+        def _build(self) -> Current:
+            build = super()._build()
+            rebuild(store)
+            return build
+
+    with pytest.raises(RebuildRunning):
+        getattr(Late(store, MENDED), what)("a")
+
+    assert [each.key for each in of(store).parked()] == ["a"]
+    assert verify(store) == []
 
 
 # --- several stores on one database

@@ -106,6 +106,14 @@ def test_a_server_that_cannot_be_reached_is_shown_without_it(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", NOWHERE)
+def test_what_a_server_says_is_one_line(url: str) -> None:
+    with pytest.raises(StoreUnavailable) as unavailable:
+        SessionStore.open(url)
+
+    assert str(unavailable.value).isprintable()
+
+
+@pytest.mark.parametrize("url", NOWHERE)
 def test_the_place_of_a_url_does_not_show_it(url: str) -> None:
     assert SECRET not in repr(place_of(url))
     assert SECRET not in without_password(url)

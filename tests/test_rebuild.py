@@ -752,11 +752,72 @@ def test_a_view_that_is_made_again_keeps_its_options_and_its_grants(postgres_url
         assert store.query('SELECT session_id FROM "My view"') == [("a0",)]
 
 
+def test_a_materialized_view_is_made_again_with_its_data_indexes_and_grants(
+    postgres_url: str,
+) -> None:
+    with (
+        SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store,
+        role(postgres_url) as (reader, _),
+    ):
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            for statement in (
+                "CREATE VIEW mine AS SELECT session_id FROM sales",
+                (
+                    'CREATE MATERIALIZED VIEW "My sales" WITH (fillfactor=70) AS '
+                    "SELECT sales.session_id, (SELECT max(opened) FROM spend) AS opened FROM sales "
+                    "JOIN mine ON mine.session_id = sales.session_id"
+                ),
+                'CREATE UNIQUE INDEX "My index" ON "My sales" (session_id)',
+                'CREATE INDEX ON "My sales" (opened) WHERE opened > 0',
+                f'GRANT SELECT ON "My sales" TO {reader} WITH GRANT OPTION',
+                'GRANT SELECT ON "My sales" TO PUBLIC',
+                """COMMENT ON MATERIALIZED VIEW "My sales" IS 'it''s mine'""",
+                "CREATE MATERIALIZED VIEW empty AS SELECT session_id FROM sales WITH NO DATA",
+            ):
+                connection.execute(statement)
+        before = described(store)
+        fill(store, "b", 1)
+
+        for _ in range(2):
+            rebuild(store)
+
+        assert described(store) == before
+        assert store.query('SELECT session_id FROM "My sales" ORDER BY 1') == [("a0",), ("b0",)]
+        fill(store, "c", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute('REFRESH MATERIALIZED VIEW "My sales"')
+        assert store.query('SELECT count(*) FROM "My sales"') == [(3,)]
+        assert drop(store, "sales") == ["sales 1"]
+
+
+def described(store: SessionStore) -> list[Any]:
+    """All that is told of the materialized views but their data."""
+    return [
+        store.query(sql)
+        for sql in (
+            (
+                "SELECT matviewname, matviewowner, ispopulated, definition FROM pg_matviews "
+                "WHERE schemaname = current_schema() ORDER BY 1"
+            ),
+            (
+                "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() "
+                "AND tablename = 'My sales' ORDER BY 1"
+            ),
+            (
+                "SELECT relname, CAST(relacl AS text), CAST(reloptions AS text), "
+                "obj_description(oid, 'pg_class') FROM pg_class WHERE relkind = 'm' "
+                "AND relnamespace = CAST(current_schema() AS regnamespace) ORDER BY 1"
+            ),
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("made", "why"),
     [
         ("VIEW mine AS SELECT session_id, total FROM sales", "total.* does not exist"),
-        ("MATERIALIZED VIEW mine AS SELECT session_id FROM sales", "it is not a plain view"),
+        ("MATERIALIZED VIEW mine AS SELECT session_id, total FROM sales", "total.* does not exist"),
     ],
 )
 def test_a_view_that_cannot_be_made_again_is_named_and_nothing_is_switched(
@@ -776,6 +837,23 @@ def test_a_view_that_cannot_be_made_again_is_named_and_nothing_is_switched(
         with store.recorder.database.writing() as connection:
             connection.execute(f"DROP {made.partition(' AS ')[0]}")
         assert rebuild(builder).switched
+
+
+def test_a_materialized_view_of_which_others_are_made_is_named_with_them(
+    postgres_url: str,
+) -> None:
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute("CREATE MATERIALIZED VIEW mine AS SELECT session_id FROM sales")
+            connection.execute("CREATE VIEW above AS SELECT session_id FROM mine")
+
+        with pytest.raises(DependentView, match=r"mine is made of what .*view above depends on"):
+            rebuild(store)
+
+        assert store.query("SELECT session_id FROM above") == [("a0",)]
+        fill(store, "b", 1)
+        assert verify(store) == []
 
 
 # --- the switch

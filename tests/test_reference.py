@@ -126,7 +126,7 @@ def test_it_has_every_command_of_the_command_line_with_its_options(name: str) ->
     }
     if hasattr(CLI[name], "commands"):
         return
-    shared = set() if name == "demo" else {"--store", "--application"}
+    shared = {"--store", "--application"}
     assert options - shared <= named(row("Command line", f"sessions {name}")[1])
 
 

@@ -177,7 +177,7 @@ TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
         (f"{HEADER}\n{GOOD.replace('12-01', '13-01')}", ("line 2", "InvoiceDate", "'2010-13-01")),
         (f"{HEADER}\n{GOOD}\n\n1,a,Thing", ("line 4", "Quantity")),
         (f"{HEADER}\n{TWO_LINES}\n{GOOD[:20]}", ("line 4", "UnitPrice")),
-        (f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}", ("line 1", "UnitPrice")),
+        (f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}", ("line 1 names no column UnitPrice",)),
         ("", ("line 1", "InvoiceNo")),
         ("\x1f\x8b broken", ("orders.csv", "cannot be read")),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from projections import Runner, StoredProjection, rebuild, verify
 from sessions import CloseSession, OpenSession, SessionStore, SetProfile, StorageFailed
-from sessions.errors import ProjectionNotFound, ViewBehind
+from sessions.errors import InvalidValue, ProjectionNotFound, ViewBehind
 from tests.conftest import add, in_threads
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
 from tests.test_parked import until
@@ -309,6 +310,33 @@ def test_who_waits_in_vain_is_told_why(store: SessionStore) -> None:
     spend(store).wait(last, timeout=0.05)
     with pytest.raises(ViewBehind, match="the log itself has not come that far"):
         spend(store).wait(last + 1, timeout=0.05)
+
+
+@pytest.mark.parametrize("timeout", [math.nan, math.inf, -math.inf, -1, -0.1, 10**400, "1", True])
+def test_what_is_no_time_to_wait_is_refused_at_once(
+    store: SessionStore,
+    timeout: Any,  # noqa: ANN401
+) -> None:
+    with pytest.raises(InvalidValue, match=r"^timeout: seconds from 0 to 2147483, not "):
+        spend(store).wait(store.position + 1, timeout=timeout)
+
+
+@pytest.mark.parametrize("position", [-1, 1.0, math.nan, "1", None, True])
+def test_what_is_no_position_to_wait_for_is_refused(
+    store: SessionStore,
+    position: Any,  # noqa: ANN401
+) -> None:
+    with pytest.raises(InvalidValue, match=r"^position: a whole number >= 0, not "):
+        spend(store).wait(position)
+
+
+def test_who_has_no_time_to_wait_is_told_how_it_stands(store: SessionStore) -> None:
+    Runner(store).run(until=20)
+
+    spend(store).wait(0, timeout=0)
+    spend(store).wait(20, timeout=0)
+    with pytest.raises(ViewBehind):
+        spend(store).wait(21, timeout=0)
 
 
 def right(store: SessionStore) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,13 @@ import pytest
 from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
 from projections.testing import given
 from sessions import OpenSession, SessionStore, SetAttributes, ViewParked
+from sessions.errors import KeyNotParked
 from sessions.events import AttributesChanged, SessionOpened
-from sessions.projection import UNTOLD
+from sessions.keys import UNTOLD
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sessions.events import Recorded
     from sessions.projection import Key, Mode
     from sessions.tables import Kind
@@ -60,37 +64,118 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 
 
 def about(store: SessionStore, *values: object) -> None:
-    """Set an attribute to one value after another; then run what is followed."""
+    """Open a session, and set an attribute to one value after another; run what is followed."""
     store.execute("s", OpenSession())
+    next_about(store, *values)
+
+
+def next_about(store: SessionStore, *values: object) -> None:
+    """Set the attribute again."""
     for value in values:
         store.execute("s", SetAttributes(attributes={"about": value}))
     Runner(store).run(until=store.position)
 
 
 @pytest.mark.parametrize(
-    ("key", "unfit", "fit"),
+    ("kind", "unfit", "fit", "label"),
     [
-        (Column("about", "id"), 4711, "4711b"),
-        (Column("about", "id"), "x" * 1001, "x"),
-        (Column("about", "integer"), "8", 7),
-        (Column("about", "integer"), True, 7),
-        (Column("about", "integer"), 2**63, 7),
+        ("id", 4711, "4711b", "(int) 4711"),
+        ("id", 7, "7", "(int) 7"),
+        ("text", 7, "7", "(int) 7"),
+        ("id", "x" * 1001, "x", f"(str) '{'x' * 993}"),
+        ("integer", "8", 7, "(str) '8'"),
+        ("integer", "7", 7, "(str) '7'"),
+        ("integer", True, 1, "(bool) True"),
+        ("integer", 7.0, 7, "(float) 7.0"),
+        ("integer", 2**63, 7, f"(int) {2**63}"),
     ],
 )
-def test_a_key_that_is_not_of_its_kind_waits_and_the_others_go_on(
-    open_store: OpenStore, mode: Mode, key: Column, unfit: Key, fit: Key
+@pytest.mark.parametrize("first", ["unfit", "fit"])
+def test_a_key_that_is_not_of_its_kind_waits_and_the_others_go_on(  # noqa: PLR0913, PLR0917
+    open_store: OpenStore, mode: Mode, kind: Kind, unfit: Key, fit: Key, label: str, first: str
 ) -> None:
-    seen = by(key, mode)
+    seen = by(Column("about", kind), mode)
     store = open_store(projections=[seen])
 
-    about(store, unfit, fit)
+    values = [unfit, fit] if first == "unfit" else [fit, unfit]
+    about(store, *values)
+    next_about(store, *values)
 
     views = StoredProjection(store, seen)
-    assert [(waiting.key, waiting.position) for waiting in views.parked()] == [(str(unfit), 2)]
-    assert f"seen.about: {key.kind}, not" in views.parked()[0].error
-    assert views.get(fit) == Seen(1, str(fit))
-    assert not views.retry(unfit)
+    (waiting,) = views.parked()
+    assert (waiting.key, waiting.position) == (label, 2 if first == "unfit" else 3)
+    assert f"seen.about: {kind}, not {label[:100]}" in waiting.error
+    assert views.get(fit) == views.get(fit, position=store.position) == Seen(2, str(fit))
+    assert not views.retry(label)
+    assert views.parked()[0].key == label
+    with pytest.raises(KeyNotParked):
+        views.retry(fit)
     assert rebuild(store).parked == 1
+    assert verify(store) == []
+    assert views.skip(label) is False
+    assert views.get(fit) == Seen(2, str(fit))
+
+
+@pytest.mark.parametrize(("kind", "key"), [("integer", 7), ("id", "7")])
+def test_a_key_goes_on_by_itself_or_by_the_text_that_is_shown(
+    open_store: OpenStore, mode: Mode, kind: Kind, key: Key
+) -> None:
+    def fold(view: Seen | None, recorded: Recorded) -> Seen:
+        if recorded.version in still_bad:
+            raise ValueError
+        return _seen(view, recorded)
+
+    seen = replace(by(Column("about", kind), mode), keys=lambda _: [key], fold=fold)
+    store, still_bad = open_store(projections=[seen]), {2, 3}
+    about(store, "x", "y")
+    views = StoredProjection(store, seen)
+
+    still_bad.remove(2)
+    assert not views.retry(views.parked()[0].key)
+    still_bad.remove(3)
+    with pytest.raises(KeyNotParked):
+        views.retry(str(key) + "0")
+    if kind == "id":
+        with pytest.raises(KeyNotParked):
+            views.retry(int(key))
+    assert views.retry(key)
+
+    assert views.get(key) == Seen(2, "y")
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("keys", [["7", 7], [7, "7"], [7.0, 7], [7, 7.0], [7, True, "7", 7]])
+def test_an_event_may_name_a_key_of_each_kind(
+    open_store: OpenStore, mode: Mode, keys: Sequence[Key]
+) -> None:
+    def fold(view: Seen | None, recorded: Recorded) -> Seen:
+        if _value(recorded) == "bad":
+            raise ValueError
+        return _seen(view, recorded)
+
+    seen = replace(by(Column("about", "integer"), mode), keys=lambda _: keys, fold=fold)
+    store = open_store(projections=[seen])
+
+    about(store, "x", "bad")
+
+    parked = {each.key: each.position for each in StoredProjection(store, seen).parked()}
+    assert parked.pop("7") == 3
+    assert set(parked.values()) == {2}
+    assert set(parked) <= {"(str) '7'", "(float) 7.0", "(bool) True"}
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("key", ["a\0b", "\ud800", 10**5000], ids=["NUL", "surrogate", "huge"])
+def test_a_key_that_no_database_can_keep_waits_under_one_that_it_can(
+    open_store: OpenStore, mode: Mode, key: Key
+) -> None:
+    seen = replace(by(Column("about", "id"), mode), keys=lambda _: [key])
+    store = open_store(projections=[seen])
+
+    about(store, "x")
+
+    (waiting,) = StoredProjection(store, seen).parked()
+    assert waiting.key in {"(str) 'a\\x00b'", "(str) '\\ud800'", "(int)"}
     assert verify(store) == []
 
 

@@ -17,12 +17,12 @@ app = typer.Typer(
     name="sessions",
     help=(
         "Customer sessions, event-sourced: carts that become orders, with all their history.\n\n"
-        "Begin with [bold]sessions demo[/bold]. Everything else works on the store that --store "
+        "Begin with **sessions demo**. Everything else works on the store that --store "
         "or SESSIONS_STORE names (sqlite:///sessions.db) and on the application that "
         "--application or SESSIONS_APPLICATION names (1).\n\n"
-        "Exit codes: 0 done, 1 refused or not found, 2 wrong usage."
+        "Exit codes: 0 done, 1 refused, not found or different, 2 wrong usage."
     ),
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
@@ -25,8 +25,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from sessions.errors import SessionsError
+from sessions import rules
+from sessions.errors import InvalidValue, SessionsError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -41,7 +41,7 @@ StoreOption = Annotated[
         metavar="URL",
         help=(
             "The store: sqlite:///relative.db, sqlite:////absolute.db, "
-            "or postgresql://user@host/database?schema=name."
+            "or postgresql://host/database?schema=name."
         ),
     ),
 ]
@@ -70,7 +70,10 @@ def a_time(text: str) -> datetime:
     if moment.tzinfo is None:
         message = f"{text!r} has no timezone: add Z, or an offset such as +01:00"
         raise typer.BadParameter(message)
-    return moment
+    try:
+        return rules.moment("as_of", moment)
+    except InvalidValue as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def complain(error: SessionsError | str) -> None:

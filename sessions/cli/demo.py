@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from datetime import timedelta
 from decimal import Decimal
 from importlib.resources import as_file, files
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from projections import CartItem, CustomerHistories, CustomerSessions
 from sessions import clock
-from sessions.cli.common import complain, print_heading, print_table, print_text, progress
+from sessions.cli.common import (
+    ApplicationOption,
+    complain,
+    print_heading,
+    print_table,
+    print_text,
+    progress,
+)
 from sessions.cli.history import print_history, print_replay
 from sessions.cli.read import print_session, print_steps
 from sessions.cli.retail import Summary, import_invoices
@@ -31,6 +40,7 @@ from sessions.commands import (
     SetProfile,
 )
 from sessions.store import SessionStore
+from sessions.url import without_password
 
 EXTRACT = files("sessions.cli") / "data" / "online-retail-2010-12-01-to-03.csv.gz"
 TOUR = "tour-1"
@@ -43,23 +53,27 @@ def demo(
     store: Annotated[
         str | None,
         typer.Option(
-            "--store", metavar="URL", help="A store that does not exist yet (a new demo.db here)."
+            "--store",
+            metavar="URL",
+            help="A store that does not exist yet; else a new demo.db here.",
         ),
     ] = None,
+    application: ApplicationOption = 1,
 ) -> None:
     """Import three days of a real shop's orders into a fresh store, and take a short tour."""
     url = store or _free_url()
     with SessionStore.open(url, read_only=True) as looked_at:
         if looked_at.exists:
-            complain(f"{url} exists already, and a demo makes a fresh store: name another one")
+            shown = without_password(url)
+            complain(f"{shown} exists already, and a demo makes a fresh store: name another one")
             raise typer.Exit(1)
-    with SessionStore.open(url) as opened:
+    with SessionStore.open(url, application) as opened:
         _load(opened)
         views = CustomerSessions(opened)
         _step_by_step(opened, views)
         _history(CustomerHistories(opened))
         _the_past(views)
-    _what_next(url)
+    _what_next(url, application)
 
 
 def _free_url() -> str:
@@ -129,10 +143,12 @@ def _returned(items: list[CartItem]) -> int:
     return sum(item.returned_quantity for item in items)
 
 
-def _what_next(url: str) -> None:
+def _what_next(url: str, application: int) -> None:
     print_heading("What to type next")
     program = "sessions" if shutil.which("sessions") else sys.argv[0]
-    print_text(f"  export SESSIONS_STORE={url}")
+    print_text(f"  export SESSIONS_STORE={quote(url)}")
+    if application != 1 or "SESSIONS_APPLICATION" in os.environ:
+        print_text(f"  export SESSIONS_APPLICATION={application}")
     for line in (
         f"sessions show {TOUR} --json",
         f"sessions show {TOUR} --version 3",

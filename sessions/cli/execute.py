@@ -54,7 +54,8 @@ class _Addressed(msgspec.Struct, rename="camel"):
 
 def execute(
     file: Annotated[
-        typer.FileBinaryRead, typer.Argument(metavar="[FILE|-]", help="JSON Lines; - is stdin.")
+        typer.FileBinaryRead,
+        typer.Argument(metavar="FILE", help="JSON Lines; - is standard input."),
     ] = "-",  # type: ignore[assignment] # typer opens it
     *,
     store: StoreOption = DEFAULT_STORE,
@@ -65,12 +66,12 @@ def execute(
     A line is a command with its tag, and beside its own fields integrationId, and if you like
     idempotencyKey, expectedVersion and metadata:
 
-    {"command": "open", "integrationId": "order-1001", "profileId": "cust-7"}
+    {"command": "open", "integrationId": "order-1", "profileId": "cust-7"}
 
-    {"command": "add-item", "integrationId": "order-1001", "sku": "9696", "price": 59.90}
+    {"command": "add-item", "integrationId": "order-1", "sku": "6478", "price": 20}
 
     A line that is refused or malformed is answered too ("ok": false), and the rest goes on.
-    Exits with 1 if there was any.
+    Exits with 1 if there was such a line.
     """
     with SessionStore.open(store, application) as opened:
         failed = [line for line in _answers(opened, file) if not line["ok"]]

@@ -15,6 +15,7 @@ from sessions.cli.common import (
     JsonOption,
     StoreOption,
     print_json,
+    print_line,
     print_table,
     print_text,
 )
@@ -26,7 +27,8 @@ from sessions.store import SessionStore
 if TYPE_CHECKING:
     from sessions.events import Recorded
 
-_ONE_MOMENT = "give one of --as-of and --position"
+_ONE_MOMENT = "give only one of --as-of and --position"
+_ONE_FORM = "give only one of --events and --figures"
 
 
 def history(  # noqa: PLR0913  a parameter is an option
@@ -34,6 +36,12 @@ def history(  # noqa: PLR0913  a parameter is an option
     *,
     events: Annotated[
         bool, typer.Option("--events", help="Every event, and what is so after it.")
+    ] = False,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures", help="What they add up to; with --json the whole history, as one object."
+        ),
     ] = False,
     session: Annotated[
         str | None,
@@ -53,11 +61,14 @@ def history(  # noqa: PLR0913  a parameter is an option
     history says where it went, the other's where it came from. An order is a session that is
     closed or partially returned; net is gross without discounts and returned.
 
-    With --events every event is a line, in the order of the log, with the sums after it. With
-    --json the history is one object, and with --events too, each event.
+    With --json each session that belongs to the customer is a line: the CustomerSession object
+    that "sessions show ID --json" prints. With --events each event is a line, in the order of the
+    log, with the sums after it.
     """
     if as_of is not None and position is not None:
         raise typer.BadParameter(_ONE_MOMENT)
+    if events and figures:
+        raise typer.BadParameter(_ONE_FORM)
     moment: dict[str, Any] = {"as_of": as_of, "position": position}
     with SessionStore.open(store, application, read_only=True) as opened:
         histories = CustomerHistories(opened)
@@ -68,9 +79,23 @@ def history(  # noqa: PLR0913  a parameter is an option
             wanted = (step for step in steps if session in (None, step.recorded.stream_id))
             _print_replay(wanted, profile, json=json)
         elif json:
-            print_json(_as_json(then, shown))
+            _print_as_json(then, shown, whole=figures)
+        elif figures:
+            print_figures(then)
         else:
             print_history(then, shown)
+
+
+def _print_as_json(
+    history: CustomerHistory, shown: Sequence[SessionHistory], *, whole: bool
+) -> None:
+    """Print the sessions that belong to a customer, a line each; or the whole as one object."""
+    if whole:
+        print_json(_as_json(history, shown))
+        return
+    for each in shown:
+        if each.belongs:
+            print_line(each.session.to_json())
 
 
 def print_history(history: CustomerHistory, shown: Sequence[SessionHistory]) -> None:
@@ -80,6 +105,11 @@ def print_history(history: CustomerHistory, shown: Sequence[SessionHistory]) -> 
         *("attached", "came from", "moved to"),
     )
     print_table(columns, (_session_row(each) for each in shown))
+    print_figures(history)
+
+
+def print_figures(history: CustomerHistory) -> None:
+    """Print for people what a customer's sessions add up to."""
     left = len([each for each in history.sessions if not each.belongs])
     states = [f"{count} {state}" for state, count in history.figures.states.items() if count]
     said = [", ".join(states) or "no session", *([f"{left} moved away"] if left else [])]

@@ -26,7 +26,11 @@ def import_retail(
     file: Annotated[
         Path,
         typer.Argument(
-            exists=True, dir_okay=False, readable=True, help="The CSV file, gzipped or not."
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="The CSV file, gzipped or not.",
         ),
     ],
     *,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def init(*, store: StoreOption = DEFAULT_STORE) -> None:
-    """Make the store, or move it forward to this version of the library; else change nothing.
+    """Make the store, or move it forward to this version of the library, where that is needed.
 
     Opening a store for writing does the same. This is for those who give their application a
     role that may not do it.
@@ -129,7 +129,7 @@ def copy(
     """Move a store to another database: all applications, with every event, key and position.
 
     Stop those who write to FROM first. A copy that is interrupted goes on where it stopped when
-    it is run again, and nobody can write to TO before all is compared. It is verified at the end.
+    it is run again. Nobody can write to TO before all is compared and verified.
     """
     with (
         SessionStore.open(source, read_only=True) as one,

@@ -31,13 +31,13 @@ app = typer.Typer(
         "The views that are folded from the log: how they are run, how far they have come, and "
         "what to do where a fold fails.\n\n"
         "An inline projection is written in the transaction of each command, a followed one by "
-        "[bold]sessions projections run[/bold], and a live one is folded when it is asked for."
+        "**sessions projections run**, and a live one is folded when it is asked for."
     ),
     no_args_is_help=True,
 )
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="The projections; or else all.")
+    list[str] | None, typer.Argument(metavar="NAME", help="The projections; all, if none is named.")
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The projection.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key that waits.")]
@@ -133,7 +133,11 @@ def rebuild(
     *,
     mode: Annotated[
         Mode | None,
-        typer.Option("--mode", help="How to run it: inline, followed or live."),
+        typer.Option(
+            "--mode",
+            metavar="MODE",
+            help="How to run them: inline, followed or live; else as until now.",
+        ),
     ] = None,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
@@ -229,13 +233,16 @@ def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]
 
 
 def _key(stored: projections.StoredProjection[Any], key: str) -> Key:
+    """A key that was typed: a whole number where keys are, or the text of one that waits."""
     if stored.projection.key.kind != "integer":
         return key
     try:
         return int(key)
     except ValueError:
+        if any(key == each.key for each in stored.parked()):
+            return key
         message = f"{key!r} is no {stored.projection.key.name}: a whole number"
-        raise typer.BadParameter(message) from None
+        raise typer.BadParameter(message, param_hint="'KEY'") from None
 
 
 def _tell(name: str, key: str, *, goes_on: bool) -> None:

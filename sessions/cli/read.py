@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -63,7 +63,7 @@ def show(  # noqa: PLR0913  a parameter is an option
     With --json it prints exactly the CustomerSession object of the Integration API.
     """
     if [version, as_of, position].count(None) < 2:  # noqa: PLR2004  two of the three
-        message = "give one of --version, --as-of and --position"
+        message = "give only one of --version, --as-of and --position"
         raise typer.BadParameter(message)
     with SessionStore.open(store, application, read_only=True) as opened:
         moment: dict[str, Any] = {"version": version, "as_of": as_of, "position": position}
@@ -96,7 +96,7 @@ def log(  # noqa: PLR0913
     after: Annotated[int, typer.Option(min=0, metavar="P", help="Begin behind this position.")] = 0,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=sys.maxsize, metavar="N", help="At most so many events."),
+        typer.Option(min=1, metavar="N", help="At most so many events."),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Go on with each new event, until Ctrl-C.")
@@ -110,16 +110,17 @@ def log(  # noqa: PLR0913
     application: ApplicationOption = 1,
 ) -> None:
     """Show the log: all events of the application, in order; with --follow, as they come."""
+    most = None if limit is None else min(limit, sys.maxsize)
     with SessionStore.open(store, application, read_only=True) as opened:
         if follow:
             try:
-                _print_log(
-                    islice(opened.follow(after, types=types or ()), limit), json, print_lines
-                )
+                _print_log(islice(opened.follow(after, types=types or ()), most), json, print_lines)
             except KeyboardInterrupt:
                 return
         else:
-            _print_log(islice(opened.log(after, types=types or ()), limit), json, print_table)
+            events = islice(opened.log(after, types=types or ()), most)
+            first = list(islice(events, 1))  # what is refused is refused before a line is printed
+            _print_log(chain(first, events), json, print_table)
 
 
 def _print_log(

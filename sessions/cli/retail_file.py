@@ -79,10 +79,10 @@ def read_invoices(path: Path) -> list[Invoice]:
 def _read_lines(path: Path) -> Iterator[tuple[str, datetime, str, OrderLine]]:
     rows = csv.DictReader(io.StringIO(_read_text(path), newline=""))
     try:
-        for name in _COLUMNS:
-            if name not in (rows.fieldnames or ()):
-                rule = "a column of this name"
-                raise BadLine(line=1, column=name, rule=rule, value=rows.fieldnames)
+        lacking = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
+        if lacking:
+            reason = f"line 1 names no column {', '.join(lacking)}"
+            raise BadFile(path=path, reason=reason)
         for row in rows:
             yield _read_line(row, rows.line_num)
     except csv.Error as error:

@@ -1,0 +1,86 @@
+"""A key that waits goes on: what it waits for is folded once more, or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from projections.folding import PAGE, WRITING, LogReader
+from projections.known import come, events_of, parked_keys
+from sessions import kept
+from sessions.database import query_on
+from sessions.errors import KeyNotParked, RebuildRunning
+from sessions.parked import ParkedKeys
+from sessions.views import Views
+
+if TYPE_CHECKING:
+    from sessions.database import Connection, Current, Query
+    from sessions.projection import Key, Projection
+    from sessions.store import SessionStore
+
+How: TypeAlias = Callable[[ParkedKeys, "Connection", str], None]
+"""What is done with the event that a key waits for: `ParkedKeys.release` or `ParkedKeys.skip`."""
+
+
+def go_on(
+    store: SessionStore, projection: Projection[Any], build: Current, key: Key, how: How
+) -> bool:
+    """Let a key of a build go on; whether it waits no longer.
+
+    Nothing is asked on another connection: a pool may have none left, for all wait for this one.
+
+    Raises:
+        KeyNotParked: It does not wait.
+        RebuildRunning: The build is current no longer, or another one would not know of a skip.
+    """
+    key, database = _as_parked(projection, key), store.recorder.database
+    with database.writing(None if build.mode == "inline" else WRITING) as connection:
+        query, keys = query_on(connection), parked_keys(store, build)
+        if not _is_alone(query, build, is_skip=how is ParkedKeys.skip):
+            raise RebuildRunning(path=database.path)
+        found = keys.shown(query, key)
+        if not found:
+            raise KeyNotParked(projection=projection.name, key=key)
+        how(keys, connection, str(key))
+        kept.revise(connection, build)
+        _fold_from(store, projection, connection, build, key, found[0].position)
+        return not keys.shown(query, key)
+
+
+def _as_parked(projection: Projection[Any], key: Key) -> Key:
+    """A key as events have it, given so or as the text that `parked` has."""
+    if not isinstance(key, str):
+        return projection.key_of(key)
+    with suppress(ValueError):
+        return int(key) if projection.key.kind == "integer" else key
+    return key
+
+
+def _is_alone(query: Query, build: Current, *, is_skip: bool) -> bool:
+    """Whether nobody has switched to another build since, or makes one that would not know."""
+    current = kept.builds(query, "current").get(build.name)
+    begun = kept.builds(query, "building").get(build.name) if is_skip else None
+    is_current = current is not None and current.build == build.build
+    return is_current and (begun is None or begun.version != build.version)
+
+
+def _fold_from(  # noqa: PLR0913, PLR0917
+    store: SessionStore,
+    projection: Projection[Any],
+    connection: Connection,
+    build: Current,
+    key: Key,
+    position: int,
+) -> None:
+    """Fold what waits, as far as the other views have come."""
+    application, database = store.application_id, store.recorder.database
+    views = Views(projection, application, database.dialect, build=build.build)
+    query = query_on(connection)
+    reader, until = LogReader(database, application, query), come(store, build, query)
+    events = events_of(projection, reader, key, None, until)
+    waiting = (event for event in events if event.position >= position)
+    while page := list(islice(waiting, PAGE)):
+        views.fold(query, page, only={str(key)})
+        views.write(connection)

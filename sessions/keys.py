@@ -1,0 +1,31 @@
+"""Where an event waits that has no key, or one that is none."""
+
+from __future__ import annotations
+
+from sessions.rules import MAX_ID
+
+UNTOLD = "(untold)"
+"""Where an event waits whose keys could not be told."""
+
+
+class Misfit(str):
+    """A key that is not of the kind of its column, under which its events wait.
+
+    It says what it is, such as `(str) '7'`: it is neither the number 7 nor any other key.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, key: object) -> Misfit:
+        """The misfit that a key is; any database can keep it.
+
+        Raises:
+            TypeError: It cannot be a key of a dict either.
+        """
+        hash(key)
+        try:
+            shown = f" {key!a}"
+        except Exception:  # noqa: BLE001  Python does not print a huge number
+            shown = ""
+        return cls(f"({type(key).__name__}){shown}"[:MAX_ID])

@@ -1,0 +1,36 @@
+"""What `--help` says is whole on a terminal of 80 columns, and in paragraphs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import typer
+
+from sessions.cli import app
+from tests.test_cli_maintain import run
+
+WIDTH = 80
+
+
+def _names() -> list[str]:
+    root = typer.main.get_command(app)
+    found = [""]
+    for name, command in getattr(root, "commands", {}).items():
+        found.append(name)
+        found += [f"{name} {each}" for each in getattr(command, "commands", {})]
+    return found
+
+
+@pytest.mark.parametrize("name", _names())
+def test_help_is_whole_and_its_lines_are_full(name: str) -> None:
+    ran = run(*name.split(), "--help", columns=WIDTH)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "\N{HORIZONTAL ELLIPSIS}" not in ran.out
+    assert all(len(row) <= WIDTH for row in ran.rows)
+    said = ran.out.split("\N{BOX DRAWINGS LIGHT ARC DOWN AND RIGHT}")[0].split("\n")
+    for row, after in pairwise(said):
+        if row.strip() and after.strip():
+            first_word = after.split()[0]
+            assert len(f" {row.strip()} {first_word}") > WIDTH - 2, row
