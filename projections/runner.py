@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from projections import hindrances
+from projections import not_followed
 from projections.folding import (
     HELD,
     WRITING,
@@ -78,7 +78,7 @@ class _Post:
         if not self._right.enter_context(database.held(kept.right(build, application))):
             self._right.close()
             return
-        hindrances.forget(self._store, self.projection.name)
+        not_followed.forget(self._store, self.projection.name)
         number = build.build
         views = Views(self.projection, application, database.dialect, build=number, held=HELD)
         self.part = Tracked(BuildOf(self.projection, views), database, build, application)
@@ -189,7 +189,7 @@ class Runner:
             self._error = error
             logger.exception("the runner ends, and its projections are followed no longer")
             for post in self._posts:
-                hindrances.note(
+                not_followed.note(
                     self._store,
                     post.projection.name,
                     f"the runner of this process ended: {error!r}",
@@ -317,4 +317,4 @@ class Runner:
                 post.paused_at = position + 1
                 self.paused[post.projection.name] = obstacle
                 waits = f"the runner of this process waits for a newer one: {obstacle}"
-                hindrances.note(self._store, post.projection.name, waits)
+                not_followed.note(self._store, post.projection.name, waits)

@@ -6,7 +6,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from projections import hindrances
+from projections import not_followed as hindrances
 from projections.folding import PAGE, WRITING
 from projections.known import come, parked_keys, unreadable
 from projections.moments import check_one, known_until
