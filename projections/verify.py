@@ -11,6 +11,7 @@ from projections.attachments import TABLE as ATTACHMENTS
 from projections.comparing import differing_keys
 from projections.difference import Difference
 from projections.first_event import with_first_events
+from projections.first_sessions import AnonymousSessions, wrong_of_profiles
 from projections.folding import (
     BuildOf,
     ClaimsOf,
@@ -24,7 +25,6 @@ from projections.known import come, parked_keys
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
-from sessions.events import ProfileChanged, SessionOpened
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from projections.folding import Page
     from sessions.database import Connection, Current, Query
     from sessions.errors import UndecodableEvent, UnknownEvent
-    from sessions.events import Recorded
     from sessions.projection import Projection
     from sessions.store import SessionStore
     from sessions.tables import Table
@@ -109,7 +108,7 @@ class _Verification:
         ]
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
-        self._anonymous = _Anonymous()
+        self._anonymous = AnonymousSessions()
         self._parts: dict[Part, Current | None] = {claims: None, self._anonymous: None}
         for each in self._projections:
             build = self._builds[each.name]
@@ -204,7 +203,9 @@ class _Verification:
         others = " AND ".join(["NOT (projection = ? AND build = ?)"] * len(verified))
         self._copy_parked(f"NOT skipped AND {others}", [part for each in verified for part in each])
         yield from self._rows(schema.PARKED)
-        yield from self._wrong_first_sessions()
+        if ATTACHMENTS in self._tables:
+            yield from wrong_of_profiles(self._query, _fresh(ATTACHMENTS))
+        yield from self._anonymous.wrong()
         for each in self._not_verified:
             yield Difference(schema.PROJECTIONS.name, (each.name,), "version", each.version, None)
 
@@ -219,49 +220,6 @@ class _Verification:
                     for t in (table, fresh)
                 )
                 yield from _columns(compared, key[1:], stored, expected)
-
-    def _wrong_first_sessions(self) -> Iterator[Difference]:
-        """The first session of a profile is the one that was attached to it first, and no other."""
-        attachments = _fresh(ATTACHMENTS).name
-        wrong = (
-            "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
-            "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
-            f"FROM {attachments}) AS attached WHERE first_session <> expected ORDER BY position"
-        )
-        rows = self._query(wrong, ()) if ATTACHMENTS in self._tables else []
-        for position, profile, stored, expected in rows:
-            key = (position, profile)
-            wrong_flag = (bool(stored), bool(expected))
-            yield Difference(_EVENTS, key, "firstSession", *wrong_flag, position)
-        for position in self._anonymous.not_first:
-            yield Difference(_EVENTS, (position, ""), "firstSession", False, True, position)  # noqa: FBT003
-
-
-class _Anonymous(Part):
-    """Sessions of nobody known, which are always first ones.
-
-    Attributes:
-        not_first: Positions of events that say otherwise.
-    """
-
-    wanted = (SessionOpened.__name__, ProfileChanged.__name__)
-
-    def __init__(self) -> None:
-        self.not_first: list[int] = []
-
-    def fold(self, _: Query, events: Sequence[Recorded]) -> None:
-        """Take in events."""
-        for recorded in events:
-            match recorded.event:
-                case SessionOpened(profile_id="", first_session=False):
-                    self.not_first.append(recorded.position)
-                case ProfileChanged(profile_id="", first_session=False):
-                    self.not_first.append(recorded.position)
-                case _:
-                    pass
-
-    def write(self, _: Connection) -> None:
-        """There is nothing to write."""
 
 
 def _is_kept(projection: Projection[Any], build: Current | None) -> bool:
