@@ -1,62 +1,19 @@
-"""What is wrong with a log by itself: gaps, events that cannot be read, wrong first sessions."""
+"""What is wrong with a log by itself: gaps, and events that cannot be read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from projections.difference import Difference
-from projections.folding import Part
 from sessions import schema
-from sessions.events import ProfileChanged, SessionOpened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from sessions.database import Connection, Query
+    from sessions.database import Query
     from sessions.errors import UndecodableEvent, UnknownEvent
-    from sessions.events import Recorded
-    from sessions.tables import Table
 
 _EVENTS = schema.EVENTS.name
-
-
-class Anonymous(Part):
-    """Sessions of nobody known, which are always first ones.
-
-    Attributes:
-        not_first: Positions of events that say otherwise.
-    """
-
-    wanted = (SessionOpened.__name__, ProfileChanged.__name__)
-
-    def __init__(self) -> None:
-        self.not_first: list[int] = []
-
-    def fold(self, _: Query, events: Sequence[Recorded]) -> None:
-        """Take in events."""
-        for recorded in events:
-            match recorded.event:
-                case SessionOpened(profile_id="", first_session=False):
-                    self.not_first.append(recorded.position)
-                case ProfileChanged(profile_id="", first_session=False):
-                    self.not_first.append(recorded.position)
-                case _:
-                    pass
-
-    def write(self, _: Connection) -> None:
-        """There is nothing to write."""
-
-
-def wrong_first_sessions(query: Query, attachments: Table) -> Iterator[Difference]:
-    """The first session of a profile is the one that was attached to it first, and no other."""
-    wrong = (
-        "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
-        "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "
-        f"FROM {attachments.name}) AS attached WHERE first_session <> expected ORDER BY position"
-    )
-    for position, profile, stored, expected in query(wrong, ()):
-        key, wrong_flag = (position, profile), (bool(stored), bool(expected))
-        yield Difference(_EVENTS, key, "firstSession", *wrong_flag, position)
 
 
 def unread(obstacle: UnknownEvent | UndecodableEvent) -> Difference:

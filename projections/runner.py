@@ -9,38 +9,33 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from projections import hindrances
 from projections.folding import (
-    HELD,
     WRITING,
-    BuildOf,
     Overtaken,
     Progress,
-    Tracked,
     read_page,
     silent,
     wanted_by,
 )
 from projections.known import named
+from projections.post import Post
 from sessions import kept, tracing
-from sessions.database import Current, query_on
+from sessions.database import query_on
 from sessions.errors import (
     ProjectionNotKept,
     SessionsError,
     StoreClosed,
     StoreNotFound,
 )
-from sessions.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from sessions.projection import Projection
+    from sessions.database import Current
     from sessions.store import SessionStore
 
 logger = logging.getLogger(__name__)
@@ -50,44 +45,6 @@ PAGE = 1000
 
 _TAKE_OVER_SECONDS = 0.5
 """How often one that stands by looks whether the other is gone."""
-
-
-class _Post:
-    """A projection's place: this process works at it, or stands by."""
-
-    def __init__(self, store: SessionStore, projection: Projection[Any]) -> None:
-        self.projection = projection
-        self.build: Current | None = None
-        self.paused_at: int | None = None
-        self._store = store
-        self._right = ExitStack()
-
-    @property
-    def is_taken(self) -> bool:
-        return self.build is not None
-
-    def take(self, build: Current | None) -> None:
-        """Work at it from now on, if it is to be followed and nobody else does."""
-        if build is None or build.mode != "followed" or build.version != self.projection.version:
-            return
-        database, application = self._store.recorder.database, self._store.application_id
-        if self.paused_at is not None:
-            if kept.position(database.query, build, application) < self.paused_at:
-                return
-            self.paused_at = None
-        if not self._right.enter_context(database.held(kept.right(build, application))):
-            self._right.close()
-            return
-        hindrances.forget(self._store, self.projection.name)
-        number = build.build
-        views = Views(self.projection, application, database.dialect, build=number, held=HELD)
-        self.part = Tracked(BuildOf(self.projection, views), database, build, application)
-        self.build = build
-
-    def leave(self) -> None:
-        """Let others work at it; what is not committed is dropped."""
-        self.build = None
-        self._right.close()
 
 
 class Runner:
@@ -116,7 +73,7 @@ class Runner:
         self.paused: dict[str, SessionsError] = {}
         self._store = store
         self._database = store.recorder.database
-        self._posts = [_Post(store, each) for each in named(store, names)]
+        self._posts = [Post(store, each) for each in named(store, names)]
         self._page = page
         self._until: int | None = None
         self._progress: Progress = silent
@@ -189,11 +146,7 @@ class Runner:
             self._error = error
             logger.exception("the runner ends, and its projections are followed no longer")
             for post in self._posts:
-                hindrances.note(
-                    self._store,
-                    post.projection.name,
-                    f"the runner of this process ended: {error!r}",
-                )
+                post.note(f"ended: {error!r}")
 
     def _wait_for_store(self) -> None:
         """The first command makes it."""
@@ -270,15 +223,10 @@ class Runner:
         self._looked = time.monotonic()
         current = self._current()
         for post in self._posts:
-            build = current.get(post.projection.name)
-            if post.is_taken and post.build != build:
-                post.leave()
-            if not post.is_taken:
-                post.take(build)
-                if post.is_taken:
-                    self.paused.pop(post.projection.name, None)
+            if post.take(current.get(post.projection.name)):
+                self.paused.pop(post.projection.name, None)
 
-    def _advance(self, posts: Sequence[_Post]) -> bool:
+    def _advance(self, posts: Sequence[Post]) -> bool:
         """Fold and commit the next page; whether there was one."""
         if not posts:
             return False
@@ -295,7 +243,7 @@ class Runner:
             self._pause(page.until, page.obstacle)
         return page.until > after
 
-    def _commit(self, posts: Sequence[_Post]) -> None:
+    def _commit(self, posts: Sequence[Post]) -> None:
         with self._database.writing(WRITING) as connection:
             current = kept.builds(query_on(connection), "current")
             for post in posts:
@@ -313,8 +261,5 @@ class Runner:
         logger.warning("%s wait for a newer process: %s", ", ".join(self.working), obstacle)
         for post in self._posts:
             if post.is_taken and post.part.position == position:
-                post.leave()
-                post.paused_at = position + 1
+                post.leave_to_newer(obstacle)
                 self.paused[post.projection.name] = obstacle
-                waits = f"the runner of this process waits for a newer one: {obstacle}"
-                hindrances.note(self._store, post.projection.name, waits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from projections import hindrances, waiting
+from projections import not_followed, waiting
 from projections.known import come, events_of, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from sessions import kept, rules
@@ -148,7 +148,7 @@ class StoredProjection(Generic[V]):
         elif self._is_followed(build):
             reason = f"it is followed, but did not come that far within {timeout} s"
         else:
-            hindered = hindrances.reason(self._store, self.projection.name)
+            hindered = not_followed.reason(self._store, self.projection.name)
             reason = hindered or "nobody follows the log: run `sessions projections run`"
         return ViewBehind(
             projection=self.projection.name, position=reached, asked=asked, reason=reason

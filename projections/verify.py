@@ -11,6 +11,7 @@ from projections.attachments import TABLE as ATTACHMENTS
 from projections.comparing import differing_keys
 from projections.difference import Difference
 from projections.first_event import with_first_events
+from projections.first_sessions import AnonymousSessions, wrong_of_profiles
 from projections.folding import (
     BuildOf,
     ClaimsOf,
@@ -21,7 +22,7 @@ from projections.folding import (
     wanted_by,
 )
 from projections.known import come, parked_keys
-from projections.log_checks import Anonymous, gaps, unread, wrong_first_sessions
+from projections.log_checks import gaps, unread
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
@@ -118,7 +119,7 @@ class _Verification:
         ]
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
-        self._anonymous = Anonymous()
+        self._anonymous = AnonymousSessions()
         self._parts: dict[Part, Current | None] = {claims: None, self._anonymous: None}
         for each in self._projections:
             build = self._builds[each.name]
@@ -212,9 +213,8 @@ class _Verification:
         self._copy_parked(f"NOT skipped AND {others}", [part for each in verified for part in each])
         yield from self._rows(schema.PARKED)
         if ATTACHMENTS in self._tables:
-            yield from wrong_first_sessions(self._query, _fresh(ATTACHMENTS))
-        for position in self._anonymous.not_first:
-            yield Difference(_EVENTS, (position, ""), "firstSession", False, True, position)  # noqa: FBT003
+            yield from wrong_of_profiles(self._query, _fresh(ATTACHMENTS))
+        yield from self._anonymous.wrong()
         for each in self._not_verified:
             yield Difference(schema.PROJECTIONS.name, (each.name,), "version", each.version, None)
 

@@ -11,7 +11,7 @@ from sessions.database import CATCH_UP, HEAD
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sessions.tables import Kind
+    from sessions.kinds import Kind
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ import msgspec
 from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
 from sessions.keys import UNTOLD, Misfit
+from sessions.kinds import fits
 from sessions.schema import TABLES
-from sessions.tables import APPLICATION_ID, Column, Table, fits
+from sessions.tables import APPLICATION_ID, Column, Table
 
 GROUP = "customer_sessions.projections"
 """The entry point group in which projections are found."""

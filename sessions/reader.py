@@ -13,7 +13,7 @@ from sessions.following import Follower
 from sessions.mapper import HAPPENED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sessions.events import Happened
@@ -60,17 +60,9 @@ class StoreReader(ABC):
         """
         rules.count("after", after, least=0)
         as_of = None if as_of is None else rules.moment("as_of", as_of)
+        page = self._pages(session_id, until, as_of, position)
         while True:
-            rows = self.recorder.stream_rows(
-                self.query,
-                SESSION,
-                session_id,
-                after=after,
-                until=until,
-                limit=_PAGE,
-                as_of=as_of,
-                position=position,
-            )
+            rows = page(after=after)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < _PAGE:
                 return
@@ -85,20 +77,26 @@ class StoreReader(ABC):
         position: int | None = None,
     ) -> Iterable[Recorded | Happened]:
         """`events`, for a fold of the session: of a short stream only what that needs is read."""
-        rows = self.recorder.stream_rows(
-            self.query,
-            SESSION,
-            session_id,
-            until=until,
-            limit=_PAGE,
-            as_of=as_of,
-            position=position,
-            columns=HAPPENED,
-        )
+        rows = self._pages(session_id, until, as_of, position)(columns=HAPPENED)
         happened = self.mapper.happened(rows)
         if happened is not None and len(rows) < _PAGE:
             return happened
         return self.events(session_id, until=until, as_of=as_of, position=position)
+
+    def _pages(
+        self, session_id: str, until: int | None, as_of: datetime | None, position: int | None
+    ) -> Callable[..., list[Any]]:
+        """Reads a page of a session's rows: `after` a version, of some `columns`."""
+        return partial(
+            self.recorder.stream_rows,
+            self.query,
+            SESSION,
+            session_id,
+            until=until,
+            as_of=as_of,
+            position=position,
+            limit=_PAGE,
+        )
 
     def log(
         self, after: int = 0, *, until: int | None = None, types: Sequence[str] = ()

@@ -50,8 +50,10 @@ class SessionStore(CommandExecutor):
         self._read_only = read_only
         self._now = now
         super().__init__(Writer(self.recorder, self.mapper, self.projections, now))
-        self._is_made = self._looks_made() if read_only else self._is_made_or_moved_forward()
-        if self._is_made and not read_only:
+        self._is_made = False
+        if read_only:
+            self._looks_made()
+        elif self._is_made_or_moved_forward():
             self._writer.check_views()
 
     @classmethod
@@ -125,22 +127,20 @@ class SessionStore(CommandExecutor):
     def _check_writable(self) -> None:
         if self._read_only:
             raise StoreReadOnly(path=self._database.path)
-        if not self._is_made:
-            self._is_made = self._looks_made()
-        if not self._is_made:
+        if not (self._is_made or self._looks_made()):
             self.make()
 
     def _rehearsal(self) -> Self | None:
-        if not self._is_made:
-            self._is_made = self._looks_made()
-        if self._is_made or self._read_only:
+        if self._is_made or self._looks_made() or self._read_only:
             return None
         return self.open(
             "memory:", self.application_id, now=self._now, projections=self.projections
         )
 
     def _looks_made(self) -> bool:
-        return self._database.exists and migrations.is_store(self._database)
+        """Whether there is a store by now, which is kept in mind: ask `_is_made` first."""
+        self._is_made = self._database.exists and migrations.is_store(self._database)
+        return self._is_made
 
     def _is_made_or_moved_forward(self) -> bool:
         try:
@@ -184,8 +184,6 @@ class SessionStore(CommandExecutor):
         batch = self._batch
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)
-        if not self._is_made:
-            self._is_made = self._looks_made()
-            if not self._is_made:
-                raise StoreNotFound(path=self._database.path)
+        if not (self._is_made or self._looks_made()):
+            raise StoreNotFound(path=self._database.path)
         return self._database.query(sql, parameters, passing=passing)

@@ -3,75 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sessions import clock
+from sessions.kinds import ADAPT, Kind, as_given, fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sessions.dialect import Dialect
 
-Kind = Literal["id", "text", "integer", "flag", "money", "time", "json"]
-
 _JSON = msgspec.json.Encoder()
-_VALUES: dict[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
-
-
-_INTEGERS = range(-(2**63), 2**63)
-_MOST_ID = 1000
-_MOST_DIGITS = 16_000
 _MOST_INDEXED = 2600
 """So many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
-
-
-def _is_text(value: str) -> bool:
-    if value.isascii():
-        return "\0" not in value
-    try:
-        return b"\0" not in value.encode()
-    except UnicodeEncodeError:
-        return False
-
-
-def _is_json(value: str) -> bool:
-    try:
-        msgspec.json.decode(value)
-    except (ValueError, msgspec.MsgspecError, RecursionError):
-        return False
-    return True
-
-
-def _is_instant(value: datetime) -> bool:
-    try:
-        return value.tzinfo is not None and bool(value.astimezone(UTC))
-    except OverflowError:
-        return False
-
-
-def _is_written(value: Decimal) -> bool:
-    return value.is_finite() and abs(value.adjusted()) < _MOST_DIGITS
-
-
-_FITS: dict[Kind, Callable[[Any], bool]] = {
-    "integer": lambda value: type(value) is int and value in _INTEGERS,
-    "flag": lambda value: type(value) is bool,
-    "money": lambda value: type(value) is int or (type(value) is Decimal and _is_written(value)),
-    "time": lambda value: isinstance(value, datetime) and _is_instant(value),
-    "json": lambda value: isinstance(value, str) and _is_text(value) and _is_json(value),
-    "id": lambda value: isinstance(value, str) and len(value) <= _MOST_ID and _is_text(value),
-    "text": lambda value: isinstance(value, str) and _is_text(value),
-}
-
-
-def fits(kind: Kind, value: object) -> bool:
-    """Whether every database takes a value as one of the kind, and none as another value."""
-    return _FITS[kind](value)
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -304,13 +250,12 @@ class Table:
     def given(self, row: Sequence[Any]) -> list[Any]:
         """A row of the database as it was given, so that another database can take it."""
         return [
-            datetime.fromisoformat(value) if column.kind == "time" and value is not None else value
-            for column, value in zip(self.columns, row, strict=True)
+            as_given(column.kind, value) for column, value in zip(self.columns, row, strict=True)
         ]
 
     @cached_property
     def _adapted(self) -> Sequence[tuple[int, Callable[[Any], object]]]:
-        kinds = [(i, _VALUES.get(column.kind)) for i, column in enumerate(self.columns)]
+        kinds = [(i, ADAPT.get(column.kind)) for i, column in enumerate(self.columns)]
         return [(index, adapt) for index, adapt in kinds if adapt is not None]
 
 

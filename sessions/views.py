@@ -9,19 +9,20 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert
 from sessions.parked import ParkedKeys
+from sessions.view_rows import ViewRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
     from sessions.events import Recorded
-    from sessions.projection import Key, Projection, Rows
+    from sessions.projection import Key, Projection
     from sessions.tables import Table
 
 V = TypeVar("V")
@@ -70,7 +71,7 @@ class Views(Generic[V]):
         self._updates_alone = not dialect.packs
         self._update = table.update(dialect)
         self._rows = [
-            _RowsOf(rows, _named(rows.table(projection.key), suffix), application_id, dialect)
+            ViewRows(rows, _named(rows.table(projection.key), suffix), application_id, dialect)
             for rows in projection.rows
         ]
         self._held: OrderedDict[Key, V] = OrderedDict()
@@ -264,39 +265,6 @@ class Views(Generic[V]):
         self._indexed.clear()
         self._waiting = None
         self._begin()
-
-
-class _RowsOf(Generic[V]):
-    """The relation of rows that views become."""
-
-    def __init__(self, rows: Rows[V], table: Table, application_id: int, dialect: Dialect) -> None:
-        self._table = table
-        self._rows = rows
-        self._application_id = application_id
-        self._insert = Insert(table, dialect, table.replace(dialect))
-        self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
-
-    def of(self, key: Key, view: V) -> list[tuple[object, ...]]:
-        """The rows of a view."""
-        made = [(key, *row) for row in self._rows.of(view)]
-        for row in made:
-            self._table.check(row)
-        return [self._table.values((self._application_id, *row)) for row in made]
-
-    def write(
-        self, connection: Connection, changes: Iterable[tuple[Sequence[Any], Sequence[Any]]]
-    ) -> None:
-        """Write the rows that views have and did not have before; delete those they had."""
-        gone: list[Sequence[object]] = []
-        new: list[Sequence[object]] = []
-        for before, after in changes:
-            old = {self._table.key_of(row): row for row in before}
-            now = {self._table.key_of(row): row for row in after}
-            gone += [key for key in old if key not in now]
-            new += [row for key, row in now.items() if old.get(key) != row]
-        if gone:
-            connection.executemany(self._delete, gone)
-        self._insert(connection, new)
 
 
 _Made = tuple[V, tuple[object, ...], tuple[list[tuple[object, ...]], ...]]

@@ -112,7 +112,7 @@ class Scheduler:
     def lock(self) -> CooperativeLock:
         return CooperativeLock(self)
 
-    def step(self, what: str = "step") -> None:
+    def step(self, what: str) -> None:
         """A point in a scenario, where an interrupt may come."""
         self.come_to(Point(what, instead=("interrupt",)))
 
@@ -208,7 +208,7 @@ class Scheduler:
         return possible
 
 
-def search(build: Build, *, preemptions: int = 2, faults: int = 0, signals: bool = False) -> int:
+def search(build: Build, *, preemptions: int, faults: int = 0, signals: bool = False) -> int:
     """Try all schedules within the bounds; the answer is their number.
 
     Raises:

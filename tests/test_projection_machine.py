@@ -63,7 +63,7 @@ SMALL = (
     ("projections.building", "_PAGE", 3),
     ("projections.building", "_LEFT_FOR_SWITCH", 2),
     ("projections.building", "HELD", 2),
-    ("projections.runner", "HELD", 2),
+    ("projections.post", "HELD", 2),
     ("projections.stored", "PAGE", 2),
     ("projections.verify", "read_page", lambda *given, **by: read_page(*given, **by | {"size": 5})),
     ("sessions.inline", "HELD", 1),

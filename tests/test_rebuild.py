@@ -76,12 +76,10 @@ def fill(store: SessionStore, name: str, sessions: int) -> None:
         store.execute(session, CloseSession())
 
 
-def knows(
-    store: SessionStore, *projections: Projection[Any], mode: Mode = "inline"
-) -> SessionStore:
+def knows(store: SessionStore, *projections: Projection[Any]) -> SessionStore:
     """The same store, opened by a process that knows other projections."""
     database = store.recorder.database
-    return SessionStore(database, 1, read_only=True, projections=in_mode(mode, *projections))
+    return SessionStore(database, 1, read_only=True, projections=in_mode("inline", *projections))
 
 
 def spend(store: SessionStore) -> StoredProjection[Any]:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sessions.events import Recorded
+    from sessions.kinds import Kind
     from sessions.projection import Key, Mode
-    from sessions.tables import Kind
     from tests.conftest import OpenStore
 
 BEFORE_YEAR_ONE = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))

@@ -48,7 +48,7 @@ class Watcher:
     """A follower in a thread."""
 
     def __init__(
-        self, store: SessionStore, path: Path, after: int = 0, types: Sequence[str] = ()
+        self, store: SessionStore, path: Path, after: int, types: Sequence[str] = ()
     ) -> None:
         self._store = store
         self._file = path.open("ab", buffering=0)

@@ -9,21 +9,21 @@ if TYPE_CHECKING:
     from sessions.database import Database
     from sessions.store import SessionStore
 
-_hindrances: WeakKeyDictionary[Database, dict[tuple[int, str], str]] = WeakKeyDictionary()
+_reasons: WeakKeyDictionary[Database, dict[tuple[int, str], str]] = WeakKeyDictionary()
 
 
 def note(store: SessionStore, projection: str, reason: str) -> None:
-    """Take note of what hinders."""
-    of_database = _hindrances.setdefault(store.recorder.database, {})
+    """Take note of why it is not followed."""
+    of_database = _reasons.setdefault(store.recorder.database, {})
     of_database[store.application_id, projection] = reason
 
 
 def forget(store: SessionStore, projection: str) -> None:
-    """Nothing hinders any more."""
-    _hindrances.get(store.recorder.database, {}).pop((store.application_id, projection), None)
+    """It is followed again: there is no reason any more."""
+    _reasons.get(store.recorder.database, {}).pop((store.application_id, projection), None)
 
 
 def reason(store: SessionStore, projection: str) -> str | None:
-    """What hinders, if anything does."""
-    of_database = _hindrances.get(store.recorder.database, {})
+    """Why it is not followed, as far as this process knows."""
+    of_database = _reasons.get(store.recorder.database, {})
     return of_database.get((store.application_id, projection))

@@ -1,0 +1,88 @@
+"""A projection's place among those that follow the log: one process works at it at a time."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from projections import not_followed
+from projections.folding import HELD, BuildOf, Tracked
+from sessions import kept
+from sessions.views import Views
+
+if TYPE_CHECKING:
+    from sessions.database import Current
+    from sessions.projection import Projection
+    from sessions.store import SessionStore
+
+
+class Post:
+    """The place of a projection, at which this process works or stands by.
+
+    Attributes:
+        projection: The projection.
+        build: The build that is worked at; None: this process stands by.
+        part: What is made of it, while it is worked at.
+    """
+
+    part: Tracked
+
+    def __init__(self, store: SessionStore, projection: Projection[Any]) -> None:
+        self.projection = projection
+        self.build: Current | None = None
+        self._store = store
+        self._paused_at: int | None = None
+        self._right = ExitStack()
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether this process works at it."""
+        return self.build is not None
+
+    def take(self, build: Current | None) -> bool:
+        """Work at the current build from now on, and at no other; whether that is begun just now.
+
+        It is worked at if it is to be followed and nobody else does.
+        """
+        if self.is_taken and self.build != build:
+            self.leave()
+        if self.is_taken or build is None or not self._is_due(build):
+            return False
+        database, application = self._store.recorder.database, self._store.application_id
+        if not self._right.enter_context(database.held(kept.right(build, application))):
+            self._right.close()
+            return False
+        not_followed.forget(self._store, self.projection.name)
+        number = build.build
+        views = Views(self.projection, application, database.dialect, build=number, held=HELD)
+        self.part = Tracked(BuildOf(self.projection, views), database, build, application)
+        self.build = build
+        return True
+
+    def _is_due(self, build: Current) -> bool:
+        """Whether a build is one for this process, which may have left it to a newer one."""
+        if build.mode != "followed" or build.version != self.projection.version:
+            return False
+        if self._paused_at is not None:
+            query, application = self._store.recorder.database.query, self._store.application_id
+            if kept.position(query, build, application) < self._paused_at:
+                return False
+            self._paused_at = None
+        return True
+
+    def leave(self) -> None:
+        """Let others work at it; what is not committed is dropped."""
+        self.build = None
+        self._right.close()
+
+    def leave_to_newer(self, obstacle: Exception) -> None:
+        """Leave it until others have taken it past an event that this process cannot read."""
+        position = self.part.position
+        self.leave()
+        self._paused_at = position + 1
+        self.note(f"waits for a newer one: {obstacle}")
+
+    def note(self, what: str) -> None:
+        """Take note, for those who wait for the projection, of what the runner does instead."""
+        reason = f"the runner of this process {what}"
+        not_followed.note(self._store, self.projection.name, reason)

@@ -1,0 +1,72 @@
+"""The kinds of values that a column can have: which values are of one, and what becomes of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from sessions import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Kind = Literal["id", "text", "integer", "flag", "money", "time", "json"]
+
+ADAPT: Mapping[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
+"""What makes of a value what a database takes; values of other kinds are taken as they are."""
+
+_INTEGERS = range(-(2**63), 2**63)
+_MOST_ID = 1000
+_MOST_DIGITS = 16_000
+
+
+def fits(kind: Kind, value: object) -> bool:
+    """Whether every database takes a value as one of the kind, and none as another value."""
+    return _FITS[kind](value)
+
+
+def as_given(kind: Kind, value: Any) -> Any:  # noqa: ANN401  any kind's
+    """A value of a database as it was given, so that another database can take it."""
+    return datetime.fromisoformat(value) if kind == "time" and value is not None else value
+
+
+def _is_text(value: str) -> bool:
+    if value.isascii():
+        return "\0" not in value
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_json(value: str) -> bool:
+    try:
+        msgspec.json.decode(value)
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def _is_instant(value: datetime) -> bool:
+    try:
+        return value.tzinfo is not None and bool(value.astimezone(UTC))
+    except OverflowError:
+        return False
+
+
+def _is_written(value: Decimal) -> bool:
+    return value.is_finite() and abs(value.adjusted()) < _MOST_DIGITS
+
+
+_FITS: Mapping[Kind, Callable[[Any], bool]] = {
+    "integer": lambda value: type(value) is int and value in _INTEGERS,
+    "flag": lambda value: type(value) is bool,
+    "money": lambda value: type(value) is int or (type(value) is Decimal and _is_written(value)),
+    "time": lambda value: isinstance(value, datetime) and _is_instant(value),
+    "json": lambda value: isinstance(value, str) and _is_text(value) and _is_json(value),
+    "id": lambda value: isinstance(value, str) and len(value) <= _MOST_ID and _is_text(value),
+    "text": lambda value: isinstance(value, str) and _is_text(value),
+}
