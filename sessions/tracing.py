@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 tracer: Tracer | None
 try:
     from opentelemetry import trace
+    from opentelemetry.trace import ProxyTracer, Tracer
 except ImportError:
     tracer = None
 else:
@@ -17,8 +18,6 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-
-    from opentelemetry.trace import Tracer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,4 +61,4 @@ def _is_recorded_by_nobody(asked: Tracer) -> bool:
 
     The public question reads the environment, which costs as much as a small query.
     """
-    return getattr(trace, "_TRACER_PROVIDER", asked) is None
+    return type(asked) is ProxyTracer and getattr(trace, "_TRACER_PROVIDER", asked) is None
