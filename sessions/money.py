@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
+_EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 """Room for any sum that the limits admit; a digit that would be lost is an error instead."""
 
 DIGITS = 12
 DECIMALS = 6
-ZERO = Decimal(0)
+_ZERO = Decimal(0)
 _ONE = Decimal(1)
 _SMALLEST = Decimal((0, (1,), -DECIMALS))
 
 
 def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:
     """The exact sum of price times quantity."""
-    fma = EXACT.fma
-    amount = ZERO
+    fma = _EXACT.fma
+    amount = _ZERO
     for price, quantity in prices:
         amount = fma(price, quantity, amount)
     return plain(amount)
@@ -30,7 +30,7 @@ def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:
 def fits(amount: Decimal) -> bool:
     """Whether an amount below 10^12 has no more than 6 decimals."""
     try:
-        amount.quantize(_SMALLEST, None, EXACT)
+        amount.quantize(_SMALLEST, None, _EXACT)
     except Inexact:
         return False
     return True
@@ -43,6 +43,6 @@ def plain(value: Decimal) -> Decimal:
         decimal.Inexact: It has more digits than any money that the limits admit.
     """
     if not value:
-        return ZERO
-    value = value.normalize(EXACT)
-    return value.quantize(_ONE, None, EXACT) if "E+" in str(value) else value
+        return _ZERO
+    value = value.normalize(_EXACT)
+    return value.quantize(_ONE, None, _EXACT) if "E+" in str(value) else value

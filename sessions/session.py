@@ -91,10 +91,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def total_of(lines: tuple[Line, ...]) -> Decimal:
     """The sum of price times quantity over lines, exactly."""
-    amount, fma = money.ZERO, money.EXACT.fma  # a `money.total` that makes no list of pairs
-    for line in lines:
-        amount = fma(line.item.price, line.quantity, amount)
-    return money.plain(amount)
+    return money.total([(line.item.price, line.quantity) for line in lines])
 
 
 def evolve(session: Session | None, event: Event, at: datetime) -> Session:
@@ -134,10 +131,9 @@ def _item_added(session: Session, event: ItemAdded, at: datetime) -> Session:
 
 
 def _quantity_changed(session: Session, event: QuantityChanged, at: datetime) -> Session:
-    lines, position = list(session.lines), event.position
-    line = lines[position]
-    lines[position] = Line(line.item, event.quantity, line.returned)
-    return _filled(session, tuple(lines), at)
+    lines, position = session.lines, event.position
+    line = Line(lines[position].item, event.quantity, lines[position].returned)
+    return _filled(session, (*lines[:position], line, *lines[position + 1 :]), at)
 
 
 def _item_removed(session: Session, event: ItemRemoved, at: datetime) -> Session:
