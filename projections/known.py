@@ -9,13 +9,10 @@ from sessions.errors import ProjectionNotFound, ViewUnreadable
 from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from sessions.database import Current, Query
-    from sessions.events import Recorded
     from sessions.projection import Key, Projection
-    from sessions.reader import StoreReader
     from sessions.store import SessionStore
     from sessions.tables import Table
 
@@ -38,25 +35,6 @@ def come(store: SessionStore, build: Current, query: Query) -> int:
     if build.mode == "followed":
         return kept.position(query, build, store.application_id)
     return store.recorder.head(query).position
-
-
-def events_of(
-    projection: Projection[Any],
-    reader: StoreReader,
-    key: Key,
-    as_of: datetime | None,
-    position: int | None,
-) -> Iterator[Recorded]:
-    """The events that a view is folded from: of one stream, if that has them all."""
-    if projection.is_of_session:
-        events = reader.events(str(key), as_of=as_of, position=position)
-    else:
-        names = [kind.__name__ for kind in projection.wanted]
-        events = reader.log(until=position, types=names)
-    for recorded in events:
-        touched = key in projection.touched(recorded)
-        if touched and (as_of is None or recorded.at <= as_of):
-            yield recorded
 
 
 def parked_keys(store: SessionStore, build: Current, table: Table = schema.PARKED) -> ParkedKeys:

@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from projections import not_followed, waiting
-from projections.known import come, events_of, parked_keys, unreadable
+from projections.known import come, parked_keys, unreadable
 from projections.moments import check_one, known_until
+from projections.view_events import events_of
 from sessions import kept, rules
 from sessions.errors import ProjectionNotKept, ViewBehind, ViewParked
 from sessions.parked import ParkedKeys

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from projections.folding import PAGE, WRITING, LogReader
-from projections.known import come, events_of, parked_keys
+from projections.known import come, parked_keys
+from projections.view_events import events_of
 from sessions import kept
 from sessions.database import query_on
 from sessions.errors import KeyNotParked, RebuildRunning
