@@ -35,9 +35,10 @@ class AnonymousSessions(Part):
         """Take in events."""
         for recorded in events:
             match recorded.event:
-                case SessionOpened(profile_id="", first_session=False):
-                    self.not_first.append(recorded.position)
-                case ProfileChanged(profile_id="", first_session=False):
+                case (
+                    SessionOpened(profile_id="", first_session=False)
+                    | ProfileChanged(profile_id="", first_session=False)
+                ):
                     self.not_first.append(recorded.position)
                 case _:
                     pass

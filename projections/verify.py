@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     _Transaction = AbstractContextManager[None]
 
 _FRESH = "_fresh"
-_EVENTS = schema.EVENTS.name
 _WHY = ("error", "parked_at")
 """What is said of a parked key that another fold of the same events need not say."""
 

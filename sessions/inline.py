@@ -80,7 +80,8 @@ class InlineViews:
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:
         """Take events into the views; `current` is then what all writers will be told."""
         for views in self._views.values():
-            self._parking |= views.fold(query, events)
+            views.fold(query, events)
+            self._parking |= views.parks
         if self._parking:
             self.current = tuple(
                 [each.revised() if self._parks(each) else each for each in self.current]

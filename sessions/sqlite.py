@@ -201,13 +201,12 @@ class SqliteDatabase(Database):
         """A transaction that has the lock, and commits at its end."""
         with self._failures:
             connection = self._begin()
-        self._left = None
-        try:
-            with self._failures:
+            self._left = None
+            try:
                 yield connection
                 connection.execute("COMMIT")
-        finally:
-            self.end(connection)
+            finally:
+                self.end(connection)
         self.signal.give()
 
     def held(self, what: str) -> AbstractContextManager[bool]:

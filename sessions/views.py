@@ -93,15 +93,14 @@ class Views(Generic[V]):
 
     def fold(
         self, query: Query, events: Sequence[Recorded], *, only: Collection[str] | None = None
-    ) -> bool:
+    ) -> None:
         """Take events into the views, and make the rows for them; into those of some keys only.
 
-        A fold that raises parks its key: what it made of the events before is kept. The answer
-        is whether a key is parked.
+        A fold that raises parks its key: what it made of the events before is kept.
         """
         touched = self._touched(query, events, only)
         if not touched:
-            return self.parks
+            return
         self._bring(query, touched)
         changed, parked, fold = self._changed, self._parked, self.projection.after
         for key, event in touched:
@@ -114,7 +113,6 @@ class Views(Generic[V]):
             view = changed[key]
             if view is not None and view is not self._before[key]:
                 self._make(key, view, touched)
-        return self.parks
 
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
