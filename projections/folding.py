@@ -181,7 +181,8 @@ class ClaimsOf(Part):
             for e in events
             if type(e.event) in CLAIMING
         ]
-        ledger = self._ledger(query, changes)
+        begun = {e.stream_id for e in events if e.version == 1}
+        ledger = self._ledger(query, changes, begun)
         for holder, released, taken in changes:
             for claim in released:
                 ledger.release(claim, holder)
@@ -189,7 +190,7 @@ class ClaimsOf(Part):
                 ledger.take(Claim(claim.limit), holder)
         self._ledgers.append(ledger)
 
-    def _ledger(self, query: Query, changes: Sequence[_Change]) -> Ledger:
+    def _ledger(self, query: Query, changes: Sequence[_Change], begun: set[str]) -> Ledger:
         """The claims that events are about, read together."""
         touched = [
             (claim.limit, holder)
@@ -199,7 +200,7 @@ class ClaimsOf(Part):
         ledger = Ledger(partial(self._claims.usage, query))
         for start in range(0, len(touched), _READ_TOGETHER):
             pairs = touched[start : start + _READ_TOGETHER]
-            answers = [query(*statement) for statement in self._claims.asks(pairs)]
+            answers = [query(*statement) for statement in self._claims.asks(pairs, begun)]
             ledger.know(self._claims.usages(pairs, answers))
         return ledger
 

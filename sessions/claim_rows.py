@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sessions import schema
@@ -11,7 +12,7 @@ from sessions.errors import ClaimRefused
 from sessions.inserting import Insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sessions.database import Connection, Query, Statement
     from sessions.dialect import Dialect
@@ -39,23 +40,37 @@ class ClaimRows:
         self._release = f"DELETE FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')}"
         self._clean = f"DELETE FROM {limits.name} WHERE {of_limit}"
 
-    def asks(self, pairs: Sequence[Pair]) -> list[Statement]:
-        """Asks for what `usages` reads: how much of limits is used, and who holds claims."""
+    def asks(self, pairs: Sequence[Pair], begun: Collection[str] = ()) -> list[Statement]:
+        """Asks for what `usages` reads: how much of limits is used, and who holds claims.
+
+        Streams that are said to be `begun` just now hold none.
+        """
         if len(pairs) == 1:
             ((limit, holder),) = pairs
             of_limit = (self._application_id, limit)
             return [(self._usage, (*of_limit, *of_limit, holder))]
-        limits, holders = (list(dict.fromkeys(part)) for part in zip(*pairs, strict=True))
+        limits = list(dict.fromkeys([limit for limit, _ in pairs]))
         where = f"application_id = ? AND {self._dialect.is_one_of('limit_name', len(limits))}"
-        held = self._dialect.is_one_of("holder", len(holders))
-        parameters = (self._application_id, *limits)
-        return [
-            (f"SELECT limit_name, used FROM {self._limits} WHERE {where}", parameters),
-            (
-                f"SELECT limit_name, holder FROM {self._claims} WHERE {where} AND {held}",
-                (*parameters, *holders),
-            ),
-        ]
+        used = f"SELECT limit_name, used FROM {self._limits} WHERE {where}"
+        asked: list[Statement] = [(used, (self._application_id, *limits))]
+        held = [pair for pair in pairs if pair[1] not in begun]
+        if held:
+            asked.append(
+                (self._held(len(held)), (*chain.from_iterable(held), self._application_id))
+            )
+        return asked
+
+    def _held(self, count: int) -> str:
+        """Asks for the claims among so many pairs.
+
+        It is a join, whose order SQLite keeps: of two IN it would try each limit with each holder.
+        """
+        key, pairs = self._dialect.key, ", ".join(["(?, ?)"] * count)
+        return (
+            f"SELECT limit_name, holder FROM (VALUES {pairs}) AS asked CROSS JOIN {self._claims} "
+            f"WHERE application_id = ? AND {key('limit_name')} = {key('column1')} "
+            f"AND {key('holder')} = {key('column2')}"
+        )
 
     @staticmethod
     def usages(pairs: Sequence[Pair], answers: Sequence[Sequence[Any]]) -> dict[Pair, Usage]:
@@ -63,7 +78,7 @@ class ClaimRows:
         if len(pairs) == 1:
             ((count, holds),) = answers[0]
             return {pairs[0]: Usage(count or 0, bool(holds))}
-        used, held = dict(answers[0]), {tuple(row) for row in answers[1]}
+        used, held = dict(answers[0]), {tuple(row) for rows in answers[1:] for row in rows}
         return {pair: Usage(used.get(pair[0], 0), pair in held) for pair in pairs}
 
     def usage(self, query: Query, limit: str, holder: str) -> Usage:
