@@ -182,6 +182,18 @@ class Projection(Generic[V]):
         except Exception:  # noqa: BLE001  whatever it is, it is this event's
             return (UNTOLD,)
 
+    def all_touched(self, events: Sequence[Recorded]) -> list[tuple[Key, Recorded]]:
+        """What `touched` says of each event: a log has a million of them."""
+        wanted = self.wanted
+        if self.is_of_session:
+            return [
+                (each.stream_id, each)
+                for each in events
+                if type(each.event) in wanted and each.category == SESSION
+            ]
+        wanted_events = [each for each in events if type(each.event) in wanted]
+        return [(key, each) for each in wanted_events for key in self.touched(each)]
+
     def key_of(self, key: Key) -> Key:
         """A key, or the misfit that it is.
 

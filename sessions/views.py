@@ -17,7 +17,7 @@ from sessions.parked import ParkedKeys
 from sessions.view_rows import ViewRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
@@ -99,30 +99,32 @@ class Views(Generic[V]):
         A fold that raises parks its key: what it made of the events before is kept. The answer
         is whether a key is parked.
         """
-        touched = self._touched(query, events, only)
-        if not touched:
-            return self.parks
+        touched: dict[Key, list[Recorded]] = {}
+        for key, event in self._touched(query, events, only):
+            touched.setdefault(key, []).append(event)
         self._bring(query, touched)
-        changed, parked, fold = self._changed, self._parked, self.projection.after
-        for key, event in touched:
-            if key not in parked:
-                try:
-                    changed[key] = fold(changed[key], event)
-                except Exception as error:  # noqa: BLE001  whatever it is, it is the key's
-                    parked[key] = event, _reason(error)
-        for key in {key: None for key, _ in touched}:
-            view = changed[key]
+        for key, events_of in touched.items():
+            if key not in self._parked:
+                self._fold(key, events_of)
+            view = self._changed[key]
             if view is not None and view is not self._before[key]:
-                self._make(key, view, touched)
+                self._make(key, view, events_of)
         return self.parks
+
+    def _fold(self, key: Key, events: Sequence[Recorded]) -> None:
+        view, after = self._changed[key], self.projection.after
+        for event in events:
+            try:
+                view = after(view, event)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the key's
+                self._parked[key] = event, _reason(error)
+                break
+        self._changed[key] = view
 
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
     ) -> list[tuple[Key, Recorded]]:
-        keys, wanted = self.projection.touched, self.projection.wanted
-        touched = [
-            (key, each) for each in events if type(each.event) in wanted for key in keys(each)
-        ]
+        touched = self.projection.all_touched(events)
         if touched and self._waiting is None:
             self._waiting = self._parked_keys.waiting(query)
             self._skipped = self._parked_keys.skipped(query)
@@ -136,9 +138,9 @@ class Views(Generic[V]):
         waiting = self._waiting is not None and key in self._waiting
         return waiting or (key, event.position) in self._skipped
 
-    def _bring(self, query: Query, touched: Sequence[tuple[Key, Recorded]]) -> None:
+    def _bring(self, query: Query, touched: Mapping[Key, Sequence[Recorded]]) -> None:
         missing, begun_by = [], self.projection.is_begun_by
-        for key, event in touched:
+        for key, (event, *_) in touched.items():
             if key not in self._changed:
                 view = self._changed[key] = self._before[key] = self._held.get(key)
                 if view is None and self._is_key(key, event) and not begun_by(event):
@@ -146,9 +148,8 @@ class Views(Generic[V]):
         unreadable: dict[Key, str] = {}
         for start in range(0, len(missing), _READ_TOGETHER):
             unreadable |= self._read(query, missing[start : start + _READ_TOGETHER])
-        for key, event in touched if unreadable else ():
-            if key in unreadable:
-                self._parked.setdefault(key, (event, unreadable[key]))
+        for key, reason in unreadable.items():
+            self._parked.setdefault(key, (touched[key][0], reason))
 
     def _is_key(self, key: Key, event: Recorded) -> bool:
         """Whether a key can be one; a session's id can. What cannot is parked."""
@@ -172,11 +173,11 @@ class Views(Generic[V]):
                 unreadable[row[1]] = _reason(error)
         return unreadable
 
-    def _make(self, key: Key, view: V, touched: Sequence[tuple[Key, Recorded]]) -> None:
+    def _make(self, key: Key, view: V, events: Sequence[Recorded]) -> None:
         try:
             self._made[key] = self._made_of(key, view)
         except Exception:  # noqa: BLE001  as a fold's
-            self._make_as_far_as_it_goes(key, [event for each, event in touched if each == key])
+            self._make_as_far_as_it_goes(key, events)
 
     def _make_as_far_as_it_goes(self, key: Key, events: Sequence[Recorded]) -> None:
         """There is no row for the view: find the event that is to blame, and stop before it."""
