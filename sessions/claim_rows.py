@@ -22,21 +22,31 @@ Pair = tuple[str, str]
 
 
 class ClaimRows:
-    """Reads and writes claims; with a suffix, those of relations that are named with it."""
+    """Reads and writes claims.
 
-    def __init__(self, application_id: int, dialect: Dialect, suffix: str = "") -> None:
+    Args:
+        application_id: The application.
+        dialect: The database's.
+        suffix: What its relations are called behind their names.
+        copies: Whether many rows that are new may be copied (see `Insert`).
+    """
+
+    def __init__(
+        self, application_id: int, dialect: Dialect, suffix: str = "", *, copies: bool = False
+    ) -> None:
         claims = replace(schema.CLAIMS, name=schema.CLAIMS.name + suffix)
         limits = replace(schema.LIMITS, name=schema.LIMITS.name + suffix)
         of_limit = f"application_id = ? AND {dialect.is_id('limit_name')}"
         self._application_id = application_id
         self._dialect = dialect
+        self._copies = copies
         self._limits, self._claims = limits.name, claims.name
         self._usage = (
             f"SELECT (SELECT used FROM {limits.name} WHERE {of_limit}), EXISTS "
             f"(SELECT 1 FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')})"
         )
-        self._take = Insert(claims, dialect, "ON CONFLICT DO NOTHING")
-        self._count = Insert(limits, dialect, limits.replace(dialect))
+        self._take = Insert(claims, dialect, "ON CONFLICT DO NOTHING", copies=copies)
+        self._count = Insert(limits, dialect, limits.replace(dialect), copies=copies)
         self._release = f"DELETE FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')}"
         self._clean = f"DELETE FROM {limits.name} WHERE {of_limit}"
 
@@ -89,11 +99,16 @@ class ClaimRows:
 
     def write(self, connection: Connection, ledger: Ledger) -> None:
         """Write what a ledger has changed."""
-        application = self._application_id
+        application, there = self._application_id, ledger.there() if self._copies else set()
         claims = [(held, (application, *claim)) for claim, held in ledger.held.items()]
         limits = [(application, limit, used) for limit, used in ledger.used.items()]
-        self._take(connection, [row for held, row in claims if held])
-        self._count(connection, [row for row in limits if row[2]])
+        taken = [row for held, row in claims if held]
+        counted = [row for row in limits if row[2]]
+        if there:
+            self._take(connection, [row for row in taken if row[1:] in there])
+            self._count(connection, [row for row in counted if row[1] in there])
+        self._take(connection, new=[row for row in taken if row[1:] not in there])
+        self._count(connection, new=[row for row in counted if row[1] not in there])
         for sql, rows in (
             (self._release, [row for held, row in claims if not held]),
             (self._clean, [row[:2] for row in limits if not row[2]]),
@@ -127,6 +142,13 @@ class Ledger:
     def know(self, usages: Mapping[Pair, Usage]) -> None:
         """Take note of what was read."""
         self._known |= usages
+
+    def there(self) -> set[Pair | str]:
+        """The claims that were held, and the limits that were used, of those that were read."""
+        known = self._known.items()
+        return {pair for pair, usage in known if usage.held} | {
+            limit for (limit, _), usage in known if usage.count
+        }
 
     def knows(self, pair: Pair) -> bool:
         """Whether there is no need to read."""

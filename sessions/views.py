@@ -47,6 +47,7 @@ class Views(Generic[V]):
         suffix: What its relations are called behind their names.
         parked: Where its parked keys are, if not with all others.
         held: How many views are held in memory.
+        copies: Whether many rows that are new may be copied (see `Insert`).
     """
 
     def __init__(  # noqa: PLR0913  all but the first three have defaults
@@ -59,6 +60,7 @@ class Views(Generic[V]):
         suffix: str = "",
         parked: ParkedKeys | None = None,
         held: int = HELD,
+        copies: bool = False,
     ) -> None:
         table = _named(projection.storage.table, suffix)
         self.projection = projection
@@ -67,12 +69,13 @@ class Views(Generic[V]):
         self._table = table
         self._dialect = dialect
         self._most_held = held
-        self._upsert = Insert(table, dialect, table.replace(dialect))
+        self._upsert = Insert(table, dialect, table.replace(dialect), copies=copies)
         self._updates_alone = not dialect.packs
         self._update = table.update(dialect)
         self._rows = [
-            ViewRows(rows, _named(rows.table(projection.key), suffix), application_id, dialect)
+            ViewRows(rows, table, application_id, dialect, copies=copies)
             for rows in projection.rows
+            for table in [_named(rows.table(projection.key), suffix)]
         ]
         self._held: OrderedDict[Key, V] = OrderedDict()
         self._indexed: dict[Key, tuple[object, ...]] = {}
@@ -200,16 +203,17 @@ class Views(Generic[V]):
         """Write the views that changed, and the keys that are parked."""
         if not self._changed:
             return
-        upserts, updates = [], []
+        upserts, updates, new = [], [], []
         for key, (view, row, _) in self._made.items():
             indexed = self._table.indexed_values(row)
             if self._updates_alone and self._indexed.get(key) == indexed:
                 updates.append(self._table.update_values(row))
+            elif self._before[key] is None:
+                new.append(row)
             else:
                 upserts.append(row)
             self._hold(key, view, indexed)
-        if upserts:
-            self._upsert(connection, upserts)
+        self._upsert(connection, upserts, new)
         if updates:
             connection.executemany(self._update, updates)
         if self._rows:
