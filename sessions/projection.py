@@ -7,6 +7,7 @@ here. The projections themselves stand on the read side, each in a file named af
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -182,17 +183,19 @@ class Projection(Generic[V]):
         except Exception:  # noqa: BLE001  whatever it is, it is this event's
             return (UNTOLD,)
 
-    def all_touched(self, events: Sequence[Recorded]) -> list[tuple[Key, Recorded]]:
-        """What `touched` says of each event: a log has a million of them."""
-        wanted = self.wanted
+    def by_key(self, events: Sequence[Recorded]) -> dict[Key, list[Recorded]]:
+        """Events by the keys that `touched` tells of each: a log has a million of them."""
+        wanted, found = self.wanted, defaultdict[Key, list[Recorded]](list)
         if self.is_of_session:
-            return [
-                (each.stream_id, each)
-                for each in events
-                if type(each.event) in wanted and each.category == SESSION
-            ]
-        wanted_events = [each for each in events if type(each.event) in wanted]
-        return [(key, each) for each in wanted_events for key in self.touched(each)]
+            for each in events:
+                if type(each.event) in wanted and each.category == SESSION:
+                    found[each.stream_id].append(each)
+            return found
+        for each in events:
+            if type(each.event) in wanted:
+                for key in self.touched(each):
+                    found[key].append(each)
+        return found
 
     def key_of(self, key: Key) -> Key:
         """A key, or the misfit that it is.

@@ -102,9 +102,7 @@ class Views(Generic[V]):
         A fold that raises parks its key: what it made of the events before is kept. The answer
         is whether a key is parked.
         """
-        touched: dict[Key, list[Recorded]] = {}
-        for key, event in self._touched(query, events, only):
-            touched.setdefault(key, []).append(event)
+        touched = self._touched(query, events, only)
         self._bring(query, touched)
         for key, events_of in touched.items():
             if key not in self._parked:
@@ -126,16 +124,20 @@ class Views(Generic[V]):
 
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
-    ) -> list[tuple[Key, Recorded]]:
-        touched = self.projection.all_touched(events)
+    ) -> Mapping[Key, Sequence[Recorded]]:
+        touched = self.projection.by_key(events)
         if touched and self._waiting is None:
             self._waiting = self._parked_keys.waiting(query)
             self._skipped = self._parked_keys.skipped(query)
         if only is not None:
-            touched = [(key, event) for key, event in touched if str(key) in only]
+            touched = {key: found for key, found in touched.items() if str(key) in only}
         if not self._waiting and not self._skipped:
             return touched
-        return [(key, event) for key, event in touched if not self._is_left_out(str(key), event)]
+        left = {
+            key: [event for event in found if not self._is_left_out(str(key), event)]
+            for key, found in touched.items()
+        }
+        return {key: found for key, found in left.items() if found}
 
     def _is_left_out(self, key: str, event: Recorded) -> bool:
         waiting = self._waiting is not None and key in self._waiting
