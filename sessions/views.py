@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert
+from sessions.keys import UNTOLD, Misfit
 from sessions.parked import ParkedKeys
 from sessions.view_rows import ViewRows
 
@@ -158,7 +159,7 @@ class Views(Generic[V]):
 
     def _is_key(self, key: Key, event: Recorded) -> bool:
         """Whether a key can be one; a session's id can. What cannot is parked."""
-        if self.projection.is_of_session:
+        if self.projection.is_of_session or not (key == UNTOLD or isinstance(key, Misfit)):
             return True
         try:
             self.projection.check_key(key, event)
