@@ -206,11 +206,17 @@ class Building:
         for build in self._builds.values():
             suffix, number = kept.suffix(build.build), build.build
             if build.name == _CLAIMS:
-                yield build, ClaimsOf(ClaimRows(application, dialect, suffix))
+                yield build, ClaimsOf(ClaimRows(application, dialect, suffix, copies=True))
             elif build.mode != "live":
                 projection = self._projections[build.name]
                 views = Views(
-                    projection, application, dialect, build=number, suffix=suffix, held=HELD
+                    projection,
+                    application,
+                    dialect,
+                    build=number,
+                    suffix=suffix,
+                    held=HELD,
+                    copies=True,
                 )
                 yield build, BuildOf(projection, views)
 

@@ -72,11 +72,14 @@ def read_page(  # noqa: PLR0913  the bounds that may be asked for
     wanted: Collection[str] = EVENTS,
 ) -> Page:
     """The next page of a log, up to an event that this process cannot read."""
-    recorder, events = store.recorder, []
+    recorder, unwanted = store.recorder, EVENTS.keys() - wanted
     rows = recorder.log_rows(query, after, size, until)
-    read = [row for row in rows if row[1] == SESSION and (row[4] in wanted or row[4] not in EVENTS)]
+    read = [row for row in rows if row[1] == SESSION and row[4] not in unwanted]
+    found, events = store.mapper.recorded(recorder.application_id, read), []
+    if isinstance(found, list):  # there is no obstacle
+        return Page(found, rows[-1][0] if rows else after, None)
     try:
-        for recorded in store.mapper.recorded(recorder.application_id, read):
+        for recorded in found:
             events.append(recorded)  # noqa: PERF402  those before an obstacle are kept
     except (UnknownEvent, UndecodableEvent) as error:
         return Page(events, error.where - 1, error)
@@ -131,7 +134,9 @@ class Part(ABC):
 
     def take(self, query: Query, page: Page) -> None:
         """Fold what it has not yet of a page."""
-        new = [event for event in page.events if event.position > self.position]
+        new = page.events
+        if new and new[0].position <= self.position:
+            new = [event for event in new if event.position > self.position]
         self.fold(query, new)
         self.position = max(self.position, page.until)
 
@@ -181,7 +186,8 @@ class ClaimsOf(Part):
             for e in events
             if type(e.event) in CLAIMING
         ]
-        ledger = self._ledger(query, changes)
+        begun = {e.stream_id for e in events if e.version == 1}
+        ledger = self._ledger(query, changes, begun)
         for holder, released, taken in changes:
             for claim in released:
                 ledger.release(claim, holder)
@@ -189,7 +195,7 @@ class ClaimsOf(Part):
                 ledger.take(Claim(claim.limit), holder)
         self._ledgers.append(ledger)
 
-    def _ledger(self, query: Query, changes: Sequence[_Change]) -> Ledger:
+    def _ledger(self, query: Query, changes: Sequence[_Change], begun: set[str]) -> Ledger:
         """The claims that events are about, read together."""
         touched = [
             (claim.limit, holder)
@@ -199,7 +205,7 @@ class ClaimsOf(Part):
         ledger = Ledger(partial(self._claims.usage, query))
         for start in range(0, len(touched), _READ_TOGETHER):
             pairs = touched[start : start + _READ_TOGETHER]
-            answers = [query(*statement) for statement in self._claims.asks(pairs)]
+            answers = [query(*statement) for statement in self._claims.asks(pairs, begun)]
             ledger.know(self._claims.usages(pairs, answers))
         return ledger
 

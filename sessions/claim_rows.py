@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sessions import schema
@@ -11,7 +12,7 @@ from sessions.errors import ClaimRefused
 from sessions.inserting import Insert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sessions.database import Connection, Query, Statement
     from sessions.dialect import Dialect
@@ -21,41 +22,65 @@ Pair = tuple[str, str]
 
 
 class ClaimRows:
-    """Reads and writes claims; with a suffix, those of relations that are named with it."""
+    """Reads and writes claims.
 
-    def __init__(self, application_id: int, dialect: Dialect, suffix: str = "") -> None:
+    Args:
+        application_id: The application.
+        dialect: The database's.
+        suffix: What its relations are called behind their names.
+        copies: Whether many rows that are new may be copied (see `Insert`).
+    """
+
+    def __init__(
+        self, application_id: int, dialect: Dialect, suffix: str = "", *, copies: bool = False
+    ) -> None:
         claims = replace(schema.CLAIMS, name=schema.CLAIMS.name + suffix)
         limits = replace(schema.LIMITS, name=schema.LIMITS.name + suffix)
         of_limit = f"application_id = ? AND {dialect.is_id('limit_name')}"
         self._application_id = application_id
         self._dialect = dialect
+        self._copies = copies
         self._limits, self._claims = limits.name, claims.name
         self._usage = (
             f"SELECT (SELECT used FROM {limits.name} WHERE {of_limit}), EXISTS "
             f"(SELECT 1 FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')})"
         )
-        self._take = Insert(claims, dialect, "ON CONFLICT DO NOTHING")
-        self._count = Insert(limits, dialect, limits.replace(dialect))
+        self._take = Insert(claims, dialect, "ON CONFLICT DO NOTHING", copies=copies)
+        self._count = Insert(limits, dialect, limits.replace(dialect), copies=copies)
         self._release = f"DELETE FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')}"
         self._clean = f"DELETE FROM {limits.name} WHERE {of_limit}"
 
-    def asks(self, pairs: Sequence[Pair]) -> list[Statement]:
-        """Asks for what `usages` reads: how much of limits is used, and who holds claims."""
+    def asks(self, pairs: Sequence[Pair], begun: Collection[str] = ()) -> list[Statement]:
+        """Asks for what `usages` reads: how much of limits is used, and who holds claims.
+
+        Streams that are said to be `begun` just now hold none.
+        """
         if len(pairs) == 1:
             ((limit, holder),) = pairs
             of_limit = (self._application_id, limit)
             return [(self._usage, (*of_limit, *of_limit, holder))]
-        limits, holders = (list(dict.fromkeys(part)) for part in zip(*pairs, strict=True))
+        limits = list(dict.fromkeys([limit for limit, _ in pairs]))
         where = f"application_id = ? AND {self._dialect.is_one_of('limit_name', len(limits))}"
-        held = self._dialect.is_one_of("holder", len(holders))
-        parameters = (self._application_id, *limits)
-        return [
-            (f"SELECT limit_name, used FROM {self._limits} WHERE {where}", parameters),
-            (
-                f"SELECT limit_name, holder FROM {self._claims} WHERE {where} AND {held}",
-                (*parameters, *holders),
-            ),
-        ]
+        used = f"SELECT limit_name, used FROM {self._limits} WHERE {where}"
+        asked: list[Statement] = [(used, (self._application_id, *limits))]
+        held = [pair for pair in pairs if pair[1] not in begun]
+        if held:
+            asked.append(
+                (self._held(len(held)), (*chain.from_iterable(held), self._application_id))
+            )
+        return asked
+
+    def _held(self, count: int) -> str:
+        """Asks for the claims among so many pairs.
+
+        It is a join, whose order SQLite keeps: of two IN it would try each limit with each holder.
+        """
+        key, pairs = self._dialect.key, ", ".join(["(?, ?)"] * count)
+        return (
+            f"SELECT limit_name, holder FROM (VALUES {pairs}) AS asked CROSS JOIN {self._claims} "
+            f"WHERE application_id = ? AND {key('limit_name')} = {key('column1')} "
+            f"AND {key('holder')} = {key('column2')}"
+        )
 
     @staticmethod
     def usages(pairs: Sequence[Pair], answers: Sequence[Sequence[Any]]) -> dict[Pair, Usage]:
@@ -63,7 +88,7 @@ class ClaimRows:
         if len(pairs) == 1:
             ((count, holds),) = answers[0]
             return {pairs[0]: Usage(count or 0, bool(holds))}
-        used, held = dict(answers[0]), {tuple(row) for row in answers[1]}
+        used, held = dict(answers[0]), {tuple(row) for rows in answers[1:] for row in rows}
         return {pair: Usage(used.get(pair[0], 0), pair in held) for pair in pairs}
 
     def usage(self, query: Query, limit: str, holder: str) -> Usage:
@@ -74,11 +99,16 @@ class ClaimRows:
 
     def write(self, connection: Connection, ledger: Ledger) -> None:
         """Write what a ledger has changed."""
-        application = self._application_id
+        application, there = self._application_id, ledger.there() if self._copies else set()
         claims = [(held, (application, *claim)) for claim, held in ledger.held.items()]
         limits = [(application, limit, used) for limit, used in ledger.used.items()]
-        self._take(connection, [row for held, row in claims if held])
-        self._count(connection, [row for row in limits if row[2]])
+        taken = [row for held, row in claims if held]
+        counted = [row for row in limits if row[2]]
+        if there:
+            self._take(connection, [row for row in taken if row[1:] in there])
+            self._count(connection, [row for row in counted if row[1] in there])
+        self._take(connection, new=[row for row in taken if row[1:] not in there])
+        self._count(connection, new=[row for row in counted if row[1] not in there])
         for sql, rows in (
             (self._release, [row for held, row in claims if not held]),
             (self._clean, [row[:2] for row in limits if not row[2]]),
@@ -112,6 +142,13 @@ class Ledger:
     def know(self, usages: Mapping[Pair, Usage]) -> None:
         """Take note of what was read."""
         self._known |= usages
+
+    def there(self) -> set[Pair | str]:
+        """The claims that were held, and the limits that were used, of those that were read."""
+        known = self._known.items()
+        return {pair for pair, usage in known if usage.held} | {
+            limit for (limit, _), usage in known if usage.count
+        }
 
     def knows(self, pair: Pair) -> bool:
         """Whether there is no need to read."""

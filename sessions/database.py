@@ -91,6 +91,13 @@ class Connection(Protocol):
         """Execute a statement for each row."""
 
 
+class Copying(Connection, Protocol):
+    """A connection of a database that takes many new rows as one stream (`Dialect.packs`)."""
+
+    def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
+        """Whether rows were written: none is, where one of them is there already."""
+
+
 class Failures(ABC):
     """Turns a database's errors into the store's, where it is entered.
 

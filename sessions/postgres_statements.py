@@ -79,6 +79,17 @@ class PostgresConnection:
         cursor.executemany(cast("Any", numbered(sql)), rows)
         return cursor
 
+    def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
+        """Whether rows were written as one stream: none is, where one of them is there already."""
+        copy = cast("Any", f"COPY {into} FROM STDIN")
+        try:
+            with self.raw.transaction(), self.raw.cursor().copy(copy) as stream:
+                for row in rows:
+                    stream.write_row(row)
+        except pg.UniqueViolation:
+            return False
+        return True
+
 
 class Together:
     """Collects statements that do not depend on each other, to execute them as one.

@@ -7,6 +7,7 @@ here. The projections themselves stand on the read side, each in a file named af
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -181,6 +182,20 @@ class Projection(Generic[V]):
             return tuple(dict.fromkeys([self.key_of(key) for key in self.keys(recorded)]))
         except Exception:  # noqa: BLE001  whatever it is, it is this event's
             return (UNTOLD,)
+
+    def by_key(self, events: Sequence[Recorded]) -> dict[Key, list[Recorded]]:
+        """Events by the keys that `touched` tells of each: a log has a million of them."""
+        wanted, found = self.wanted, defaultdict[Key, list[Recorded]](list)
+        if self.is_of_session:
+            for each in events:
+                if type(each.event) in wanted and each.category == SESSION:
+                    found[each.stream_id].append(each)
+            return found
+        for each in events:
+            if type(each.event) in wanted:
+                for key in self.touched(each):
+                    found[key].append(each)
+        return found
 
     def key_of(self, key: Key) -> Key:
         """A key, or the misfit that it is.

@@ -20,11 +20,19 @@ V = TypeVar("V")
 class ViewRows(Generic[V]):
     """Makes and writes the rows of one relation, in one application."""
 
-    def __init__(self, rows: Rows[V], table: Table, application_id: int, dialect: Dialect) -> None:
+    def __init__(
+        self,
+        rows: Rows[V],
+        table: Table,
+        application_id: int,
+        dialect: Dialect,
+        *,
+        copies: bool = False,
+    ) -> None:
         self._table = table
         self._rows = rows
         self._application_id = application_id
-        self._insert = Insert(table, dialect, table.replace(dialect))
+        self._insert = Insert(table, dialect, table.replace(dialect), copies=copies)
         self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
 
     def of(self, key: Key, view: V) -> list[tuple[object, ...]]:
@@ -39,12 +47,14 @@ class ViewRows(Generic[V]):
     ) -> None:
         """Write the rows that views have and did not have before; delete those they had."""
         gone: list[Sequence[object]] = []
+        other: list[Sequence[object]] = []
         new: list[Sequence[object]] = []
         for before, after in changes:
             old = {self._table.key_of(row): row for row in before}
             now = {self._table.key_of(row): row for row in after}
             gone += [key for key in old if key not in now]
-            new += [row for key, row in now.items() if old.get(key) != row]
+            new += [row for key, row in now.items() if key not in old]
+            other += [row for key, row in now.items() if old.get(key, row) != row]
         if gone:
             connection.executemany(self._delete, gone)
-        self._insert(connection, new)
+        self._insert(connection, other, new)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert
+from sessions.keys import UNTOLD, Misfit
 from sessions.parked import ParkedKeys
 from sessions.view_rows import ViewRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
@@ -47,6 +48,7 @@ class Views(Generic[V]):
         suffix: What its relations are called behind their names.
         parked: Where its parked keys are, if not with all others.
         held: How many views are held in memory.
+        copies: Whether many rows that are new may be copied (see `Insert`).
     """
 
     def __init__(  # noqa: PLR0913  all but the first three have defaults
@@ -59,6 +61,7 @@ class Views(Generic[V]):
         suffix: str = "",
         parked: ParkedKeys | None = None,
         held: int = HELD,
+        copies: bool = False,
     ) -> None:
         table = _named(projection.storage.table, suffix)
         self.projection = projection
@@ -67,12 +70,13 @@ class Views(Generic[V]):
         self._table = table
         self._dialect = dialect
         self._most_held = held
-        self._upsert = Insert(table, dialect, table.replace(dialect))
+        self._upsert = Insert(table, dialect, table.replace(dialect), copies=copies)
         self._updates_alone = not dialect.packs
         self._update = table.update(dialect)
         self._rows = [
-            ViewRows(rows, _named(rows.table(projection.key), suffix), application_id, dialect)
+            ViewRows(rows, table, application_id, dialect, copies=copies)
             for rows in projection.rows
+            for table in [_named(rows.table(projection.key), suffix)]
         ]
         self._held: OrderedDict[Key, V] = OrderedDict()
         self._indexed: dict[Key, tuple[object, ...]] = {}
@@ -99,44 +103,48 @@ class Views(Generic[V]):
         A fold that raises parks its key: what it made of the events before is kept.
         """
         touched = self._touched(query, events, only)
-        if not touched:
-            return
         self._bring(query, touched)
-        changed, parked, fold = self._changed, self._parked, self.projection.after
-        for key, event in touched:
-            if key not in parked:
-                try:
-                    changed[key] = fold(changed[key], event)
-                except Exception as error:  # noqa: BLE001  whatever it is, it is the key's
-                    parked[key] = event, _reason(error)
-        for key in {key: None for key, _ in touched}:
-            view = changed[key]
+        for key, events_of in touched.items():
+            if key not in self._parked:
+                self._fold(key, events_of)
+            view = self._changed[key]
             if view is not None and view is not self._before[key]:
-                self._make(key, view, touched)
+                self._make(key, view, events_of)
+
+    def _fold(self, key: Key, events: Sequence[Recorded]) -> None:
+        view, after = self._changed[key], self.projection.after
+        for event in events:
+            try:
+                view = after(view, event)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the key's
+                self._parked[key] = event, _reason(error)
+                break
+        self._changed[key] = view
 
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
-    ) -> list[tuple[Key, Recorded]]:
-        keys, wanted = self.projection.touched, self.projection.wanted
-        touched = [
-            (key, each) for each in events if type(each.event) in wanted for key in keys(each)
-        ]
+    ) -> Mapping[Key, Sequence[Recorded]]:
+        touched = self.projection.by_key(events)
         if touched and self._waiting is None:
             self._waiting = self._parked_keys.waiting(query)
             self._skipped = self._parked_keys.skipped(query)
         if only is not None:
-            touched = [(key, event) for key, event in touched if str(key) in only]
+            touched = {key: found for key, found in touched.items() if str(key) in only}
         if not self._waiting and not self._skipped:
             return touched
-        return [(key, event) for key, event in touched if not self._is_left_out(str(key), event)]
+        left = {
+            key: [event for event in found if not self._is_left_out(str(key), event)]
+            for key, found in touched.items()
+        }
+        return {key: found for key, found in left.items() if found}
 
     def _is_left_out(self, key: str, event: Recorded) -> bool:
         waiting = self._waiting is not None and key in self._waiting
         return waiting or (key, event.position) in self._skipped
 
-    def _bring(self, query: Query, touched: Sequence[tuple[Key, Recorded]]) -> None:
+    def _bring(self, query: Query, touched: Mapping[Key, Sequence[Recorded]]) -> None:
         missing, begun_by = [], self.projection.is_begun_by
-        for key, event in touched:
+        for key, (event, *_) in touched.items():
             if key not in self._changed:
                 view = self._changed[key] = self._before[key] = self._held.get(key)
                 if view is None and self._is_key(key, event) and not begun_by(event):
@@ -144,13 +152,12 @@ class Views(Generic[V]):
         unreadable: dict[Key, str] = {}
         for start in range(0, len(missing), _READ_TOGETHER):
             unreadable |= self._read(query, missing[start : start + _READ_TOGETHER])
-        for key, event in touched if unreadable else ():
-            if key in unreadable:
-                self._parked.setdefault(key, (event, unreadable[key]))
+        for key, reason in unreadable.items():
+            self._parked.setdefault(key, (touched[key][0], reason))
 
     def _is_key(self, key: Key, event: Recorded) -> bool:
         """Whether a key can be one; a session's id can. What cannot is parked."""
-        if self.projection.is_of_session:
+        if self.projection.is_of_session or not (key == UNTOLD or isinstance(key, Misfit)):
             return True
         try:
             self.projection.check_key(key, event)
@@ -170,11 +177,11 @@ class Views(Generic[V]):
                 unreadable[row[1]] = _reason(error)
         return unreadable
 
-    def _make(self, key: Key, view: V, touched: Sequence[tuple[Key, Recorded]]) -> None:
+    def _make(self, key: Key, view: V, events: Sequence[Recorded]) -> None:
         try:
             self._made[key] = self._made_of(key, view)
         except Exception:  # noqa: BLE001  as a fold's
-            self._make_as_far_as_it_goes(key, [event for each, event in touched if each == key])
+            self._make_as_far_as_it_goes(key, events)
 
     def _make_as_far_as_it_goes(self, key: Key, events: Sequence[Recorded]) -> None:
         """There is no row for the view: find the event that is to blame, and stop before it."""
@@ -197,16 +204,17 @@ class Views(Generic[V]):
         """Write the views that changed, and the keys that are parked."""
         if not self._changed:
             return
-        upserts, updates = [], []
+        upserts, updates, new = [], [], []
         for key, (view, row, _) in self._made.items():
             indexed = self._table.indexed_values(row)
             if self._updates_alone and self._indexed.get(key) == indexed:
                 updates.append(self._table.update_values(row))
+            elif self._before[key] is None:
+                new.append(row)
             else:
                 upserts.append(row)
             self._hold(key, view, indexed)
-        if upserts:
-            self._upsert(connection, upserts)
+        self._upsert(connection, upserts, new)
         if updates:
             connection.executemany(self._update, updates)
         if self._rows:

@@ -17,6 +17,7 @@ from sessions import (
     SessionsError,
     SessionStore,
     SetProfile,
+    inserting,
 )
 from sessions.projection import installed
 from tests.conftest import add
@@ -59,6 +60,7 @@ def follow(url: str, _: str) -> None:
 
 def build(url: str, _: str) -> None:
     building._PAGE, building._LEFT_FOR_SWITCH = 40, 10  # noqa: SLF001
+    inserting._MANY = 1  # noqa: SLF001
     with _store(url) as store:
         while True:
             with suppress(RebuildRunning):  # until the server sees that the other is gone

@@ -37,11 +37,13 @@ from sessions import (
     DependentView,
     InvalidValue,
     OpenSession,
+    ReopenSession,
     SessionsError,
     SessionStore,
     SetProfile,
     StoreNotFound,
     ViewsDiffer,
+    inserting,
 )
 from sessions.errors import ProjectionNotFound, ProjectionNotKept, RebuildRunning
 from tests.conftest import add
@@ -90,6 +92,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch, left: int = 0) -> None:
     """Every batch is of three events, and so many may be left for the switch."""
     monkeypatch.setattr(building, "_PAGE", 3)
     monkeypatch.setattr(building, "_LEFT_FOR_SWITCH", left)
+    monkeypatch.setattr(inserting, "_MANY", 1)
 
 
 # --- beside
@@ -117,6 +120,38 @@ def test_only_what_is_named_is_built(store: SessionStore) -> None:
     assert done.projections == ["spend 1"]
     now = {each.name: each.build for each in status(store) if each.status == "current"}
     assert [name for name in now if now[name] != before[name]] == ["spend"]
+
+
+def test_what_was_taken_for_new_may_be_there(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A projection says of each event, wrongly, that it begins a view, and none is held."""
+    small_pages(monkeypatch)
+    monkeypatch.setattr(building, "HELD", 0)
+    wrong = replace(SPEND, version=2, begins=lambda _: True)
+
+    assert rebuild(knows(store, MENDED, wrong), names=["spend"]).switched
+
+    ((document,),) = store.query("SELECT document FROM spend WHERE profile_id = 'p'")
+    assert msgspec.json.decode(document, type=Spend) == Spend(0, 1)  # of the last page alone
+
+
+def test_claims_are_given_back_and_taken_again_across_pages(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_pages(monkeypatch)
+    store = open_store()
+    for session in ("a", "b"):
+        store.execute(session, OpenSession(profile_id="p", coupon="C"))
+        for command in (CloseSession(), ReopenSession(), CloseSession()):
+            store.execute(session, command)
+    store.execute("a", ReopenSession())
+    store.execute("a", CloseSession())
+
+    assert rebuild(store).switched
+
+    assert store.query("SELECT used FROM limits WHERE limit_name LIKE 'coupon%'") == [(2,)]
+    assert verify(store) == []
 
 
 def test_others_write_and_read_while_it_builds(
@@ -252,9 +287,9 @@ def test_one_that_broke_off_leaves_what_is_there_and_goes_on(
 REBUILD = """
 import sys, time
 from projections import building, rebuild
-from sessions import SessionStore
+from sessions import SessionStore, inserting
 from tests.sample_projections import MENDED, SPEND, in_mode
-building._PAGE, building._LEFT_FOR_SWITCH = 3, 0
+building._PAGE, building._LEFT_FOR_SWITCH, inserting._MANY = 3, 0, 1
 def say(done, total):
     print(done, flush=True)
     time.sleep(60 if done >= int(sys.argv[2]) else 0)
