@@ -168,6 +168,30 @@ class CustomerSessions:
         rows = self._store.query(sql, parameters)
         return [self._read(session_id, document) for document, session_id in rows]
 
+    def all(
+        self, *, as_of: datetime | None = None, position: int | None = None
+    ) -> Iterator[CustomerSession]:
+        """All sessions as they are, or as they were, folded from the log one after the other.
+
+        It reads in pages, holds one session in memory, and sees one moment, whatever is written
+        meanwhile. The order is that of their ids, but of ids of 256 bytes and more on PostgreSQL.
+
+        Args:
+            as_of: At a time (with a timezone): those that existed then, as they were.
+            position: As the store knew it when its log had come to this position.
+
+        Raises:
+            PositionNotFound: The position is beyond the log's end.
+            InvalidValue: Both moments are given, or one that is none.
+            UnknownEvent: A newer library wrote an event of one.
+            UndecodableEvent: The data of an event does not fit its shape.
+        """
+        check_one(as_of=as_of, position=position)
+        as_of = None if as_of is None else rules.moment("as_of", as_of)
+        streams = self._store.streams(position=known_until(self._store, position), as_of=as_of)
+        views = (folded(self._store.application_id, *stream) for stream in streams)
+        return (view.customer_session() for view in views if view is not None)
+
     def timeline(self, session_id: str) -> Iterator[Step]:
         """Each event of a session, and what it changed in the view, field by field.
 

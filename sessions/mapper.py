@@ -135,6 +135,17 @@ class Mapper:
         except (*_UNFIT, KeyError):
             return None
 
+    def streams(self, rows: Sequence[Sequence[Any]]) -> list[tuple[str, Happened]] | None:
+        """`happened`, each with its stream's id, which comes first in a row."""
+        decoders, time = self._decoders, datetime.fromisoformat
+        try:
+            return [
+                (stream_id, Happened(version, time(at), command_id, decoders[shape][name](data)))
+                for stream_id, version, name, shape, at, command_id, data in rows
+            ]
+        except (*_UNFIT, KeyError):
+            return None
+
     def _envelopes(self, app: int, rows: Sequence[Sequence[Any]]) -> list[Recorded]:
         """All of them in one go: reading a log is mostly this step."""
         decoders, time, read = self._decoders, datetime.fromisoformat, _OBJECT.decode

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessions import rules
 from sessions.errors import InvalidValue
-from sessions.events import EVENTS, SESSION, Recorded
+from sessions.events import EVENTS, SESSION, Happened, Recorded
 from sessions.following import Follower
 from sessions.mapper import HAPPENED
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sessions.events import Happened
     from sessions.mapper import Mapper
     from sessions.recorder import SessionRecorder
 
@@ -82,6 +81,42 @@ class StoreReader(ABC):
         if happened is not None and len(rows) < _PAGE:
             return happened
         return self.events(session_id, until=until, as_of=as_of, position=position)
+
+    def streams(
+        self, *, position: int, as_of: datetime | None = None
+    ) -> Iterator[tuple[str, Sequence[Happened]]]:
+        """Each session's id and events, for a fold: one session after the other, read in pages.
+
+        Args:
+            position: Only what the log held up to this position: all pages see the same.
+            as_of: Only what happened up to this time, by `at`.
+
+        Raises:
+            UnknownEvent: A newer library wrote one.
+            UndecodableEvent: The data of one does not fit its shape.
+        """
+        stream_id, more = "", True
+        events: list[Happened] = []
+        while more:
+            after = stream_id, events[-1].version if events else 0
+            rows = self.recorder.streams_rows(
+                self.query, SESSION, after, _PAGE, as_of=as_of, position=position
+            )
+            for of, happened in self.mapper.streams(rows) or self._unread(rows):
+                if of != stream_id:
+                    if events:
+                        yield stream_id, events
+                    stream_id, events = of, []
+                events.append(happened)
+            more = len(rows) == _PAGE
+        if events:
+            yield stream_id, events
+
+    def _unread(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Happened]]:
+        """The events of rows that cannot be read, up to the one that is to blame."""
+        for stream_id, version, *_ in rows:
+            for each in self.events(stream_id, after=version - 1, until=version):
+                yield stream_id, Happened(each.version, each.at, each.command_id, each.event)
 
     def _pages(
         self, session_id: str, until: int | None, as_of: datetime | None, position: int | None

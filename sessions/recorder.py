@@ -51,6 +51,15 @@ class SessionRecorder(ApplicationRecorder):
             for columns in (event, HAPPENED)
             for timed, where in ((False, bounds), (True, f"{bounds} AND at <= ?"))
         }
+        stream, key = map(database.dialect.key, ("stream_id", "?"))
+        beyond = (
+            f"{_OF_APPLICATION} AND category = ? AND ({stream}, version) > ({key}, ?) "
+            "AND position <= ?"
+        )
+        self._streams = {
+            timed: schema.EVENTS.select(where, f"{stream}, version", "?", f"stream_id, {HAPPENED}")
+            for timed, where in ((False, beyond), (True, f"{beyond} AND at <= ?"))
+        }
         self._insert_events = Insert(schema.EVENTS, database.dialect)
         self._insert_answers = Insert(schema.ANSWERS, database.dialect)
 
@@ -105,6 +114,26 @@ class SessionRecorder(ApplicationRecorder):
         where = f"{_OF_APPLICATION} AND category = ? AND {ids}"
         sql = schema.EVENTS.select(where, "version", columns=self.database.dialect.event)
         return sql, (self.application_id, category, *stream_ids)
+
+    def streams_rows(  # noqa: PLR0913  the bounds that may be asked for
+        self,
+        query: Query,
+        category: str,
+        after: tuple[str, int],
+        limit: int,
+        *,
+        as_of: datetime | None,
+        position: int,
+    ) -> list[Any]:
+        """Rows (the stream's id and `HAPPENED`) of one stream after the other, in order.
+
+        They are those behind a stream's version, in the order of the index that finds them.
+        """
+        times = (clock.text(as_of),) if as_of else ()
+        return query(
+            self._streams[as_of is not None],
+            (self.application_id, category, *after, position, *times, limit),
+        )
 
     def log_rows(
         self,

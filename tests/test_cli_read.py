@@ -92,6 +92,32 @@ def test_json_is_exactly_the_customer_session_at_that_moment(
     assert len(ran.json[0]) == 15
 
 
+@pytest.mark.parametrize(
+    ("option", "moment", "ids"),
+    [
+        ((), {}, "ab"),
+        (("--position", "4"), {"position": 4}, "a"),
+        (("--as-of", "2026-11-23T11:01:00+01:00"), {}, "ab"),
+        (("--as-of", "2026-11-23T09:59:00Z"), {}, ""),
+    ],
+)
+def test_an_export_is_every_session_at_that_moment(
+    store_url: str, option: tuple[str, ...], moment: dict[str, int], ids: str
+) -> None:
+    ran = run("export", *option)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == [shown(store_url, session_id, **moment) for session_id in ids]
+
+
+@pytest.mark.usefixtures("store_url")
+def test_an_export_is_of_one_moment() -> None:
+    ran = run("export", "--position", "1", "--as-of", "2026-11-23T10:00:00Z")
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "give only one of --as-of and --position" in ran.err
+
+
 @pytest.mark.usefixtures("store_url")
 def test_a_timeline_says_when_by_whom_and_what_changed() -> None:
     ran = run("timeline", "a")

@@ -180,7 +180,12 @@ class InMemory(RuleBasedStateMachine):
             for session_id, moment, shown in self.past:
                 for kind, value in moment.items():
                     assert _seen(self.views.get(session_id, **{kind: value})) == shown
+                    if kind != "version":
+                        assert shown in map(_seen, self.views.all(**{kind: value}))
             if self.past:
+                assert [_seen(view) for view in self.views.all()] == [
+                    self.model.shown(session_id) for session_id in sorted(self.model.sessions)
+                ]
                 log = list(self.store.log())
                 assert [recorded.position for recorded in log] == list(range(1, len(log) + 1))
         finally:

@@ -19,15 +19,19 @@ from sessions import (
     Refused,
     RemoveDiscount,
     RemoveItem,
+    ReopenSession,
     SessionNotFound,
     SessionNotYet,
     SetAttributes,
     SetDiscount,
     SetProfile,
     SetQuantity,
+    UndecodableEvent,
     VersionNotFound,
+    reader,
 )
 from tests.conftest import add
+from tests.tampering import unguarded
 
 if TYPE_CHECKING:
     from projections import CustomerSession
@@ -99,6 +103,8 @@ def test_a_moment_that_never_was_is_an_error(history: CustomerSessions) -> None:
         history.get("s", version=5)
     with pytest.raises(PositionNotFound, match="no position 7: its newest is 6"):
         history.get("s", position=7)
+    with pytest.raises(PositionNotFound, match="no position 7: its newest is 6"):
+        history.all(position=7)
     with pytest.raises(SessionNotYet, match="did not exist at 2026-11-23 09:59"):
         history.get("s", as_of=_minutes(-1))
     with pytest.raises(SessionNotYet, match="at position 1"):
@@ -108,10 +114,57 @@ def test_a_moment_that_never_was_is_an_error(history: CustomerSessions) -> None:
             history.get("nobody", **moment)
 
 
+def test_all_sessions_as_they_were_at_a_moment(history: CustomerSessions) -> None:
+    def seen(**moment: Any) -> list[tuple[str, int]]:  # noqa: ANN401
+        return [(view.integration_id, view.update_count) for view in history.all(**moment)]
+
+    assert seen() == [("other", 2), ("s", 3)]
+    assert [*history.all()] == [history.get("other"), history.get("s")]
+    assert [seen(position=position) for position in (0, 1, 4)] == [
+        [], [("other", 1)], [("other", 1), ("s", 2)],
+    ]  # fmt: skip
+    assert seen(as_of=_minutes(10)) == [("other", 2), ("s", 2)]
+    assert seen(as_of=_minutes(-1)) == []
+
+
+def test_all_sessions_are_of_the_moment_at_which_they_were_asked_for(
+    store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_PAGE", 3)
+    with store.batch():
+        for session_id in ("a", "b", "x" * 400, "ü", "z"):
+            store.execute_many(session_id, [OpenSession(), add(), CloseSession()])
+    before = [views.get(view.integration_id) for view in views.all()]
+    assert len(before) == 5
+
+    found = views.all()
+    first = next(found)
+    for session_id in ("a", "z"):
+        store.execute(session_id, ReopenSession())
+    store.execute("zz", OpenSession())
+
+    assert [first, *found] == before
+
+
+def test_all_sessions_end_at_an_event_that_cannot_be_read(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    for session_id in ("a", "b", "c"):
+        store.execute_many(session_id, [OpenSession(), add()])
+    with unguarded(store.recorder.database) as connection:
+        connection.execute("UPDATE events SET data = '{}' WHERE position = 4")
+    found = views.all()
+
+    assert next(found).integration_id == "a"
+    with pytest.raises(UndecodableEvent, match=r"ItemAdded .version 1. at 4 "):
+        next(found)
+
+
 NAIVE = TEN.replace(tzinfo=None)
 NO_MOMENTS: list[dict[str, Any]] = [
     {"version": 0}, {"version": -1}, {"version": True}, {"position": -1}, {"as_of": NAIVE},
     {"as_of": "2026-11-23"}, {"version": 1, "position": 1}, {"version": 1, "as_of": TEN},
+    {"position": 1, "as_of": TEN},
 ]  # fmt: skip
 
 
@@ -121,6 +174,9 @@ def test_a_moment_that_is_none_is_refused(
 ) -> None:
     with pytest.raises(InvalidValue):
         history.get("s", **moment)
+    if "version" not in moment:
+        with pytest.raises(InvalidValue):
+            history.all(**moment)
 
 
 def test_a_customers_sessions_are_in_the_order_in_which_they_came(

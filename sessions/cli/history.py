@@ -19,7 +19,7 @@ from sessions.cli.common import (
     print_table,
     print_text,
 )
-from sessions.cli.read import AsOfOption, PositionOption, envelope
+from sessions.cli.read import AsOfOption, PositionOption, check_one_moment, envelope
 from sessions.clock import text as time_text
 from sessions.events import ProfileChanged, SessionOpened
 from sessions.store import SessionStore
@@ -27,7 +27,6 @@ from sessions.store import SessionStore
 if TYPE_CHECKING:
     from sessions.events import Recorded
 
-_ONE_MOMENT = "give only one of --as-of and --position"
 _ONE_FORM = "give only one of --events and --figures"
 
 
@@ -65,8 +64,7 @@ def history(  # noqa: PLR0913  a parameter is an option
     that "sessions show ID --json" prints. With --events each event is a line, in the order of the
     log, with the sums after it.
     """
-    if as_of is not None and position is not None:
-        raise typer.BadParameter(_ONE_MOMENT)
+    check_one_moment(as_of, position)
     if events and figures:
         raise typer.BadParameter(_ONE_FORM)
     moment: dict[str, Any] = {"as_of": as_of, "position": position}

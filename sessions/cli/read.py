@@ -1,4 +1,4 @@
-"""Commands that look: show, timeline, log."""
+"""Commands that look: show, export, timeline, log."""
 
 from __future__ import annotations
 
@@ -74,6 +74,24 @@ def show(  # noqa: PLR0913  a parameter is an option
         print_session(view)
 
 
+def export(
+    *,
+    as_of: AsOfOption = None,
+    position: PositionOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    application: ApplicationOption = 1,
+) -> None:
+    """Print all sessions as they are, or as they were at any moment, folded from the log.
+
+    Each is a line: the CustomerSession object that "sessions show ID --json" prints. All lines are
+    of one moment, whatever is written meanwhile.
+    """
+    check_one_moment(as_of, position)
+    with SessionStore.open(store, application, read_only=True) as opened:
+        views = CustomerSessions(opened).all(as_of=as_of, position=position)
+        sys.stdout.writelines(f"{view.to_json()}\n" for view in views)
+
+
 def timeline(
     session_id: SessionArgument,
     *,
@@ -139,6 +157,13 @@ def _print_log(
                 for r in events
             ),
         )
+
+
+def check_one_moment(as_of: datetime | None, position: int | None) -> None:
+    """Refuse a moment that is given in two ways."""
+    if as_of is not None and position is not None:
+        message = "give only one of --as-of and --position"
+        raise typer.BadParameter(message)
 
 
 def print_session(view: CustomerSession) -> None:

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from projections import CustomerSession, CustomerSessions, Projection
-from projections.customer_session import SessionView, fold
 from sessions import (
     AddItem,
     ApplyCoupon,
@@ -92,8 +91,4 @@ class OursSide:
 
     def replay(self) -> dict[str, CustomerSession]:
         """Fold the whole log into views."""
-        views: dict[str, SessionView] = {}
-        for recorded in self.store.log():
-            session_id = recorded.stream_id
-            views[session_id] = fold(views.get(session_id), recorded)
-        return {session_id: view.customer_session() for session_id, view in views.items()}
+        return {view.integration_id: view for view in self._views.all()}
