@@ -13,7 +13,7 @@ from sessions.following import Follower
 from sessions.mapper import HAPPENED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sessions.mapper import Mapper
@@ -59,9 +59,9 @@ class StoreReader(ABC):
         """
         rules.count("after", after, least=0)
         as_of = None if as_of is None else rules.moment("as_of", as_of)
-        page = self._pages(session_id, until, as_of, position)
+        read = partial(self.recorder.stream_rows, self.query, SESSION, session_id)
         while True:
-            rows = page(after=after)
+            rows = read(after=after, until=until, as_of=as_of, position=position, limit=_PAGE)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < _PAGE:
                 return
@@ -76,7 +76,16 @@ class StoreReader(ABC):
         position: int | None = None,
     ) -> Iterable[Recorded | Happened]:
         """`events`, for a fold of the session: of a short stream only what that needs is read."""
-        rows = self._pages(session_id, until, as_of, position)(columns=HAPPENED)
+        rows = self.recorder.stream_rows(
+            self.query,
+            SESSION,
+            session_id,
+            until=until,
+            as_of=as_of,
+            position=position,
+            limit=_PAGE,
+            columns=HAPPENED,
+        )
         happened = self.mapper.happened(rows)
         if happened is not None and len(rows) < _PAGE:
             return happened
@@ -95,12 +104,13 @@ class StoreReader(ABC):
             UnknownEvent: A newer library wrote one.
             UndecodableEvent: The data of one does not fit its shape.
         """
+        query = partial(self.query, passing=True)
         stream_id, more = "", True
         events: list[Happened] = []
         while more:
             after = stream_id, events[-1].version if events else 0
             rows = self.recorder.streams_rows(
-                self.query, SESSION, after, _PAGE, as_of=as_of, position=position
+                query, SESSION, after, _PAGE, as_of=as_of, position=position
             )
             for of, happened in self.mapper.streams(rows) or self._unread(rows):
                 if of != stream_id:
@@ -117,21 +127,6 @@ class StoreReader(ABC):
         for stream_id, version, *_ in rows:
             for each in self.events(stream_id, after=version - 1, until=version):
                 yield stream_id, Happened(each.version, each.at, each.command_id, each.event)
-
-    def _pages(
-        self, session_id: str, until: int | None, as_of: datetime | None, position: int | None
-    ) -> Callable[..., list[Any]]:
-        """Reads a page of a session's rows: `after` a version, of some `columns`."""
-        return partial(
-            self.recorder.stream_rows,
-            self.query,
-            SESSION,
-            session_id,
-            until=until,
-            as_of=as_of,
-            position=position,
-            limit=_PAGE,
-        )
 
     def log(
         self, after: int = 0, *, until: int | None = None, types: Sequence[str] = ()
