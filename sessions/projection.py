@@ -185,7 +185,8 @@ class Projection(Generic[V]):
 
     def by_key(self, events: Sequence[Recorded]) -> dict[Key, list[Recorded]]:
         """Events by the keys that `touched` tells of each: a log has a million of them."""
-        wanted, found = self.wanted, defaultdict[Key, list[Recorded]](list)
+        found: dict[Key, list[Recorded]] = defaultdict(list)
+        wanted = self.wanted
         if self.is_of_session:
             for each in events:
                 if type(each.event) in wanted and each.category == SESSION:

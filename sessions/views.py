@@ -103,6 +103,8 @@ class Views(Generic[V]):
         A fold that raises parks its key: what it made of the events before is kept.
         """
         touched = self._touched(query, events, only)
+        if not touched:
+            return
         self._bring(query, touched)
         for key, events_of in touched.items():
             if key not in self._parked:
@@ -214,7 +216,8 @@ class Views(Generic[V]):
             else:
                 upserts.append(row)
             self._hold(key, view, indexed)
-        self._upsert(connection, upserts, new)
+        if upserts or new:
+            self._upsert(connection, upserts, new)
         if updates:
             connection.executemany(self._update, updates)
         if self._rows:
