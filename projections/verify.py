@@ -50,10 +50,6 @@ _CLAIMS = (schema.CLAIMS, schema.LIMITS)
 Row = tuple[Any, ...]
 
 
-def _fresh(table: Table) -> Table:
-    return replace(table, name=table.name + _FRESH)
-
-
 def verify(
     store: SessionStore, progress: Progress = silent, *, limit: int = 1000
 ) -> list[Difference]:
@@ -122,7 +118,7 @@ class _Verification:
         self._parts: dict[Part, Current | None] = {claims: None, self._anonymous: None}
         for each in self._projections:
             build = self._builds[each.name]
-            parked = parked_keys(store, build, _fresh(schema.PARKED))
+            parked = parked_keys(store, build, schema.PARKED.beside(_FRESH))
             views = Views(each, application, dialect, suffix=_FRESH, parked=parked)
             self._parts[BuildOf(each, views)] = build
         self._tables = [*_CLAIMS, *[table for each in self._projections for table in each.tables]]
@@ -130,7 +126,7 @@ class _Verification:
     @contextmanager
     def relations(self) -> Iterator[None]:
         """Temporary relations, for what is made afresh."""
-        made = [_fresh(table) for table in (*self._tables, schema.PARKED)]
+        made = [table.beside(_FRESH) for table in (*self._tables, schema.PARKED)]
         for table in made:
             for statement in table.create_temporary(self._database.dialect):
                 self._connection.execute(statement)
@@ -143,7 +139,7 @@ class _Verification:
 
     def _copy_parked(self, where: str, parameters: Sequence[object] = ()) -> None:
         table = schema.PARKED
-        copied = f"INSERT INTO {_fresh(table).name} {table.select(where)}"
+        copied = f"INSERT INTO {table.beside(_FRESH).name} {table.select(where)}"
         self._connection.execute(copied, parameters)
 
     def differences(self, progress: Progress) -> Iterator[Difference]:
@@ -212,13 +208,13 @@ class _Verification:
         self._copy_parked(f"NOT skipped AND {others}", [part for each in verified for part in each])
         yield from self._rows(schema.PARKED)
         if ATTACHMENTS in self._tables:
-            yield from wrong_of_profiles(self._query, _fresh(ATTACHMENTS))
+            yield from wrong_of_profiles(self._query, ATTACHMENTS.beside(_FRESH))
         yield from self._anonymous.wrong()
         for each in self._not_verified:
             yield Difference(schema.PROJECTIONS.name, (each.name,), "version", each.version, None)
 
     def _rows(self, table: Table) -> Iterator[Difference]:
-        fresh, dialect = _fresh(table), self._database.dialect
+        fresh, dialect = table.beside(_FRESH), self._database.dialect
         compared = replace(table, columns=tuple([c for c in table.columns if c.name not in _WHY]))
         application = self._store.application_id
         with self._database.any_text(self._connection):

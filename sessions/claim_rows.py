@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +33,8 @@ class ClaimRows:
     def __init__(
         self, application_id: int, dialect: Dialect, suffix: str = "", *, copies: bool = False
     ) -> None:
-        claims = replace(schema.CLAIMS, name=schema.CLAIMS.name + suffix)
-        limits = replace(schema.LIMITS, name=schema.LIMITS.name + suffix)
+        claims = schema.CLAIMS.beside(suffix)
+        limits = schema.LIMITS.beside(suffix)
         of_limit = f"application_id = ? AND {dialect.is_id('limit_name')}"
         self._application_id = application_id
         self._dialect = dialect

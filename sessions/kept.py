@@ -7,7 +7,6 @@ current one, and a switch is a matter of names.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import schema
@@ -84,7 +83,7 @@ def create(connection: Connection, tables: Iterable[Table], dialect: Dialect) ->
 
 def beside(table: Table, build: Current) -> Table:
     """A relation of a build that is not current."""
-    return replace(table, name=table.name + suffix(build.build))
+    return table.beside(suffix(build.build))
 
 
 def relations(query: Query, build: Current) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,10 @@ class Table:
     indexes: tuple[tuple[str, ...], ...] = ()
     lookups: tuple[str, ...] = ()
     clustered: bool = False
+
+    def beside(self, suffix: str) -> Table:
+        """The same relation under its name with something behind it."""
+        return replace(self, name=self.name + suffix)
 
     @cached_property
     def column_list(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from sessions.events import EVENTS, SESSION
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from sessions.dialect import Dialect
     from sessions.events import Recorded
     from sessions.projection import Key, Projection
-    from sessions.tables import Table
 
 V = TypeVar("V")
 
@@ -63,7 +61,7 @@ class Views(Generic[V]):
         held: int = HELD,
         copies: bool = False,
     ) -> None:
-        table = _named(projection.storage.table, suffix)
+        table = projection.storage.table.beside(suffix)
         self.projection = projection
         self._parked_keys = parked or ParkedKeys(application_id, projection.name, build, dialect)
         self._application_id = application_id
@@ -74,9 +72,8 @@ class Views(Generic[V]):
         self._updates_alone = not dialect.packs
         self._update = table.update(dialect)
         self._rows = [
-            ViewRows(rows, table, application_id, dialect, copies=copies)
-            for rows in projection.rows
-            for table in [_named(rows.table(projection.key), suffix)]
+            ViewRows(rows, table.beside(suffix), application_id, dialect, copies=copies)
+            for rows, table in zip(projection.rows, projection.tables[1:], strict=True)
         ]
         self._held: OrderedDict[Key, V] = OrderedDict()
         self._indexed: dict[Key, tuple[object, ...]] = {}
@@ -278,10 +275,6 @@ class Views(Generic[V]):
 
 _Made = tuple[V, tuple[object, ...], tuple[list[tuple[object, ...]], ...]]
 """A view, its row, and its rows in each further relation."""
-
-
-def _named(table: Table, suffix: str) -> Table:
-    return replace(table, name=table.name + suffix) if suffix else table
 
 
 def _reason(error: Exception) -> str:
