@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sessions.answers import Executed
-    from sessions.shared_commits import Job
+    from sessions.job import Job
     from sessions.transaction import Transaction
     from sessions.writer import Writer
 

@@ -13,8 +13,9 @@ from sessions.answers import Executed, Request
 from sessions.batch import Batch
 from sessions.commands import COMMANDS
 from sessions.errors import BatchOpen, InvalidValue
+from sessions.job import Job
 from sessions.reader import StoreReader
-from sessions.shared_commits import Job, SharedCommits
+from sessions.shared_commits import SharedCommits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -156,26 +156,32 @@ class PostgresDatabase(Database):
             confirmed = (*locks, known.position, known.signature)
             return Begun(self._locked(lambda: self._connections.take(confirmed)), None)
 
+        asked = [f"SELECT * FROM begin_writing({', '.join(map(str, locks))})"]
+        if known is not None:
+            news_since = self.dialect.news.replace("?", str(application_id), 1)
+            asked.append(news_since.replace("?", str(known.position), 1))
+
         def begun() -> Begun:
-            connection = self._connections.take()
-            try:
-                # One text costs less than a pipeline; there is nothing in it but our numbers.
-                numbers = ", ".join(map(str, locks))
-                asked = [_BEGIN, f"SELECT * FROM begin_writing({numbers})"]
-                if known is not None:
-                    news_since = self.dialect.news.replace("?", str(application_id), 1)
-                    asked.append(news_since.replace("?", str(known.position), 1))
-                answers = connection.execute("; ".join(asked))
-                answers.nextset()
-                head = answers.fetchall()
-                news = answers.fetchall() if answers.nextset() else []
-            except BaseException:
-                self._roll_back(connection)
-                raise
+            connection, (head, *news) = self._begun(asked)
             self._alone = Head.of(head) == known
-            return Begun(connection, head, news)
+            return Begun(connection, head, *news)
 
         return self._locked(begun)
+
+    def _begun(self, asked: Sequence[str]) -> tuple[PostgresConnection, list[list[Any]]]:
+        """A connection in a transaction, and the rows of each SELECT that is first in it.
+
+        One text costs less than a pipeline; there is nothing in it but our own words and numbers.
+        """
+        connection, rows = self._connections.take(), []
+        try:
+            answers = connection.execute("; ".join([_BEGIN, *asked]))
+            while answers.nextset():
+                rows.append(answers.fetchall())
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        return connection, rows
 
     def _locked(self, begin: Callable[[], T]) -> T:
         """Begin a transaction when no other thread has one: what it will know is its own."""
@@ -255,16 +261,9 @@ class PostgresDatabase(Database):
         if what is not None:
             named = self._lock_key(what)
             locks = [f"pg_advisory_xact_lock_shared({store})", f"pg_advisory_xact_lock({named})"]
-        begin = "; ".join([_BEGIN, *[f"SELECT {lock}" for lock in locks]])
 
         def begun() -> PostgresConnection:
-            connection = self._connections.take()
-            try:
-                connection.execute(begin)
-            except BaseException:
-                self._roll_back(connection)
-                raise
-            return connection
+            return self._begun([f"SELECT {lock}" for lock in locks])[0]
 
         connection = self._locked(begun) if what is None else self._reached(begun)
         try:

@@ -16,7 +16,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sessions import forks
 from sessions.errors import QueueFull, StoreClosed
@@ -24,7 +24,8 @@ from sessions.errors import QueueFull, StoreClosed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sessions.answers import Executed, Request
+    from sessions.answers import Executed
+    from sessions.job import Job
 
     Take = Callable[[], "Sequence[Job]"]
 
@@ -33,7 +34,6 @@ TOGETHER = 256
 
 WAITING = 10_000
 """How many may wait before further callers wait outside."""
-
 
 _ASYNC_PAUSE = 0.005
 """Seconds between two looks of a coroutine at a full queue."""
@@ -47,48 +47,6 @@ class Lock(Protocol):
 
     def release(self) -> None:
         """Set it free, from whatever thread."""
-
-
-def _nobody() -> None:
-    pass
-
-
-class Job:
-    """What a caller asks for, and what comes of it."""
-
-    error: BaseException | None = None
-    done = False
-    leads = False
-    withdrawn = False
-    wake: Callable[[], object] = staticmethod(_nobody)
-
-    def __init__(
-        self,
-        requests: Sequence[Request],
-        key: str | None,
-        meta: dict[str, Any],
-        *,
-        dry_run: bool = False,
-    ) -> None:
-        self.requests = requests
-        self.key = key
-        self.meta = meta
-        self.dry_run = dry_run
-        self.executed: list[Executed] = []
-
-    def finish(self, outcome: list[Executed] | Exception) -> None:
-        """Say what came of it."""
-        if isinstance(outcome, Exception):
-            self.error = outcome
-        else:
-            self.executed = outcome
-        self.done = True
-
-    def answer(self) -> list[Executed]:
-        """What was executed; or else its error is raised."""
-        if self.error is not None:
-            raise self.error
-        return self.executed
 
 
 class Wait(NamedTuple):

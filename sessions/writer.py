@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
     from sessions.answers import Executed
     from sessions.database import Begun
+    from sessions.job import Job
     from sessions.mapper import Mapper
     from sessions.projection import Projection
     from sessions.recorder import SessionRecorder
-    from sessions.shared_commits import Job, Take
+    from sessions.shared_commits import Take
 
 DECIDED = (Refused, VersionConflict, IdempotencyKeyReused, ClaimRefused)
 """What a decision may end with: nothing is wrong with the transaction then."""

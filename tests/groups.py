@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sessions.events import ItemAdded
-from sessions.shared_commits import Job, SharedCommits
+from sessions.shared_commits import SharedCommits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sessions import Executed, SessionStore
+    from sessions.job import Job
 
     Call = Callable[[], Executed]
 

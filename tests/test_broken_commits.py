@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessions import SessionStore
-    from sessions.shared_commits import Job
+    from sessions.job import Job
     from tests.conftest import OpenStore
 
 __all__ = ["joined"]

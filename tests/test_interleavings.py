@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sessions.errors import QueueFull, StoreClosed
-from sessions.shared_commits import Job, SharedCommits
+from sessions.job import Job
+from sessions.shared_commits import SharedCommits
 from tests.interleaving import Scenario, ScheduleError, Scheduler, replay, search
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ DATABASE = {
     "infrastructure",
     "inline",
     "inserting",
+    "job",
     "listening",
     "mapper",
     "memory",
@@ -71,7 +72,7 @@ USERS = {
     **dict.fromkeys(SQLITE, SQLITE | {"sessions.url"}),
     **dict.fromkeys(POSTGRES, POSTGRES | {"sessions.url"}),
     "sessions.url": {"sessions.infrastructure", "sessions.store", *POSTGRES},
-    "sessions.shared_commits": {"sessions.batch", "sessions.execution", "sessions.writer"},
+    "sessions.shared_commits": {"sessions.execution", "sessions.writer"},
     "sessions.subscription": {"sessions.recorder"},
 }
 """What only some modules may import."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sessions.database import Begun
-    from sessions.shared_commits import Job
+    from sessions.job import Job
 
 __all__ = ["joined"]
 

@@ -24,7 +24,8 @@ from sessions import (
 )
 from sessions.errors import QueueFull, UndecodableEvent
 from sessions.inline import InlineViews
-from sessions.shared_commits import Job, SharedCommits
+from sessions.job import Job
+from sessions.shared_commits import SharedCommits
 from tests.conftest import add, in_threads
 from tests.groups import joined, together, until
 
