@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 import projections
+from projections.known import named
 from sessions.cli import maintain
 from sessions.cli.common import (
     DEFAULT_STORE,
@@ -22,8 +23,7 @@ from sessions.cli.common import (
     print_text,
     progress,
 )
-from sessions.errors import ProjectionNotFound
-from sessions.projection import Key, Mode
+from sessions.projection import Mode
 from sessions.store import SessionStore
 
 app = typer.Typer(
@@ -194,7 +194,7 @@ def retry(
     """
     with SessionStore.open(store, application, read_only=True) as opened:
         stored = _stored(opened, name)
-        _tell(name, key, goes_on=stored.retry(_key(stored, key)))
+        _tell(name, key, goes_on=stored.retry(key))
 
 
 @app.command()
@@ -208,7 +208,7 @@ def skip(
     """Leave out the event that a key waits for, for good, and fold what waits behind it."""
     with SessionStore.open(store, application, read_only=True) as opened:
         stored = _stored(opened, name)
-        _tell(name, key, goes_on=stored.skip(_key(stored, key)))
+        _tell(name, key, goes_on=stored.skip(key))
 
 
 @app.command()
@@ -226,23 +226,8 @@ def drop(name: NameArgument, *, store: StoreOption = DEFAULT_STORE) -> None:
 
 
 def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]:
-    known = {each.name: each for each in store.projections}
-    if name not in known:
-        raise ProjectionNotFound(name=name, known=", ".join(known))
-    return projections.StoredProjection(store, known[name])
-
-
-def _key(stored: projections.StoredProjection[Any], key: str) -> Key:
-    """A key that was typed: a whole number where keys are, or the text of one that waits."""
-    if stored.projection.key.kind != "integer":
-        return key
-    try:
-        return int(key)
-    except ValueError:
-        if any(key == each.key for each in stored.parked()):
-            return key
-        message = f"{key!r} is no {stored.projection.key.name}: a whole number"
-        raise typer.BadParameter(message, param_hint="'KEY'") from None
+    (projection,) = named(store, [name])
+    return projections.StoredProjection(store, projection)
 
 
 def _tell(name: str, key: str, *, goes_on: bool) -> None:
