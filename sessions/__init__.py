@@ -38,6 +38,7 @@ from sessions.decide import (
 )
 from sessions.errors import (
     AmbiguousSku,
+    BatchFailed,
     BatchOpen,
     ClaimRefused,
     CopyDiffers,
@@ -130,6 +131,7 @@ __all__ = [
     "ApplyCoupon",
     "ApplyReferral",
     "AttributesChanged",
+    "BatchFailed",
     "BatchOpen",
     "CancelSession",
     "CartItem",

@@ -73,10 +73,20 @@ def from_json(kept: str, read: Callable[[int, int], list[Recorded]]) -> list[Exe
 
 def _fields(command: Command) -> Any:  # noqa: ANN401  JSON of any shape
     try:
-        fields = msgspec.to_builtins(command, builtin_types=(Decimal, datetime), str_keys=True)
+        fields = msgspec.to_builtins(
+            command, builtin_types=(Decimal, datetime), str_keys=True, enc_hook=_plain_text
+        )
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValue(field="command", rule="JSON values", value=error) from error
     return _notation(fields)
+
+
+def _plain_text(value: object) -> str:
+    """A text of a kind of its own as the text that is stored."""
+    if not isinstance(value, str):
+        msg = f"Encoding objects of type {type(value).__name__} is unsupported"
+        raise TypeError(msg)
+    return str.__str__(value)
 
 
 def _notation(value: Any) -> Any:  # noqa: ANN401

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from sessions.writer import DECIDED
+from sessions.errors import BatchFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,58 +30,91 @@ class Batch:
         self._writer = writer
         self._process = os.getpid()
         self._transaction: Transaction | None = None
-        self._commands = 0
+        self._answered = 0
         self._since = 0.0
-        self._broken: BaseException | None = None
+        self._lost = 0
+        self._cause: BaseException | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether something is executed and not committed."""
-        return self._mine() is not None
+        """Whether something is executed and not committed, or lost."""
+        return self._mine() is not None or self._lost > 0
 
     def run(self, job: Job) -> list[Executed]:
-        """Decide a job's commands, all or none of them, in the batch's transaction."""
-        if self._broken is not None:
-            raise self._broken
+        """Decide a job's commands, all or none of them, in the batch's transaction.
+
+        Raises:
+            BatchFailed: What it answered before is lost.
+        """
+        self.check()
         transaction = self._mine()
         if transaction is None:
             transaction = self._transaction = self._writer.begin()
-            self._commands, self._since = 0, time.monotonic()
+            self._answered, self._since = 0, time.monotonic()
         try:
             transaction.prepare(job.requests)
             executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
-        except DECIDED:
-            raise
         except BaseException as error:
-            self._drop(error)
+            self._struck(transaction, error)
             raise
-        self._commands += len(job.requests)
-        if self._commands >= COMMANDS or time.monotonic() - self._since > SECONDS:
+        commands = self._answered + len(job.requests)
+        if commands >= COMMANDS or time.monotonic() - self._since > SECONDS:
             self.commit()
+        else:
+            self._answered = commands
         return executed
 
     def query(self, sql: str, parameters: Sequence[object]) -> list[Any]:
-        """All rows of one SELECT, the batch's own writes included."""
+        """All rows of one SELECT, the batch's own writes included.
+
+        Raises:
+            BatchFailed: What it answered before is lost.
+        """
+        self.check()
         transaction = self._mine()
         if transaction is None:
             raise AssertionError
         try:
+            transaction.flush()
+        except BaseException as error:
+            self._lose(error)
+            raise
+        try:
             return transaction.query(sql, parameters)
         except BaseException as error:
-            self._drop(error)
+            self._struck(transaction, error)
             raise
 
-    def _drop(self, error: BaseException) -> None:
-        """What was executed before is lost with this: nothing may follow as if it were not."""
+    def check(self) -> None:
+        """Refuse to go on as if what it answered were not lost.
+
+        Raises:
+            BatchFailed: It is.
+        """
+        if self._lost:
+            reason = f"{type(self._cause).__name__}: {self._cause}"
+            raise BatchFailed(answered=self._lost, reason=reason) from self._cause
+
+    def _struck(self, transaction: Transaction, error: BaseException) -> None:
+        """A call failed: what failed in deciding or reading is that call's alone."""
+        if not (isinstance(error, Exception) and transaction.goes_on):
+            self._lose(error)
+
+    def _lose(self, error: BaseException) -> None:
         self.abandon()
-        if self._commands:
-            self._broken = error
+        self._lost, self._cause = self._answered, error
 
     def commit(self) -> None:
         """Make what was executed so far durable."""
         transaction, self._transaction = self._mine(), None
-        if transaction is not None:
+        if transaction is None:
+            return
+        try:
             self._writer.commit(transaction)
+        except BaseException as error:
+            self._lost, self._cause = self._answered, error
+            raise
+        self._answered = 0
 
     def abandon(self) -> None:
         """Drop what was executed since the last commit."""

@@ -228,6 +228,17 @@ class Database(ABC):
         """The rows of each of several SELECTs, in one round trip."""
 
     @abstractmethod
+    def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
+        """All rows of one SELECT in a transaction, which goes on as it was.
+
+        What would write is refused.
+        """
+
+    @abstractmethod
+    def goes_on(self, connection: Connection) -> bool:
+        """Whether a transaction that has begun can still be committed."""
+
+    @abstractmethod
     def commit(
         self, known: Head, connection: Connection, write: Callable[[Connection], bool]
     ) -> None:

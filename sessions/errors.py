@@ -153,6 +153,10 @@ class BatchOpen(SessionsError):
     """{what} is not possible while this thread has a batch open"""
 
 
+class BatchFailed(SessionsError):
+    """the batch has failed, and {answered} commands that it answered are lost: {reason}"""
+
+
 class QueueFull(SessionsError):
     """{waiting} commands wait for {path} already, for more than {seconds} s"""
 

@@ -8,6 +8,8 @@ from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from msgspec.structs import replace
+
 from sessions import answers, rules, tracing
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
@@ -18,7 +20,7 @@ from sessions.reader import StoreReader
 from sessions.shared_commits import SharedCommits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from sessions.commands import Command
@@ -119,7 +121,7 @@ class CommandExecutor(StoreReader):
     def execute_many(  # noqa: PLR0913
         self,
         session_id: str,
-        commands: Sequence[Command],
+        commands: Iterable[Command],
         *,
         idempotency_key: str | None = None,
         expected_version: int | None = None,
@@ -130,16 +132,13 @@ class CommandExecutor(StoreReader):
 
         Arguments and errors are those of `execute`; the answer has an `Executed` a command.
         """
-        expected = [expected_version, *[None] * (len(commands) - 1)]
-        requests = [
-            Request(session_id, command, version)
-            for command, version in zip(commands, expected, strict=False)
-        ]
+        requests = [Request(session_id, command) for command in commands]
+        requests[:1] = [replace(first, expected_version=expected_version) for first in requests[:1]]
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
 
     def execute_all(
         self,
-        commands: Sequence[tuple[str, Command]],
+        commands: Iterable[tuple[str, Command]],
         *,
         idempotency_key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -184,6 +183,10 @@ class CommandExecutor(StoreReader):
         and reads in this thread see the batch's own writes. It commits every 1000 commands, after
         a second, and at the end; an exception that leaves it drops only what is not committed.
         Other writers wait while it holds the lock.
+
+        Raises:
+            BatchFailed: The transaction was lost with commands that had been answered: each later
+                call in the batch raises it, and its end too.
         """
         outer = self._batch
         if outer is not None:
@@ -193,6 +196,7 @@ class CommandExecutor(StoreReader):
         try:
             yield batch
             batch.commit()
+            batch.check()
         finally:
             self._of_thread.batch = None
             batch.abandon()
@@ -208,21 +212,25 @@ class CommandExecutor(StoreReader):
 
     def _job(
         self,
-        requests: Sequence[Request],
+        requests: list[Request],
         key: str | None,
         metadata: Mapping[str, Any] | None,
         *,
         dry_run: bool,
     ) -> Job:
-        for request in requests:
-            rules.text("integrationId", request.session_id)
+        if not requests:
+            raise InvalidValue(field="commands", rule="one at least", value="none")
+        for number, request in enumerate(requests):
+            session_id = rules.text("integrationId", request.session_id)
+            if session_id is not request.session_id:
+                requests[number] = replace(request, session_id=session_id)
             if type(request.command) not in COMMANDS:
                 shown = ascii(request.command)
                 raise InvalidValue(field="command", rule="one of the commands", value=shown)
             if request.expected_version is not None:
                 rules.count("expectedVersion", request.expected_version, least=0)
         if key is not None:
-            rules.text("idempotencyKey", key, most=rules.MAX_KEY)
+            key = rules.text("idempotencyKey", key, most=rules.MAX_KEY)
         meta = rules.metadata("metadata", metadata) if metadata else {}
         return Job(requests, key, meta, dry_run=dry_run)
 

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
+from psycopg import pq
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, Head, LogMoved
@@ -45,6 +46,9 @@ _POLL_SECONDS = 0.2
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the role's default is: a statement has to see what was committed before the lock."""
+
+_LEAVE = "ROLLBACK TO SAVEPOINT look"
+"""What was said since is said no more: that the transaction only reads, too."""
 
 _NOTIFY = "SELECT pg_notify(?, '')"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
@@ -204,6 +208,27 @@ class PostgresDatabase(Database):
         with cast("PostgresConnection", connection).raw.pipeline():
             cursors = [connection.execute(*statement) for statement in statements]
         return [cursor.fetchall() for cursor in cursors]
+
+    def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
+        """All rows of one SELECT in a transaction, which goes on as it was: in one round trip."""
+        raw = cast("PostgresConnection", connection).raw
+        try:
+            with raw.pipeline():
+                raw.execute("SAVEPOINT look")
+                raw.execute("SET TRANSACTION READ ONLY")
+                cursor = connection.execute(sql, parameters)
+                raw.execute(_LEAVE)
+        except psycopg.Error:
+            if not raw.closed:
+                raw.execute(_LEAVE)
+            raise
+        rows: list[Any] = cursor.fetchall()
+        return rows
+
+    def goes_on(self, connection: Connection) -> bool:
+        """Whether a transaction that has begun can still be committed."""
+        raw = cast("PostgresConnection", connection).raw
+        return raw.info.transaction_status is pq.TransactionStatus.INTRANS
 
     def commit(
         self,

@@ -172,6 +172,8 @@ def moment(field: str, value: object) -> datetime:
 
 def happened_at(value: datetime | None, latest: datetime | None, now: datetime) -> datetime:
     """When a command happened: as it says, or else now; never before the latest event."""
+    if now.tzinfo is not UTC:
+        now = moment("now", now)
     if value is None:
         return now if latest is None else max(now, latest)
     at = moment("at", value)

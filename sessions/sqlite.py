@@ -81,8 +81,8 @@ class SqliteDatabase(Database):
         `passing` is for a page of a long pass over the log, which must not fill the memory.
         """
         if self.in_memory:
-            with self._lock, self._failures:
-                return list(self._connections.writer().execute(sql, parameters))
+            with self._taken(), self._failures:
+                return self.look(self._connections.writer(), sql, parameters)
         connection = self._connections.take_reader(passing=passing)
         try:
             with self._failures:
@@ -94,7 +94,7 @@ class SqliteDatabase(Database):
     def private(self) -> Iterator[sqlite3.Connection]:
         """A connection that nobody else uses, with temporary tables of its own."""
         if self.in_memory:
-            with self._lock, self._failures:
+            with self._taken(), self._failures:
                 yield self._connections.writer()
             return
         with self._failures, self._connections.private() as connection:
@@ -157,9 +157,32 @@ class SqliteDatabase(Database):
         """The rows of each of several SELECTs."""
         return [connection.execute(*statement).fetchall() for statement in statements]
 
-    def _begin(self) -> sqlite3.Connection:
+    def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
+        """All rows of one SELECT in a transaction, which goes on as it was."""
+        connection.execute("PRAGMA query_only = ON")
+        try:
+            return list(connection.execute(sql, parameters))
+        finally:
+            connection.execute("PRAGMA query_only = OFF")
+
+    def goes_on(self, connection: Connection) -> bool:
+        """Whether a transaction that has begun can still be committed."""
+        return cast("sqlite3.Connection", connection).in_transaction
+
+    def _take(self) -> None:
         if not self._lock.acquire(timeout=self.lock_timeout):
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        self._take()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _begin(self) -> sqlite3.Connection:
+        self._take()
         try:
             connection = self._connections.writer()
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from sessions import clock, kept, migrations, rules
@@ -48,8 +49,8 @@ class SessionStore(CommandExecutor):
         self.recorder = SessionRecorder(database, self.application_id)
         self._database = database
         self._read_only = read_only
-        self._now = now
-        super().__init__(Writer(self.recorder, self.mapper, self.projections, now))
+        self._now = now if now is clock.now else partial(_in_utc, now)
+        super().__init__(Writer(self.recorder, self.mapper, self.projections, self._now))
         self._is_made = False
         if read_only:
             self._looks_made()
@@ -79,7 +80,7 @@ class SessionStore(CommandExecutor):
             application_id: The application whose sessions these are, from 1.
             read_only: Refuse commands, and do not ask for the store's inline views.
             lock_timeout: Seconds to wait for other writers.
-            now: The clock, for tests.
+            now: The clock, for tests: times with a timezone.
             projections: The projections that this process knows, if not those that are installed.
 
         Raises:
@@ -187,3 +188,8 @@ class SessionStore(CommandExecutor):
         if not (self._is_made or self._looks_made()):
             raise StoreNotFound(path=self._database.path)
         return self._database.query(sql, parameters, passing=passing)
+
+
+def _in_utc(now: Callable[[], datetime]) -> datetime:
+    """What a clock of somebody else's says."""
+    return rules.moment("now", now())

@@ -106,10 +106,15 @@ class Transaction:
         return Head(self.position, self._means.views.current)
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """All rows of one SELECT, its own decisions included."""
-        with self._recorder.database.failures:
-            self.flush()
-        return self._read(sql, parameters)
+        """All rows of one SELECT; what is decided and not flushed is not seen."""
+        database = self._recorder.database
+        with database.failures:
+            return database.look(self.connection, sql, parameters)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it can still be committed: a SELECT that fails need not be its end."""
+        return self._recorder.database.goes_on(self.connection)
 
     def _read(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         with self._recorder.database.failures:
@@ -171,10 +176,11 @@ class Transaction:
         streams = [*([recorder.streams(SESSION, unseen)] if unseen else []), *stale]
         claims = recorder.claims.asks(pairs) if pairs else []
         answers = recorder.database.ask(self.connection, [*streams, *claims])
-        self.states |= missing
+        read = dict(missing)
         for rows in answers[: len(streams)]:
             for recorded in self._recorded(rows):
-                self.states[recorded.stream_id] = self.states[recorded.stream_id].after(recorded)
+                read[recorded.stream_id] = read[recorded.stream_id].after(recorded)
+        self.states |= read
         if pairs:
             self._ledger.know(recorder.claims.usages(pairs, answers[len(streams) :]))
 
@@ -198,8 +204,9 @@ class Transaction:
 
     def flush(self) -> None:
         """Write what is decided so far, so that it can be asked for."""
-        self.fold()
-        self.write(self.connection)
+        with self._recorder.database.failures:
+            self.fold()
+            self.write(self.connection)
 
     def fold(self) -> None:
         """Take what is decided into the views, which may have to be read."""
@@ -224,7 +231,7 @@ class Transaction:
         return self._has_written
 
     def _log(self, after: int, until: int) -> list[Recorded]:
-        pending = [recorded for recorded in self._pending if after < recorded.position <= until]
+        pending = [_for_caller(r) for r in self._pending if after < r.position <= until]
         if pending:
             return pending
         rows = self._recorder.log_rows(self._read, after, until - after, until)

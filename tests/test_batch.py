@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from projections import CustomerSessions
+from projections import CustomerSessions, verify
 from sessions import (
     ApplyCoupon,
+    AttributesChanged,
+    BatchFailed,
     CancelSession,
     CloseSession,
     IdempotencyKeyReused,
@@ -31,9 +33,14 @@ from sessions import (
     SetDiscount,
     SetProfile,
     SetQuantity,
+    StorageFailed,
+    UnknownEvent,
 )
 from sessions.inline import InlineViews
+from sessions.transaction import Transaction
 from tests.conftest import add
+from tests.tampering import unguarded
+from tests.test_broken_commits import Interrupts
 
 if TYPE_CHECKING:
     from sessions import Executed, Recorded
@@ -249,3 +256,121 @@ def test_a_store_that_is_closed_inside_says_so(open_store: OpenStore) -> None:
 
     with pytest.raises(SessionsError):
         load()
+
+
+# --- what fails inside
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _load(store: SessionStore, number: int, failed: list[Exception]) -> None:
+    """Execute commands in a batch, and go on after an error as a loader would."""
+    with store.batch():
+        for each in range(number):
+            try:
+                store.execute(f"s{each}", OpenSession())
+            except SessionsError as error:
+                failed.append(error)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before the commit", "after the commit"])
+def test_a_batch_whose_commit_fails_does_not_end_well(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    store.execute("s", OpenSession())
+    failed: list[Exception] = []
+    full = StorageFailed(path="it", reason="the disk is full")
+    with monkeypatch.context() as broken:
+        database = store.recorder.database
+        broken.setattr(database, "commit", Interrupts(database.commit, full, first=first))
+
+        with pytest.raises(BatchFailed, match=r"999 commands .* lost: StorageFailed: .* full"):
+            _load(store, 1500, failed)
+
+    assert failed[0] is full
+    assert {type(error) for error in failed[1:]} == {BatchFailed}
+    assert len(failed) == 501
+    assert verify(store) == []
+    assert store.execute("t", OpenSession()).events
+
+
+def test_a_read_that_fails_leaves_a_batch_as_it_was(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    with store.batch():
+        store.execute("s", OpenSession(profile_id="p"))
+        for sql in ("SELEC 1", "SELECT 1 FROM nothing", "DELETE FROM customer_sessions"):
+            with pytest.raises(StorageFailed):
+                store.query(sql)
+        assert views.get("s").profile_id == "p"
+        store.execute("s", add())
+
+    assert (views.get("s").update_count, store.position) == (2, 2)
+    assert verify(store) == []
+
+
+def test_an_event_of_a_newer_library_stops_the_commands_of_its_session_alone(url: str) -> None:
+    with SessionStore.open(url) as store:
+        store.execute_many("s", [OpenSession(), add()])
+        with unguarded(store.recorder.database) as connection:
+            connection.execute("UPDATE events SET type = 'SessionPraised' WHERE position = 2")
+
+    with SessionStore.open(url) as store:
+        with store.batch():
+            store.execute("t", OpenSession())
+            for _ in range(2):
+                with pytest.raises(UnknownEvent, match="SessionPraised"):
+                    store.execute("s", add())
+            store.execute("t", add())
+        assert [each.stream_id for each in store.log(2)] == ["t", "t"]
+
+
+def test_a_batch_that_lost_its_transaction_is_not_read_either(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> None:
+        with store.batch():
+            store.execute("s", OpenSession())
+            with monkeypatch.context() as broken:
+                broken.setattr(
+                    InlineViews, "fold", Interrupts(print, KeyboardInterrupt(), first=True)
+                )
+                with pytest.raises(KeyboardInterrupt):
+                    store.query("SELECT 1")
+            with pytest.raises(BatchFailed, match="1 commands"):
+                store.query("SELECT 1")
+            with pytest.raises(BatchFailed, match="KeyboardInterrupt"):
+                store.execute("t", OpenSession())
+
+    with pytest.raises(BatchFailed):
+        load()
+    assert store.position == 0
+
+
+def test_a_batch_that_has_answered_nothing_goes_on_after_an_interrupt(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.batch():
+        with monkeypatch.context() as broken:
+            broken.setattr(Transaction, "run", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.execute("s", OpenSession())
+        store.execute("t", OpenSession())
+
+    assert [each.stream_id for each in store.log()] == ["t"]
+
+
+def test_what_a_repeated_answer_hands_out_is_not_what_will_be_written(store: SessionStore) -> None:
+    asked = SetAttributes(attributes={"a": [1]})
+    with store.batch():
+        store.execute("s", OpenSession())
+        store.execute("s", asked, idempotency_key="k")
+        again = store.execute("s", asked, idempotency_key="k")
+        event = again.events[0].event
+        assert isinstance(event, AttributesChanged)
+        event.values["a"].append(666)
+
+    (written,) = store.log(1)
+    assert written.event == AttributesChanged(values={"a": [1]})

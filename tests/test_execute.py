@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import CustomerSessions
+from projections import CustomerSessions, verify
 from sessions import (
     ApplyCoupon,
     CloseSession,
@@ -26,6 +26,7 @@ from sessions import (
     SetAttributes,
     SetDiscount,
     SetProfile,
+    StorageFailed,
     VersionConflict,
 )
 from tests.conftest import add
@@ -223,6 +224,47 @@ def test_a_refusal_among_many_leaves_nothing_of_them_and_no_gap(
     assert list(store.events("t")) == []
     assert store.execute("t", OpenSession(profile_id="p")).position == 2
     assert views.get("t").first_session
+
+
+def test_commands_may_come_from_a_generator_but_some_must_come(store: SessionStore) -> None:
+    opening = (command for command in (OpenSession(), add(), add()))
+    assert [answer.version for answer in store.execute_many("s", opening)] == [1, 2, 3]
+    assert len(store.execute_all((i, OpenSession()) for i in "tu")) == 2
+    with pytest.raises(InvalidValue, match="commands: one at least, not none"):
+        store.execute_many("s", [], expected_version=7, idempotency_key="k")
+    with pytest.raises(InvalidValue, match="commands: one at least, not none"):
+        store.execute_all(())
+    assert store.answered("k") is None
+
+
+class Text(str):
+    """As of a template engine that marks what is safe."""
+
+    __slots__ = ()
+
+
+def test_a_text_of_a_kind_of_its_own_is_that_text(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    done = store.execute(Text("s"), OpenSession(profile_id=Text("p")), idempotency_key=Text("k"))
+    store.execute(Text("s"), ApplyCoupon(coupon=Text("C")), idempotency_key="l")
+
+    assert (type(done.session_id), type(views.get("s").coupon)) == (str, str)
+    again = store.execute("s", OpenSession(profile_id="p"), idempotency_key="k")
+    assert (again, views.get(Text("s")).profile_id) == (done, "p")
+    assert verify(store) == []
+
+
+def test_a_query_writes_nothing(store: SessionStore, views: CustomerSessions) -> None:
+    store.execute("s", OpenSession())
+
+    for sql in ("DELETE FROM customer_sessions", "DROP TABLE claims"):
+        with pytest.raises(StorageFailed):
+            store.query(sql)
+
+    assert views.get("s").state == "open"
+    assert store.execute("s", CloseSession()).events
+    assert verify(store) == []
 
 
 def test_commands_for_several_sessions_are_executed_in_one_go(

@@ -6,6 +6,7 @@ import math
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from errno import EACCES
 from itertools import islice
@@ -309,6 +310,16 @@ def test_a_writer_that_waits_too_long_is_told_that_a_retry_can_help(
             assert other.position == 1
 
         assert (busy.value.retry, other.execute("s", add()).position) == (True, 3)
+
+
+def test_a_reader_in_memory_waits_for_a_batch_no_longer_than_it_may() -> None:
+    with SessionStore.open("memory:", lock_timeout=0.05) as store, ThreadPoolExecutor(1) as thread:
+        with store.batch():
+            store.execute("s", OpenSession())
+            with pytest.raises(StoreBusy):
+                thread.submit(lambda: store.position).result()
+
+        assert thread.submit(lambda: store.position).result() == 1
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, 2_147_484, "1"])

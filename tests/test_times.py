@@ -1,10 +1,13 @@
 """When a command happened: as it says, within reason, or else now."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from projections import verify
 from sessions import (
     CancelSession,
     CloseSession,
@@ -14,6 +17,9 @@ from sessions import (
     SetProfile,
 )
 from tests.scenario import AT, NOW, OPENED, Given, given
+
+if TYPE_CHECKING:
+    from tests.conftest import OpenStore
 
 TICK = timedelta(microseconds=1)
 FIVE_MINUTES = timedelta(minutes=5)
@@ -127,3 +133,24 @@ def test_a_time_of_another_class_is_kept_as_a_plain_one() -> None:
     for command in (ReopenSession(), CancelSession()):  # their events hold the time of closing
         next_one = Given(closing.after()).when(command)
         next_one.then(*next_one.decide().events)
+
+
+def test_a_clock_may_be_of_any_timezone(open_store: OpenStore) -> None:
+    store = open_store(now=lambda: NOW.astimezone(EAST))
+
+    store.execute("s", OpenSession())
+
+    (opened,) = store.events("s")
+    assert (opened.at, opened.at.tzinfo, opened.recorded_at) == (NOW, UTC, NOW)
+    assert given(OPENED).when(CloseSession(), now=NOW.astimezone(EAST)).decide().at.tzinfo is UTC
+    assert verify(store) == []
+
+
+def test_a_clock_without_a_timezone_is_refused(open_store: OpenStore) -> None:
+    naive = NOW.replace(tzinfo=None)
+    store = open_store(now=lambda: naive)
+
+    with pytest.raises(InvalidValue, match="now: a time with a timezone"):
+        store.execute("s", OpenSession())
+    given(OPENED).when(CloseSession(), now=naive).refused(InvalidValue, field="now")
+    assert store.position == 0
