@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from projections import attachments
 from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
+from projections.known import asking
 from projections.moments import EVER, check_one, known_until
 from sessions import clock, rules, schema
 from sessions.errors import ProfileNotFound, ProfileNotYet
@@ -34,6 +35,7 @@ class CustomerHistories:
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
+        self._query = asking(store, attachments.PROJECTION)
         self._dialect = store.recorder.database.dialect
         attached = f"{_OF_APPLICATION} AND {self._dialect.is_id('profile_id')}"
         self._attached = attachments.TABLE.select(
@@ -57,6 +59,7 @@ class CustomerHistories:
 
         Raises:
             ProfileNotFound: No session ever came to the profile; `ProfileNotYet`: none by then.
+            ProjectionNotKept: The store does not keep `attachments`, or another version of it.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue: More than one moment is given, or one that is none.
         """
@@ -92,9 +95,9 @@ class CustomerHistories:
         at = EVER if as_of is None else clock.text(rules.moment("as_of", as_of))
         until = known_until(self._store, position)
         customer = (self._store.application_id, profile_id)
-        found = self._store.query(self._attached, (*customer, until, at))
+        found = self._query(self._attached, (*customer, until, at))
         if not found:
-            if past and self._store.query(self._ever, customer):
+            if past and self._query(self._ever, customer):
                 moment = f"position {position}" if as_of is None else as_of
                 raise ProfileNotYet(profile=profile_id, moment=moment)
             raise ProfileNotFound(profile=profile_id)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
-from projections.known import unreadable
+from projections.known import asking, unreadable
 from projections.moments import EVER, check_one, known_until
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
@@ -33,6 +33,7 @@ class CustomerSessions:
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self._stored = StoredProjection(store, PROJECTION)
+        self._query = asking(store, PROJECTION, attachments.PROJECTION)
         dialect = store.recorder.database.dialect
         is_id = dialect.is_id
         self._is_profile = is_id("profile_id")
@@ -72,6 +73,7 @@ class CustomerSessions:
             SessionNotFound: There is no such session; `SessionNotYet`: not at that moment.
             ViewParked: Its view waits, because an event could not be folded into it.
             ViewUnreadable: Somebody changed its row by hand.
+            ProjectionNotKept: The store does not keep the view, or keeps another version of it.
             VersionNotFound: The version is beyond the newest.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue: More than one moment is given, or one that is none.
@@ -79,7 +81,7 @@ class CustomerSessions:
         rules.text("integrationId", session_id)
         if check_one(version=version, as_of=as_of, position=position):
             return self._past(session_id, version, as_of, position)
-        rows = self._store.query(self._get, (self._store.application_id, session_id))
+        rows = self._query(self._get, (self._store.application_id, session_id))
         if not rows or rows[0][1]:
             self._stored.check_not_parked(session_id)
             raise SessionNotFound(session=session_id)
@@ -102,12 +104,12 @@ class CustomerSessions:
         application = self._store.application_id
         if as_of is None:
             parameters = (application, profile_id, EVER, application, profile_id)
-            rows = self._store.query(self._of_profile, parameters)
+            rows = self._query(self._of_profile, parameters)
             for session_id in [session_id for _, is_waiting, session_id in rows if is_waiting]:
                 self._stored.check_not_parked(session_id)
             return [self._read(session_id, document) for document, _, session_id in rows]
         as_of = rules.moment("as_of", as_of)
-        rows = self._store.query(
+        rows = self._query(
             f"{self._attached} ORDER BY attached", (application, profile_id, clock.text(as_of))
         )
         then = [self._past(session_id, None, as_of, None) for session_id, _ in rows]
@@ -165,7 +167,7 @@ class CustomerSessions:
             f"SELECT document, session_id FROM {TABLE.name} WHERE {' AND '.join(where)} "
             f"ORDER BY updated, session_id LIMIT {limit}"
         )
-        rows = self._store.query(sql, parameters)
+        rows = self._query(sql, parameters)
         return [self._read(session_id, document) for document, session_id in rows]
 
     def all(

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessions import kept, schema
-from sessions.errors import ProjectionNotFound, ViewUnreadable
+from sessions.errors import (
+    ProjectionNotFound,
+    ProjectionNotKept,
+    StorageFailed,
+    ViewUnreadable,
+)
 from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
@@ -28,6 +33,26 @@ def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
         if name not in known:
             raise ProjectionNotFound(name=name, known=", ".join(known))
     return [known[name] for name in names or known]
+
+
+def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
+    """Asks relations of projections by SQL.
+
+    Raises:
+        ProjectionNotKept: It fails, and the store does not keep one of them.
+    """
+
+    def asked(sql: str, parameters: Sequence[object]) -> list[Any]:
+        try:
+            return store.query(sql, parameters)
+        except StorageFailed as error:
+            builds = kept.builds(store.query, "current")
+            for each in projections:
+                if each.name not in builds or builds[each.name].version != each.version:
+                    raise ProjectionNotKept(projection=each.label) from error
+            raise
+
+    return asked
 
 
 def come(store: SessionStore, build: Current, query: Query) -> int:

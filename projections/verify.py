@@ -204,8 +204,9 @@ class _Verification:
         for table in self._tables:
             yield from self._rows(table)
         verified = [(each.name, self._builds[each.name].build) for each in self._projections]
-        others = " AND ".join(["NOT (projection = ? AND build = ?)"] * len(verified))
-        self._copy_parked(f"NOT skipped AND {others}", [part for each in verified for part in each])
+        others = ["NOT (projection = ? AND build = ?)"] * len(verified)
+        where = " AND ".join(["NOT skipped", *others])
+        self._copy_parked(where, [part for each in verified for part in each])
         yield from self._rows(schema.PARKED)
         if ATTACHMENTS in self._tables:
             yield from wrong_of_profiles(self._query, ATTACHMENTS.beside(_FRESH))

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from projections import CustomerHistories, CustomerSessions, verify
 from sessions import (
     InvalidURL,
     NotAStore,
@@ -26,7 +27,7 @@ from sessions import (
     StoreNotFound,
     StoreTooNew,
 )
-from sessions.errors import InvalidValue, StoreReadOnly
+from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
 from sessions.postgres_place import place_of
 from tests.conftest import add, in_processes
 from tests.tampering import change, opened
@@ -380,3 +381,21 @@ for child in children:
     assert os.waitpid(child, 0)[1] == 0
 store.close()
 """
+
+
+def test_a_store_that_keeps_no_views_says_so_to_readers_too(url: str) -> None:
+    with SessionStore.open(url, projections=()) as bare:
+        bare.execute("s", OpenSession(profile_id="p"))
+
+    with SessionStore.open(url, read_only=True) as store:
+        views = CustomerSessions(store)
+        for asked in (
+            lambda: views.get("s"),
+            views.find,
+            lambda: views.of_profile("p"),
+            lambda: CustomerHistories(store).get("p"),
+        ):
+            with pytest.raises(ProjectionNotKept, match="run `sessions projections rebuild`"):
+                asked()
+        assert views.get("s", version=1) == next(views.all())
+        assert verify(store) == []
