@@ -51,6 +51,23 @@ def test_a_pipe_that_nobody_reads_is_left_without_a_complaint(
     assert ended(sqlite_url, f"{command} | true") == (0, b"")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("command", ["show köln-€", "show köln-€ --json", "log", "log --json"])
+def test_what_is_written_is_utf_8_whatever_the_locale_is(
+    sqlite_url: str, command: str, encoding: str
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("köln-€", OpenSession())
+    environment = {**os.environ, "SESSIONS_STORE": sqlite_url, "PYTHONIOENCODING": encoding}
+
+    ran = subprocess.run(  # noqa: S603
+        [SESSIONS, *command.split()], env=environment, capture_output=True, check=False
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert "köln-€" in ran.stdout.decode()
+
+
 def ended(url: str, arguments: str) -> tuple[int, bytes]:
     """The exit code of the command line in a shell, and what it complained about."""
     environment = {**os.environ, "SESSIONS_STORE": url}

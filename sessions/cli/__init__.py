@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 import typer
@@ -45,6 +46,7 @@ app.command("import-retail")(import_retail.import_retail)
 def main() -> None:
     """Run the command line; errors of the library become a line and an exit code."""
     _open_what_is_closed()
+    _write_utf8()
     try:
         try:
             app()
@@ -70,6 +72,13 @@ def _stop_writing(error: OSError) -> None:
     os.close(nowhere)
     if error.errno != errno.EPIPE:
         complain(f"the output cannot be written: {error.strerror}")
+
+
+def _write_utf8() -> None:
+    """JSON is UTF-8 whatever the locale is, and nothing that is shown may end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _open_what_is_closed() -> None:
