@@ -46,6 +46,8 @@ _PAUSE = (0.0005, 0.002)
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
+_BESIDE = "SQLite keeps two files beside it while it is read, and may not write in its directory"
+
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
 
@@ -57,13 +59,16 @@ class SqliteFailures(Failures):
 
     def of(self, error: sqlite3.Error) -> Exception:
         """The store's error for one of SQLite's."""
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        full_code = getattr(error, "sqlite_errorcode", 0)
+        code = full_code & 0xFF
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
         if code == sqlite3.SQLITE_NOTADB:
             return NotAStore(path=self._path, reason="the file is not a database")
-        if getattr(error, "sqlite_errorcode", 0) in _DUPLICATE:
+        if full_code in _DUPLICATE:
             return Duplicate(path=self._path, reason=error)
+        if full_code == sqlite3.SQLITE_READONLY_DIRECTORY:
+            return StorageFailed(path=self._path, reason=_BESIDE)
         return StorageFailed(path=self._path, reason=error)
 
 

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from errno import EACCES
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -34,7 +36,6 @@ from tests.tampering import change, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conftest import OpenStore
 
@@ -399,3 +400,33 @@ def test_a_store_that_keeps_no_views_says_so_to_readers_too(url: str) -> None:
                 asked()
         assert views.get("s", version=1) == next(views.all())
         assert verify(store) == []
+
+
+READ_AS_NOBODY = """
+import os, sys
+from sessions import SessionStore, StorageFailed, OpenSession
+from sessions.cli import app
+path = sys.argv[1]
+with SessionStore.open(f"sqlite:///{path}/a.db") as store:
+    store.execute("s", OpenSession())
+os.chmod(f"{path}/a.db", 0o444)
+os.chmod(path, 0o555)
+if os.getuid() == 0:
+    os.chown(path, 0, 0)
+    os.setresuid(65534, 65534, 65534)
+try:
+    SessionStore.open(f"sqlite:///{path}/a.db", read_only=True)
+except StorageFailed as error:
+    print(error)
+"""
+
+
+def test_a_file_in_a_directory_that_may_not_be_written_says_why_it_cannot_be_read() -> None:
+    with TemporaryDirectory() as path:
+        Path(path).chmod(0o755)
+        ran = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", READ_AS_NOBODY, path], capture_output=True, text=True, check=True
+        )
+        Path(path).chmod(0o755)
+
+    assert "SQLite keeps two files beside it while it is read" in ran.stdout
