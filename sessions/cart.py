@@ -205,13 +205,16 @@ def _addressed(
 ) -> Sequence[int]:
     if position is None and sku is None:
         raise InvalidValue(field=f"{path}position", rule="a position or an sku", value="neither")
+    if sku is not None:
+        rules.text(f"{path}sku", sku, least=0)
     if position is None:
         found = [i for i, line in enumerate(lines) if line.item.sku == sku]
         if not found:
-            raise LineNotFound(field=f"{path}sku", value=sku)
+            raise LineNotFound(field=f"{path}sku", rule="no line of the cart has it", value=sku)
         return found
     if rules.count(f"{path}position", position, least=0) >= len(lines):
-        raise LineNotFound(field=f"{path}position", value=position)
+        rule = f"the cart has {len(lines)} lines, from 0"
+        raise LineNotFound(field=f"{path}position", rule=rule, value=position)
     if sku is not None and lines[position].item.sku != sku:
-        raise LineNotFound(field=f"{path}sku", value=sku)
+        raise LineNotFound(field=f"{path}sku", rule=f"line {position} has another", value=sku)
     return [position]

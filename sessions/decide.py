@@ -97,17 +97,21 @@ def decide(command: Command, session: Session | None, known: Known) -> Decision:
     Raises:
         Refused: A rule forbids it; the class and the fields say which.
     """
-    if isinstance(command, OpenSession):
-        if session is not None:
-            raise SessionExists(session=known.session_id)
-        at = rules.happened_at(command.at, None, known.now)
-        events: Sequence[Event] = _open(command, at, known)
-    else:
-        if session is None:
-            raise SessionNotFound(session=known.session_id)
-        _check_state(command, session.state, known.session_id)
-        at = rules.happened_at(command.at, session.updated, known.now)
-        events = _decide(command, session, known)
+    try:
+        if isinstance(command, OpenSession):
+            if session is not None:
+                raise SessionExists(session=known.session_id)
+            at = rules.happened_at(command.at, None, known.now)
+            events: Sequence[Event] = _open(command, at, known)
+        else:
+            if session is None:
+                raise SessionNotFound(session=known.session_id)
+            _check_state(command, session.state, known.session_id)
+            at = rules.happened_at(command.at, session.updated, known.now)
+            events = _decide(command, session, known)
+    except Refused as refusal:
+        refusal.about(session=known.session_id, command=name_of(command))
+        raise
     return Decision(at, events, [claim for event in events for claim in taken_by(event)])
 
 

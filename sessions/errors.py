@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sessions.events import State
+    from sessions.projection import Key
 
 
 class SessionsError(Exception):
@@ -13,14 +20,8 @@ class SessionsError(Exception):
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401  each class names its own
         self.fields = fields
+        vars(self).update(fields)
         super().__init__(_message(type(self).__doc__ or "", fields))
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
-        """A field of the message: `error.session`, `error.state`, ..."""
-        try:
-            return self.__dict__["fields"][name]
-        except KeyError:
-            raise AttributeError(name) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (type(self), self.fields)
@@ -42,21 +43,46 @@ def _rebuilt(kind: type[SessionsError], fields: dict[str, Any]) -> SessionsError
 class Refused(SessionsError):
     """the command was refused"""
 
+    session: str | None = None
+    """The session that was asked for, where a command was refused."""
+
+    command: str | None = None
+    """The command's name, such as `add-item`."""
+
+    index: int | None = None
+    """Its place among the commands of one call, from 0, if there are several."""
+
+    def about(self, **known: object) -> None:
+        """Take note of what it is about, where that is not said yet."""
+        for name, value in known.items():
+            if self.fields.setdefault(name, value) is value:
+                setattr(self, name, value)
+
 
 class SessionNotFound(Refused):
     """session {session!r} does not exist"""
+
+    session: str
 
 
 class SessionNotYet(SessionNotFound):
     """session {session!r} did not exist at {moment}"""
 
+    moment: datetime | str
+
 
 class SessionExists(Refused):
     """session {session!r} exists already"""
 
+    session: str
+
 
 class IllegalTransition(Refused):
     """session {session!r} is {state}: {command} is not possible"""
+
+    session: str
+    state: State
+    command: str
 
 
 class SessionNotOpen(IllegalTransition):
@@ -70,77 +96,140 @@ class SessionNotClosed(IllegalTransition):
 class InvalidValue(Refused):
     """{field}: {rule}, not {value}"""
 
+    field: str
+    rule: str
+    value: object
+
 
 class LimitExceeded(Refused):
     """{field}: at most {limit}, not {value}"""
 
+    field: str
+    limit: int | str
+    value: object
+
 
 class LineNotFound(Refused):
-    """{field}: no line of the cart has it: {value!r}"""
+    """{field}: {rule}: {value!r}"""
+
+    field: str
+    rule: str
+    value: object
 
 
 class AmbiguousSku(Refused):
     """{field}: {value!r} stands on the lines {positions}: name a position"""
 
+    field: str
+    value: object
+    positions: Sequence[int]
+
 
 class NotEnoughLeft(Refused):
     """{field}: {asked} to return, but only {left} left of {sku!r}"""
+
+    field: str
+    asked: int | str
+    left: int
+    sku: str
 
 
 class ClaimRefused(SessionsError):
     """{limit} is used up"""
 
+    limit: str
+
 
 class VersionConflict(SessionsError):
     """session {session!r} is at version {actual}, not at the expected {expected}"""
+
+    session: str
+    actual: int
+    expected: int
 
 
 class IdempotencyKeyReused(SessionsError):
     """idempotency key {key!r} was used before, for another session or other fields"""
 
+    key: str
+
 
 class VersionNotFound(SessionsError):
     """session {session!r} has no version {version}: its newest is {newest}"""
+
+    session: str
+    version: int
+    newest: int
 
 
 class PositionNotFound(SessionsError):
     """the log of application {application} has no position {position}: its newest is {newest}"""
 
+    application: int
+    position: int
+    newest: int
+
 
 class ProfileNotFound(SessionsError):
     """no session of profile {profile!r}"""
+
+    profile: str
 
 
 class ProfileNotYet(ProfileNotFound):
     """no session of profile {profile!r} at {moment}"""
 
+    moment: datetime | str
+
 
 class NotInHistory(SessionsError):
     """the history of profile {profile!r} has no session {session!r}"""
+
+    profile: str
+    session: str
 
 
 class InvalidURL(SessionsError):
     """{url!r} is no store's URL: {rule}"""
 
+    url: str
+    rule: str
+
 
 class StoreNotFound(SessionsError):
     """there is no store at {path}: the first command makes one"""
+
+    path: str
 
 
 class NotAStore(SessionsError):
     """{path} is no customer-sessions store: {reason}"""
 
+    path: str
+    reason: object
+
 
 class StoreTooNew(SessionsError):
     """{path} has schema {found}, and this library knows up to {known}: upgrade customer-sessions"""
+
+    path: str
+    found: int
+    known: int
 
 
 class StoreTooOld(SessionsError):
     """{path} has schema {found}, not {known}: open it for writing, or run `sessions init`"""
 
+    path: str
+    found: int
+    known: int
+
 
 class StoreBusy(SessionsError):
     """another writer held {path} for more than {seconds} s"""
+
+    path: str
+    seconds: float
 
     retry = True
 
@@ -148,17 +237,28 @@ class StoreBusy(SessionsError):
 class StoreReadOnly(SessionsError):
     """{path} was opened read-only"""
 
+    path: str
+
 
 class BatchOpen(SessionsError):
     """{what} is not possible while this thread has a batch open"""
+
+    what: str
 
 
 class BatchFailed(SessionsError):
     """the batch has failed, and {answered} commands that it answered are lost: {reason}"""
 
+    answered: int
+    reason: object
+
 
 class QueueFull(SessionsError):
     """{waiting} commands wait for {path} already, for more than {seconds} s"""
+
+    waiting: int
+    path: str
+    seconds: float
 
     retry = True
 
@@ -166,21 +266,33 @@ class QueueFull(SessionsError):
 class StoreUnavailable(SessionsError):
     """{path} cannot be reached: {reason}"""
 
+    path: str
+    reason: object
+
     retry = True
 
 
 class OutcomeUnknown(SessionsError):
     """{path} did not say whether it committed; ask with the idempotency key, or look: {reason}"""
 
+    path: str
+    reason: object
+
 
 class StatementTimeout(SessionsError):
     """{path} took too long, and nothing was written: {reason}"""
+
+    path: str
+    reason: object
 
     retry = True
 
 
 class CopyDiffers(SessionsError):
     """{path} is no copy of the source: they differ at {where}"""
+
+    path: str
+    where: object
 
 
 class StoreClosed(SessionsError):
@@ -190,6 +302,9 @@ class StoreClosed(SessionsError):
 class StorageFailed(SessionsError):
     """{path}: the database failed: {reason}"""
 
+    path: str
+    reason: object
+
 
 class Duplicate(StorageFailed):
     """{path}: something is there already: {reason}"""
@@ -198,25 +313,51 @@ class Duplicate(StorageFailed):
 class ViewUnreadable(StorageFailed):
     """{path}: {projection} of {key!r} is damaged: run `sessions rebuild`: {reason}"""
 
+    projection: str
+    key: Key
+
 
 class ViewsDiffer(SessionsError):
     """the store keeps the views {stored}, this process has {found}: run `sessions rebuild`"""
+
+    stored: str
+    found: str
 
 
 class UnknownEvent(SessionsError):
     """the event {type} (version {type_version}) at {where} is of a newer library: upgrade"""
 
+    type: str
+    type_version: int
+    where: int
+
 
 class UndecodableEvent(SessionsError):
     """the event {type} (version {type_version}) at {where} cannot be decoded: {reason}"""
+
+    type: str
+    type_version: int
+    where: int
+    reason: object
 
 
 class ViewParked(SessionsError):
     """{projection} of {key!r} waits at position {position} ({type}): {reason}"""
 
+    projection: str
+    key: Key
+    position: int
+    type: str
+    reason: object
+
 
 class ViewBehind(SessionsError):
     """{projection} has come to position {position}, not to {asked}: {reason}"""
+
+    projection: str
+    position: int
+    asked: int
+    reason: object
 
     retry = True
 
@@ -224,13 +365,20 @@ class ViewBehind(SessionsError):
 class ProjectionNotFound(SessionsError):
     """no projection is called {name!r}: there are {known}"""
 
+    name: str
+    known: str
+
 
 class ProjectionNotKept(SessionsError):
     """the store does not keep {projection} as it is here: run `sessions projections rebuild`"""
 
+    projection: str
+
 
 class RebuildRunning(SessionsError):
     """the views of {path} are being rebuilt: let that end, or drop what it has made"""
+
+    path: str
 
     retry = True
 
@@ -238,6 +386,12 @@ class RebuildRunning(SessionsError):
 class DependentView(SessionsError):
     """the view {view} is made of what is rebuilt, and cannot be made of what is new: {reason}"""
 
+    view: str
+    reason: object
+
 
 class KeyNotParked(SessionsError):
     """{projection} of {key!r} does not wait for anything"""
+
+    projection: str
+    key: Key

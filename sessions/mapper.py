@@ -74,7 +74,7 @@ class Mapper:
         name = type(event).__name__
         return name, self._newest[name], encode_json(event)
 
-    def decode(self, name: str, version: int, data: str, where: object) -> Event:
+    def decode(self, name: str, version: int, data: str, where: int) -> Event:
         """The event of stored data, brought up to the newest shape.
 
         Raises:

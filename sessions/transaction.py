@@ -13,7 +13,7 @@ from sessions.claim_rows import Ledger
 from sessions.claims import released_by
 from sessions.database import Head, query_on
 from sessions.decide import Decision, Known, asks, decide
-from sessions.errors import IdempotencyKeyReused, VersionConflict
+from sessions.errors import IdempotencyKeyReused, Refused, VersionConflict
 from sessions.events import (
     SESSION,
     AttributesChanged,
@@ -191,8 +191,14 @@ class Transaction:
     def _decided(
         self, requests: Sequence[Request], meta: Metadata, *, keep: bool
     ) -> list[Executed]:
-        unit = Unit(self.position)
-        executed = [self._execute(unit, request, meta) for request in requests]
+        unit, executed = Unit(self.position), []
+        try:
+            for request in requests:
+                executed.append(self._execute(unit, request, meta))  # noqa: PERF401  counted below
+        except Refused as refusal:
+            if len(requests) > 1:
+                refusal.about(index=len(executed))
+            raise
         if keep and unit.events:
             self.first = self.first or unit.events[0]
             self.position = unit.position

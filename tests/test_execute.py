@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from datetime import timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -168,6 +169,18 @@ def test_a_dry_run_says_what_would_happen_where_no_store_is_made_yet(tmp_path: P
     assert not path.exists()
 
 
+def test_a_refusal_says_what_it_is_about(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(InvalidValue) as refused:
+        store.execute("s", add(price="-1"))
+
+    copy: InvalidValue = pickle.loads(pickle.dumps(refused.value))  # noqa: S301
+    for error in (refused.value, copy):
+        assert (error.session, error.command, error.index) == ("s", "add-item", None)
+        assert (error.field, error.rule) == ("price", "a finite number >= 0")
+
+
 @pytest.mark.parametrize("command", [None, CloseSession, "close", {"command": "close"}])
 def test_what_is_no_command_is_refused_by_name(store: SessionStore, command: Any) -> None:  # noqa: ANN401
     store.execute("s", OpenSession())
@@ -215,10 +228,15 @@ def test_a_refusal_among_many_leaves_nothing_of_them_and_no_gap(
 ) -> None:
     store.execute("s", OpenSession())
 
-    with pytest.raises(InvalidValue):
+    with pytest.raises(InvalidValue) as invalid:
         store.execute_many("s", [add(), SetProfile(profile_id="p"), add(price="-1")])
-    with pytest.raises(SessionNotFound):
+    with pytest.raises(SessionNotFound) as unknown:
         store.execute_all([("s", CloseSession()), ("t", OpenSession()), ("u", add())])
+
+    refused = invalid.value, unknown.value
+    assert [(e.session, e.command, e.index) for e in refused] == [
+        ("s", "add-item", 2), ("u", "add-item", 2),
+    ]  # fmt: skip
 
     assert (store.position, views.get("s").cart_items, views.of_profile("p")) == (1, [], [])
     assert list(store.events("t")) == []

@@ -112,6 +112,12 @@ def test_it_has_every_error_with_its_message(error: type[SessionsError]) -> None
     assert retry == ("yes" if error.retry else "no")
 
 
+@pytest.mark.parametrize("error", ERRORS)
+def test_each_field_of_an_error_has_a_type(error: type[SessionsError]) -> None:
+    typed = {name for kind in error.__mro__ for name in inspect.get_annotations(kind)}
+    assert set(re.findall(r"{(\w+)", error.__doc__ or "")) <= typed
+
+
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_it_has_every_relation_with_its_columns(table: Table) -> None:
     assert [f"`{column.name}`" for column in table.columns] == row("Relations", table.name)[
