@@ -30,6 +30,7 @@ from projections.switching import retire_unknown, switch_claims
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import Current, query_on
+from sessions.errors import ProjectionTooOld
 from sessions.parked import leave_out, parked_in, skips
 from sessions.views import Views
 
@@ -83,21 +84,24 @@ class Building:
         projections: What is built.
         mode: How they are run from then on, if not as until now.
         claims: Build all, the claims too.
+        allow_older: Build an older version than the current one too.
         source: Another database, whose modes and skipped events are taken over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first two have defaults
         self,
         database: Database,
         projections: Sequence[Projection[Any]],
         mode: Mode | None = None,
         *,
         claims: bool,
+        allow_older: bool = False,
         source: Database | None = None,
     ) -> None:
         self._database = database
         self._projections = {each.name: each for each in projections}
         self._mode = mode
+        self._allows_older = allow_older
         self._source = source
         self._is_of_all = claims
         self._tables = {each.name: each.tables for each in projections}
@@ -123,8 +127,12 @@ class Building:
 
         Raises:
             Overtaken: Somebody else has switched to what it builds, or dropped it.
+            CopyUnfinished: The store is being copied to.
+            ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
         """
         with self._database.writing() as connection:
+            if self._source is None:
+                kept.check_whole(query_on(connection))
             self._builds = {name: self._begin(connection, name) for name in self._tables}
         labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
         for done, total in self._catch_up():
@@ -170,6 +178,9 @@ class Building:
         version = projection.version if projection else 1
         before = query if self._source is None else self._source.query
         current = kept.builds(before, "current").get(name)
+        if current is not None and version < current.version and not self._allows_older:
+            found = f"{name} {version}"
+            raise ProjectionTooOld(stored=current.label, found=found)
         mode, is_same = self._mode_of(projection, current), current and current.version == version
         skipped = skips(before, current) if current and is_same else []
         begun = kept.builds(query, "building").get(name)

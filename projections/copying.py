@@ -13,11 +13,11 @@ import msgspec
 from projections.building import Building, applications_of
 from projections.folding import Progress, silent
 from projections.rebuild import alone
-from projections.switching import retire_all
+from projections.switching import close, open_to_all
 from projections.verify import differences_within
 from sessions import kept, schema
 from sessions.database import query_on
-from sessions.errors import CopyDiffers, InvalidValue
+from sessions.errors import CopyDiffers, InvalidValue, ProjectionTooOld, ViewsDiffer
 from sessions.inserting import Insert
 from sessions.store import SessionStore
 
@@ -66,6 +66,9 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         RebuildRunning: Somebody else copies to it, or rebuilds there.
         BatchOpen: This thread has a batch open.
         StoreNotFound: There is no source.
+        CopyUnfinished: The source is a copy that was not finished.
+        ViewsDiffer: The source keeps a projection that is not installed here.
+        ProjectionTooOld: The source keeps a newer version of one.
     """
     one, other = source.recorder.database, target.recorder.database
     target.check_no_batch("copy")
@@ -73,9 +76,11 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     if _is_same(one, other):
         rule = "another store than the source"
         raise InvalidValue(field="target", rule=rule, value=other.path)
+    kept.check_whole(one.query)
+    _check_known(one, target)
     target.make()
     _check_begun(one, other)
-    retire_all(other)
+    close(other)
     total, done = _total(one), 0
     for table, application in _tasks(one):
         for copied in _copied(one, other, table, application):
@@ -107,6 +112,22 @@ def _is_same(one: Database, other: Database) -> bool:
 def _tasks(database: Database) -> list[tuple[Table, int]]:
     found = applications_of(database.query)
     return [(table, application) for application in found for table in _COPIED]
+
+
+def _check_known(one: Database, target: SessionStore) -> None:
+    """All that the source keeps can be kept in the target."""
+    known = {each.name: each for each in target.projections}
+    stored = kept.builds(one.query, "current")
+    unknown = stored.keys() - known.keys()
+    if unknown:
+        raise ViewsDiffer(
+            stored=", ".join(each.label for each in stored.values()),
+            found=", ".join(each.label for each in known.values()) or "(none)",
+            advice=f"install {', '.join(sorted(unknown))} here, or drop it from the source",
+        )
+    for name, build in stored.items():
+        if known[name].version < build.version:
+            raise ProjectionTooOld(stored=build.label, found=known[name].label)
 
 
 def _check_begun(one: Database, other: Database) -> None:
@@ -174,6 +195,7 @@ def _compare(one: Database, other: Database) -> None:
 
 def _verify(target: SessionStore, connection: Connection) -> None:
     """In the transaction that lets people write to the target: all views equal the events."""
+    open_to_all(connection)
     database = target.recorder.database
     for application in applications_of(query_on(connection)):
         made = SessionStore(database, application, read_only=True, projections=target.projections)

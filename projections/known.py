@@ -48,11 +48,18 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
         except StorageFailed as error:
             builds = kept.builds(store.query, "current")
             for each in projections:
-                if each.name not in builds or builds[each.name].version != each.version:
-                    raise ProjectionNotKept(projection=each.label) from error
+                build = builds.get(each.name)
+                if build is None or build.version != each.version:
+                    raise not_kept(each, build) from error
             raise
 
     return asked
+
+
+def not_kept(projection: Projection[Any], build: Current | None) -> ProjectionNotKept:
+    """What is raised where the store keeps no such version of a projection."""
+    advice = kept.advice(build, projection.version)
+    return ProjectionNotKept(projection=projection.label, advice=advice)
 
 
 def come(store: SessionStore, build: Current, query: Query) -> int:

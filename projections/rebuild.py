@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 _NOT_CURRENT: tuple[kept.Status, ...] = ("building", "old")
 
 
-def rebuild(
+def rebuild(  # noqa: PLR0913  all but the first have defaults
     store: SessionStore,
     progress: Progress = silent,
     *,
     names: Sequence[str] = (),
     mode: Mode | None = None,
+    allow_older: bool = False,
     stop: Callable[[], bool] = bool,
 ) -> Rebuilt:
     """Build views anew from the log, beside those that are there, and switch to them.
@@ -46,11 +47,15 @@ def rebuild(
             if none are named.
         mode: How they are run from then on: `inline`, `followed` or `live`; as until now, or as
             the projection says if it is new.
+        allow_older: Build versions that are older than those which the store keeps too: writers
+            of the newer ones are refused then.
         stop: Is asked after each batch.
 
     Raises:
         ProjectionNotFound: No projection has the name.
         InvalidValue: That is no mode, or not for these.
+        ProjectionTooOld: The store keeps a newer version, and older ones are not allowed.
+        CopyUnfinished: The store is being copied to.
         UnknownEvent: A newer library wrote an event.
         UndecodableEvent: An event cannot be read.
         RebuildRunning: Somebody else is at it.
@@ -62,7 +67,7 @@ def rebuild(
     store.position  # noqa: B018  it raises StoreNotFound
     _check(named(store, names), mode)
     database, projections = store.recorder.database, named(store, names)
-    building = Building(database, projections, mode, claims=not names)
+    building = Building(database, projections, mode, claims=not names, allow_older=allow_older)
     labels = [each.label for each in projections]
     with alone(database, building), tracing.span("rebuild", projections=labels):
         return building.run(progress, stop)
@@ -109,6 +114,7 @@ def drop(store: SessionStore, name: str) -> list[str]:
     Raises:
         ProjectionNotFound: There is none of the name.
         RebuildRunning: Somebody rebuilds just now.
+        CopyUnfinished: The store is being copied to.
     """
     store.check_no_batch("drop")
     database = store.recorder.database
@@ -119,6 +125,7 @@ def drop(store: SessionStore, name: str) -> list[str]:
         if not is_alone:
             raise RebuildRunning(path=database.path)
         with database.writing() as connection:
+            kept.check_whole(query_on(connection))
             found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else kept.STATUSES)
             if not is_known:
                 kept.retire(database, connection, name)

@@ -98,6 +98,7 @@ class Runner:
             progress: Is told, after each commit, how far all have come and where the log ends.
 
         Raises:
+            CopyUnfinished: The store is being copied to.
             ProjectionNotKept: The store keeps another version, which never comes to the position.
             UnknownEvent: A newer library wrote an event before that position.
             UndecodableEvent: One cannot be read.
@@ -161,10 +162,12 @@ class Runner:
     def _begin(self) -> None:
         """Keep, from now on, the followed projections that the store does not know yet."""
         self._wait_for_store()
+        kept.check_whole(self._database.query)
         followed = [p.projection for p in self._posts if p.projection.mode == "followed"]
         if self._stopped.is_set() or all(each.name in self._current() for each in followed):
             return
         with self._database.writing() as connection:
+            kept.check_whole(query_on(connection))
             known = kept.builds(query_on(connection), "current")
             new = [each for each in followed if each.name not in known]
             kept.begin(connection, new, self._database.dialect)
@@ -181,7 +184,8 @@ class Runner:
         followed = [(p, build) for p, build in builds if build and build.mode == "followed"]
         for projection, build in followed:
             if build.version != projection.version:
-                raise ProjectionNotKept(projection=projection.label)
+                advice = kept.advice(build, projection.version)
+                raise ProjectionNotKept(projection=projection.label, advice=advice)
         query, application = self._database.query, self._store.application_id
         return all(kept.position(query, build, application) >= until for _, build in followed)
 

@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from projections import not_followed, waiting
-from projections.known import come, parked_keys, unreadable
+from projections.known import come, not_kept, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from projections.view_events import events_of
 from sessions import kept, rules
-from sessions.errors import ProjectionNotKept, ViewBehind, ViewParked
+from sessions.errors import ViewBehind, ViewParked
 from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
@@ -210,5 +210,5 @@ class StoredProjection(Generic[V]):
         """
         build = kept.builds(self._store.query, "current").get(self.projection.name)
         if build is None or build.version != self.projection.version:
-            raise ProjectionNotKept(projection=self.projection.label)
+            raise not_kept(self.projection, build)
         return build

@@ -33,14 +33,23 @@ def retire_unknown(
 ) -> list[Current]:
     """Let no writer keep what is not known here: those who do not have it would be refused."""
     current = kept.builds(query_on(connection), "current").values()
-    unknown = [each for each in current if each.mode == "inline" and each.name not in known]
+    names = {kept.COPY, *known}
+    unknown = [each for each in current if each.mode == "inline" and each.name not in names]
     for each in unknown:
         kept.retire(database, connection, each.name)
     return unknown
 
 
-def retire_all(database: Database) -> None:
-    """Let nobody write: nothing is current that a writer would have to keep."""
+def close(database: Database) -> None:
+    """Let nobody write to a store that is copied to, nor build anything there, yet."""
     with database.writing() as connection:
-        for name in kept.builds(query_on(connection), "current"):
+        current = kept.builds(query_on(connection), "current")
+        for name in current.keys() - {kept.COPY}:
             kept.retire(database, connection, name)
+        if kept.COPY not in current:
+            kept.register(connection, (kept.COPY, 1, "inline"), "current", ())
+
+
+def open_to_all(connection: Connection) -> None:
+    """Let people write: the copy is whole, once this transaction is committed."""
+    kept.remove(connection, kept.builds(query_on(connection), "current")[kept.COPY])

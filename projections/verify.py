@@ -69,10 +69,12 @@ def verify(
 
     Raises:
         StoreNotFound: There is nothing to verify.
+        CopyUnfinished: The store is being copied to.
         BatchOpen: This thread has a batch open.
     """
     store.check_no_batch("verify")
     store.position  # noqa: B018  it raises StoreNotFound
+    kept.check_whole(store.query)
     while True:
         with store.recorder.database.private() as connection:
             verification = _Verification(store, connection)

@@ -295,6 +295,10 @@ class CopyDiffers(SessionsError):
     where: object
 
 
+class CopyUnfinished(SessionsError):
+    """the store is being copied to, and is not whole yet: run `sessions copy` to its end"""
+
+
 class StoreClosed(SessionsError):
     """the store is closed"""
 
@@ -318,10 +322,11 @@ class ViewUnreadable(StorageFailed):
 
 
 class ViewsDiffer(SessionsError):
-    """the store keeps the views {stored}, this process has {found}: run `sessions rebuild`"""
+    """the store keeps the views {stored}, this process has {found}: {advice}"""
 
     stored: str
     found: str
+    advice: str
 
 
 class UnknownEvent(SessionsError):
@@ -370,9 +375,17 @@ class ProjectionNotFound(SessionsError):
 
 
 class ProjectionNotKept(SessionsError):
-    """the store does not keep {projection} as it is here: run `sessions projections rebuild`"""
+    """the store does not keep {projection} as it is here: {advice}"""
 
     projection: str
+    advice: str
+
+
+class ProjectionTooOld(SessionsError):
+    """the store keeps {stored}, this process has {found}: upgrade it, or say `allow_older`"""
+
+    stored: str
+    found: str
 
 
 class RebuildRunning(SessionsError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessions import kept
-from sessions.errors import ViewsDiffer
+from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.views import HELD, Views
 
 if TYPE_CHECKING:
@@ -45,9 +45,12 @@ class InlineViews:
 
         Raises:
             ViewsDiffer: This writer cannot.
+            CopyUnfinished: Nobody may write yet.
         """
         if self._is_arranged and current == self.current:
             return
+        if any(each.name == kept.COPY for each in current):
+            raise CopyUnfinished
         inline = [each for each in current if each.mode == "inline"]
         known = {each.name for each in current}
         lacking = [
@@ -75,7 +78,17 @@ class InlineViews:
         stored = ", ".join([each.label for each in inline])
         asked = {*self._own, *[each.name for each in inline]}
         found = ", ".join([e.label for e in self._installed.values() if e.name in asked])
-        return ViewsDiffer(stored=stored or "(none)", found=found or "(none)")
+        advice = self._advice(inline)
+        return ViewsDiffer(stored=stored or "(none)", found=found or "(none)", advice=advice)
+
+    def _advice(self, inline: Sequence[Current]) -> str:
+        here = {name: each.version for name, each in self._installed.items()}
+        if any(each.version > here.get(each.name, each.version) for each in inline):
+            return "upgrade this process"
+        if unknown := [each.name for each in inline if each.name not in here]:
+            names = ", ".join(unknown)
+            return f"install {names} here, or run `sessions rebuild` to keep it no longer"
+        return "run `sessions rebuild`"
 
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:
         """Take events into the views; `current` is then what all writers will be told."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import schema
 from sessions.database import Current, query_on
+from sessions.errors import CopyUnfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,10 +38,31 @@ _NEWEST = "SELECT max(build) FROM projections"
 """No number is used twice: the indexes of a build are named with it for good."""
 
 
+COPY = "(copy)"
+"""Under this name, which no projection can have, a store says that it is not whole yet."""
+
+
 def builds(query: Query, status: Status) -> dict[str, Current]:
     """The builds of that status, by the names of their projections."""
     sql = schema.PROJECTIONS.select("status = ?", "name, build", columns=_COLUMNS)
     return {row[0]: Current(*row) for row in query(sql, (status,))}
+
+
+def check_whole(query: Query) -> None:
+    """Refuse a store that is being copied to.
+
+    Raises:
+        CopyUnfinished: It is, or was when the copy broke off.
+    """
+    if COPY in builds(query, "current"):
+        raise CopyUnfinished
+
+
+def advice(build: Current | None, version: int) -> str:
+    """What is to be done where the store keeps a build, and not the version that is here."""
+    if build is not None and build.version > version:
+        return "upgrade this process"
+    return "run `sessions projections rebuild`"
 
 
 def suffix(build: int) -> str:

@@ -278,4 +278,9 @@ _Made = tuple[V, tuple[object, ...], tuple[list[tuple[object, ...]], ...]]
 
 
 def _reason(error: Exception) -> str:
-    return repr(error)[:_REASON]
+    """What went wrong, as a text that any database takes: whoever wrote the fold made the error."""
+    try:
+        shown = repr(error)
+    except Exception:  # noqa: BLE001  it is no better than what it says
+        shown = type(error).__name__
+    return shown.encode(errors="backslashreplace").decode().replace("\0", "\\0")[:_REASON]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from projections import (
     Runner,
     StoredProjection,
     copy,
+    drop,
     parked,
     rebuild,
     status,
@@ -24,8 +26,11 @@ from sessions import (
     ApplyCoupon,
     CloseSession,
     CopyDiffers,
+    CopyUnfinished,
     InvalidValue,
     OpenSession,
+    ProjectionNotKept,
+    ProjectionTooOld,
     ReopenSession,
     SessionStore,
     SetAttributes,
@@ -114,13 +119,64 @@ def test_one_that_was_interrupted_goes_on_and_is_no_store_before_it_is_complete(
     ):
         with pytest.raises(KeyboardInterrupt):
             copy(one, other, interrupt)
-        with pytest.raises(ViewsDiffer):
+        with pytest.raises(CopyUnfinished):
             SessionStore.open(postgres_url)
         progress: list[int] = []
         copy(one, other, lambda done, _: progress.append(done))
         assert progress[0] == 36
         assert held(one) == held(other)
     SessionStore.open(postgres_url).close()
+
+
+def test_nobody_opens_a_copy_that_is_not_whole_by_another_way(
+    road: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = road
+    monkeypatch.setattr("projections.copying._compare", interrupted)
+    with (
+        SessionStore.open(source, 322, read_only=True) as one,
+        SessionStore.open(target, 322, read_only=True) as other,
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            copy(one, other)
+        bare = SessionStore(other.recorder.database, 322, read_only=True, projections=())
+
+        for ways in (
+            lambda: SessionStore(other.recorder.database, 322, projections=()),
+            lambda: rebuild(other),
+            lambda: rebuild(other, names=["attachments"]),
+            lambda: drop(other, "attachments"),
+            lambda: Runner(other).run(until=1),
+            lambda: copy(other, one),
+            lambda: verify(bare),
+        ):
+            with pytest.raises(CopyUnfinished, match="run `sessions copy` to its end"):
+                ways()
+        with pytest.raises(ProjectionNotKept):
+            CustomerSessions(other).get("b")
+        monkeypatch.undo()
+
+        copy(one, other)
+
+        assert held(one) == held(other)
+        assert {each.name for each in status(other)} == {each.name for each in status(one)}
+
+
+def test_what_the_source_keeps_must_be_known(sqlite_url: str, postgres_url: str) -> None:
+    newer = in_mode("followed", replace(SALES, version=2))
+    with SessionStore.open(sqlite_url, projections=newer) as one:
+        one.execute("a", OpenSession())
+        rebuild(one)
+        with SessionStore.open(postgres_url, read_only=True) as other:
+            with pytest.raises(ViewsDiffer, match="install sales here, or drop it from the source"):
+                copy(one, other)
+            assert not other.exists
+        older = in_mode("followed", SALES)
+        with (
+            SessionStore.open(postgres_url, read_only=True, projections=older) as other,
+            pytest.raises(ProjectionTooOld),
+        ):
+            copy(one, other)
 
 
 def test_a_copy_that_is_complete_takes_what_its_source_got_since(
@@ -155,7 +211,7 @@ def is_closed(url: str) -> bool:
     """Whether nobody can write to a store."""
     try:
         SessionStore.open(url).close()
-    except ViewsDiffer:
+    except CopyUnfinished:
         return True
     return False
 
@@ -218,7 +274,7 @@ def test_one_that_ends_late_is_no_store_either(
             patched.setattr(f"projections.copying.{where}", broken)
             with pytest.raises(error):
                 copy(one, other)
-        with pytest.raises(ViewsDiffer):
+        with pytest.raises(CopyUnfinished):
             SessionStore(other.recorder.database, 322)
 
         copy(one, other)

@@ -111,6 +111,34 @@ def test_the_command_succeeds_and_its_key_waits_with_event_and_error(
     assert parked(store) == [waiting]
 
 
+class Shown(Exception):  # noqa: N818
+    """An error that is shown as a text, or not at all."""
+
+    def __repr__(self) -> str:
+        shown: str = self.args[0]
+        return shown
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept"),
+    [("a\0b", r"a\0b"), ("\ud800", r"\ud800"), ("ä" * 9999, "ä" * 1000), (None, "Shown")],
+    ids=["with a NUL", "with half a character", "that is long", "that cannot be shown"],
+)
+def test_any_error_of_a_fold_parks_its_key(
+    open_store: OpenStore, mode: Mode, shown: str | None, kept: str
+) -> None:
+    def fold(_: Sales | None, __: Recorded) -> Sales:
+        raise Shown(shown)
+
+    projections = in_mode(mode, with_fold(fold))
+    store = open_store(projections=projections)
+    store.execute("a", OpenSession())
+    caught_up(store)
+
+    (waiting,) = of(store, projections[-1]).parked()
+    assert waiting.error == kept
+
+
 def test_what_comes_later_waits_behind_it_and_other_keys_go_on(store: SessionStore) -> None:
     lines = "SELECT session_id, sku FROM sold_lines ORDER BY session_id"
     assert store.query(lines) == [("a", "x"), ("b", "x")]

@@ -321,9 +321,14 @@ def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenSto
     store.execute("a", OpenSession())
     database = store.recorder.database
 
-    for other in (installed(), inline(replace(SALES, version=2)), inline(SALES, SPEND)):
-        with pytest.raises(ViewsDiffer, match="sessions rebuild"):
+    for other, advice in (
+        (installed(), "install sales here, or run `sessions rebuild` to keep it no longer"),
+        (inline(replace(SALES, version=2)), "run `sessions rebuild`"),
+        (inline(SALES, SPEND), "run `sessions rebuild`"),
+    ):
+        with pytest.raises(ViewsDiffer) as refused:
             SessionStore(database, 1, projections=other)
+        assert refused.value.advice == advice
 
     SessionStore(database, 1, projections=inline(SALES)).execute("a", add("x"))
     assert verify(store) == []

@@ -45,7 +45,12 @@ from sessions import (
     ViewsDiffer,
     inserting,
 )
-from sessions.errors import ProjectionNotFound, ProjectionNotKept, RebuildRunning
+from sessions.errors import (
+    ProjectionNotFound,
+    ProjectionNotKept,
+    ProjectionTooOld,
+    RebuildRunning,
+)
 from tests.conftest import add
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, count, in_mode
 
@@ -581,7 +586,10 @@ def test_a_new_version_with_other_columns_refuses_old_writers_from_the_switch_on
 def test_back_to_the_version_before_is_a_rebuild_too(store: SessionStore) -> None:
     rebuild(knows(store, MENDED, SPEND_2), names=["spend"])
 
-    rebuild(store, names=["spend"])
+    for names in ([], ["spend"]):
+        with pytest.raises(ProjectionTooOld, match="keeps spend 2, this process has spend 1"):
+            rebuild(store, names=names)
+    assert rebuild(store, names=["spend"], allow_older=True).switched
 
     store.execute("b", OpenSession(profile_id="p"))
     assert spend(store).get("p") == Spend(4, 3)

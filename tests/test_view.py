@@ -203,7 +203,7 @@ def test_a_store_with_other_views_is_refused_at_open_and_at_the_next_command(
     with store.recorder.database.writing() as connection:
         connection.execute("UPDATE projections SET version = 9 WHERE name = 'attachments'")
 
-    with pytest.raises(ViewsDiffer, match=r"attachments 9.*run `sessions rebuild`"):
+    with pytest.raises(ViewsDiffer, match=r"attachments 9.*: upgrade this process"):
         store.execute("s", add())
     if not store.recorder.database.in_memory:
         with pytest.raises(ViewsDiffer):

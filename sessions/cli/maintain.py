@@ -94,18 +94,24 @@ def rebuild(
     at the end. Ctrl-C stops it, and the same command goes on with it. From then on the store's
     writers keep the projections that are installed here: an inline one that is not becomes old.
     """
-    rebuilt(store, application, (), None, json=json)
+    rebuilt(store, application, json=json)
 
 
-def rebuilt(
-    store: str, application: int, names: Sequence[str], mode: Mode | None, *, json: bool
+def rebuilt(  # noqa: PLR0913  they are the options of two commands
+    store: str,
+    application: int,
+    names: Sequence[str] = (),
+    mode: Mode | None = None,
+    *,
+    json: bool,
+    allow_older: bool = False,
 ) -> None:
     """Build projections anew, and tell what came of it."""
     with (
         SessionStore.open(store, application, read_only=True) as opened,
         progress("rebuilding") as told,
     ):
-        done = projections.rebuild(opened, told, names=names, mode=mode)
+        done = projections.rebuild(opened, told, names=names, mode=mode, allow_older=allow_older)
     if json:
         print_json(done)
         return

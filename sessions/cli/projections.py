@@ -128,7 +128,7 @@ def _stopped_by_signals(runner: projections.Runner) -> Iterator[None]:
 
 
 @app.command()
-def rebuild(
+def rebuild(  # noqa: PLR0913  a parameter is an option
     names: NamesArgument = None,
     *,
     mode: Annotated[
@@ -139,6 +139,12 @@ def rebuild(
             help="How to run them: inline, followed or live; else as until now.",
         ),
     ] = None,
+    allow_older: Annotated[
+        bool,
+        typer.Option(
+            "--allow-older", help="Go back to the versions here, where the store keeps newer ones."
+        ),
+    ] = False,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
     application: ApplicationOption = 1,
@@ -148,7 +154,7 @@ def rebuild(
     Nobody waits but for the switch. Ctrl-C stops it, and the same command goes on with it. Without
     a name all are built, and the claims too.
     """
-    maintain.rebuilt(store, application, names or (), mode, json=json)
+    maintain.rebuilt(store, application, names or (), mode, json=json, allow_older=allow_older)
 
 
 @app.command()
