@@ -2,7 +2,7 @@
 
 The events of the views that differ are folded one by one. Where what is stored is what the view
 was at some moment, the next event is the first one that is missing; else it is the event that
-made of the view what it should be.
+made of the view what it should be. A row that no event ever made has none.
 """
 
 from __future__ import annotations
@@ -128,6 +128,8 @@ class _History:
         for number in range(len(self._values) - 2, -1, -1):
             if self._values[number][1] == stored:
                 return self._values[number + 1][0]
+        if self._column is None and not any(value for _, value in self._values):
+            return None  # no event ever made such a row
         since = None
         for position, value in reversed(self._values[1:]):
             if value != expected:

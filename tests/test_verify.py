@@ -355,12 +355,16 @@ FIRST_EVENTS = [
     ("DELETE FROM sold_lines WHERE session_id = 'a' AND sku = 'y'", 5, "sold_lines", ""),
     ("UPDATE sold_lines SET closed = NULL WHERE session_id = 'b'", 7, "sold_lines", "closed"),
     ("UPDATE sold_lines SET units = 9 WHERE sku = 'y'", 5, "sold_lines", "units"),
-    (
-        "INSERT INTO sold_lines (application_id, session_id, sku, units) VALUES (1, 'z', 'z', 1)",
-        None,
-        "sold_lines",
-        "",
-    ),
+    *[
+        (
+            "INSERT INTO sold_lines (application_id, session_id, sku, units) "
+            f"VALUES (1, '{session}', 'z', 1)",
+            None,
+            "sold_lines",
+            "",
+        )
+        for session in "az"
+    ],
 ]
 
 
