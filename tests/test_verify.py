@@ -343,6 +343,7 @@ def named(store: SessionStore) -> list[tuple[int | None, str, str]]:
     return [(d.position, d.relation, d.column) for d in verify(store)]
 
 
+EXTRA = "INSERT INTO sold_lines (application_id, session_id, sku, units)"
 FIRST_EVENTS = [
     ("UPDATE sales SET total = 59.9 WHERE session_id = 'a'", 5, "sales", "total"),
     ("UPDATE sales SET total = 1 WHERE session_id = 'a'", 5, "sales", "total"),
@@ -355,16 +356,8 @@ FIRST_EVENTS = [
     ("DELETE FROM sold_lines WHERE session_id = 'a' AND sku = 'y'", 5, "sold_lines", ""),
     ("UPDATE sold_lines SET closed = NULL WHERE session_id = 'b'", 7, "sold_lines", "closed"),
     ("UPDATE sold_lines SET units = 9 WHERE sku = 'y'", 5, "sold_lines", "units"),
-    *[
-        (
-            "INSERT INTO sold_lines (application_id, session_id, sku, units) "
-            f"VALUES (1, '{session}', 'z', 1)",
-            None,
-            "sold_lines",
-            "",
-        )
-        for session in "az"
-    ],
+    (f"{EXTRA} VALUES (1, 'a', 'z', 1)", None, "sold_lines", ""),
+    (f"{EXTRA} VALUES (1, 'z', 'z', 1)", None, "sold_lines", ""),
 ]
 
 
