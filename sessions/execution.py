@@ -218,8 +218,6 @@ class CommandExecutor(StoreReader):
         *,
         dry_run: bool,
     ) -> Job:
-        if not requests:
-            raise InvalidValue(field="commands", rule="one at least", value="none")
         for number, request in enumerate(requests):
             session_id = rules.text("integrationId", request.session_id)
             if session_id is not request.session_id:
