@@ -22,10 +22,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
-from sessions import rules
+from sessions import clock, rules
+from sessions.cli.tables import for_people
 from sessions.errors import InvalidValue, SessionsError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -76,6 +76,12 @@ def a_time(text: str) -> datetime:
         raise typer.BadParameter(str(error)) from None
 
 
+def time_text(moment: datetime) -> str:
+    """A UTC time as it is shown: to the second on a terminal, and whole elsewhere."""
+    whole = clock.text(moment)
+    return f"{whole.partition('.')[0]}Z" if out.is_terminal else whole
+
+
 def complain(error: SessionsError | str) -> None:
     """Say what is wrong, on standard error."""
     err.print(Text.assemble(("error: ", "red"), _harmless(str(error))), soft_wrap=True)
@@ -96,12 +102,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     """Print rows as a table on a terminal, and as tab-separated lines, as they come, elsewhere."""
     shown = (["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows)
     if out.is_terminal:
-        table = Table(header_style="bold", box=None, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for line in shown:
-            table.add_row(*[Text(cell) for cell in line])
-        out.print(table)
+        out.print(for_people(list(zip(columns, *shown, strict=True)), out.width))
     else:
         for line in chain([list(columns)], shown):
             sys.stdout.write("\t".join(line) + "\n")

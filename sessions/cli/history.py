@@ -18,9 +18,9 @@ from sessions.cli.common import (
     print_line,
     print_table,
     print_text,
+    time_text,
 )
 from sessions.cli.read import AsOfOption, PositionOption, check_one_moment, envelope
-from sessions.clock import text as time_text
 from sessions.events import ProfileChanged, SessionOpened
 from sessions.store import SessionStore
 

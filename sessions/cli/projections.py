@@ -22,6 +22,7 @@ from sessions.cli.common import (
     print_table,
     print_text,
     progress,
+    time_text,
 )
 from sessions.projection import Mode
 from sessions.store import SessionStore
@@ -176,8 +177,13 @@ def parked(
         for each in found:
             print_json(each)
     else:
-        columns = ("projection", "key", "position", "type", "error", "parked_at")
-        print_table(columns, (msgspec.structs.astuple(each) for each in found))
+        print_table(
+            ("projection", "key", "position", "type", "error", "parked_at"),
+            (
+                (p.projection, p.key, p.position, p.type, p.error, time_text(p.parked_at))
+                for p in found
+            ),
+        )
 
 
 @app.command()

@@ -22,8 +22,8 @@ from sessions.cli.common import (
     print_lines,
     print_table,
     print_text,
+    time_text,
 )
-from sessions.clock import text as time_text
 from sessions.mapper import encode_json
 from sessions.store import SessionStore
 
