@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,7 +44,9 @@ def _line_type(command: type[Any]) -> type[Any]:
     )
 
 
+_HALF_A_PAIR = r"a text holds one half of a surrogate pair, such as \ud800"
 _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
+_TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(operator.or_, _LINES))
 
@@ -92,7 +95,7 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     try:
         asked = _DECODER.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        return _failure(_addressee(line), "MalformedCommand", error)
+        return _failure(_addressee(line), "MalformedCommand", _why(error, line))
     kind = _COMMANDS[type(asked).__name__]
     command = kind(**{name: getattr(asked, name) for name in kind.__struct_fields__})
     try:
@@ -104,7 +107,7 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
             metadata=asked.metadata,
         )
     except SessionsError as error:
-        return _failure(asked.integration_id, type(error).__name__, error)
+        return _failure(asked.integration_id, type(error).__name__, str(error))
     return {
         "integrationId": asked.integration_id,
         "ok": True,
@@ -114,8 +117,27 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     }
 
 
-def _failure(session_id: str | None, kind: str, error: Exception) -> dict[str, Any]:
-    return {"integrationId": session_id, "ok": False, "error": kind, "message": str(error)}
+def _failure(session_id: str | None, kind: str, message: str) -> dict[str, Any]:
+    return {"integrationId": session_id, "ok": False, "error": kind, "message": message}
+
+
+def _why(error: Exception, line: bytes) -> str:
+    """Why a line is no command; of its shape, always with a path."""
+    said = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return _HALF_A_PAIR if _is_json(line) else said
+    if " - at `" not in said:  # msgspec names no path at the top
+        said += " - at `$`"
+    return f"{said}: there are {_TAGS}" if said.endswith("`$.command`") else said
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether it is JSON but for texts that are not Unicode, which Python's own decoder takes."""
+    try:
+        json.loads(line, parse_constant=int)  # NaN and Infinity are no JSON
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _addressee(line: bytes) -> str | None:
