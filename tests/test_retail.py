@@ -165,6 +165,7 @@ def test_a_file_may_be_gzipped_and_of_other_systems(file: Path, url: str, form: 
         assert CustomerSessions(store).get("1").cart_items[0].name == "Café"
 
 
+THREE = "\u0663".encode().decode("latin-1")  # in Arabic digits, as the file has it in UTF-8
 GOOD = "1,a,Thing,1,2010-12-01 08:26:00,1,7,UK"
 TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
 
@@ -173,6 +174,9 @@ TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
     ("text", "said"),
     [
         (f"{HEADER}\n{GOOD}\n{GOOD.replace(',1,2010', ',x,2010')}", ("line 3", "Quantity", "'x'")),
+        (f"{HEADER}\n{GOOD.replace(',1,2010', ',1_0,2010')}", ("line 2", "Quantity", "'1_0'")),
+        (f"{HEADER}\n{GOOD.replace(',1,2010', f',{THREE},2010')}", ("line 2", "Quantity")),
+        (f"{HEADER}\n{GOOD.replace('0,1,7', '0,1_0,7')}", ("line 2", "UnitPrice", "'1_0'")),
         (f"{HEADER}\n{GOOD.replace('0,1,7', '0,NaN,7')}", ("line 2", "UnitPrice", "'NaN'")),
         (f"{HEADER}\n{GOOD.replace('12-01', '13-01')}", ("line 2", "InvoiceDate", "'2010-13-01")),
         (f"{HEADER}\n{GOOD}\n\n1,a,Thing", ("line 4", "Quantity")),

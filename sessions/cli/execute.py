@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import operator
+import re
+from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _BOM = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _BESIDE: tuple[Any, ...] = (
     ("integration_id", str),
     ("idempotency_key", str | None, None),
@@ -94,6 +97,7 @@ def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, 
 def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     try:
         asked = _DECODER.decode(line)
+        _check_amounts(asked, msgspec.json.decode(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         return _failure(_addressee(line), "MalformedCommand", _why(error, line))
     kind = _COMMANDS[type(asked).__name__]
@@ -115,6 +119,27 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
         "position": done.position,
         "events": [recorded.type for recorded in done.events],
     }
+
+
+def _check_amounts(asked: object, given: object, path: str = "$") -> None:
+    """Refuse a text for money that is no number in JSON: msgspec takes what Python takes.
+
+    Raises:
+        ValidationError: It is such as "1_000" or " 1.5".
+    """
+    match asked, given:
+        case Decimal(), str() if not _NUMBER.fullmatch(given):
+            message = f"Expected a number in JSON's notation - at `{path}`"
+            raise msgspec.ValidationError(message)
+        case msgspec.Struct(), dict():
+            names = zip(asked.__struct_fields__, asked.__struct_encode_fields__, strict=True)
+            for field, name in names:
+                _check_amounts(getattr(asked, field), given.get(name), f"{path}.{name}")
+        case list(), list():
+            for number, (inner, text) in enumerate(zip(asked, given, strict=True)):
+                _check_amounts(inner, text, f"{path}[{number}]")
+        case _:
+            pass
 
 
 def _failure(session_id: str | None, kind: str, message: str) -> dict[str, Any]:
