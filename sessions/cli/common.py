@@ -55,7 +55,10 @@ ApplicationOption = Annotated[
         help="The application whose sessions these are.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+FLAG = ""
+"""The metavar of an option that takes no value, which typer would call <bool>."""
+
+JsonOption = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print JSON, for programs.")]
 
 DEFAULT_STORE = "sqlite:///sessions.db"
 

@@ -15,6 +15,7 @@ from projections.known import named
 from sessions.cli import maintain
 from sessions.cli.common import (
     DEFAULT_STORE,
+    FLAG,
     ApplicationOption,
     JsonOption,
     StoreOption,
@@ -87,7 +88,10 @@ def run(
     names: NamesArgument = None,
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="End when all have come to the log's present end.")
+        bool,
+        typer.Option(
+            "--once", metavar=FLAG, help="End when all have come to the log's present end."
+        ),
     ] = False,
     store: StoreOption = DEFAULT_STORE,
     application: ApplicationOption = 1,
