@@ -159,6 +159,8 @@ class CustomerSessions:
         where = ["application_id = ?", f"NOT {self._waits}", *[bound for bound, _ in given]]
         parameters = [self._store.application_id, *[value for _, value in given]]
         if after is not None:
+            if not isinstance(after, CustomerSession):
+                raise InvalidValue(field="after", rule="a CustomerSession", value=ascii(after))
             where.append("(updated, session_id) > (?, ?)")
             parameters += [clock.text(after.updated), after.integration_id]
         if rules.count("limit", limit) > rules.MAX_PAGE:

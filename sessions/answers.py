@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from sessions import rules
 from sessions.commands import Command
-from sessions.errors import InvalidValue
+from sessions.errors import InvalidValue, StorageFailed
 from sessions.events import Recorded
 from sessions.mapper import encode_json
 from sessions.money import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+_Row = tuple[str, int, int, int]
+_ROWS = msgspec.json.Decoder(Annotated[list[_Row], msgspec.Meta(min_length=1)])
 
 
 class Executed(msgspec.Struct, frozen=True, gc=False):
@@ -62,9 +66,19 @@ def to_json(answers: Sequence[Executed]) -> str:
     return encode_json([(a.session_id, a.version, a.position, len(a.events)) for a in answers])
 
 
-def from_json(kept: str, read: Callable[[int, int], list[Recorded]]) -> list[Executed]:
-    """Answers as they were given; `read` reads the log from after a position up to another."""
-    rows = msgspec.json.decode(kept, type=list[tuple[str, int, int, int]])
+def from_json(
+    kept: str, read: Callable[[int, int], list[Recorded]], *, key: str, path: str
+) -> list[Executed]:
+    """Answers as they were given; `read` reads the log from after a position up to another.
+
+    Raises:
+        StorageFailed: What the store at a path keeps for a key is no answer.
+    """
+    try:
+        rows = _ROWS.decode(kept)
+    except msgspec.MsgspecError as error:
+        reason = f"the answer that is kept for the idempotency key {key!r} is damaged: {error}"
+        raise StorageFailed(path=path, reason=reason) from error
     return [
         Executed(session_id, version, position, read(position - count, position) if count else [])
         for session_id, version, position, count in rows

@@ -134,7 +134,7 @@ def _take(lines: Lines, left: list[int], asked: ReturnItem, path: str) -> None:
 
 
 def _item(given: CartItem | AddItem, path: str = "") -> tuple[Item, int]:
-    if not isinstance(given, CartItem):
+    if not isinstance(given, CartItem | Item):  # a view's line is an Item with its quantity
         raise InvalidValue(field=path.rstrip("."), rule="a CartItem", value=type(given).__name__)
     item = Item(
         rules.text(f"{path}sku", given.sku),
@@ -148,7 +148,7 @@ def _item(given: CartItem | AddItem, path: str = "") -> tuple[Item, int]:
         _measure(path, "length", given.length),
         rules.attributes(f"{path}attributes", given.attributes),
     )
-    return item, rules.count(f"{path}quantity", given.quantity)
+    return item, rules.count(f"{path}quantity", getattr(given, "quantity", None))
 
 
 def _free_text(path: str, name: str, value: object) -> str:
@@ -162,7 +162,7 @@ def _measure(path: str, name: str, value: object) -> Decimal | None:
 def _product(path: str, value: object) -> ItemProduct | None:
     if value is None:
         return None
-    if not isinstance(value, Product):
+    if not isinstance(value, Product | ItemProduct):
         raise InvalidValue(field=f"{path}product", rule="a Product", value=ascii(value))
     return ItemProduct(_free_text(path, "product.name", value.name))
 

@@ -152,10 +152,16 @@ class CommandExecutor(StoreReader):
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
 
     def answered(self, idempotency_key: str) -> list[Executed] | None:
-        """What was answered under an idempotency key; None if it is not used yet."""
-        rules.text("idempotencyKey", idempotency_key, most=rules.MAX_KEY)
-        kept = self.recorder.answer(self.query, idempotency_key)
-        return kept and answers.from_json(kept[1], self._between)
+        """What was answered under an idempotency key; None if it is not used yet.
+
+        Raises:
+            StorageFailed: What is kept for it is damaged.
+        """
+        key = rules.text("idempotencyKey", idempotency_key, most=rules.MAX_KEY)
+        kept = self.recorder.answer(self.query, key)
+        if kept is None:
+            return None
+        return answers.from_json(kept[1], self._between, key=key, path=self.recorder.database.path)
 
     def check_no_batch(self, what: str) -> None:
         """Refuse what needs the store to itself while this thread has a batch open.

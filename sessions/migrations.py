@@ -139,7 +139,9 @@ def version(database: Database, query: Query) -> int | None:
         return None
     if not found >= _ALWAYS:
         raise NotAStore(path=database.path, reason="it holds other tables")
-    newest: int = query(f"SELECT max(version) FROM {schema.MIGRATIONS.name}", ())[0][0]
+    newest: int | None = query(f"SELECT max(version) FROM {schema.MIGRATIONS.name}", ())[0][0]
+    if newest is None:
+        raise NotAStore(path=database.path, reason="it does not say what made its schema")
     if newest > SCHEMA_VERSION:
         raise StoreTooNew(path=database.path, found=newest, known=SCHEMA_VERSION)
     return newest

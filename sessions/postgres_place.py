@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from sessions.errors import InvalidURL
-from sessions.url import is_server, without_password
+from sessions.url import is_server, shown_part, without_password
 
 SCHEMA = "customer_sessions"
 """Where a store is, unless its URL says `schema=`."""
@@ -48,6 +48,9 @@ def place_of(url: str) -> Place:
     server, ours = _split(url)
     if not (is_server(url) and _is_taken(server)):
         rule = "postgresql://user@host:port/database?schema=name, with options of libpq"
+        unknown = _unknown_options(server)
+        if unknown:
+            rule = f"libpq has no option {', '.join(unknown)}"
         raise InvalidURL(url=shown, rule=rule)
     schema, pool = ours.get("schema", SCHEMA), ours.get("pool", str(POOL_SIZE))
     if not _is_free_name(schema):
@@ -80,6 +83,14 @@ def _is_free_name(schema: str) -> bool:
     except UnicodeEncodeError:
         return False
     return 0 < length < _LONGEST_NAME and "\0" not in schema and schema[:3] != "pg_"
+
+
+def _unknown_options(server: str) -> list[str]:
+    """The names of options that libpq does not know, as they may be shown."""
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    options = [option.partition("=") for option in server.partition("?")[2].split("&")]
+    names = [unquote(name) for name, is_set, _ in options if is_set]
+    return [shown_part(name) for name in names if name not in known]
 
 
 def _is_taken(server: str) -> bool:

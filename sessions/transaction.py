@@ -142,7 +142,7 @@ class Transaction:
             return executed
         if kept[0] != fingerprint:
             raise IdempotencyKeyReused(key=key)
-        return answers.from_json(kept[1], self._log)
+        return answers.from_json(kept[1], self._log, key=key, path=self._recorder.database.path)
 
     def prepare(self, requests: Sequence[Request]) -> None:
         """Read together what commands will need of what is not in memory: one round trip.

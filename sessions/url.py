@@ -40,6 +40,8 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
     Raises:
         InvalidURL: It names no place where a store can be.
     """
+    if not isinstance(url, str):
+        raise InvalidURL(url=type(url).__name__, rule="a URL is a text")
     if url.startswith(_POSTGRES):
         try:
             from sessions.postgres import PostgresDatabase  # noqa: PLC0415  psycopg is an extra
@@ -64,9 +66,9 @@ def without_password(url: str) -> str:
     at, host = hosts[: hosts.startswith("@")], hosts.removeprefix("@")
     if not _HOSTS.fullmatch(unquote(host)):  # behind a port that is none, the rest may be its rest
         named = host.partition(":")[0]
-        return f"{scheme}{_shown(user)}{at}{_shown(named)}:{HIDDEN}"
+        return f"{scheme}{shown_part(user)}{at}{shown_part(named)}:{HIDDEN}"
     options = "&".join(map(_shown_option, query[1:].split("&")))
-    return f"{scheme}{_shown(user)}{at}{host}{_shown(path)}{query[:1]}{options}"
+    return f"{scheme}{shown_part(user)}{at}{host}{shown_part(path)}{query[:1]}{options}"
 
 
 def is_server(url: str) -> bool:
@@ -74,14 +76,15 @@ def is_server(url: str) -> bool:
     return _SERVER.fullmatch(url) is not None
 
 
-def _shown(part: str) -> str:
+def shown_part(part: str) -> str:
+    """A part of a URL as it may be shown: whatever looks like a password is hidden."""
     return part if _HARMLESS.fullmatch(unquote(part)) else HIDDEN
 
 
 def _shown_option(option: str) -> str:
     name, is_set, value = option.partition("=")
-    shown = _shown(value) if unquote(name) in _OPTIONS else HIDDEN
-    return f"{_shown(name)}={shown}" if is_set else option and HIDDEN
+    shown = shown_part(value) if unquote(name) in _OPTIONS else HIDDEN
+    return f"{shown_part(name)}={shown}" if is_set else option and HIDDEN
 
 
 def path_of(url: str) -> str:
@@ -100,6 +103,9 @@ def path_of(url: str) -> str:
         )
     if rest == MEMORY:
         raise InvalidURL(url=without_password(url), rule="a store in memory is memory:")
+    if "?" in rest:
+        rule = "a file takes no options, and a ? in its name is written %3F"
+        raise InvalidURL(url=without_password(url), rule=rule)
     name = re.sub("^/+", "/", unquote(rest))
     rule = _rule_broken_by(name)
     if rule:

@@ -192,12 +192,68 @@ def test_a_line_of_broken_utf_8_is_not_blank(line: bytes) -> None:
         ('"close","idempotencyKey":1', "$.idempotencyKey"),
         ('"close","expectedVersion":"1"', "$.expectedVersion"),
         ('"clothe"', "$.command"),
-        ('"add-item","sku":"a"', "`price`"),
-        ('"close","colour":"red"', "`colour`"),
+        ('"add-item","sku":"a"', "`price` - at `$`"),
+        ('"close","colour":"red"', "`colour` - at `$`"),
+        ('"add-item","sku":"a","price":1,"product":{}', "`name` - at `$.product`"),
     ],
 )
 def test_a_line_that_is_no_command_is_answered_with_the_path(line: str, path: str) -> None:
     assert path in _malformed(f'{{"integrationId":"s","command":{line}}}'.encode())
+
+
+def test_an_unknown_tag_is_answered_with_those_that_there_are() -> None:
+    said = _malformed(b'{"integrationId":"s","command":"clothe"}')
+
+    tags = sorted(str(kind.__struct_config__.tag) for kind in get_args(Command))
+    assert said == f"Invalid value 'clothe' - at `$.command`: there are {', '.join(tags)}"
+
+
+@pytest.mark.parametrize("place", ['"integrationId":"%s"', '"integrationId":"s","coupon":"%s"'])
+@pytest.mark.parametrize("half", ["\\ud800", "\\udc00", "a\\ud800", "\\ud800\\ud800bc"])
+def test_half_of_a_surrogate_pair_is_called_so(place: str, half: str) -> None:
+    line = f'{{"command":"apply-coupon",{place % half}}}'.encode()
+
+    assert _malformed(line) == r"a text holds one half of a surrogate pair, such as \ud800"
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"command":"close","at":NaN}', b'{"command":"close', b'{"coupon":"\\ud800"']
+)
+def test_what_is_no_json_is_no_half_of_a_pair(line: bytes) -> None:
+    assert "one half" not in _malformed(line)
+
+
+@pytest.mark.parametrize("digits", ["0.1", "12345678.901", "1e2", "1.50E+1", "0"])
+def test_money_may_be_a_text_in_the_notation_of_a_number(url: str, digits: str) -> None:
+    line = f'{{"command":"open","integrationId":"t","total":"{digits}"}}\n'
+
+    assert run("execute", stdin=line.encode()).json[0]["ok"]
+
+    with SessionStore.open(url, read_only=True) as store:
+        assert CustomerSessions(store).get("t").total == Decimal(digits)
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ('"add-item","sku":"a","price":"%s"', "$.price"),
+        ('"set-discount","label":"a","value":"%s"', "$.value"),
+        ('"open","total":"%s"', "$.total"),
+        ('"open","cartItems":[{"sku":"a","price":1},{"sku":"a","price":"%s"}]',
+          "$.cartItems[1].price"),
+        ('"replace-cart","cartItems":[{"sku":"a","price":1,"weight":"%s"}]',
+          "$.cartItems[0].weight"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "text", ["1_000", " 1.5", "1.5\\n", "\u0661\u0662", "+1", ".5", "1.", "01", "NaN"]
+)
+def test_a_text_that_is_a_number_in_python_only_is_no_money(
+    line: str, path: str, text: str
+) -> None:
+    said = _malformed(f'{{"integrationId":"s","command":{line % text}}}'.encode())
+
+    assert said == f"Expected a number in JSON's notation - at `{path}`"
 
 
 def test_values_that_a_rule_forbids_are_refused_by_the_rules_class() -> None:

@@ -1,4 +1,4 @@
-"""What `--help` says is whole on a terminal of 80 columns, and in paragraphs."""
+"""What `--help` says is whole on a terminal of 80 columns, in paragraphs, and not misleading."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ def test_help_is_whole_and_its_lines_are_full(name: str) -> None:
         if row.strip() and after.strip():
             first_word = after.split()[0]
             assert len(f" {row.strip()} {first_word}") > WIDTH - 2, row
+
+
+@pytest.mark.parametrize("name", _names())
+def test_a_flag_is_not_shown_as_if_it_took_a_value(name: str) -> None:
+    flags = [row.split()[1] for row in run(*name.split(), "--help").rows if "<bool>" in row]
+
+    assert set(flags) <= {"--help", "--install-completion", "--show-completion"}  # typer's own

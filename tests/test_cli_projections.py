@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -244,6 +245,7 @@ def test_what_waits_is_shown_and_skipped(store: SessionStore) -> None:
 
     ran = projections("parked")
     assert ran.rows[0] == "projection\tkey\tposition\ttype\terror\tparked_at"
+    assert re.search(r"\t[\d-]{10}T[\d:]{8}\.\d{6}Z$", ran.rows[1])
     assert [row.split("\t")[:5] for row in ran.rows[1:]] == [
         ["sales", "a", "2", "ItemAdded", "ValueError('a bad item')"]
     ]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import pty
-import subprocess
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +20,7 @@ from sessions import (
 )
 from sessions.cli import app
 from tests.conftest import Clock, add
-from tests.test_cli_maintain import SESSIONS, run
+from tests.test_cli_maintain import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -263,19 +260,6 @@ def test_texts_do_not_break_the_lines_of_a_pipe_or_steer_a_terminal(url: str, te
 @pytest.mark.usefixtures("store_url")
 def test_an_argument_that_is_no_text_is_not_found(command: str) -> None:
     assert run(command, "\udcff").code in {1, 2}
-
-
-@pytest.mark.usefixtures("store_url")
-def test_people_get_tables_and_colours_on_a_terminal() -> None:
-    master, terminal = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    subprocess.run([SESSIONS, "show", "a"], stdout=terminal, env=environment, check=True)  # noqa: S603
-    os.close(terminal)
-    said = os.read(master, 65536).decode()
-    os.close(master)
-
-    assert "\x1b[1ma\x1b[0m" in said
-    assert ("\t" in said, "shoes" in said) == (False, True)
 
 
 @pytest.mark.parametrize("command", [info.name for info in app.registered_commands])

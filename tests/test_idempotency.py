@@ -25,8 +25,10 @@ from sessions import (
     SetAttributes,
     SetDiscount,
     SetProfile,
+    StorageFailed,
 )
 from tests.conftest import add, in_processes, in_threads
+from tests.tampering import change
 
 if TYPE_CHECKING:
     from sessions.commands import Command
@@ -51,6 +53,32 @@ def test_the_same_again_gives_the_first_answer_and_writes_nothing(
     assert first == again == reopened
     assert store.answered("k") == [first]
     assert store.position == first.position + 1
+
+
+@pytest.mark.parametrize("kept", ["[]", "{}", '[["s", 1]]', "null"])
+def test_a_kept_answer_that_is_damaged_is_an_error_that_names_the_key(url: str, kept: str) -> None:
+    with SessionStore.open(url) as store:
+        store.execute("s", OpenSession(), idempotency_key="pay-4711")
+    change(url, f"UPDATE answers SET answer = '{kept}'")  # noqa: S608
+
+    with SessionStore.open(url) as store:
+        for ask in (
+            lambda: store.execute("s", OpenSession(), idempotency_key="pay-4711"),
+            lambda: store.answered("pay-4711"),
+        ):
+            with pytest.raises(StorageFailed, match="idempotency key 'pay-4711' is damaged"):
+                ask()
+        assert store.execute("s", CloseSession(), idempotency_key="other").version == 2
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL keeps JSON only
+def test_a_kept_answer_that_is_no_json_is_damaged_too(url: str) -> None:
+    with SessionStore.open(url) as store:
+        store.execute("s", OpenSession(), idempotency_key="k")
+        change(url, "UPDATE answers SET answer = 'x'")
+
+        with pytest.raises(StorageFailed, match="idempotency key 'k' is damaged"):
+            store.answered("k")
 
 
 def test_the_first_answer_is_given_whatever_happened_since(store: SessionStore) -> None:

@@ -13,6 +13,7 @@ import pytest
 from projections import CustomerSessions, rebuild, verify
 from sessions import (
     CloseSession,
+    NotAStore,
     OpenSession,
     SessionNotOpen,
     SessionStore,
@@ -24,8 +25,8 @@ from sessions import (
 from sessions.dialect import SQLITE
 from tests.conftest import add, in_processes
 from tests.postgres_server import new_schema
+from tests.tampering import change, opened
 from tests.tampering import dump as dump_of
-from tests.tampering import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +45,16 @@ def path(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"PRAGMA journal_mode = WAL; {VERSION_1.read_text('utf-8')}")
     return path
+
+
+def test_a_store_that_does_not_say_what_made_it_is_none(url: str) -> None:
+    with SessionStore.open(url) as store:
+        store.execute("s", OpenSession())
+    change(url, "DELETE FROM migrations")
+
+    for read_only in (True, False):
+        with pytest.raises(NotAStore, match="it does not say what made its schema"):
+            SessionStore.open(url, read_only=read_only)
 
 
 @pytest.fixture

@@ -60,6 +60,8 @@ def _sql(path: Path, *statements: str) -> list[Any]:
         "sqlite:///directory",
         "sqlite:////no/such/directory/shop.db",
         "sqlite:///a%00b.db",
+        "sqlite:///shop.db?mode=ro",
+        "sqlite:///shop.db?",
     ],
 )
 def test_a_url_that_names_no_place_is_refused(
@@ -72,6 +74,33 @@ def test_a_url_that_names_no_place_is_refused(
         SessionStore.open(url)
 
     assert refusal.value.url == url
+    assert {file.name for file in tmp_path.iterdir()} == {"directory"}
+
+
+@pytest.mark.parametrize("url", [None, b"memory:", 7])
+def test_a_url_is_a_text(url: Any) -> None:  # noqa: ANN401  anything
+    with pytest.raises(InvalidURL, match=f"'{type(url).__name__}' .*: a URL is a text"):
+        SessionStore.open(url)
+
+
+def test_a_file_may_have_a_question_mark_in_its_name(tmp_path: Path) -> None:
+    with SessionStore.open(f"sqlite:///{tmp_path}/shop.db%3Fmode=ro") as store:
+        store.execute("s", OpenSession())
+
+    assert (tmp_path / "shop.db?mode=ro").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "unknown"),
+    [
+        ("schema=s&sslmod=require", "sslmod"),
+        ("mode=ro&connect_timeout=2&cache=shared", "mode, cache"),
+        ("a%20b=1", r"\*\*\*"),
+    ],
+)
+def test_an_option_that_nobody_knows_is_named(options: str, unknown: str) -> None:
+    with pytest.raises(InvalidURL, match=f"libpq has no option {unknown}$"):
+        SessionStore.open(f"postgresql://localhost/d?{options}")
 
 
 @pytest.mark.parametrize(

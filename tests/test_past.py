@@ -257,7 +257,7 @@ def test_what_is_found_is_read_page_by_page(store: SessionStore, views: Customer
 
 @pytest.mark.parametrize(
     "asked",
-    [{"limit": 0}, {"limit": 1001}, {"updated_before": NAIVE}, {"state": "opn"}],
+    [{"limit": 0}, {"limit": 1001}, {"updated_before": NAIVE}, {"state": "opn"}, {"after": "s"}],
 )
 def test_what_can_never_be_found_is_refused(
     history: CustomerSessions, asked: dict[str, Any]

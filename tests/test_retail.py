@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import sessions.cli
 from projections import CustomerSessions, verify
-from sessions import SessionStore
+from sessions import OpenSession, SessionStore, SetProfile
 from sessions.cli.retail import import_invoices
 from sessions.cli.retail_file import read_invoices
 from tests.retail_reference import KEYS, figures
@@ -165,6 +165,7 @@ def test_a_file_may_be_gzipped_and_of_other_systems(file: Path, url: str, form: 
         assert CustomerSessions(store).get("1").cart_items[0].name == "Café"
 
 
+THREE = "\u0663".encode().decode("latin-1")  # in Arabic digits, as the file has it in UTF-8
 GOOD = "1,a,Thing,1,2010-12-01 08:26:00,1,7,UK"
 TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
 
@@ -173,6 +174,9 @@ TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
     ("text", "said"),
     [
         (f"{HEADER}\n{GOOD}\n{GOOD.replace(',1,2010', ',x,2010')}", ("line 3", "Quantity", "'x'")),
+        (f"{HEADER}\n{GOOD.replace(',1,2010', ',1_0,2010')}", ("line 2", "Quantity", "'1_0'")),
+        (f"{HEADER}\n{GOOD.replace(',1,2010', f',{THREE},2010')}", ("line 2", "Quantity")),
+        (f"{HEADER}\n{GOOD.replace('0,1,7', '0,1_0,7')}", ("line 2", "UnitPrice", "'1_0'")),
         (f"{HEADER}\n{GOOD.replace('0,1,7', '0,NaN,7')}", ("line 2", "UnitPrice", "'NaN'")),
         (f"{HEADER}\n{GOOD.replace('12-01', '13-01')}", ("line 2", "InvoiceDate", "'2010-13-01")),
         (f"{HEADER}\n{GOOD}\n\n1,a,Thing", ("line 4", "Quantity")),
@@ -199,6 +203,36 @@ def test_a_credit_note_of_the_future_does_not_stop_the_import(file: Path) -> Non
     file.write_text(file.read_text().replace("2010-12-01 09", "2999-12-01 09"))
 
     assert summary(run("import-retail", str(file), "--json"))["sessions"] == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["C2 a -1 1 7 9", "C2 a -6 1 7 9", "C2 a -5 2 7 9", "C2 a -5 1 8 9", "C2 a -5 1 7 10"],
+)
+def test_a_credit_note_that_was_another_before_is_refused_and_changes_nothing(
+    file: Path, url: str, changed: str
+) -> None:
+    imported(write(file, "1 a 9 1 7", "C2 a -5 1 7 9"))
+    kept = dump(url, RELATIONS)
+
+    found = summary(run("import-retail", str(write(file, "1 a 9 1 7", changed)), "--json"))
+
+    said = {"sessions": 1, "firstSessions": 1, "revenue": 9, "creditNotes": 1, "refused": 1}
+    assert found == {**dict.fromkeys(found, 0), **said}
+    assert dump(url, RELATIONS) == kept
+
+
+@pytest.mark.parametrize("profile", ["p", "q"])
+def test_a_key_that_was_used_for_something_else_answers_no_credit_note(
+    file: Path, url: str, profile: str
+) -> None:
+    with SessionStore.open(url) as store:
+        store.execute("s", OpenSession(profile_id="p"))
+        store.execute("s", SetProfile(profile_id=profile), idempotency_key="retail:C2")
+
+    found = summary(run("import-retail", str(write(file, "C2 a -5 1 7 9")), "--json"))
+
+    assert found == {**dict.fromkeys(found, 0), "creditNotes": 1, "refused": 1}
 
 
 def test_a_file_that_is_cut_and_then_whole_is_as_one(file: Path, url: str) -> None:

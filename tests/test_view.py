@@ -19,6 +19,8 @@ from sessions import (
     CancelSession,
     CartItem,
     CloseSession,
+    InvalidValue,
+    Item,
     OpenSession,
     Product,
     ReplaceCart,
@@ -279,3 +281,27 @@ def test_a_view_whose_json_is_none_of_a_session_is_named(
         views.get("order-1")
 
     assert (unreadable.value.key, unreadable.value.retry) == ("order-1", False)
+
+
+def test_the_lines_of_a_view_can_be_given_back_as_a_cart(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    item = add("a", "1.50", name="A", product=Product("P"), weight=Decimal(5), attributes={"x": 1})
+    store.execute("s", OpenSession(total=Decimal(9)))
+    store.execute("s", item)
+    lines: list[Any] = [*views.get("s").cart_items]
+
+    for _ in range(2):
+        replaced = store.execute("s", ReplaceCart(cart_items=lines), idempotency_key="k")
+        opened = store.execute("t", OpenSession(cart_items=lines), idempotency_key="l")
+
+    assert replaced.events == []
+    assert [recorded.type for recorded in opened.events] == ["SessionOpened", "CartReplaced"]
+    assert views.get("t").cart_items == lines
+
+
+def test_an_item_of_an_event_has_no_quantity_and_is_refused(store: SessionStore) -> None:
+    items: list[Any] = [Item("a", Decimal(1))]
+
+    with pytest.raises(InvalidValue, match=r"^cartItems\[0\].quantity: a whole number >= 1"):
+        store.execute("s", OpenSession(cart_items=items))

@@ -22,10 +22,10 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
-from sessions import rules
+from sessions import clock, rules
+from sessions.cli.tables import for_people
 from sessions.errors import InvalidValue, SessionsError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -55,7 +55,10 @@ ApplicationOption = Annotated[
         help="The application whose sessions these are.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+FLAG = ""
+"""The metavar of an option that takes no value, which typer would call <bool>."""
+
+JsonOption = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print JSON, for programs.")]
 
 DEFAULT_STORE = "sqlite:///sessions.db"
 
@@ -74,6 +77,12 @@ def a_time(text: str) -> datetime:
         return rules.moment("as_of", moment)
     except InvalidValue as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def time_text(moment: datetime) -> str:
+    """A UTC time as it is shown: to the second on a terminal, and whole elsewhere."""
+    whole = clock.text(moment)
+    return f"{whole.partition('.')[0]}Z" if out.is_terminal else whole
 
 
 def complain(error: SessionsError | str) -> None:
@@ -96,12 +105,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     """Print rows as a table on a terminal, and as tab-separated lines, as they come, elsewhere."""
     shown = (["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows)
     if out.is_terminal:
-        table = Table(header_style="bold", box=None, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for line in shown:
-            table.add_row(*[Text(cell) for cell in line])
-        out.print(table)
+        out.print(for_people(list(zip(columns, *shown, strict=True)), out.width))
     else:
         for line in chain([list(columns)], shown):
             sys.stdout.write("\t".join(line) + "\n")

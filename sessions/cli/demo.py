@@ -15,7 +15,6 @@ from typing import Annotated
 import typer
 
 from projections import CartItem, CustomerHistories, CustomerSessions
-from sessions import clock
 from sessions.cli.common import (
     ApplicationOption,
     complain,
@@ -23,6 +22,7 @@ from sessions.cli.common import (
     print_table,
     print_text,
     progress,
+    time_text,
 )
 from sessions.cli.history import print_history, print_replay
 from sessions.cli.read import print_session, print_steps
@@ -133,7 +133,7 @@ def _the_past(views: CustomerSessions) -> None:
     print_table(
         ("session", "as of", "state", "units returned"),
         (
-            (view.integration_id, clock.text(moment), view.state, _returned(view.cart_items))
+            (view.integration_id, time_text(moment), view.state, _returned(view.cart_items))
             for view, moment in ((then, before), (returned, returned.updated))
         ),
     )

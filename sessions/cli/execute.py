@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import operator
+import re
+from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _BOM = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _BESIDE: tuple[Any, ...] = (
     ("integration_id", str),
     ("idempotency_key", str | None, None),
@@ -43,7 +47,9 @@ def _line_type(command: type[Any]) -> type[Any]:
     )
 
 
+_HALF_A_PAIR = r"a text holds one half of a surrogate pair, such as \ud800"
 _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
+_TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(operator.or_, _LINES))
 
@@ -91,8 +97,9 @@ def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, 
 def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     try:
         asked = _DECODER.decode(line)
+        _check_amounts(asked, msgspec.json.decode(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        return _failure(_addressee(line), "MalformedCommand", error)
+        return _failure(_addressee(line), "MalformedCommand", _why(error, line))
     kind = _COMMANDS[type(asked).__name__]
     command = kind(**{name: getattr(asked, name) for name in kind.__struct_fields__})
     try:
@@ -104,7 +111,7 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
             metadata=asked.metadata,
         )
     except SessionsError as error:
-        return _failure(asked.integration_id, type(error).__name__, error)
+        return _failure(asked.integration_id, type(error).__name__, str(error))
     return {
         "integrationId": asked.integration_id,
         "ok": True,
@@ -114,8 +121,48 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     }
 
 
-def _failure(session_id: str | None, kind: str, error: Exception) -> dict[str, Any]:
-    return {"integrationId": session_id, "ok": False, "error": kind, "message": str(error)}
+def _check_amounts(asked: object, given: object, path: str = "$") -> None:
+    """Refuse a text for money that is no number in JSON: msgspec takes what Python takes.
+
+    Raises:
+        ValidationError: It is such as "1_000" or " 1.5".
+    """
+    match asked, given:
+        case Decimal(), str() if not _NUMBER.fullmatch(given):
+            message = f"Expected a number in JSON's notation - at `{path}`"
+            raise msgspec.ValidationError(message)
+        case msgspec.Struct(), dict():
+            names = zip(asked.__struct_fields__, asked.__struct_encode_fields__, strict=True)
+            for field, name in names:
+                _check_amounts(getattr(asked, field), given.get(name), f"{path}.{name}")
+        case list(), list():
+            for number, (inner, text) in enumerate(zip(asked, given, strict=True)):
+                _check_amounts(inner, text, f"{path}[{number}]")
+        case _:
+            pass
+
+
+def _failure(session_id: str | None, kind: str, message: str) -> dict[str, Any]:
+    return {"integrationId": session_id, "ok": False, "error": kind, "message": message}
+
+
+def _why(error: Exception, line: bytes) -> str:
+    """Why a line is no command; of its shape, always with a path."""
+    said = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return _HALF_A_PAIR if _is_json(line) else said
+    if " - at `" not in said:  # msgspec names no path at the top
+        said += " - at `$`"
+    return f"{said}: there are {_TAGS}" if said.endswith("`$.command`") else said
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether it is JSON but for texts that are not Unicode, which Python's own decoder takes."""
+    try:
+        json.loads(line, parse_constant=int)  # NaN and Infinity are no JSON
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _addressee(line: bytes) -> str | None:

@@ -11,6 +11,7 @@ import typer
 from projections import CustomerHistories, CustomerHistory, Figures, HistoryStep, SessionHistory
 from sessions.cli.common import (
     DEFAULT_STORE,
+    FLAG,
     ApplicationOption,
     JsonOption,
     StoreOption,
@@ -18,9 +19,9 @@ from sessions.cli.common import (
     print_line,
     print_table,
     print_text,
+    time_text,
 )
 from sessions.cli.read import AsOfOption, PositionOption, check_one_moment, envelope
-from sessions.clock import text as time_text
 from sessions.events import ProfileChanged, SessionOpened
 from sessions.store import SessionStore
 
@@ -34,12 +35,14 @@ def history(  # noqa: PLR0913  a parameter is an option
     profile: Annotated[str, typer.Argument(metavar="PROFILE", help="The customer's profileId.")],
     *,
     events: Annotated[
-        bool, typer.Option("--events", help="Every event, and what is so after it.")
+        bool, typer.Option("--events", metavar=FLAG, help="Every event, and what is so after it.")
     ] = False,
     figures: Annotated[
         bool,
         typer.Option(
-            "--figures", help="What they add up to; with --json the whole history, as one object."
+            "--figures",
+            metavar=FLAG,
+            help="What they add up to; with --json the whole history, as one object.",
         ),
     ] = False,
     session: Annotated[

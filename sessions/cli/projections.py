@@ -15,6 +15,7 @@ from projections.known import named
 from sessions.cli import maintain
 from sessions.cli.common import (
     DEFAULT_STORE,
+    FLAG,
     ApplicationOption,
     JsonOption,
     StoreOption,
@@ -22,6 +23,7 @@ from sessions.cli.common import (
     print_table,
     print_text,
     progress,
+    time_text,
 )
 from sessions.projection import Mode
 from sessions.store import SessionStore
@@ -86,7 +88,10 @@ def run(
     names: NamesArgument = None,
     *,
     once: Annotated[
-        bool, typer.Option("--once", help="End when all have come to the log's present end.")
+        bool,
+        typer.Option(
+            "--once", metavar=FLAG, help="End when all have come to the log's present end."
+        ),
     ] = False,
     store: StoreOption = DEFAULT_STORE,
     application: ApplicationOption = 1,
@@ -182,8 +187,13 @@ def parked(
         for each in found:
             print_json(each)
     else:
-        columns = ("projection", "key", "position", "type", "error", "parked_at")
-        print_table(columns, (msgspec.structs.astuple(each) for each in found))
+        print_table(
+            ("projection", "key", "position", "type", "error", "parked_at"),
+            (
+                (p.projection, p.key, p.position, p.type, p.error, time_text(p.parked_at))
+                for p in found
+            ),
+        )
 
 
 @app.command()

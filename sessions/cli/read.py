@@ -13,6 +13,7 @@ import typer
 from projections import CustomerSession, CustomerSessions, Step
 from sessions.cli.common import (
     DEFAULT_STORE,
+    FLAG,
     ApplicationOption,
     JsonOption,
     StoreOption,
@@ -22,8 +23,8 @@ from sessions.cli.common import (
     print_lines,
     print_table,
     print_text,
+    time_text,
 )
-from sessions.clock import text as time_text
 from sessions.mapper import encode_json
 from sessions.store import SessionStore
 
@@ -117,7 +118,8 @@ def log(  # noqa: PLR0913
         typer.Option(min=1, metavar="N", help="At most so many events."),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on with each new event, until Ctrl-C.")
+        bool,
+        typer.Option("--follow", metavar=FLAG, help="Go on with each new event, until Ctrl-C."),
     ] = False,
     types: Annotated[
         list[str] | None,

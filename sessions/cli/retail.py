@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from projections import CartItem, CustomerSessions
+from sessions.answers import Request, fingerprint
 from sessions.commands import AddItem, CloseSession, OpenSession, ReturnItem, ReturnItems
 from sessions.errors import IdempotencyKeyReused, Refused
 from sessions.events import ItemsReturned, SessionClosed, SessionOpened
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from sessions.cli.retail_file import Invoice, OrderLine
     from sessions.commands import Command
     from sessions.store import SessionStore
+
+_MARK = "creditNote"
+"""Where the metadata of a return hold the fingerprint of its credit note."""
 
 
 class Summary(msgspec.Struct, rename="camel"):
@@ -73,15 +77,7 @@ def _order(store: SessionStore, invoice: Invoice, summary: Summary) -> None:
     if not lines:
         summary.empty_invoices += 1
         return
-    at = invoice.at
-    commands: list[Command] = [
-        OpenSession(profile_id=invoice.profile_id, at=at),
-        *[
-            AddItem(sku=x.sku, price=x.price, quantity=x.quantity, name=x.name, at=at)
-            for x in lines
-        ],
-        CloseSession(at=at),
-    ]
+    commands = _commands(invoice, lines)
     try:
         executed = store.execute_many(invoice.number, commands, idempotency_key=_key(invoice))
     except (Refused, IdempotencyKeyReused):
@@ -92,18 +88,56 @@ def _order(store: SessionStore, invoice: Invoice, summary: Summary) -> None:
     _count(executed, summary)
 
 
+def _commands(invoice: Invoice, lines: Sequence[OrderLine]) -> list[Command]:
+    """What an invoice says as an order."""
+    at = invoice.at
+    return [
+        OpenSession(profile_id=invoice.profile_id, at=at),
+        *[
+            AddItem(sku=x.sku, price=x.price, quantity=x.quantity, name=x.name, at=at)
+            for x in lines
+        ],
+        CloseSession(at=at),
+    ]
+
+
 def _credit(store: SessionStore, invoice: Invoice, summary: Summary) -> None:
     summary.credit_notes += 1
     lines = [line for line in invoice.lines if line.quantity < 0]
     summary.skipped_lines += len(invoice.lines) - len(lines)
-    executed = store.answered(_key(invoice)) if store.exists else None
-    if executed is None:
-        executed = _return(store, invoice, lines)
+    try:
+        executed = _returned(store, invoice, lines)
+    except IdempotencyKeyReused:
+        summary.refused += 1
+        return
     matched = _count(executed, summary)
     summary.unmatched_units -= sum([line.quantity for line in lines]) + matched
 
 
-def _return(store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine]) -> list[Executed]:
+def _returned(store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine]) -> list[Executed]:
+    """What a credit note returns, or has returned.
+
+    What it asks of the store depends on what was sold by then, and cannot be asked again. So its
+    events carry the fingerprint of what it says.
+
+    Raises:
+        IdempotencyKeyReused: Its key was used for another one, or for something else.
+    """
+    key = _key(invoice)
+    said = [Request(invoice.number, command) for command in _commands(invoice, lines)]
+    mark = fingerprint(said)
+    executed = store.answered(key) if store.exists else None
+    if executed is None:
+        return _return(store, invoice, lines, {_MARK: mark})
+    marks = {recorded.metadata.get(_MARK) for answer in executed for recorded in answer.events}
+    if marks != {mark}:
+        raise IdempotencyKeyReused(key=key)
+    return executed
+
+
+def _return(
+    store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine], metadata: dict[str, str]
+) -> list[Executed]:
     known = invoice.profile_id and store.exists
     returns = _matched(store, invoice, lines) if known else {}
     commands = [
@@ -111,7 +145,7 @@ def _return(store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine]) -
         for session_id, items in returns.items()
     ]
     try:
-        return store.execute_all(commands, idempotency_key=_key(invoice))
+        return store.execute_all(commands, idempotency_key=_key(invoice), metadata=metadata)
     except Refused:  # a date that is ahead of the clock
         return []
 

@@ -118,7 +118,7 @@ def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, Or
 
 def _whole(text: str, line: int) -> int:
     try:
-        return int(text)
+        return int(_digits(text))
     except ValueError:
         raise BadLine(
             line=line, column="Quantity", rule="a whole number", value=text[:80]
@@ -127,12 +127,23 @@ def _whole(text: str, line: int) -> int:
 
 def _amount(text: str, line: int) -> Decimal:
     try:
-        amount = Decimal(text)
-    except InvalidOperation:
+        amount = Decimal(_digits(text))
+    except (ValueError, InvalidOperation):
         amount = Decimal("NaN")
     if not amount.is_finite():
         raise BadLine(line=line, column="UnitPrice", rule="a number", value=text[:80])
     return amount
+
+
+def _digits(text: str) -> str:
+    """The text of a number, without what is one to Python only: "1_000", or digits of others.
+
+    Raises:
+        ValueError: There is such in it.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(text)
+    return text
 
 
 def _date(text: str, line: int) -> datetime:
