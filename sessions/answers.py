@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-_Row = tuple[str, int, int, int]
-_ROWS = msgspec.json.Decoder(Annotated[list[_Row], msgspec.Meta(min_length=1)])
+_ROWS = msgspec.json.Decoder(list[tuple[str, int, int, int]])
 
 
 class Executed(msgspec.Struct, frozen=True, gc=False):
@@ -77,12 +76,17 @@ def from_json(
     try:
         rows = _ROWS.decode(kept)
     except msgspec.MsgspecError as error:
-        reason = f"the answer that is kept for the idempotency key {key!r} is damaged: {error}"
-        raise StorageFailed(path=path, reason=reason) from error
+        raise damaged(key, path, error) from error
     return [
         Executed(session_id, version, position, read(position - count, position) if count else [])
         for session_id, version, position, count in rows
     ]
+
+
+def damaged(key: str, path: str, why: object) -> StorageFailed:
+    """What is raised where the store at a path keeps no answer for a key, but something else."""
+    reason = f"the answer that is kept for the idempotency key {key!r} is damaged: {why}"
+    return StorageFailed(path=path, reason=reason)
 
 
 def _fields(command: Command) -> Any:  # noqa: ANN401  JSON of any shape

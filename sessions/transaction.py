@@ -142,7 +142,11 @@ class Transaction:
             return executed
         if kept[0] != fingerprint:
             raise IdempotencyKeyReused(key=key)
-        return answers.from_json(kept[1], self._log, key=key, path=self._recorder.database.path)
+        path = self._recorder.database.path
+        executed = answers.from_json(kept[1], self._log, key=key, path=path)
+        if len(executed) != len(requests):
+            raise answers.damaged(key, path, f"{len(executed)} answers to {len(requests)} commands")
+        return executed
 
     def prepare(self, requests: Sequence[Request]) -> None:
         """Read together what commands will need of what is not in memory: one round trip.

@@ -280,6 +280,7 @@ def test_a_batch_whose_commit_fails_does_not_end_well(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
     store.execute("s", OpenSession())
+    monkeypatch.setattr("sessions.batch.SECONDS", 600)
     failed: list[Exception] = []
     full = StorageFailed(path="it", reason="the disk is full")
     with monkeypatch.context() as broken:

@@ -62,12 +62,11 @@ def test_a_kept_answer_that_is_damaged_is_an_error_that_names_the_key(url: str, 
     change(url, f"UPDATE answers SET answer = '{kept}'")  # noqa: S608
 
     with SessionStore.open(url) as store:
-        for ask in (
-            lambda: store.execute("s", OpenSession(), idempotency_key="pay-4711"),
-            lambda: store.answered("pay-4711"),
-        ):
+        with pytest.raises(StorageFailed, match="idempotency key 'pay-4711' is damaged"):
+            store.execute("s", OpenSession(), idempotency_key="pay-4711")
+        if kept != "[]":  # which is an answer to no commands
             with pytest.raises(StorageFailed, match="idempotency key 'pay-4711' is damaged"):
-                ask()
+                store.answered("pay-4711")
         assert store.execute("s", CloseSession(), idempotency_key="other").version == 2
 
 

@@ -51,6 +51,7 @@ _HALF_A_PAIR = r"a text holds one half of a surrogate pair, such as \ud800"
 _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
 _TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
+_GIVEN = msgspec.json.Decoder(float_hook=Decimal)
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(operator.or_, _LINES))
 
 
@@ -97,7 +98,7 @@ def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, 
 def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     try:
         asked = _DECODER.decode(line)
-        _check_amounts(asked, msgspec.json.decode(line))
+        _check_amounts(asked, _GIVEN.decode(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         return _failure(_addressee(line), "MalformedCommand", _why(error, line))
     kind = _COMMANDS[type(asked).__name__]

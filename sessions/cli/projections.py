@@ -147,7 +147,9 @@ def rebuild(  # noqa: PLR0913  a parameter is an option
     allow_older: Annotated[
         bool,
         typer.Option(
-            "--allow-older", help="Go back to the versions here, where the store keeps newer ones."
+            "--allow-older",
+            metavar=FLAG,
+            help="Go back to the versions here, where the store keeps newer ones.",
         ),
     ] = False,
     json: JsonOption = False,

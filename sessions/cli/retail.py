@@ -129,10 +129,17 @@ def _returned(store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine])
     executed = store.answered(key) if store.exists else None
     if executed is None:
         return _return(store, invoice, lines, {_MARK: mark})
-    marks = {recorded.metadata.get(_MARK) for answer in executed for recorded in answer.events}
-    if marks != {mark}:
+    if not all(_is_marked(answer, mark) for answer in executed):
         raise IdempotencyKeyReused(key=key)
     return executed
+
+
+def _is_marked(answer: Executed, mark: str) -> bool:
+    """Whether an answer is a return with a mark, or one from before there were marks."""
+    return bool(answer.events) and all(
+        isinstance(recorded.event, ItemsReturned) and recorded.metadata.get(_MARK, mark) == mark
+        for recorded in answer.events
+    )
 
 
 def _return(
