@@ -34,6 +34,7 @@ _OPTIONS: dict[str, Any] = {
     "autocommit": True,
     "cursor_factory": psycopg.RawCursor,
     "application_name": "customer-sessions",
+    "client_encoding": "UTF8",  # what is said first is in it: a schema's name
 }
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) "
@@ -107,6 +108,7 @@ class Connections:
         settings = (
             ("search_path", quoted(self._place.schema)),
             ("timezone", "UTC"),
+            ("DateStyle", "ISO"),  # times are read as the server writes them
             ("default_transaction_read_only", "on"),  # a writer says that it writes
             ("lock_timeout", f"{milliseconds}ms"),
         )
