@@ -11,7 +11,7 @@ from sessions import kept
 from sessions.views import Views
 
 if TYPE_CHECKING:
-    from sessions.database import Current
+    from sessions.database import Current, StillHeld
     from sessions.projection import Projection
     from sessions.store import SessionStore
 
@@ -33,6 +33,7 @@ class Post:
         self._store = store
         self._paused_at: int | None = None
         self._right = ExitStack()
+        self._is_held: StillHeld = bool
 
     @property
     def is_taken(self) -> bool:
@@ -42,16 +43,19 @@ class Post:
     def take(self, build: Current | None) -> bool:
         """Work at the current build from now on, and at no other; whether that is begun just now.
 
-        It is worked at if it is to be followed and nobody else does.
+        It is worked at if it is to be followed and nobody else does. Who has lost the right to it
+        leaves it to whoever is first to take it again.
         """
-        if self.is_taken and self.build != build:
+        if self.is_taken and not (self.build == build and self._is_held()):
             self.leave()
         if self.is_taken or build is None or not self._is_due(build):
             return False
         database, application = self._store.recorder.database, self._store.application_id
-        if not self._right.enter_context(database.held(kept.right(build, application))):
+        held = self._right.enter_context(database.held(kept.right(build, application)))
+        if held is None:
             self._right.close()
             return False
+        self._is_held = held
         not_followed.forget(self._store, self.projection.name)
         number = build.build
         views = Views(self.projection, application, database.dialect, build=number, held=HELD)

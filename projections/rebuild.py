@@ -75,8 +75,8 @@ def alone(database: Database, building: Building) -> Iterator[None]:
     Raises:
         RebuildRunning: Somebody else is at it.
     """
-    with database.held("rebuild") as is_alone:
-        if not is_alone:
+    with database.held("rebuild") as held:
+        if held is None:
             raise RebuildRunning(path=database.path)
         try:
             yield
@@ -115,8 +115,8 @@ def drop(store: SessionStore, name: str) -> list[str]:
     is_known = any(name == each.name for each in store.projections)
     if not _builds(store.query, name, kept.STATUSES):
         named(store, [name])
-    with database.held("rebuild") as is_alone:
-        if not is_alone:
+    with database.held("rebuild") as held:
+        if held is None:
             raise RebuildRunning(path=database.path)
         with database.writing() as connection:
             found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else kept.STATUSES)

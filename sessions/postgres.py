@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.database import Query, Statement
+    from sessions.database import Query, Statement, StillHeld
 
 T = TypeVar("T")
 
@@ -305,16 +306,16 @@ class PostgresDatabase(Database):
         self.signal.give()
 
     @contextmanager
-    def held(self, what: str) -> Iterator[bool]:
-        """Whether this is the only one that holds something: by a connection of its own."""
+    def held(self, what: str) -> Iterator[StillHeld | None]:
+        """Hold something that one of all processes can hold: by a connection of its own."""
         lock = self._lock_key(f"held/{what}")
         if self.query(_IS_HELD, (lock,)):
-            yield False
+            yield None
             return
         with self.private() as connection:
             ((held,),) = connection.execute("SELECT pg_try_advisory_lock(?)", (lock,))
             try:
-                yield held
+                yield partial(_answers, connection) if held else None
             finally:  # a server is late to notice that a connection is closed
                 if held:
                     with suppress(psycopg.OperationalError):  # one that is lost holds nothing
@@ -353,6 +354,15 @@ class PostgresDatabase(Database):
             if self._listener is None:
                 self._listener = Listener(self._connections.connect, self._channel, self.signal)
         self._listener.wait()
+
+
+def _answers(connection: Connection) -> bool:
+    """Whether a connection is there: one that is idle is closed by a server or a firewall."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _digest(text: str) -> bytes:

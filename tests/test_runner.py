@@ -10,8 +10,10 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import psycopg
 import pytest
 
 from projections import Runner, StoredProjection, rebuild, verify
@@ -23,7 +25,6 @@ from tests.test_parked import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import OpenStore
 
@@ -281,6 +282,50 @@ def test_it_can_be_run_again(open_store: OpenStore) -> None:
 def test_a_name_that_no_projection_has_is_told(store: SessionStore) -> None:
     with pytest.raises(ProjectionNotFound, match=r"'sale': there are .*sales"):
         Runner(store, ["sale"])
+
+
+def test_one_that_loses_the_right_to_work_leaves_it_to_whoever_takes_it_again(
+    url: str, postgres: str
+) -> None:
+    with (
+        SessionStore.open(url, projections=followed(SPEND)) as store,
+        Runner(store, ["spend"]) as one,
+    ):
+        fill(store, "a")
+        until(lambda: one.working == ["spend"])
+        with Runner(again(store), ["spend"]) as other:
+            for number in range(3):
+                take_away(store, postgres, right(store))
+                until(lambda: is_held(store))
+                until(lambda: sorted(one.working + other.working) == ["spend"])
+
+                last = fill(store, f"b{number}")
+                spend(store).wait(last, timeout=SOON)
+                assert is_held(store)
+                assert one.working + other.working == ["spend"]
+        assert verify(store) == []
+
+
+def take_away(store: SessionStore, server: str, what: str) -> None:
+    """Let what is held be lost: with the connection on PostgreSQL, and with the file on SQLite."""
+    database: Any = store.recorder.database
+    if not database.dialect.packs:
+        Path(f"{database.path}-{what.replace('/', '-')}.lock").unlink()
+        return
+    lock = database._lock_key(f"held/{what}")  # noqa: SLF001
+    with psycopg.connect(server, autocommit=True) as connection:
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' "
+            "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = %s",
+            [lock],
+        )
+        assert ended.fetchall() == [(True,)]
+
+
+def is_held(store: SessionStore) -> bool:
+    """Whether somebody holds the right to work."""
+    with store.recorder.database.held(right(store)) as held:
+        return held is None
 
 
 # --- waiting for it
