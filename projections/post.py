@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from sessions.database import Current, StillHeld
     from sessions.projection import Projection
     from sessions.store import SessionStore
+
+logger = logging.getLogger(__name__)
 
 
 class Post:
@@ -34,6 +37,7 @@ class Post:
         self._paused_at: int | None = None
         self._right = ExitStack()
         self._is_held: StillHeld = bool
+        self._hindered: str | None = None
 
     @property
     def is_taken(self) -> bool:
@@ -48,6 +52,7 @@ class Post:
         """
         if self.is_taken and not (self.build == build and self._is_held()):
             self.leave()
+        self._tell(build)
         if self.is_taken or build is None or not self._is_due(build):
             return False
         database, application = self._store.recorder.database, self._store.application_id
@@ -62,6 +67,18 @@ class Post:
         self.part = Tracked(BuildOf(self.projection, views), database, build, application)
         self.build = build
         return True
+
+    def _tell(self, build: Current | None) -> None:
+        """Log why the store's build is none to follow here, once, and when that changes."""
+        name = self.projection.name
+        hindered = None if build is None else _hindrance(self.projection, build)
+        if hindered == self._hindered:
+            return
+        self._hindered = hindered
+        if hindered is None:
+            logger.warning("%s may be followed by this process again", name)
+        else:
+            logger.warning("%s is not followed by this process: %s", name, hindered)
 
     def _is_due(self, build: Current) -> bool:
         """Whether a build is one for this process, which may have left it to a newer one."""
@@ -90,3 +107,11 @@ class Post:
         """Take note, for those who wait for the projection, of what the runner does instead."""
         reason = f"the runner of this process {what}"
         not_followed.note(self._store, self.projection.name, reason)
+
+
+def _hindrance(projection: Projection[Any], build: Current) -> str | None:
+    """Why a build is none for who has a projection that is to be followed."""
+    if build.mode == "followed":
+        is_same = build.version == projection.version
+        return None if is_same else f"the store keeps {build.label}, here is {projection.label}"
+    return f"the store keeps it {build.mode}" if projection.mode == "followed" else None
