@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg import errors as pg
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from sessions.database import Failures
 from sessions.errors import (
@@ -22,7 +22,7 @@ from sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sessions.database import Connection
 
@@ -52,22 +52,18 @@ class PostgresConnection:
     Attributes:
         raw: Psycopg's.
         confirms: The locks that a commit has still to take, and what is known of the log.
+        give_back: Gives it back to the pool that it was taken from, which may be closed by now.
     """
 
     def __init__(
         self,
         raw: psycopg.Connection[Any],
-        pool: ConnectionPool[psycopg.Connection[Any]] | None = None,
+        give_back: Callable[[], object] = bool,
         confirms: Sequence[object] | None = None,
     ) -> None:
         self.raw = raw
         self.confirms = confirms
-        self._pool = pool
-
-    def give_back(self) -> None:
-        """Give it back to the pool that it was taken from, which may be closed by now."""
-        if self._pool is not None:
-            self._pool.putconn(self.raw)
+        self.give_back = give_back
 
     def execute(self, sql: str, parameters: Sequence[object] = (), /) -> psycopg.Cursor[Any]:
         """Execute a statement with `?` for each parameter."""

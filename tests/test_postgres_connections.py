@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import psycopg
@@ -12,8 +13,11 @@ from psycopg.conninfo import make_conninfo
 
 from projections import CustomerSessions, Runner, StoredProjection, verify
 from sessions import OpenSession, SessionStore
+from sessions.errors import StoreUnavailable
 from tests.conftest import add
+from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed
+from tests.test_parked import until
 from tests.test_runner import SOON
 
 if TYPE_CHECKING:
@@ -89,3 +93,44 @@ def test_a_schema_may_be_called_in_any_script_whatever_the_encoding(
         utf8 = make_conninfo(postgres, client_encoding="UTF8")
         with closing(psycopg.connect(utf8, autocommit=True)) as connection:
             connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
+
+
+# --- a server that gives no connection
+
+
+def test_a_pool_that_is_used_up_says_so(postgres_url: str) -> None:
+    with SessionStore.open(f"{postgres_url}&pool=2", lock_timeout=0.5) as store:
+        store.execute("s", OpenSession())
+        busy = [threading.Thread(target=store.query, args=["SELECT pg_sleep(4)"]) for _ in "ab"]
+        for thread in busy:
+            thread.start()
+        until(lambda: len(sleeping(postgres_url)) == 2)
+
+        with pytest.raises(StoreUnavailable, match=r"reached: all 2 connections are in use") as no:
+            store.query("SELECT 1")
+        assert no.value.retry
+
+        for thread in busy:
+            thread.join()
+        assert store.query("SELECT 1") == [(1,)]
+
+
+def sleeping(url: str) -> list[Any]:
+    """Those who hold a connection of a store just now."""
+    asked = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = ?"
+    with SessionStore.open(url, read_only=True) as store:
+        return store.query(asked, ["SELECT pg_sleep(4)"])
+
+
+def test_a_server_that_is_gone_says_why_it_cannot_be_reached(postgres_url: str) -> None:
+    with Line(postgres_url) as line, SessionStore.open(line.url, lock_timeout=0.5) as store:
+        store.execute("s", OpenSession())
+        line.cut()
+
+        with pytest.raises(StoreUnavailable, match="No such file or directory"):
+            store.query("SELECT 1")
+        with pytest.raises(StoreUnavailable, match="No such file or directory"):
+            store.execute("s", add("x"))
+
+        line.mend()
+        assert store.query("SELECT 1") == [(1,)]
