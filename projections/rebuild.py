@@ -64,7 +64,7 @@ def rebuild(
     database, projections = store.recorder.database, named(store, names)
     building = Building(database, projections, mode, claims=not names)
     labels = [each.label for each in projections]
-    with alone(database, building), tracing.span("rebuild", projections=labels):
+    with tracing.span("rebuild", projections=labels), alone(database, building):
         return building.run(progress, stop)
 
 

@@ -78,7 +78,11 @@ class Head(msgspec.Struct, frozen=True):
         return ", ".join([f"{v.name} {v.build} {v.mode} {v.revision}" for v in self.views])
 
 
-class LogMoved(Exception):  # noqa: N818  it is news, and nothing went wrong
+class News(Exception):  # noqa: N818  nothing went wrong
+    """What is raised to be dealt with, and reaches nobody else."""
+
+
+class LogMoved(News):
     """Others have written since what was known; nothing was."""
 
 
