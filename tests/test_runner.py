@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
@@ -304,6 +305,54 @@ def test_one_that_loses_the_right_to_work_leaves_it_to_whoever_takes_it_again(
                 assert is_held(store)
                 assert one.working + other.working == ["spend"]
         assert verify(store) == []
+
+
+def test_a_file_that_cannot_be_locked_is_named_with_the_reason(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    for what in ("spend-1", "rebuild"):
+        (tmp_path / f"store.db-{what}.lock").mkdir()
+    with SessionStore.open(sqlite_url, projections=followed(SPEND)) as store:
+        last = fill(store, "a")
+        because = r"store\.db-spend-1\.lock, which .* cannot be written: Is a directory$"
+
+        with pytest.raises(StorageFailed, match=because):
+            Runner(store).run(until=last)
+        with pytest.raises(StorageFailed, match=because):
+            spend(store).wait(last, timeout=0)
+        with pytest.raises(StorageFailed, match=r"store\.db-rebuild\.lock, which"):
+            rebuild(store)
+
+
+LOCK_AS_NOBODY = """
+import os, sys
+from sessions.errors import StorageFailed
+from sessions.sqlite_lock import held_file
+with held_file(sys.argv[1], "rebuild"):
+    os.chmod(f"{sys.argv[1]}-rebuild.lock", 0o444)
+    if os.getuid() == 0:
+        os.setresuid(65534, 65534, 65534)
+    with held_file(sys.argv[1], "rebuild") as held:
+        print(held)
+try:
+    with held_file(sys.argv[1], "rebuild") as held:
+        print("it is held")
+except StorageFailed as error:
+    print(error)
+"""
+
+
+def test_a_file_that_is_read_only_is_not_believed_to_be_locked() -> None:
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        command = [sys.executable, "-c", LOCK_AS_NOBODY, f"{directory}/store.db"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+
+    taken, free = ran.stdout.splitlines()
+    assert taken == "None"
+    assert free.endswith(
+        "-rebuild.lock, which is locked by who works, cannot be written: it is read-only"
+    )
 
 
 def take_away(store: SessionStore, server: str, what: str) -> None:
