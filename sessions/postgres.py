@@ -29,6 +29,7 @@ from sessions.postgres_statements import (
     PostgresFailures,
     Together,
     is_gone,
+    pipelined,
     reason_of,
 )
 from sessions.signals import signal_of
@@ -206,7 +207,7 @@ class PostgresDatabase(Database):
         """The rows of each of several SELECTs, in one round trip."""
         if not statements:
             return []
-        with cast("PostgresConnection", connection).raw.pipeline():
+        with pipelined(cast("PostgresConnection", connection).raw):
             cursors = [connection.execute(*statement) for statement in statements]
         return [cursor.fetchall() for cursor in cursors]
 
@@ -214,7 +215,7 @@ class PostgresDatabase(Database):
         """All rows of one SELECT in a transaction, which goes on as it was: in one round trip."""
         raw = cast("PostgresConnection", connection).raw
         try:
-            with raw.pipeline():
+            with pipelined(raw):
                 raw.execute("SAVEPOINT look")
                 raw.execute("SET TRANSACTION READ ONLY")
                 cursor = connection.execute(sql, parameters)
@@ -240,7 +241,7 @@ class PostgresDatabase(Database):
         """Let a function write, and make the transaction durable, in one round trip."""
         taken = cast("PostgresConnection", connection)
         try:
-            with taken.raw.pipeline():
+            with pipelined(taken.raw):
                 if taken.confirms is not None:
                     taken.execute(_BEGIN)
                     taken.execute(_CONFIRM, taken.confirms)
@@ -295,7 +296,7 @@ class PostgresDatabase(Database):
         try:
             with self._failures:
                 yield connection
-                with connection.raw.pipeline():
+                with pipelined(connection.raw):
                     connection.execute(_NOTIFY, (self._channel,))
                     connection.execute("COMMIT")
         finally:

@@ -12,7 +12,7 @@ from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from sessions.errors import StoreClosed
-from sessions.postgres_statements import PostgresConnection, is_gone
+from sessions.postgres_statements import PostgresConnection, is_gone, pipelined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,7 +134,7 @@ class Connections:
             ("default_transaction_read_only", "on"),  # a writer says that it writes
             ("lock_timeout", f"{milliseconds}ms"),
         )
-        with raw.pipeline():
+        with pipelined(raw):
             for setting in settings:
                 raw.execute("SELECT set_config($1, $2, false)", setting)
             raw.execute(_DURABLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,7 +23,7 @@ from sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sessions.database import Connection
 
@@ -85,6 +86,26 @@ class PostgresConnection:
         except pg.UniqueViolation:
             return False
         return True
+
+
+@contextmanager
+def pipelined(raw: psycopg.Connection[Any]) -> Iterator[None]:
+    """What is executed inside goes to the server in one round trip; the first error is raised.
+
+    Psycopg would warn of what follows from an error that leaves its pipeline: that the rest is
+    aborted. So none leaves it before it has ended.
+    """
+    first: BaseException | None = None
+    try:
+        with raw.pipeline():
+            try:
+                yield
+            except BaseException as error:  # noqa: BLE001  raised below
+                first = error
+    except psycopg.Error as later:
+        raise first or later from None
+    if first is not None:
+        raise first
 
 
 class Together:
