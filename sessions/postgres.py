@@ -19,12 +19,13 @@ from psycopg import pq
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, Head, LogMoved
-from sessions.errors import OutcomeUnknown, StoreBusy
+from sessions.errors import OutcomeUnknown, StorageFailed, StoreBusy
 from sessions.listening import Listener
 from sessions.postgres_dependents import handing_on
 from sessions.postgres_place import place_of
 from sessions.postgres_pool import Connections, quoted
 from sessions.postgres_statements import (
+    GRANT,
     PostgresConnection,
     PostgresFailures,
     Together,
@@ -52,6 +53,10 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _LEAVE = "ROLLBACK TO SAVEPOINT look"
 """What was said since is said no more: that the transaction only reads, too."""
 
+_RELATIONS = (
+    "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
+    "FROM pg_catalog.pg_tables WHERE schemaname = ?"
+)
 _NOTIFY = "SELECT pg_notify(?, '')"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
 _IS_HELD = (
@@ -100,9 +105,13 @@ class PostgresDatabase(Database):
         return True
 
     def relations(self, query: Query) -> set[str]:
-        """The names of all relations in the schema."""
-        sql = "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = ?"
-        return {name for (name,) in query(sql, (self._place.schema,))}
+        """The names of all relations in the schema, if the role may use them at all."""
+        schema = self._place.schema
+        found = dict(query(_RELATIONS, (schema,)))
+        if not all(found.values()):  # they would be said not to exist
+            reason = f"permission denied for schema {schema}: {GRANT}"
+            raise StorageFailed(path=self.path, reason=reason)
+        return set(found)
 
     def prepare(self, connection: Connection) -> None:
         """Make the schema, where nobody did."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection
 
+GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
+"""What is to be done where a role may not."""
+
 _TRANSACTION_TIMEOUT = "25P04"
 _GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 _QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
@@ -143,6 +146,8 @@ class PostgresFailures(Failures):
     def of(self, error: psycopg.Error) -> Exception:
         """The store's error for one of psycopg's."""
         reason = reason_of(error)
+        if isinstance(error, pg.InsufficientPrivilege):
+            reason = f"{reason}: {GRANT}"
         if isinstance(error, PoolClosed):
             return StoreClosed()
         if isinstance(error, pg.LockNotAvailable):

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from projections import CustomerSessions, Runner, StoredProjection, verify
 from sessions import OpenSession, SessionStore
-from sessions.errors import StoreUnavailable
+from sessions.errors import StorageFailed, StoreUnavailable
 from tests.conftest import add
 from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed
@@ -28,16 +28,18 @@ ODD = "Zoë 漢字 🛒"
 
 
 @contextmanager
-def role_with(server: str, name: str, value: str) -> Iterator[str]:
-    """A role for whose connections something is set."""
+def new_role(server: str, may: str = "LOGIN", settings: str = "") -> Iterator[str]:
+    """A role that may do something, for whose connections something may be set."""
     role = f"role_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {role} SUPERUSER LOGIN".encode())
+        connection.execute(f"CREATE ROLE {role} {may}".encode())
         try:
-            connection.execute(f"ALTER ROLE {role} SET {name} = '{value}'".encode())
+            if settings:
+                connection.execute(f"ALTER ROLE {role} SET {settings}".encode())
             yield role
         finally:
             connection.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER".encode())
+            connection.execute(f"DROP OWNED BY {role}".encode())
             connection.execute(f"DROP ROLE {role}".encode())
 
 
@@ -63,9 +65,8 @@ SETTINGS = [("DateStyle", "German"), ("client_encoding", "LATIN1"), ("timezone",
 def test_what_is_set_for_a_role_changes_nothing_that_is_read(
     postgres: str, postgres_url: str, name: str, value: str
 ) -> None:
-    with role_with(postgres, name, value) as role:
-        url = f"{postgres_url}&user={role}"
-        check_that_it_is_read_as_written(url)
+    with new_role(postgres, "SUPERUSER LOGIN", f"{name} = '{value}'") as role:
+        check_that_it_is_read_as_written(f"{postgres_url}&user={role}")
 
 
 @pytest.mark.parametrize(
@@ -134,3 +135,25 @@ def test_a_server_that_is_gone_says_why_it_cannot_be_reached(postgres_url: str) 
 
         line.mend()
         assert store.query("SELECT 1") == [(1,)]
+
+
+# --- a role that may not
+
+
+def test_a_role_that_may_not_is_told_what_to_do(postgres: str, postgres_url: str) -> None:
+    what_to_do = "grant it to the role, or run `sessions init` or the rebuild as the owner$"
+    with new_role(postgres) as role:
+        url = f"{postgres_url}&user={role}"
+        with pytest.raises(StorageFailed, match=f"permission denied for database .*: {what_to_do}"):
+            SessionStore.open(url)
+
+        SessionStore.open(postgres_url).close()
+        with pytest.raises(StorageFailed, match=f"permission denied for schema .*: {what_to_do}"):
+            SessionStore.open(url)
+        with pytest.raises(StorageFailed, match=f"permission denied for schema .*: {what_to_do}"):
+            SessionStore.open(url, read_only=True)
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            schema = postgres_url.rpartition("schema=")[2]
+            connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}".encode())
+        with pytest.raises(StorageFailed, match=f"permission denied for table .*: {what_to_do}"):
+            SessionStore.open(url)
