@@ -105,8 +105,8 @@ def _is_same(one: Database, other: Database) -> bool:
     if not one.dialect.packs:
         return Path(other.path).exists() and Path(one.path).samefile(other.path)
     name = f"copy {uuid4()}"
-    with one.held(name), other.held(name) as is_free:
-        return not is_free
+    with one.held(name), other.held(name) as held:
+        return held is None
 
 
 def _tasks(database: Database) -> list[tuple[Table, int]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows, Ledger
 from sessions.claims import CLAIMING, Claim, released_by, taken_by
+from sessions.database import News
 from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, SESSION
 from sessions.mapper import Mapper
@@ -44,7 +45,7 @@ def silent(done: int, total: int) -> None:
     """Take no note of progress."""
 
 
-class Overtaken(Exception):  # noqa: N818  it is news, and nothing went wrong
+class Overtaken(News):
     """Somebody else has taken this part further meanwhile; nothing was written."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from sessions import kept
 from sessions.views import Views
 
 if TYPE_CHECKING:
-    from sessions.database import Current
+    from sessions.database import Current, StillHeld
     from sessions.projection import Projection
     from sessions.store import SessionStore
+
+logger = logging.getLogger(__name__)
 
 
 class Post:
@@ -33,6 +36,8 @@ class Post:
         self._store = store
         self._paused_at: int | None = None
         self._right = ExitStack()
+        self._is_held: StillHeld = bool
+        self._hindered: str | None = None
 
     @property
     def is_taken(self) -> bool:
@@ -42,22 +47,38 @@ class Post:
     def take(self, build: Current | None) -> bool:
         """Work at the current build from now on, and at no other; whether that is begun just now.
 
-        It is worked at if it is to be followed and nobody else does.
+        It is worked at if it is to be followed and nobody else does. Who has lost the right to it
+        leaves it to whoever is first to take it again.
         """
-        if self.is_taken and self.build != build:
+        if self.is_taken and not (self.build == build and self._is_held()):
             self.leave()
+        self._tell(build)
         if self.is_taken or build is None or not self._is_due(build):
             return False
         database, application = self._store.recorder.database, self._store.application_id
-        if not self._right.enter_context(database.held(kept.right(build, application))):
+        held = self._right.enter_context(database.held(kept.right(build, application)))
+        if held is None:
             self._right.close()
             return False
+        self._is_held = held
         not_followed.forget(self._store, self.projection.name)
         number = build.build
         views = Views(self.projection, application, database.dialect, build=number, held=HELD)
         self.part = Tracked(BuildOf(self.projection, views), database, build, application)
         self.build = build
         return True
+
+    def _tell(self, build: Current | None) -> None:
+        """Log why the store's build is none to follow here, once, and when that changes."""
+        name = self.projection.name
+        hindered = None if build is None else _hindrance(self.projection, build)
+        if hindered == self._hindered:
+            return
+        self._hindered = hindered
+        if hindered is None:
+            logger.warning("%s may be followed by this process again", name)
+        else:
+            logger.warning("%s is not followed by this process: %s", name, hindered)
 
     def _is_due(self, build: Current) -> bool:
         """Whether a build is one for this process, which may have left it to a newer one."""
@@ -86,3 +107,11 @@ class Post:
         """Take note, for those who wait for the projection, of what the runner does instead."""
         reason = f"the runner of this process {what}"
         not_followed.note(self._store, self.projection.name, reason)
+
+
+def _hindrance(projection: Projection[Any], build: Current) -> str | None:
+    """Why a build is none for who has a projection that is to be followed."""
+    if build.mode == "followed":
+        is_same = build.version == projection.version
+        return None if is_same else f"the store keeps {build.label}, here is {projection.label}"
+    return f"the store keeps it {build.mode}" if projection.mode == "followed" else None

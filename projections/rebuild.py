@@ -69,7 +69,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
     database, projections = store.recorder.database, named(store, names)
     building = Building(database, projections, mode, claims=not names, allow_older=allow_older)
     labels = [each.label for each in projections]
-    with alone(database, building), tracing.span("rebuild", projections=labels):
+    with tracing.span("rebuild", projections=labels), alone(database, building):
         return building.run(progress, stop)
 
 
@@ -80,8 +80,8 @@ def alone(database: Database, building: Building) -> Iterator[None]:
     Raises:
         RebuildRunning: Somebody else is at it.
     """
-    with database.held("rebuild") as is_alone:
-        if not is_alone:
+    with database.held("rebuild") as held:
+        if held is None:
             raise RebuildRunning(path=database.path)
         try:
             yield
@@ -121,8 +121,8 @@ def drop(store: SessionStore, name: str) -> list[str]:
     is_known = any(name == each.name for each in store.projections)
     if not _builds(store.query, name, kept.STATUSES):
         named(store, [name])
-    with database.held("rebuild") as is_alone:
-        if not is_alone:
+    with database.held("rebuild") as held:
+        if held is None:
             raise RebuildRunning(path=database.path)
         with database.writing() as connection:
             kept.check_whole(query_on(connection))

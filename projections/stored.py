@@ -156,8 +156,8 @@ class StoredProjection(Generic[V]):
         )
 
     def _is_followed(self, build: Current) -> bool:
-        with self._database.held(kept.right(build, self._store.application_id)) as free:
-            return not free
+        with self._database.held(kept.right(build, self._store.application_id)) as held:
+            return held is None
 
     # --- parked keys
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sessions.signals import Signal
 
     Query = Callable[[str, Sequence[object]], list[Any]]
+    StillHeld = Callable[[], bool]
     Statement = tuple[str, Sequence[object]]
 
 LOCK_TIMEOUT = 30.0
@@ -77,7 +78,11 @@ class Head(msgspec.Struct, frozen=True):
         return ", ".join([f"{v.name} {v.build} {v.mode} {v.revision}" for v in self.views])
 
 
-class LogMoved(Exception):  # noqa: N818  it is news, and nothing went wrong
+class News(Exception):  # noqa: N818  nothing went wrong
+    """What is raised to be dealt with, and reaches nobody else."""
+
+
+class LogMoved(News):
     """Others have written since what was known; nothing was."""
 
 
@@ -267,10 +272,11 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def held(self, what: str) -> AbstractContextManager[bool]:
-        """Whether this is the only one, of all processes, that holds something; it does not wait.
+    def held(self, what: str) -> AbstractContextManager[StillHeld | None]:
+        """Hold something that one of all processes can hold; it does not wait.
 
-        What holds it loses it when it ends, however it ends.
+        What holds it loses it when it ends, however it ends, and may lose it before. So it is given
+        what tells, each time it is asked, whether it still has it; None: somebody else has.
         """
 
     @abstractmethod

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -18,16 +19,18 @@ from psycopg import pq
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, Head, LogMoved
-from sessions.errors import OutcomeUnknown, StoreBusy
+from sessions.errors import OutcomeUnknown, StorageFailed, StoreBusy
 from sessions.listening import Listener
 from sessions.postgres_dependents import handing_on
 from sessions.postgres_place import place_of
 from sessions.postgres_pool import Connections, quoted
 from sessions.postgres_statements import (
+    GRANT,
     PostgresConnection,
     PostgresFailures,
     Together,
     is_gone,
+    pipelined,
     reason_of,
 )
 from sessions.signals import signal_of
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.database import Query, Statement
+    from sessions.database import Query, Statement, StillHeld
 
 T = TypeVar("T")
 
@@ -50,6 +53,10 @@ _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _LEAVE = "ROLLBACK TO SAVEPOINT look"
 """What was said since is said no more: that the transaction only reads, too."""
 
+_RELATIONS = (
+    "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
+    "FROM pg_catalog.pg_tables WHERE schemaname = ?"
+)
 _NOTIFY = "SELECT pg_notify(?, '')"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
 _IS_HELD = (
@@ -98,9 +105,13 @@ class PostgresDatabase(Database):
         return True
 
     def relations(self, query: Query) -> set[str]:
-        """The names of all relations in the schema."""
-        sql = "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = ?"
-        return {name for (name,) in query(sql, (self._place.schema,))}
+        """The names of all relations in the schema, if the role may use them at all."""
+        schema = self._place.schema
+        found = dict(query(_RELATIONS, (schema,)))
+        if not all(found.values()):  # they would be said not to exist
+            reason = f"permission denied for schema {schema}: {GRANT}"
+            raise StorageFailed(path=self.path, reason=reason)
+        return set(found)
 
     def prepare(self, connection: Connection) -> None:
         """Make the schema, where nobody did."""
@@ -205,7 +216,7 @@ class PostgresDatabase(Database):
         """The rows of each of several SELECTs, in one round trip."""
         if not statements:
             return []
-        with cast("PostgresConnection", connection).raw.pipeline():
+        with pipelined(cast("PostgresConnection", connection).raw):
             cursors = [connection.execute(*statement) for statement in statements]
         return [cursor.fetchall() for cursor in cursors]
 
@@ -213,7 +224,7 @@ class PostgresDatabase(Database):
         """All rows of one SELECT in a transaction, which goes on as it was: in one round trip."""
         raw = cast("PostgresConnection", connection).raw
         try:
-            with raw.pipeline():
+            with pipelined(raw):
                 raw.execute("SAVEPOINT look")
                 raw.execute("SET TRANSACTION READ ONLY")
                 cursor = connection.execute(sql, parameters)
@@ -239,7 +250,7 @@ class PostgresDatabase(Database):
         """Let a function write, and make the transaction durable, in one round trip."""
         taken = cast("PostgresConnection", connection)
         try:
-            with taken.raw.pipeline():
+            with pipelined(taken.raw):
                 if taken.confirms is not None:
                     taken.execute(_BEGIN)
                     taken.execute(_CONFIRM, taken.confirms)
@@ -294,7 +305,7 @@ class PostgresDatabase(Database):
         try:
             with self._failures:
                 yield connection
-                with connection.raw.pipeline():
+                with pipelined(connection.raw):
                     connection.execute(_NOTIFY, (self._channel,))
                     connection.execute("COMMIT")
         finally:
@@ -305,16 +316,16 @@ class PostgresDatabase(Database):
         self.signal.give()
 
     @contextmanager
-    def held(self, what: str) -> Iterator[bool]:
-        """Whether this is the only one that holds something: by a connection of its own."""
+    def held(self, what: str) -> Iterator[StillHeld | None]:
+        """Hold something that one of all processes can hold: by a connection of its own."""
         lock = self._lock_key(f"held/{what}")
         if self.query(_IS_HELD, (lock,)):
-            yield False
+            yield None
             return
         with self.private() as connection:
             ((held,),) = connection.execute("SELECT pg_try_advisory_lock(?)", (lock,))
             try:
-                yield held
+                yield partial(_answers, connection) if held else None
             finally:  # a server is late to notice that a connection is closed
                 if held:
                     with suppress(psycopg.OperationalError):  # one that is lost holds nothing
@@ -353,6 +364,15 @@ class PostgresDatabase(Database):
             if self._listener is None:
                 self._listener = Listener(self._connections.connect, self._channel, self.signal)
         self._listener.wait()
+
+
+def _answers(connection: Connection) -> bool:
+    """Whether a connection is there: one that is idle is closed by a server or a firewall."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _digest(text: str) -> bytes:

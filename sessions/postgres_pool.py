@@ -12,7 +12,7 @@ from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from sessions.errors import StoreClosed
-from sessions.postgres_statements import PostgresConnection, is_gone
+from sessions.postgres_statements import PostgresConnection, is_gone, pipelined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +34,7 @@ _OPTIONS: dict[str, Any] = {
     "autocommit": True,
     "cursor_factory": psycopg.RawCursor,
     "application_name": "customer-sessions",
+    "client_encoding": "UTF8",  # what is said first is in it: a schema's name
 }
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) "
@@ -53,13 +54,35 @@ class Connections:
         self._patience = max(_LEAST_SECONDS, min(lock_timeout, _CONNECT_SECONDS))
         self._mutex = threading.Lock()
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._taken: set[psycopg.Connection[Any]] = set()
         self._closed = False
 
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
         """A connection of the pool; `give_back` must follow."""
         pool = self._opened()
-        raw = pool.getconn(self._patience)
-        return PostgresConnection(raw, pool, confirms)
+        try:
+            raw = pool.getconn(self._patience)
+        except PoolTimeout as error:
+            raise self._reason(error) from error
+        taken = self._taken
+        taken.add(raw)
+
+        def give_back() -> None:
+            taken.discard(raw)
+            pool.putconn(raw)
+
+        return PostgresConnection(raw, give_back, confirms)
+
+    def _reason(self, error: PoolTimeout) -> psycopg.Error:
+        """Why the pool gave no connection: all are in use, or the server says why itself."""
+        size = self._place.pool_size
+        if len(self._taken) >= size:
+            return PoolTimeout(f"all {size} connections are in use (pool= in the URL allows more)")
+        try:
+            self.connect(connect_timeout=_CONNECT_SECONDS).close()
+        except psycopg.Error as refused:
+            return refused
+        return error
 
     def until_reached(self, work: Callable[[], T]) -> T:
         """Do what is safe to be done again, until the server is there; or give up."""
@@ -94,9 +117,9 @@ class Connections:
                     )
         return self._pool
 
-    def connect(self) -> psycopg.Connection[Any]:
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:  # noqa: ANN401  as libpq's are
         """A connection that is not the pool's."""
-        raw = psycopg.connect(self._place.server, **_OPTIONS)
+        raw = psycopg.connect(self._place.server, **_OPTIONS, **options)
         self._configure(raw)
         return raw
 
@@ -107,10 +130,11 @@ class Connections:
         settings = (
             ("search_path", quoted(self._place.schema)),
             ("timezone", "UTC"),
+            ("DateStyle", "ISO"),  # times are read as the server writes them
             ("default_transaction_read_only", "on"),  # a writer says that it writes
             ("lock_timeout", f"{milliseconds}ms"),
         )
-        with raw.pipeline():
+        with pipelined(raw):
             for setting in settings:
                 raw.execute("SELECT set_config($1, $2, false)", setting)
             raw.execute(_DURABLE)
@@ -125,7 +149,7 @@ class Connections:
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
         _inherited.append(self._pool)
-        self._mutex, self._pool = threading.Lock(), None
+        self._mutex, self._pool, self._taken = threading.Lock(), None, set()
 
 
 def quoted(name: str) -> str:

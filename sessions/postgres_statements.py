@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg import errors as pg
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import PoolClosed, PoolTimeout
 
 from sessions.database import Failures
 from sessions.errors import (
@@ -22,9 +23,12 @@ from sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sessions.database import Connection
+
+GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
+"""What is to be done where a role may not."""
 
 _TRANSACTION_TIMEOUT = "25P04"
 _GONE = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -52,22 +56,18 @@ class PostgresConnection:
     Attributes:
         raw: Psycopg's.
         confirms: The locks that a commit has still to take, and what is known of the log.
+        give_back: Gives it back to the pool that it was taken from, which may be closed by now.
     """
 
     def __init__(
         self,
         raw: psycopg.Connection[Any],
-        pool: ConnectionPool[psycopg.Connection[Any]] | None = None,
+        give_back: Callable[[], object] = bool,
         confirms: Sequence[object] | None = None,
     ) -> None:
         self.raw = raw
         self.confirms = confirms
-        self._pool = pool
-
-    def give_back(self) -> None:
-        """Give it back to the pool that it was taken from, which may be closed by now."""
-        if self._pool is not None:
-            self._pool.putconn(self.raw)
+        self.give_back = give_back
 
     def execute(self, sql: str, parameters: Sequence[object] = (), /) -> psycopg.Cursor[Any]:
         """Execute a statement with `?` for each parameter."""
@@ -89,6 +89,26 @@ class PostgresConnection:
         except pg.UniqueViolation:
             return False
         return True
+
+
+@contextmanager
+def pipelined(raw: psycopg.Connection[Any]) -> Iterator[None]:
+    """What is executed inside goes to the server in one round trip; the first error is raised.
+
+    Psycopg would warn of what follows from an error that leaves its pipeline: that the rest is
+    aborted. So none leaves it before it has ended.
+    """
+    first: BaseException | None = None
+    try:
+        with raw.pipeline():
+            try:
+                yield
+            except BaseException as error:  # noqa: BLE001  raised below
+                first = error
+    except psycopg.Error as later:
+        raise first or later from None
+    if first is not None:
+        raise first
 
 
 class Together:
@@ -126,6 +146,8 @@ class PostgresFailures(Failures):
     def of(self, error: psycopg.Error) -> Exception:
         """The store's error for one of psycopg's."""
         reason = reason_of(error)
+        if isinstance(error, pg.InsufficientPrivilege):
+            reason = f"{reason}: {GRANT}"
         if isinstance(error, PoolClosed):
             return StoreClosed()
         if isinstance(error, pg.LockNotAvailable):

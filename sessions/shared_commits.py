@@ -18,7 +18,7 @@ from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sessions import forks
+from sessions import forks, tracing
 from sessions.errors import QueueFull, StoreClosed
 
 if TYPE_CHECKING:
@@ -136,10 +136,11 @@ class SharedCommits:
             StoreClosed: The store is closed.
         """
         loop, done = asyncio.get_running_loop(), asyncio.Event()
+        lead = tracing.carried(self.lead)
 
         def wake() -> None:
             if not job.done:
-                self._lead_in_thread(job)
+                self._in_thread(lead, job)
             else:
                 with suppress(RuntimeError):  # the loop is closed, and nobody waits
                     loop.call_soon_threadsafe(done.set)
@@ -153,17 +154,17 @@ class SharedCommits:
             await asyncio.sleep(_ASYNC_PAUSE)
         try:
             if joined:
-                self._lead_in_thread(job)
+                self._in_thread(lead, job)
             await done.wait()
         except BaseException:
             self._withdraw(job)  # a lead is the thread's by now
             raise
         return job.answer()
 
-    def _lead_in_thread(self, job: Job) -> None:
+    def _in_thread(self, lead: Callable[[Job], None], job: Job) -> None:
         if self._leaders is None:
             self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")
-        self._leaders.submit(self.lead, job)
+        self._leaders.submit(lead, job)
 
     def _join(self, job: Job) -> bool | Wait:
         """Wait in the queue, or lead: whether it does; else what to wait for outside."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.database import Head, Query, Statement
+    from sessions.database import Head, Query, Statement, StillHeld
 
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
@@ -232,8 +232,8 @@ class SqliteDatabase(Database):
                 self.end(connection)
         self.signal.give()
 
-    def held(self, what: str) -> AbstractContextManager[bool]:
-        """Whether this is the only one, of all processes, that holds something."""
+    def held(self, what: str) -> AbstractContextManager[StillHeld | None]:
+        """Hold something that one of all processes can hold."""
         if self.in_memory:
             return held_name(self._names, what)
         return held_file(self.path, what)

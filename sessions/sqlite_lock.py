@@ -2,44 +2,97 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sessions.errors import StorageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sessions.database import StillHeld
 
 _NO_NAME = re.compile(r"[^a-z0-9_]+")
 
 
 @contextmanager
-def held_file(path: str, what: str) -> Iterator[bool]:
-    """Whether this is the only one, of all processes, that holds something of a database.
+def held_file(path: str, what: str) -> Iterator[StillHeld | None]:
+    """Hold something of a database that one of all processes can hold.
 
     The file is a database of its own, and stays empty. What locks it is SQLite, so that the lock
     works wherever the database does; the system frees it when the holder ends, however it ends.
+    Who removes the file takes it away: the next one makes another file.
+
+    Raises:
+        StorageFailed: The file cannot be made or locked.
     """
     name = f"{path}-{_NO_NAME.sub('-', what)}.lock"
-    with closing(sqlite3.connect(name, timeout=0, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            yield False
-        else:
-            yield True
+    with _refused(path, name):
+        connection = sqlite3.connect(name, timeout=0, isolation_level=None)
+    with closing(connection):
+        with _refused(path, name):
+            is_mine = _lock(connection)
+        if is_mine and not os.access(name, os.W_OK):  # what is read-only is shared by its readers
+            raise _cannot_be_written(path, name, "it is read-only")
+        locked = _number(name)
+        yield (lambda: _number(name) == locked) if is_mine else None
+
+
+def _lock(connection: sqlite3.Connection) -> bool:
+    """Lock a file, if nobody else has."""
+    try:
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 @contextmanager
-def held_name(names: set[str], what: str) -> Iterator[bool]:
-    """Whether this is the only one that holds something, among those who share the names."""
+def _refused(path: str, name: str) -> Iterator[None]:
+    """Turns what SQLite says of a file that cannot be locked into the store's error."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _cannot_be_written(path, name, _why(name, error)) from error
+
+
+def _cannot_be_written(path: str, name: str, why: object) -> StorageFailed:
+    reason = f"{name}, which is locked by who works, cannot be written: {why}"
+    return StorageFailed(path=path, reason=reason)
+
+
+def _why(name: str, error: sqlite3.Error) -> object:
+    """What the system says of a file that SQLite is "unable to open"."""
+    if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        try:
+            Path(name).open("ab").close()
+        except OSError as refused:
+            return refused.strerror
+    return error
+
+
+def _number(name: str) -> int | None:
+    """What tells a file from another one that gets its name later."""
+    try:
+        return Path(name).stat().st_ino
+    except OSError:
+        return None
+
+
+@contextmanager
+def held_name(names: set[str], what: str) -> Iterator[StillHeld | None]:
+    """Hold something that one of those can hold who share the names."""
     if what in names:
-        yield False
+        yield None
         return
     names.add(what)
     try:
-        yield True
+        yield lambda: what in names
     finally:
         names.discard(what)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from sessions.database import News
+
 tracer: Tracer | None
 try:
-    from opentelemetry import trace
+    from opentelemetry import context, trace
     from opentelemetry.trace import ProxyTracer, Tracer
 except ImportError:
     tracer = None
@@ -16,7 +18,7 @@ else:
     tracer = trace.get_tracer("customer-sessions")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
 P = ParamSpec("P")
@@ -33,19 +35,37 @@ def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:  # noqa: 
     """
     if tracer is None or _is_recorded_by_nobody(tracer):
         return _NOTHING
+    return _recorded(tracer, name, attributes)
+
+
+@contextmanager
+def _recorded(asked: Tracer, name: str, attributes: dict[str, Any]) -> Iterator[None]:
+    """A span; what is raised as news is no error of it."""
     named = {f"customer_sessions.{key}": value for key, value in attributes.items()}
-    return tracer.start_as_current_span(f"customer_sessions.{name}", attributes=named)
+    news = None
+    with asked.start_as_current_span(f"customer_sessions.{name}", attributes=named):
+        try:
+            yield
+        except News as told:
+            news = told
+    if news is not None:
+        raise news
 
 
 def spanned(
-    name: str, **attributes: Callable[..., object]
+    name: str, when: Callable[..., bool] | None = None, **attributes: Callable[..., object]
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let calls of a function be spans; each attribute is read from what it is called with."""
+    """Let calls of a function be spans, all of them or some.
+
+    Whether one is, and each attribute, is read from what it is called with.
+    """
 
     def around(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
         def called(*given: P.args, **named: P.kwargs) -> T:
             if tracer is None or _is_recorded_by_nobody(tracer):
+                return function(*given, **named)
+            if when is not None and not when(*given, **named):
                 return function(*given, **named)
             read = {key: attribute(*given, **named) for key, attribute in attributes.items()}
             with span(name, **read):
@@ -54,6 +74,22 @@ def spanned(
         return called
 
     return around
+
+
+def carried(call: Callable[P, T]) -> Callable[P, T]:
+    """A call for another thread whose spans are part of the span in which it is asked for."""
+    if tracer is None or _is_recorded_by_nobody(tracer):
+        return call
+    here = context.get_current()
+
+    def called(*given: P.args, **named: P.kwargs) -> T:
+        there = context.attach(here)
+        try:
+            return call(*given, **named)
+        finally:
+            context.detach(there)
+
+    return called
 
 
 def _is_recorded_by_nobody(asked: Tracer) -> bool:

@@ -212,6 +212,11 @@ class Transaction:
             self._pending += unit.events
         return executed
 
+    @property
+    def writes(self) -> bool:
+        """Whether it has written something, or has something to write."""
+        return bool(self._has_written or self._pending or self._answers)
+
     def flush(self) -> None:
         """Write what is decided so far, so that it can be asked for."""
         with self._recorder.database.failures:

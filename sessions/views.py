@@ -43,7 +43,8 @@ class Views(Generic[V]):
         application_id: The application.
         dialect: The database's.
         build: The number of the build, by which its parked keys are known.
-        suffix: What its relations are called behind their names.
+        suffix: What its relations are called behind their names, if they are made beside those
+            that the store has: what is parked in the latter is logged.
         parked: Where its parked keys are, if not with all others.
         held: How many views are held in memory.
         copies: Whether many rows that are new may be copied (see `Insert`).
@@ -67,6 +68,7 @@ class Views(Generic[V]):
         self._application_id = application_id
         self._table = table
         self._dialect = dialect
+        self._is_beside = bool(suffix)
         self._most_held = held
         self._upsert = Insert(table, dialect, table.replace(dialect), copies=copies)
         self._updates_alone = not dialect.packs
@@ -235,7 +237,7 @@ class Views(Generic[V]):
     def _write_parked(self, connection: Connection) -> None:
         parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
         self._parked_keys.write(connection, parked)
-        for key, event, reason in parked:
+        for key, event, reason in () if self._is_beside else parked:
             what = (self.projection.name, key, event.position, event.type, reason)
             logger.warning("%s of %r waits at position %d (%s): %s", *what)
         self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}

@@ -154,11 +154,19 @@ class Writer:
         finally:
             self._database.end(transaction.connection)
 
-    @tracing.spanned("fold", position=lambda _, transaction: transaction.position)
+    @tracing.spanned(
+        "fold",
+        when=lambda _, transaction: transaction.writes,
+        position=lambda _, transaction: transaction.position,
+    )
     def _fold(self, transaction: Transaction) -> None:
         transaction.fold()
 
-    @tracing.spanned("commit", position=lambda _, head, __: head.position)
+    @tracing.spanned(
+        "commit",
+        when=lambda _, __, transaction: transaction.writes,
+        position=lambda _, head, __: head.position,
+    )
     def _write(self, head: Head, transaction: Transaction) -> None:
         self._database.commit(head, transaction.connection, transaction.write)
 

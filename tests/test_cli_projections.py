@@ -6,18 +6,22 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from projections import Column, Runner, StoredProjection, rebuild, verify
+from projections.customer_session import PROJECTION
 from sessions import CloseSession, OpenSession, SessionStore
 from sessions.projection import installed
 from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, followed
 from tests.tampering import change
 from tests.test_cli_maintain import run
+from tests.test_parked import until
+from tests.test_runner import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,23 +151,86 @@ def test_run_once_ends_with_an_event_that_it_cannot_read(store: SessionStore, ur
     assert StoredProjection(store, SALES).position == 2
 
 
-def test_run_where_nothing_is_followed_says_so(store: SessionStore) -> None:
+NONE = "none of them is followed: see `sessions projections list`\n"
+
+
+def test_run_once_where_nothing_is_followed_says_so(store: SessionStore) -> None:
     rebuild(store, mode="inline")
 
-    ran = projections("run")
+    assert projections("run", "--once") == (0, "", NONE)
 
-    assert (ran.code, ran.out) == (0, "none of them is followed: see `sessions projections list`\n")
+
+@contextmanager
+def running(url: str, directory: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that follows, as a process manager starts it."""
+    command = [sys.executable, "-c", SITE, "projections", "run", *names, "--store", url]
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """The next line that it says to people."""
+    assert process.stderr is not None
+    return process.stderr.readline()
+
+
+def ended(
+    process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM
+) -> tuple[int, str, str]:
+    """What it leaves when it is asked to end."""
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def test_run_waits_where_nothing_is_followed_until_something_is(
+    store: SessionStore, url: str, pytestconfig: pytest.Config
+) -> None:
+    rebuild(store, mode="inline")
+
+    with running(url, pytestconfig.rootpath, "customer_sessions") as process:
+        assert said(process) == NONE
+        rebuild(store, names=["customer_sessions"], mode="followed")
+        last = store.execute("c", OpenSession()).position
+        until(lambda: StoredProjection(store, PROJECTION).position == last)
+        assert ended(process) == (0, "", "")
+
+
+def test_run_says_why_it_does_not_follow_and_when_that_changes(
+    store: SessionStore, url: str, pytestconfig: pytest.Config
+) -> None:
+    Runner(store).run(until=4)
+    database = store.recorder.database
+    others = [each for each in installed() if each.name != "spend"]
+    newer = SessionStore(
+        database, 1, read_only=True, projections=[*others, replace(SPEND, version=2)]
+    )
+
+    with running(url, pytestconfig.rootpath, "spend") as process:
+        StoredProjection(store, SPEND).wait(4, timeout=30)
+        until(lambda: is_held(store))
+        rebuild(newer, names=["spend"], mode="followed")
+        because = "the store keeps spend 2, here is spend 1"
+        assert said(process) == f"spend is not followed by this process: {because}\n"
+        rebuild(store, names=["spend"], mode="inline")
+        because = "the store keeps it inline"
+        assert said(process) == f"spend is not followed by this process: {because}\n"
+        rebuild(store, names=["spend"], mode="followed")
+        assert said(process) == "spend may be followed by this process again\n"
+        until(lambda: is_held(store))
+        assert ended(process) == (0, "", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_when_what_is_at_work_is_committed(
     store: SessionStore, url: str, pytestconfig: pytest.Config, number: signal.Signals
 ) -> None:
-    directory: Path = pytestconfig.rootpath
-    command = [sys.executable, "-c", SITE, "projections", "run", "--store", url]
-    with subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory
-    ) as process:
+    with running(url, pytestconfig.rootpath) as process:
         for _ in range(50):
             try:
                 StoredProjection(store, SPEND).wait(4, timeout=30)
@@ -172,11 +239,8 @@ def test_a_signal_ends_a_run_when_what_is_at_work_is_committed(
             break
         last = store.execute("c", OpenSession()).position
         StoredProjection(store, SPEND).wait(last, timeout=30)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=30)
-
-    assert (process.returncode, out) == (0, "")
-    assert "Traceback" not in err
+        parked = "sales of 'a' waits at position 2 (ItemAdded): ValueError('a bad item')\n"
+        assert ended(process, number) == (0, "", parked)
     Runner(store).run(until=last)
     assert verify(store) == []
 

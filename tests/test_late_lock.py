@@ -101,3 +101,14 @@ def test_a_key_that_others_use_at_the_very_moment_is_no_error(
     monkeypatch.setattr(mine.recorder, "answer", late)
     done = mine.execute("s", nothing, idempotency_key="k")
     assert (done.version, done.events) == (4, [])
+
+
+def test_a_log_that_has_moved_is_no_news_for_people(
+    mine: SessionStore, other: SessionStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    other.execute("s", CloseSession())
+
+    many = [(f"{number}", OpenSession()) for number in range(2000)]
+    assert mine.execute_all(many)[-1].position == 2005
+
+    assert caplog.messages == []

@@ -16,6 +16,7 @@ from projections import (
     Projection,
     Runner,
     StoredProjection,
+    copy,
     drop,
     parked,
     rebuild,
@@ -96,6 +97,29 @@ WITHOUT = Sales(Decimal("119.8"), (Line("x", 1), Line("y", 1)))
 
 
 # --- waiting
+
+
+def test_a_key_is_logged_when_it_is_parked_and_by_nobody_who_folds_afresh(
+    open_store: OpenStore, mode: Mode, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(projections=in_mode(mode, SALES))
+    store.execute("a", OpenSession())
+    store.execute("a", add(BAD))
+    caught_up(store)
+    said = "sales of 'a' waits at position 2 (ItemAdded): ValueError('a bad item')"
+    assert caplog.messages == [said]
+    caplog.clear()
+
+    assert verify(store) == []
+    assert rebuild(store).parked == 1
+    with SessionStore.open("memory:", projections=store.projections) as target:
+        assert copy(store, target).events == 2
+    assert caplog.messages == []
+
+    store.execute("b", OpenSession())
+    store.execute("b", add(BAD))
+    caught_up(store)
+    assert caplog.messages == [said.replace("'a' waits at position 2", "'b' waits at position 4")]
 
 
 def test_the_command_succeeds_and_its_key_waits_with_event_and_error(

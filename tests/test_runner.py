@@ -10,8 +10,11 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
+import psycopg
 import pytest
 
 from projections import Runner, StoredProjection, rebuild, verify
@@ -23,7 +26,6 @@ from tests.test_parked import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import OpenStore
 
@@ -281,6 +283,98 @@ def test_it_can_be_run_again(open_store: OpenStore) -> None:
 def test_a_name_that_no_projection_has_is_told(store: SessionStore) -> None:
     with pytest.raises(ProjectionNotFound, match=r"'sale': there are .*sales"):
         Runner(store, ["sale"])
+
+
+def test_one_that_loses_the_right_to_work_leaves_it_to_whoever_takes_it_again(
+    url: str, postgres: str
+) -> None:
+    with (
+        SessionStore.open(url, projections=followed(SPEND)) as store,
+        Runner(store, ["spend"]) as one,
+    ):
+        fill(store, "a")
+        until(lambda: one.working == ["spend"])
+        with Runner(again(store), ["spend"]) as other:
+            for number in range(3):
+                take_away(store, postgres, right(store))
+                until(lambda: is_held(store))
+                until(lambda: sorted(one.working + other.working) == ["spend"])
+
+                last = fill(store, f"b{number}")
+                spend(store).wait(last, timeout=SOON)
+                assert is_held(store)
+                assert one.working + other.working == ["spend"]
+        assert verify(store) == []
+
+
+def test_a_file_that_cannot_be_locked_is_named_with_the_reason(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    for what in ("spend-1", "rebuild"):
+        (tmp_path / f"store.db-{what}.lock").mkdir()
+    with SessionStore.open(sqlite_url, projections=followed(SPEND)) as store:
+        last = fill(store, "a")
+        because = r"store\.db-spend-1\.lock, which .* cannot be written: Is a directory$"
+
+        with pytest.raises(StorageFailed, match=because):
+            Runner(store).run(until=last)
+        with pytest.raises(StorageFailed, match=because):
+            spend(store).wait(last, timeout=0)
+        with pytest.raises(StorageFailed, match=r"store\.db-rebuild\.lock, which"):
+            rebuild(store)
+
+
+LOCK_AS_NOBODY = """
+import os, sys
+from sessions.errors import StorageFailed
+from sessions.sqlite_lock import held_file
+with held_file(sys.argv[1], "rebuild"):
+    os.chmod(f"{sys.argv[1]}-rebuild.lock", 0o444)
+    if os.getuid() == 0:
+        os.setresuid(65534, 65534, 65534)
+    with held_file(sys.argv[1], "rebuild") as held:
+        print(held)
+try:
+    with held_file(sys.argv[1], "rebuild") as held:
+        print("it is held")
+except StorageFailed as error:
+    print(error)
+"""
+
+
+def test_a_file_that_is_read_only_is_not_believed_to_be_locked() -> None:
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        command = [sys.executable, "-c", LOCK_AS_NOBODY, f"{directory}/store.db"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+
+    taken, free = ran.stdout.splitlines()
+    assert taken == "None"
+    assert free.endswith(
+        "-rebuild.lock, which is locked by who works, cannot be written: it is read-only"
+    )
+
+
+def take_away(store: SessionStore, server: str, what: str) -> None:
+    """Let what is held be lost: with the connection on PostgreSQL, and with the file on SQLite."""
+    database: Any = store.recorder.database
+    if not database.dialect.packs:
+        Path(f"{database.path}-{what.replace('/', '-')}.lock").unlink()
+        return
+    lock = database._lock_key(f"held/{what}")  # noqa: SLF001
+    with psycopg.connect(server, autocommit=True) as connection:
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' "
+            "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = %s",
+            [lock],
+        )
+        assert ended.fetchall() == [(True,)]
+
+
+def is_held(store: SessionStore) -> bool:
+    """Whether somebody holds the right to work."""
+    with store.recorder.database.held(right(store)) as held:
+        return held is None
 
 
 # --- waiting for it

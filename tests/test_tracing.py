@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,13 +11,16 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from projections import Projection, Runner, rebuild
-from sessions import OpenSession, SessionStore, tracing
+from sessions import OpenSession, SessionExists, SessionStore, tracing
 from sessions.projection import installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
 
     from sessions.events import Recorded
     from tests.conftest import OpenStore
@@ -52,6 +56,59 @@ def test_a_command_has_spans_for_itself_its_fold_and_its_commit(
     assert fold.parent == commit.parent == execute.context
     assert execute.attributes == {"customer_sessions.commands": 1}
     assert commit.attributes == {"customer_sessions.position": 1}
+
+
+def test_a_command_that_is_awaited_has_the_same_spans(
+    store: SessionStore, spans: InMemorySpanExporter
+) -> None:
+    async def both() -> None:
+        await store.execute_async("s", OpenSession())
+        await asyncio.gather(*[store.execute_async(f"{n}", OpenSession()) for n in range(5)])
+
+    asyncio.run(both())
+
+    fold, commit, execute = spans.get_finished_spans()[:3]
+    assert names(spans)[:3] == ["fold", "commit", "execute"]
+    assert fold.parent == commit.parent == execute.context
+    executed = [span.context for span in of(spans, "execute")]
+    assert {span.parent in executed for span in of(spans, "fold") + of(spans, "commit")} == {True}
+
+
+def of(spans: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
+    """The spans of a name."""
+    ended = spans.get_finished_spans()
+    return [span for span in ended if span.name == f"customer_sessions.{name}"]
+
+
+def test_where_nothing_is_written_nothing_is_folded_or_committed(
+    store: SessionStore, spans: InMemorySpanExporter
+) -> None:
+    store.execute("s", OpenSession(), idempotency_key="k")
+    spans.clear()
+
+    with pytest.raises(SessionExists):
+        store.execute("s", OpenSession())
+    store.execute("s", OpenSession(), idempotency_key="k")
+    store.execute("t", OpenSession(), dry_run=True)
+
+    assert names(spans) == ["execute"] * 3
+
+
+def test_a_log_that_has_moved_is_no_error_of_a_commit(
+    url: str, spans: InMemorySpanExporter
+) -> None:
+    with SessionStore.open(url) as mine, SessionStore.open(url) as other:
+        for name in ("a", "b", "c"):
+            mine.execute(name, OpenSession())
+        other.execute("d", OpenSession())
+        spans.clear()
+
+        mine.execute("e", OpenSession())
+
+    commits = of(spans, "commit")
+    assert len(commits) == (2 if url.startswith("postgresql") else 1)
+    assert {span.status.status_code for span in commits} == {StatusCode.UNSET}
+    assert [span.events for span in commits] == [()] * len(commits)
 
 
 def test_what_is_followed_and_rebuilt_has_spans(

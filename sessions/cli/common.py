@@ -90,6 +90,11 @@ def complain(error: SessionsError | str) -> None:
     err.print(Text.assemble(("error: ", "red"), _harmless(str(error))), soft_wrap=True)
 
 
+def remark(text: str) -> None:
+    """Say something to people, on standard error."""
+    err.print(Text(_harmless(text)), soft_wrap=True)
+
+
 def print_line(line: str) -> None:
     """Print a line for programs, at once."""
     sys.stdout.write(f"{line}\n")

@@ -23,6 +23,7 @@ from sessions.cli.common import (
     print_table,
     print_text,
     progress,
+    remark,
     time_text,
 )
 from sessions.projection import Mode
@@ -99,14 +100,14 @@ def run(
     """Follow the log with the followed projections, until Ctrl-C.
 
     Several processes may run the same ones: one works, and the others take over when it ends,
-    however it ends.
+    however it ends. Those that the store keeps in another version or mode are waited for, which is
+    said on standard error.
     """
     with SessionStore.open(store, application, read_only=True) as opened:
         end = opened.position
         runner = projections.Runner(opened, names or ())
         if not _followed(opened, names):
-            print_text("none of them is followed: see `sessions projections list`")
-            return
+            remark("none of them is followed: see `sessions projections list`")
         with _stopped_by_signals(runner), progress("following") as told:
             runner.run(until=end if once else None, progress=told)
     for name, error in runner.paused.items():

@@ -1,0 +1,159 @@
+"""The store's connections to PostgreSQL, whatever others have set for them."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from projections import CustomerSessions, Runner, StoredProjection, verify
+from sessions import OpenSession, SessionStore
+from sessions.errors import StorageFailed, StoreUnavailable
+from tests.conftest import add
+from tests.postgres_line import Line
+from tests.sample_projections import SPEND, Spend, followed
+from tests.test_parked import until
+from tests.test_runner import SOON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ODD = "Zoë 漢字 🛒"
+"""Text of which LATIN1 has a part only."""
+
+
+@contextmanager
+def new_role(server: str, may: str = "LOGIN", settings: str = "") -> Iterator[str]:
+    """A role that may do something, for whose connections something may be set."""
+    role = f"role_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} {may}".encode())
+        try:
+            if settings:
+                connection.execute(f"ALTER ROLE {role} SET {settings}".encode())
+            yield role
+        finally:
+            connection.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER".encode())
+            connection.execute(f"DROP OWNED BY {role}".encode())
+            connection.execute(f"DROP ROLE {role}".encode())
+
+
+def check_that_it_is_read_as_written(url: str) -> None:
+    with SessionStore.open(url, projections=followed(SPEND)) as store, Runner(store):
+        executed = store.execute("s", OpenSession(profile_id=ODD), metadata={"actor": ODD})
+        store.execute("s", add("x"))
+
+        (opened, _) = store.log()
+        assert (opened.at, opened.metadata) == (executed.events[0].at, {"actor": ODD})
+        session = CustomerSessions(store).get("s")
+        assert (session.profile_id, session.created) == (ODD, opened.at)
+        spend = StoredProjection(store, SPEND)
+        spend.wait(executed.position, timeout=SOON)
+        assert spend.get(ODD) == Spend(1)
+        assert verify(store) == []
+
+
+SETTINGS = [("DateStyle", "German"), ("client_encoding", "LATIN1"), ("timezone", "Asia/Tokyo")]
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS)
+def test_what_is_set_for_a_role_changes_nothing_that_is_read(
+    postgres: str, postgres_url: str, name: str, value: str
+) -> None:
+    with new_role(postgres, "SUPERUSER LOGIN", f"{name} = '{value}'") as role:
+        check_that_it_is_read_as_written(f"{postgres_url}&user={role}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PGDATESTYLE", "German"), ("PGCLIENTENCODING", "LATIN1"), ("PGTZ", "Japan")],
+)
+def test_what_is_set_in_the_environment_changes_nothing_that_is_read(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    check_that_it_is_read_as_written(postgres_url)
+
+
+def test_a_schema_may_be_called_in_any_script_whatever_the_encoding(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    schema = f"漢字_{uuid4().hex}"
+    try:
+        check_that_it_is_read_as_written(
+            f"{postgres}{'&' if '?' in postgres else '?'}schema={schema}"
+        )
+    finally:
+        utf8 = make_conninfo(postgres, client_encoding="UTF8")
+        with closing(psycopg.connect(utf8, autocommit=True)) as connection:
+            connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
+
+
+# --- a server that gives no connection
+
+
+def test_a_pool_that_is_used_up_says_so(postgres_url: str) -> None:
+    with SessionStore.open(f"{postgres_url}&pool=2", lock_timeout=0.5) as store:
+        store.execute("s", OpenSession())
+        busy = [threading.Thread(target=store.query, args=["SELECT pg_sleep(4)"]) for _ in "ab"]
+        for thread in busy:
+            thread.start()
+        until(lambda: len(sleeping(postgres_url)) == 2)
+
+        with pytest.raises(StoreUnavailable, match=r"reached: all 2 connections are in use") as no:
+            store.query("SELECT 1")
+        assert no.value.retry
+
+        for thread in busy:
+            thread.join()
+        assert store.query("SELECT 1") == [(1,)]
+
+
+def sleeping(url: str) -> list[Any]:
+    """Those who hold a connection of a store just now."""
+    asked = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = ?"
+    with SessionStore.open(url, read_only=True) as store:
+        return store.query(asked, ["SELECT pg_sleep(4)"])
+
+
+def test_a_server_that_is_gone_says_why_it_cannot_be_reached(postgres_url: str) -> None:
+    with Line(postgres_url) as line, SessionStore.open(line.url, lock_timeout=0.5) as store:
+        store.execute("s", OpenSession())
+        line.cut()
+
+        with pytest.raises(StoreUnavailable, match="No such file or directory"):
+            store.query("SELECT 1")
+        with pytest.raises(StoreUnavailable, match="No such file or directory"):
+            store.execute("s", add("x"))
+
+        line.mend()
+        assert store.query("SELECT 1") == [(1,)]
+
+
+# --- a role that may not
+
+
+def test_a_role_that_may_not_is_told_what_to_do(postgres: str, postgres_url: str) -> None:
+    what_to_do = "grant it to the role, or run `sessions init` or the rebuild as the owner$"
+    with new_role(postgres) as role:
+        url = f"{postgres_url}&user={role}"
+        with pytest.raises(StorageFailed, match=f"permission denied for database .*: {what_to_do}"):
+            SessionStore.open(url)
+
+        SessionStore.open(postgres_url).close()
+        with pytest.raises(StorageFailed, match=f"permission denied for schema .*: {what_to_do}"):
+            SessionStore.open(url)
+        with pytest.raises(StorageFailed, match=f"permission denied for schema .*: {what_to_do}"):
+            SessionStore.open(url, read_only=True)
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            schema = postgres_url.rpartition("schema=")[2]
+            connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}".encode())
+        with pytest.raises(StorageFailed, match=f"permission denied for table .*: {what_to_do}"):
+            SessionStore.open(url)
