@@ -167,7 +167,7 @@ class Runner:
         with self._database.writing() as connection:
             known = kept.builds(query_on(connection), "current")
             new = [each for each in followed if each.name not in known]
-            kept.begin(connection, new, self._database.dialect)
+            kept.begin(self._database, connection, new)
 
     def _current(self) -> dict[str, Current]:
         return kept.builds(self._database.query, "current")

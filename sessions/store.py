@@ -159,7 +159,7 @@ class SessionStore(CommandExecutor):
         database = self._database
         with database.writing() as connection:
             if migrations.make(database, connection, query_on(connection)):
-                kept.begin(connection, self.projections, database.dialect)
+                kept.begin(database, connection, self.projections)
         self._is_made = True
 
     # --- reading

@@ -7,9 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from projections import Column, Projection, Rows, StoredProjection, rebuild, verify
+from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
 from sessions import (
     CloseSession,
     InvalidValue,
@@ -217,6 +218,55 @@ def test_keys_of_any_length_and_text_are_told_apart(open_store: OpenStore) -> No
     rebuild(store)
     assert [stored(store, "spend").get(name) for name in names] == [Spend(2)] * len(names)
     assert verify(store) == []
+
+
+# --- its indexes
+
+
+LONG = {name: f"{name}_{'x' * 60}"[:60] for name in ("one", "two")}
+
+
+def test_any_columns_may_have_indexes_however_long_their_names_are(open_store: OpenStore) -> None:
+    name, columns = "s" * 30, [Column("total", "money"), *[Column(each) for each in LONG.values()]]
+    sale = msgspec.defstruct(
+        "Sale", [("total", Decimal, Decimal(0)), *[(each, str, "") for each in LONG.values()]]
+    )
+    sales = Projection(
+        name=name,
+        version=1,
+        view=sale,
+        fold=lambda view, _: view or sale(),
+        columns=tuple(columns),
+        indexes=(
+            *[("application_id", first, "total") for first in LONG.values()],
+            *[("application_id", *LONG.values(), last) for last in ("total", "key")],
+            ("application_id", "total"),
+            ("application_id", "total"),
+        ),
+    )
+    store = open_store(projections=inline(sales))
+    store.execute("a", OpenSession())
+
+    assert rebuild(store).switched
+    assert rebuild(store).switched
+    assert stored(store, name).get("a") == sale()
+    assert verify(store) == []
+
+
+def test_one_that_is_kept_no_longer_may_be_begun_anew(open_store: OpenStore) -> None:
+    indexed = replace(SALES, indexes=(("application_id", "total"),))
+    store = open_store(projections=inline(indexed))
+    store.execute("a", OpenSession())
+    database = store.recorder.database
+    without = SessionStore(database, 1, read_only=True, projections=installed())
+    assert rebuild(without).retired == ["sales 1"]
+
+    again = SessionStore(database, 1, projections=(*installed(), indexed))
+    for _ in range(2):
+        Runner(again).run(until=again.position)
+
+    assert stored(again).get("a") == Sales()
+    assert verify(again) == []
 
 
 # --- views in memory
