@@ -6,7 +6,6 @@ here. The projections themselves stand on the read side, each in a file named af
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
 from sessions.keys import UNTOLD, Misfit
 from sessions.kinds import fits
-from sessions.schema import TABLES
+from sessions.names import check_relation, check_table
 from sessions.tables import APPLICATION_ID, Column, Table
 
 GROUP = "customer_sessions.projections"
@@ -30,9 +29,8 @@ Mode = Literal["inline", "followed", "live"]
 Key: TypeAlias = str | int
 V = TypeVar("V")
 
-_NAME = re.compile(r"(?!.*_build_[0-9]+$)[a-z][a-z0-9_]{0,29}")
-_RESERVED = {table.name for table in TABLES}
 _KEY = Column("key", "id")
+_KINDS_OF_KEYS = ("id", "text", "integer")
 _DOCUMENT = Column("document", "json")
 
 
@@ -96,7 +94,8 @@ class Projection(Generic[V]):
     """A fold of the log into a view for each key.
 
     Attributes:
-        name: What it is called, as its relation is: small letters, digits and `_`, at most 30.
+        name: What it is called, as its relation is: small letters, digits and `_`, at most 30,
+            and no word of SQL's own.
         version: Raise it when the fold, the view or what is kept of it changes.
         view: The views' type: what msgspec can write as JSON, and read again.
         fold: The view after an event; pure. The view is None before the first.
@@ -113,7 +112,7 @@ class Projection(Generic[V]):
         kept: How views are kept, if not as JSON beside those columns.
 
     Raises:
-        InvalidValue: A name, version or mode is none.
+        InvalidValue: A name, version, mode, kind, key or index is none.
     """
 
     name: str
@@ -131,10 +130,13 @@ class Projection(Generic[V]):
     kept: Storage[V] | None = None
 
     def __post_init__(self) -> None:
+        check_relation(self.name)
+        if self.key.kind not in _KINDS_OF_KEYS:
+            rule = f"of the kind {', '.join(_KINDS_OF_KEYS)}"
+            raise InvalidValue(field="key", rule=rule, value=repr(self.key.kind))
         for table in self.tables:
-            if not _NAME.fullmatch(table.name) or table.name in _RESERVED:
-                rule = "small letters, digits and _, at most 30, and no name of the store's"
-                raise InvalidValue(field="name", rule=rule, value=repr(table.name))
+            check_table(table)
+        check_distinct([self])
         if self.version < 1:
             raise InvalidValue(field="version", rule="from 1", value=self.version)
         check_mode(self.mode)
@@ -263,10 +265,10 @@ def check_mode(mode: str) -> None:
 
 
 def check_distinct(projections: Sequence[Projection[Any]]) -> None:
-    """Refuse projections that would share a name or a relation.
+    """Refuse projections that would share a name or a relation, with another or in one.
 
     Raises:
-        InvalidValue: Two of them do.
+        InvalidValue: They do.
     """
     names = [table.name for each in projections for table in each.tables]
     names += [each.name for each in projections if each.name != each.tables[0].name]

@@ -63,6 +63,10 @@ class Table:
         """The columns' names, for a SELECT."""
         return ", ".join(column.name for column in self.columns)
 
+    def typed_columns(self, dialect: Dialect) -> str:
+        """The columns with their types, for a SELECT from what has none."""
+        return ", ".join(f"{column.name} {dialect.types[column.kind]}" for column in self.columns)
+
     def create(self, dialect: Dialect) -> list[str]:
         """The statements that make the relation."""
         order = dialect.clustered if self.clustered else ""
