@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 
+from sessions import documents
 from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
 from sessions.keys import UNTOLD, Misfit
@@ -237,11 +238,11 @@ class Projection(Generic[V]):
 
 def _as_json(projection: Projection[V]) -> Storage[V]:
     names = [column.name for column in projection.columns]
-    encode = msgspec.json.Encoder(decimal_format="number").encode
+    write = documents.writes(projection.view)
     decode = msgspec.json.Decoder(projection.view).decode
 
     def to_row(key: Key, view: V) -> Sequence[object]:
-        row = (key, *[getattr(view, name) for name in names], encode(view).decode())
+        row = (key, *[getattr(view, name) for name in names], write(view))
         table.check(row)
         return row
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -271,6 +272,38 @@ def test_an_id_may_be_as_long_as_ids_are_and_stand_in_an_index(
     about(store, "x")
 
     assert store.query("SELECT value FROM kept_values") == [(LONG,)]
+
+
+class Mean(msgspec.Struct, frozen=True):
+    of: dict[str, list[float | None]]
+    next: Mean | None = None
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("view", [Mean, Any], ids=["a type that has floats", "any type"])
+def test_a_number_that_json_has_not_lets_the_key_wait(
+    open_store: OpenStore,
+    mode: Mode,
+    view: Any,  # noqa: ANN401
+    number: float,
+) -> None:
+    def fold(_: Any, recorded: Recorded) -> Any:  # noqa: ANN401
+        means = Mean({"a": [number if recorded.version >= 2 else 0.5, None]})
+        return Mean({}, next=means) if view is Mean else [{"null": [means.of]}]
+
+    projection: Any = Projection(name="mean", version=1, view=view, fold=fold, mode=mode)
+    store = open_store(projections=[projection])
+
+    about(store, "x", "y")
+
+    views = StoredProjection(store, projection)
+    (waiting,) = views.parked()
+    assert (waiting.key, waiting.position) == ("s", 2)
+    assert f"JSON has no number {number}" in waiting.error
+    assert verify(store) == []
+    store.execute("t", OpenSession())
+    Runner(store).run(until=store.position)
+    assert views.get("t") == fold(None, next(store.events("t")))
 
 
 def test_a_fold_that_answers_with_nothing_lets_the_key_wait(
