@@ -13,7 +13,14 @@ import pytest
 
 from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
 from projections.testing import given
-from sessions import OpenSession, SessionStore, SetAttributes, ViewParked
+from sessions import (
+    InvalidValue,
+    LimitExceeded,
+    OpenSession,
+    SessionStore,
+    SetAttributes,
+    ViewParked,
+)
 from sessions.errors import KeyNotParked
 from sessions.events import AttributesChanged, SessionOpened
 from sessions.keys import UNTOLD
@@ -178,6 +185,47 @@ def test_a_key_that_no_database_can_keep_waits_under_one_that_it_can(
     (waiting,) = StoredProjection(store, seen).parked()
     assert waiting.key in {"(str) 'a\\x00b'", "(str) '\\ud800'", "(int)"}
     assert verify(store) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "unfit"),
+    [
+        *[("id", key) for key in (7, True, None, "a\0b", "\ud800", "x" * 1001)],
+        *[("text", key) for key in (7, "a\0b", "\ud800")],
+        *[("integer", key) for key in ("7", True, 7.0, 2**63, -(2**63) - 1)],
+    ],
+)
+def test_who_asks_for_what_is_no_key_is_told(
+    open_store: OpenStore,
+    mode: Mode,
+    kind: Kind,
+    unfit: Any,  # noqa: ANN401
+) -> None:
+    seen = by(Column("about", kind), mode)
+    store = open_store(projections=[seen])
+    fit = 7 if kind == "integer" else "7"
+    about(store, fit)
+
+    views = StoredProjection(store, seen)
+    for position in (None, 1):
+        with pytest.raises((InvalidValue, LimitExceeded), match="about: "):
+            views.get(unfit, position=position)
+    assert views.get(fit) == Seen(1, "7")
+    assert views.get(-(2**63) if kind == "integer" else "") is None
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_what_no_database_can_keep_is_parked_under_nothing(
+    open_store: OpenStore, text: str
+) -> None:
+    seen = by(Column("about", "integer"), "inline")
+    store = open_store(projections=[seen])
+    about(store, 7)
+
+    views = StoredProjection(store, seen)
+    for ask in (views.check_not_parked, views.retry, views.skip):
+        with pytest.raises(InvalidValue, match="key: Unicode text without"):
+            ask(text)
 
 
 def test_an_event_whose_keys_cannot_be_told_waits_and_the_others_go_on(
