@@ -100,9 +100,10 @@ class Projection(Generic[V]):
         version: Raise it when the fold, the view or what is kept of it changes.
         view: The views' type: what msgspec can write as JSON, and read again.
         fold: The view after an event; pure. The view is None before the first.
-        keys: The keys of the views that an event changes: texts of 1 to 1000 characters, or
-            integers, as the key's column says. An event for which it raises waits under `UNTOLD`,
-            and one with another key under what that is (`Misfit`).
+        keys: The keys of the views that an event changes, in a list or tuple: texts, "" too (at
+            most 1000 characters in an `id`), or integers, as the key's column says. An event for
+            which it raises waits under `UNTOLD`, and one with another key under what that is
+            (`Misfit`).
         key: The key's column.
         types: The events that it wants; all, if none are named.
         columns: Fields of the view that become columns, for people to query.
@@ -182,7 +183,7 @@ class Projection(Generic[V]):
         if self.is_of_session:
             return of_session(recorded)
         try:
-            return tuple(dict.fromkeys([self.key_of(key) for key in self.keys(recorded)]))
+            return tuple(dict.fromkeys(self._told(recorded)))
         except Exception:  # noqa: BLE001  whatever it is, it is this event's
             return (UNTOLD,)
 
@@ -201,6 +202,19 @@ class Projection(Generic[V]):
                     found[key].append(each)
         return found
 
+    def _told(self, recorded: Recorded) -> list[Key]:
+        """What `keys` tells of an event.
+
+        Raises:
+            Exception: What `keys` raised.
+            TypeError: It answered with one text, whose characters are no keys.
+        """
+        keys = self.keys(recorded)
+        if isinstance(keys, str | bytes):
+            message = f"the keys of {self.name} are {keys!r}, which is no list of keys"
+            raise TypeError(message)
+        return [self.key_of(key) for key in keys]
+
     def key_of(self, key: Key) -> Key:
         """A key, or the misfit that it is.
 
@@ -213,11 +227,11 @@ class Projection(Generic[V]):
         """Refuse a key of an event that cannot be one, or that could not be told.
 
         Raises:
-            Exception: What `keys` raised.
+            Exception: What `keys` raised, or its answer was no list.
             ValueError: It is not of the kind of the key's column.
         """
         if key == UNTOLD:
-            [self.key_of(each) for each in self.keys(recorded)]
+            self._told(recorded)
         if isinstance(key, Misfit):
             message = f"{self.name}.{self.key.name}: {self.key.kind}, not {key}"
             raise ValueError(message)  # noqa: TRY004  as where a row is checked

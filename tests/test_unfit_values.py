@@ -244,6 +244,37 @@ def test_an_event_whose_keys_cannot_be_told_waits_and_the_others_go_on(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize(("kind", "keys"), [("id", "abc"), ("id", ""), ("integer", b"abc")])
+def test_a_text_is_no_list_of_keys(
+    open_store: OpenStore,
+    mode: Mode,
+    kind: Kind,
+    keys: Any,  # noqa: ANN401
+) -> None:
+    seen = replace(by(Column("about", kind), mode), keys=lambda _: keys)
+    store = open_store(projections=[seen])
+
+    about(store, "x")
+
+    (waiting,) = StoredProjection(store, seen).parked()
+    assert (waiting.key, waiting.position) == (UNTOLD, 2)
+    assert f"{keys!r}, which is no list of keys" in waiting.error
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("kind", ["id", "text"])
+def test_a_key_may_be_an_empty_text(open_store: OpenStore, mode: Mode, kind: Kind) -> None:
+    seen = by(Column("about", kind), mode)
+    store = open_store(projections=[seen])
+
+    about(store, "", "x")
+
+    views = StoredProjection(store, seen)
+    assert views.get("") == views.get("", position=store.position) == Seen(1, "")
+    assert views.parked() == []
+    assert verify(store) == []
+
+
 def test_the_test_kit_raises_what_the_keys_raise() -> None:
     changed = AttributesChanged(values={})
 
