@@ -369,6 +369,14 @@ class ProjectionNotFound(SessionsError):
     known: str
 
 
+class ProjectionNotLoaded(SessionsError):
+    """the entry point {name} ({value}) brings no projection: {reason}"""
+
+    name: str
+    value: str
+    reason: object
+
+
 class ProjectionNotKept(SessionsError):
     """the store does not keep {projection} as it is here: run `sessions projections rebuild`"""
 

@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 
 from sessions import documents
-from sessions.errors import InvalidValue
+from sessions.errors import InvalidValue, ProjectionNotLoaded
 from sessions.events import SESSION, Event, Recorded
 from sessions.keys import UNTOLD, Misfit
 from sessions.kinds import fits
@@ -295,6 +295,21 @@ def check_distinct(projections: Sequence[Projection[Any]]) -> None:
 
 @lru_cache
 def installed() -> tuple[Projection[Any], ...]:
-    """The projections of all installed packages, by name."""
-    found = [entry.load() for entry in entry_points(group=GROUP)]
+    """The projections of all installed packages, by name.
+
+    Raises:
+        ProjectionNotLoaded: An entry point brings none.
+    """
+    found = [_loaded(entry) for entry in entry_points(group=GROUP)]
     return tuple(sorted(found, key=lambda projection: projection.name))
+
+
+def _loaded(entry: EntryPoint) -> Projection[Any]:
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=repr(error)) from error
+    if not isinstance(loaded, Projection):
+        reason = f"it is of the type {type(loaded).__name__}"
+        raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=reason)
+    return loaded

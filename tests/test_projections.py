@@ -15,6 +15,7 @@ from sessions import (
     CloseSession,
     InvalidValue,
     OpenSession,
+    ProjectionNotLoaded,
     RemoveItem,
     SessionsError,
     SessionStore,
@@ -38,6 +39,8 @@ from tests.sample_projections import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sessions.kinds import Kind
     from tests.conftest import Clock, OpenStore
 
@@ -497,3 +500,41 @@ def test_projections_of_other_packages_are_found_by_their_entry_points(
         assert stored(store, "spend").get("p") == Spend(1)
     finally:
         installed.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("json:decoder", "it is of the type module"),
+        ("json:nothing", "AttributeError"),
+        ("no_such_module:PROJECTION", "ModuleNotFoundError.*no_such_module"),
+        ("broken_shop:PROJECTION", "InvalidValue.*version: from 1, not 0"),
+    ],
+)
+def test_an_entry_point_that_brings_no_projection_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, why: str
+) -> None:
+    entry_points = f"[customer_sessions.projections]\nbroken = {value}\n"
+    package = tmp_path / "broken_shop-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Name: broken-shop\nVersion: 1.0\n", "utf-8")
+    (package / "entry_points.txt").write_text(entry_points, "utf-8")
+    (tmp_path / "broken_shop.py").write_text(BROKEN, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed.cache_clear()
+    try:
+        with pytest.raises(
+            ProjectionNotLoaded, match=rf"entry point broken \({value}\) brings .*{why}"
+        ):
+            SessionStore.open("memory:")
+        SessionStore.open("memory:", projections=[SALES]).close()
+    finally:
+        installed.cache_clear()
+
+
+BROKEN = """
+from dataclasses import replace
+from tests.sample_projections import SALES
+
+PROJECTION = replace(SALES, version=0)
+"""
