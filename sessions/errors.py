@@ -398,6 +398,14 @@ class DependentView(SessionsError):
     reason: object
 
 
+class DependentPolicy(SessionsError):
+    """the policy {policy} of {relation} cannot be made for what is rebuilt: {reason}"""
+
+    policy: str
+    relation: str
+    reason: object
+
+
 class KeyNotParked(SessionsError):
     """{projection} of {key!r} does not wait for anything"""
 
