@@ -191,8 +191,7 @@ class Building:
             kept.remove(connection, begun)
         tables = kept.tables_of(self._tables[name], mode)
         build = kept.register(connection, (name, version, mode), "building", tables)
-        beside = [kept.beside(table, build) for table in tables]
-        kept.create(connection, beside, self._database.dialect)
+        kept.create(connection, build, tables, self._database.dialect)
         leave_out(connection, skipped, build, self._database.dialect)
         return build
 

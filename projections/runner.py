@@ -170,7 +170,7 @@ class Runner:
             kept.check_whole(query_on(connection))
             known = kept.builds(query_on(connection), "current")
             new = [each for each in followed if each.name not in known]
-            kept.begin(connection, new, self._database.dialect)
+            kept.begin(self._database, connection, new)
 
     def _current(self) -> dict[str, Current]:
         return kept.builds(self._database.query, "current")

@@ -61,8 +61,9 @@ class StoredProjection(Generic[V]):
             ViewUnreadable: Somebody changed its row by hand.
             ProjectionNotKept: The store keeps another version, or none.
             PositionNotFound: The position is beyond the log's end.
-            InvalidValue: Two moments are given, or one that is none.
+            InvalidValue: The key is none, two moments are given, or one that is none.
         """
+        self._check_key(key)
         past = check_one(as_of=as_of, position=position)
         as_of = None if as_of is None else rules.moment("as_of", as_of)
         if position is not None:
@@ -77,12 +78,21 @@ class StoredProjection(Generic[V]):
         except Exception as error:
             raise unreadable(self._store, self.projection, key, error) from error
 
+    def _check_key(self, key: Key) -> None:
+        name, kind = self.projection.key.name, self.projection.key.kind
+        if kind == "integer":
+            rules.count(name, key, least=-rules.MAX_COUNT - 1)
+        else:
+            rules.text(name, key, least=0, most=rules.MAX_ID if kind == "id" else None)
+
     def check_not_parked(self, key: Key) -> None:
         """Refuse to read a view that waits.
 
         Raises:
             ViewParked: It does.
+            InvalidValue: The key is none.
         """
+        _check_shown(key)
         for parked in parked_keys(self._store, self._build()).shown(self._store.query, key):
             raise ViewParked(
                 projection=parked.projection,
@@ -176,6 +186,7 @@ class StoredProjection(Generic[V]):
 
         Raises:
             KeyNotParked: It does not wait.
+            InvalidValue: It is no key.
             RebuildRunning: A rebuild has just switched to another build: ask again.
         """
         return self._go_on(key, ParkedKeys.release)
@@ -193,11 +204,13 @@ class StoredProjection(Generic[V]):
 
         Raises:
             KeyNotParked: It does not wait.
+            InvalidValue: It is no key.
             RebuildRunning: The version is being built anew, and the build would not know.
         """
         return self._go_on(key, ParkedKeys.skip)
 
     def _go_on(self, key: Key, how: How) -> bool:
+        _check_shown(key)
         build = self._build()
         self._store.check_no_batch("retry or skip")
         return waiting.go_on(self._store, self.projection, build, key, how)
@@ -212,3 +225,9 @@ class StoredProjection(Generic[V]):
         if build is None or build.version != self.projection.version:
             raise not_kept(self.projection, build)
         return build
+
+
+def _check_shown(key: Key) -> None:
+    """Refuse what cannot be a key, nor the text that is shown of one."""
+    if isinstance(key, str):
+        rules.text("key", key, least=0, most=None)

@@ -21,8 +21,7 @@ def switch_claims(database: Database, connection: Connection, build: Current) ->
     with database.handing_on(connection, replaced):
         for table in replaced:
             database.rename(connection, table, f"{table}_replaced")
-        for table in tables:
-            database.rename(connection, table + kept.suffix(build.build), table)
+        kept.take_names(database, connection, build)
     for table in replaced:
         connection.execute(f"DROP TABLE {table}_replaced")
     kept.remove(connection, build)

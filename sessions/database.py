@@ -287,12 +287,13 @@ class Database(ABC):
     def handing_on(
         self, connection: Connection, tables: Sequence[str]
     ) -> AbstractContextManager[None]:
-        """Rename relations inside: grants, and what people made, follow the names.
+        """Rename relations inside: what people gave to them, and made of them, follows the names.
 
-        They are then of those relations that have the names at the end.
+        It is then of those relations that have the names at the end.
 
         Raises:
             DependentView: A view that people made cannot be made again.
+            DependentPolicy: A policy cannot.
         """
 
     @abstractmethod

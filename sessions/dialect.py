@@ -23,6 +23,7 @@ class Dialect:
         clustered: Ends the definition of a table whose rows lie in the order of its key.
         hashes: Whether an index has no room for an id of any length: it holds a short form then
             (`short_key`), and an id is found by that.
+        names_indexes: Whether an index has to be given a name; else it gets one that is free.
         packs: Whether many rows are best written as one JSON text, and not row by row.
         differs: The condition that two values differ, of which either may be NULL.
         functions: The statements that make the functions it needs.
@@ -33,6 +34,7 @@ class Dialect:
     types: Mapping[Kind, str]
     clustered: str
     hashes: bool
+    names_indexes: bool
     packs: bool
     differs: str
     functions: Sequence[str]
@@ -80,6 +82,7 @@ SQLITE = Dialect(
     },
     clustered=" WITHOUT ROWID",
     hashes=False,
+    names_indexes=True,
     packs=False,
     differs="{0} IS NOT {1}",
     functions=[],
@@ -156,6 +159,7 @@ POSTGRES = Dialect(
     },
     clustered="",
     hashes=True,
+    names_indexes=False,
     packs=True,
     differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
     functions=[_SHORT_KEY, _BEGIN_WRITING, _CONFIRM_WRITING],

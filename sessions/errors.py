@@ -374,6 +374,14 @@ class ProjectionNotFound(SessionsError):
     known: str
 
 
+class ProjectionNotLoaded(SessionsError):
+    """the entry point {name} ({value}) brings no projection: {reason}"""
+
+    name: str
+    value: str
+    reason: object
+
+
 class ProjectionNotKept(SessionsError):
     """the store does not keep {projection} as it is here: {advice}"""
 
@@ -400,6 +408,14 @@ class DependentView(SessionsError):
     """the view {view} is made of what is rebuilt, and cannot be made of what is new: {reason}"""
 
     view: str
+    reason: object
+
+
+class DependentPolicy(SessionsError):
+    """the policy {policy} of {relation} cannot be made for what is rebuilt: {reason}"""
+
+    policy: str
+    relation: str
     reason: object
 
 

@@ -36,10 +36,10 @@ class Insert:
         self._packs = dialect.packs
         self._copies = copies and dialect.packs
         self._row = f"{table.insert()} {conflict}"
-        columns = table.column_list
+        columns, typed = table.column_list, table.typed_columns(dialect)
         self._rows = (
             f"INSERT INTO {table.name} ({columns}) SELECT {columns} "
-            f"FROM json_populate_recordset(CAST(NULL AS {table.name}), ?) {conflict}"
+            f"FROM json_to_recordset(?) AS given ({typed}) {conflict}"
         )
 
     def __call__(

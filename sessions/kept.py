@@ -35,7 +35,7 @@ _REMOVE = (
     "DELETE FROM parked WHERE projection = ? AND build = ?",
 )
 _NEWEST = "SELECT max(build) FROM projections"
-"""No number is used twice: the indexes of a build are named with it for good."""
+"""No two builds have one number: relations are named with it, and indexes that need a name."""
 
 
 COPY = "(copy)"
@@ -70,12 +70,15 @@ def suffix(build: int) -> str:
     return f"_build_{build}"
 
 
-def begin(connection: Connection, projections: Iterable[Projection[Any]], dialect: Dialect) -> None:
+def begin(
+    database: Database, connection: Connection, projections: Iterable[Projection[Any]]
+) -> None:
     """Keep projections from the beginning of the log, each in its own mode."""
     for each in projections:
         tables = tables_of(each.tables, each.mode)
-        register(connection, (each.name, each.version, each.mode), "current", tables)
-        create(connection, tables, dialect)
+        build = register(connection, (each.name, each.version, each.mode), "current", tables)
+        create(connection, build, tables, database.dialect)
+        take_names(database, connection, build)
 
 
 def tables_of(tables: Sequence[Table], mode: Mode) -> Sequence[Table]:
@@ -96,10 +99,12 @@ def register(
     return build
 
 
-def create(connection: Connection, tables: Iterable[Table], dialect: Dialect) -> None:
-    """Make relations."""
+def create(
+    connection: Connection, build: Current, tables: Iterable[Table], dialect: Dialect
+) -> None:
+    """Make the relations of a build that is not current."""
     for table in tables:
-        for statement in table.create(dialect):
+        for statement in beside(table, build).create(dialect):
             connection.execute(statement)
 
 
@@ -175,8 +180,13 @@ def switch(database: Database, connection: Connection, build: Current) -> None:
     tables = relations(query_on(connection), build)
     with database.handing_on(connection, tables):
         retire(database, connection, build.name)
-        for table in tables:
-            database.rename(connection, table + suffix(build.build), table)
+        take_names(database, connection, build)
     set_status(connection, build, "current")
     if build.mode == "inline":
         forget_position(connection, build)
+
+
+def take_names(database: Database, connection: Connection, build: Current) -> None:
+    """Let the relations of a build be called as those of the current one are."""
+    for table in relations(query_on(connection), build):
+        database.rename(connection, table + suffix(build.build), table)

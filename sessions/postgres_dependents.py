@@ -1,4 +1,7 @@
-"""What depends on a relation in PostgreSQL by more than its name: grants, and people's own views.
+"""What people gave to a relation in PostgreSQL, and the views that they made of it.
+
+Grants, comments, and row-level security with its policies are of the relation, whatever that is
+called later. The one that takes its name is given the same.
 
 A view holds the relation that it was made of, whatever that is called later. Where another
 relation takes the name, the view is made again, of that one. A materialized view cannot be
@@ -12,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
-from sessions.errors import DependentView
+from sessions.errors import DependentPolicy, DependentView
 from sessions.postgres_statements import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sessions.database import Connection
 
@@ -25,6 +28,35 @@ SELECT quote_ident(table_name),
     CASE grantee WHEN 'PUBLIC' THEN 'PUBLIC' ELSE quote_ident(grantee) END, privilege_type
 FROM information_schema.role_table_grants
 WHERE table_schema = current_schema() AND table_name = ANY(?) AND grantee <> current_user
+"""
+
+_COMMENTS = """
+SELECT relname, attname, CASE objsubid
+    WHEN 0 THEN format('COMMENT ON TABLE %I IS %L', relname, description)
+    ELSE format('COMMENT ON COLUMN %I.%I IS %L', relname, attname, description) END
+FROM pg_class AS class
+JOIN pg_description ON objoid = class.oid AND classoid = 'pg_class'::regclass
+LEFT JOIN pg_attribute ON attrelid = class.oid AND attnum = objsubid
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
+"""
+
+_COLUMNS = """
+SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
+"""
+
+_SECURITY = """
+SELECT tablename, policyname, format('CREATE POLICY %I ON %I AS %s FOR %s TO %s%s%s',
+    policyname, tablename, permissive, cmd,
+    (SELECT string_agg(CASE role WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(role) END, ', ')
+    FROM unnest(roles) AS role),
+    ' USING (' || qual || ')', ' WITH CHECK (' || with_check || ')')
+FROM pg_policies WHERE schemaname = current_schema() AND tablename = ANY(?)
+UNION ALL
+SELECT relname, '', format('ALTER TABLE %I %s ROW LEVEL SECURITY', relname, how)
+FROM pg_class JOIN (VALUES ('ENABLE'), ('FORCE')) AS ways (how)
+    ON CASE how WHEN 'ENABLE' THEN relrowsecurity ELSE relforcerowsecurity END
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
 """
 
 _DEPENDENTS = """
@@ -81,20 +113,46 @@ class _View(NamedTuple):
 
 @contextmanager
 def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
-    """Let grants and views be those of the relations that have these names at the end.
+    """Let what people gave and made be that of the relations that have these names at the end.
 
     Raises:
         DependentView: A view cannot be made again.
+        DependentPolicy: A policy cannot.
     """
-    grants = connection.execute(_GRANTS, (list(tables),)).fetchall()
+    names = list(tables)
+    grants = connection.execute(_GRANTS, (names,)).fetchall()
+    comments = connection.execute(_COMMENTS, (names,)).fetchall()
+    security = connection.execute(_SECURITY, (names, names)).fetchall()
     views = [_taken(connection, *row) for row in _dependents(connection, tables)]
     yield
     for table, role, privilege in grants:
         connection.execute(f"GRANT {privilege} ON {table} TO {role}")
+    _comment(connection, names, comments)
+    _secure(connection, security)
     for kind in (_PLAIN, _MATERIALIZED):  # which may be filled from one that is plain
         for view in views:
             for statement in view.made if view.kind == kind else ():
                 _try(connection, view.name, statement)
+
+
+def _comment(
+    connection: Connection, tables: list[str], comments: Iterable[tuple[str, str | None, str]]
+) -> None:
+    """Say again what was said of relations, and of those of their columns that are still there."""
+    there = set(connection.execute(_COLUMNS, (tables,)).fetchall())
+    for table, column, statement in comments:
+        if column is None or (table, column) in there:
+            connection.execute(statement)
+
+
+def _secure(connection: Connection, security: Iterable[tuple[str, str, str]]) -> None:
+    """Let nobody see more than before."""
+    for table, policy, statement in security:
+        try:
+            connection.execute(statement)
+        except _REFUSALS as error:
+            reason = reason_of(error)
+            raise DependentPolicy(policy=policy, relation=table, reason=reason) from error
 
 
 def _dependents(connection: Connection, tables: Sequence[str]) -> list[tuple[str, int]]:

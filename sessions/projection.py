@@ -6,21 +6,21 @@ here. The projections themselves stand on the read side, each in a file named af
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 
-from sessions.errors import InvalidValue
+from sessions import documents
+from sessions.errors import InvalidValue, ProjectionNotLoaded
 from sessions.events import SESSION, Event, Recorded
 from sessions.keys import UNTOLD, Misfit
 from sessions.kinds import fits
-from sessions.schema import TABLES
+from sessions.names import check_relation, check_table
 from sessions.tables import APPLICATION_ID, Column, Table
 
 GROUP = "customer_sessions.projections"
@@ -30,9 +30,8 @@ Mode = Literal["inline", "followed", "live"]
 Key: TypeAlias = str | int
 V = TypeVar("V")
 
-_NAME = re.compile(r"(?!.*_build_[0-9]+$)[a-z][a-z0-9_]{0,29}")
-_RESERVED = {table.name for table in TABLES}
 _KEY = Column("key", "id")
+_KINDS_OF_KEYS = ("id", "text", "integer")
 _DOCUMENT = Column("document", "json")
 
 
@@ -96,13 +95,15 @@ class Projection(Generic[V]):
     """A fold of the log into a view for each key.
 
     Attributes:
-        name: What it is called, as its relation is: small letters, digits and `_`, at most 30.
+        name: What it is called, as its relation is: small letters, digits and `_`, at most 30,
+            and no word of SQL's own.
         version: Raise it when the fold, the view or what is kept of it changes.
         view: The views' type: what msgspec can write as JSON, and read again.
         fold: The view after an event; pure. The view is None before the first.
-        keys: The keys of the views that an event changes: texts of 1 to 1000 characters, or
-            integers, as the key's column says. An event for which it raises waits under `UNTOLD`,
-            and one with another key under what that is (`Misfit`).
+        keys: The keys of the views that an event changes, in a list or tuple: texts, "" too (at
+            most 1000 characters in an `id`), or integers, as the key's column says. An event for
+            which it raises waits under `UNTOLD`, and one with another key under what that is
+            (`Misfit`).
         key: The key's column.
         types: The events that it wants; all, if none are named.
         columns: Fields of the view that become columns, for people to query.
@@ -113,7 +114,7 @@ class Projection(Generic[V]):
         kept: How views are kept, if not as JSON beside those columns.
 
     Raises:
-        InvalidValue: A name, version or mode is none.
+        InvalidValue: A name, version, mode, kind, key or index is none.
     """
 
     name: str
@@ -131,10 +132,13 @@ class Projection(Generic[V]):
     kept: Storage[V] | None = None
 
     def __post_init__(self) -> None:
+        check_relation(self.name)
+        if self.key.kind not in _KINDS_OF_KEYS:
+            rule = f"of the kind {', '.join(_KINDS_OF_KEYS)}"
+            raise InvalidValue(field="key", rule=rule, value=repr(self.key.kind))
         for table in self.tables:
-            if not _NAME.fullmatch(table.name) or table.name in _RESERVED:
-                rule = "small letters, digits and _, at most 30, and no name of the store's"
-                raise InvalidValue(field="name", rule=rule, value=repr(table.name))
+            check_table(table)
+        check_distinct([self])
         if self.version < 1:
             raise InvalidValue(field="version", rule="from 1", value=self.version)
         check_mode(self.mode)
@@ -179,7 +183,7 @@ class Projection(Generic[V]):
         if self.is_of_session:
             return of_session(recorded)
         try:
-            return tuple(dict.fromkeys([self.key_of(key) for key in self.keys(recorded)]))
+            return tuple(dict.fromkeys(self._told(recorded)))
         except Exception:  # noqa: BLE001  whatever it is, it is this event's
             return (UNTOLD,)
 
@@ -198,6 +202,19 @@ class Projection(Generic[V]):
                     found[key].append(each)
         return found
 
+    def _told(self, recorded: Recorded) -> list[Key]:
+        """What `keys` tells of an event.
+
+        Raises:
+            Exception: What `keys` raised.
+            TypeError: It answered with one text, whose characters are no keys.
+        """
+        keys = self.keys(recorded)
+        if isinstance(keys, str | bytes):
+            message = f"the keys of {self.name} are {keys!r}, which is no list of keys"
+            raise TypeError(message)
+        return [self.key_of(key) for key in keys]
+
     def key_of(self, key: Key) -> Key:
         """A key, or the misfit that it is.
 
@@ -210,11 +227,11 @@ class Projection(Generic[V]):
         """Refuse a key of an event that cannot be one, or that could not be told.
 
         Raises:
-            Exception: What `keys` raised.
+            Exception: What `keys` raised, or its answer was no list.
             ValueError: It is not of the kind of the key's column.
         """
         if key == UNTOLD:
-            [self.key_of(each) for each in self.keys(recorded)]
+            self._told(recorded)
         if isinstance(key, Misfit):
             message = f"{self.name}.{self.key.name}: {self.key.kind}, not {key}"
             raise ValueError(message)  # noqa: TRY004  as where a row is checked
@@ -235,11 +252,11 @@ class Projection(Generic[V]):
 
 def _as_json(projection: Projection[V]) -> Storage[V]:
     names = [column.name for column in projection.columns]
-    encode = msgspec.json.Encoder(decimal_format="number").encode
+    write = documents.writes(projection.view)
     decode = msgspec.json.Decoder(projection.view).decode
 
     def to_row(key: Key, view: V) -> Sequence[object]:
-        row = (key, *[getattr(view, name) for name in names], encode(view).decode())
+        row = (key, *[getattr(view, name) for name in names], write(view))
         table.check(row)
         return row
 
@@ -263,10 +280,10 @@ def check_mode(mode: str) -> None:
 
 
 def check_distinct(projections: Sequence[Projection[Any]]) -> None:
-    """Refuse projections that would share a name or a relation.
+    """Refuse projections that would share a name or a relation, with another or in one.
 
     Raises:
-        InvalidValue: Two of them do.
+        InvalidValue: They do.
     """
     names = [table.name for each in projections for table in each.tables]
     names += [each.name for each in projections if each.name != each.tables[0].name]
@@ -278,6 +295,21 @@ def check_distinct(projections: Sequence[Projection[Any]]) -> None:
 
 @lru_cache
 def installed() -> tuple[Projection[Any], ...]:
-    """The projections of all installed packages, by name."""
-    found = [entry.load() for entry in entry_points(group=GROUP)]
+    """The projections of all installed packages, by name.
+
+    Raises:
+        ProjectionNotLoaded: An entry point brings none.
+    """
+    found = [_loaded(entry) for entry in entry_points(group=GROUP)]
     return tuple(sorted(found, key=lambda projection: projection.name))
+
+
+def _loaded(entry: EntryPoint) -> Projection[Any]:
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=repr(error)) from error
+    if not isinstance(loaded, Projection):
+        reason = f"it is of the type {type(loaded).__name__}"
+        raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=reason)
+    return loaded

@@ -90,6 +90,7 @@ class SessionStore(CommandExecutor):
             StoreTooOld: An older version made it, and it is opened to be read only.
             StoreUnavailable: The server cannot be reached.
             ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`.
+            ProjectionNotLoaded: A package's entry point brings no projection.
             InvalidValue: The application is none, or that is not how long one can wait.
         """
         rules.seconds("lock_timeout", lock_timeout)
@@ -159,7 +160,7 @@ class SessionStore(CommandExecutor):
         database = self._database
         with database.writing() as connection:
             if migrations.make(database, connection, query_on(connection)):
-                kept.begin(connection, self.projections, database.dialect)
+                kept.begin(database, connection, self.projections)
         self._is_made = True
 
     # --- reading

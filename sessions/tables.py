@@ -41,7 +41,7 @@ class Table:
         columns: In order.
         key: The names of the primary key's columns.
         unique: Further unique keys.
-        indexes: The columns of each index; the last of them names it.
+        indexes: The columns of each index.
         lookups: Ids that people look rows up by alone.
         clustered: Whether rows lie in the order of the key: for short rows, read by their key.
     """
@@ -63,21 +63,36 @@ class Table:
         """The columns' names, for a SELECT."""
         return ", ".join(column.name for column in self.columns)
 
+    def typed_columns(self, dialect: Dialect) -> str:
+        """The columns with their types, for a SELECT from what has none."""
+        return ", ".join(f"{column.name} {dialect.types[column.kind]}" for column in self.columns)
+
     def create(self, dialect: Dialect) -> list[str]:
         """The statements that make the relation."""
         order = dialect.clustered if self.clustered else ""
         made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
-        indexes = [
-            f"CREATE INDEX {self.name}_by_{names[-1]} "
-            f"ON {self.name} ({self._distinct(names, dialect)})"
-            for names in self.indexes
-        ]
-        return [made, *indexes, *self._hashed(dialect)]
+        indexes = [("INDEX", f"({self._distinct(names, dialect)})") for names in self.indexes]
+        return [made, *self._indexed_by([*indexes, *self._hashed(dialect)], dialect)]
 
     def create_temporary(self, dialect: Dialect) -> list[str]:
         """The statements that make the relation for the connection alone."""
         made = f"CREATE TEMPORARY TABLE {self.name} ({self._definition(dialect)})"
-        return [made, *self._hashed(dialect)]
+        return [made, *self._indexed_by(self._hashed(dialect), dialect)]
+
+    def _indexed_by(self, indexes: Sequence[tuple[str, str]], dialect: Dialect) -> list[str]:
+        """The statements that make indexes: of a kind, and on what.
+
+        Nobody asks for their names. One that has to be given is made of the relation's and a
+        number alone: it is no other index's, and hardly longer.
+        """
+        names = [
+            f" {self.name}_idx{number}" if dialect.names_indexes else ""
+            for number in range(1, len(indexes) + 1)
+        ]
+        return [
+            f"CREATE {kind}{name} ON {self.name} {on}"
+            for name, (kind, on) in zip(names, indexes, strict=True)
+        ]
 
     def _definition(self, dialect: Dialect) -> str:
         columns = [
@@ -91,21 +106,14 @@ class Table:
         ]
         return ", ".join([*columns, *keys])
 
-    def _hashed(self, dialect: Dialect) -> list[str]:
+    def _hashed(self, dialect: Dialect) -> list[tuple[str, str]]:
         """The indexes of keys with ids."""
         if not dialect.hashes:
             return []
         keys = [names for names in (self.key, *self.unique) if self._is_hashed(names, dialect)]
         return [
-            *[
-                f"CREATE UNIQUE INDEX {self.name}_{names[-1]}_once ON {self.name} "
-                f"({self._distinct(names, dialect)})"
-                for names in keys
-            ],
-            *[
-                f"CREATE INDEX {self.name}_{name}_alone ON {self.name} USING hash ({name})"
-                for name in self.lookups
-            ],
+            *[("UNIQUE INDEX", f"({self._distinct(names, dialect)})") for names in keys],
+            *[("INDEX", f"USING hash ({name})") for name in self.lookups],
         ]
 
     def _is_hashed(self, names: Sequence[str], dialect: Dialect) -> bool:

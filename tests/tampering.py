@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
 GUARDS = ("events_refuse_update", "events_refuse_delete")
 UNGUARD = "SELECT set_config('session_replication_role', 'replica', true)"
+
+_POSTGRES = (
+    (
+        "SELECT table_name, column_name, data_type, coalesce(collation_name, ''), is_nullable "
+        "FROM information_schema.columns WHERE table_schema = current_schema()"
+    ),
+    (
+        "SELECT replace(indexdef, current_schema(), '') FROM pg_indexes "
+        "WHERE schemaname = current_schema()"
+    ),
+    "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())",
+)
 
 
 @contextmanager
@@ -41,6 +54,17 @@ def dump(url: str, relations: Sequence[str]) -> dict[str, list[Any]]:
     """All rows of some relations."""
     with opened(url) as database:
         return {name: sorted(database.query(f"SELECT * FROM {name}")) for name in relations}  # noqa: S608
+
+
+def definitions(url: str) -> list[str]:
+    """What a store is made of: the numbers of builds and the names of indexes may be any."""
+    with opened(url) as database:
+        if database.dialect is SQLITE:
+            rows = database.query("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
+        else:
+            rows = [row for sql in _POSTGRES for row in database.query(sql)]
+    made = [re.sub(r"_build_[0-9]+|\"", "", " ".join(row)) for row in rows]
+    return sorted(re.sub(r"(?<= INDEX )\w+", "", each) for each in made)
 
 
 def change(url: str, *statements: str) -> None:

@@ -7,13 +7,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from projections import Column, Projection, Rows, StoredProjection, rebuild, verify
+from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
 from sessions import (
     CloseSession,
     InvalidValue,
     OpenSession,
+    ProjectionNotLoaded,
     RemoveItem,
     SessionsError,
     SessionStore,
@@ -37,6 +39,9 @@ from tests.sample_projections import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sessions.kinds import Kind
     from tests.conftest import Clock, OpenStore
 
 LINES = "SELECT session_id, sku, units, closed FROM sold_lines ORDER BY session_id, sku"
@@ -59,14 +64,97 @@ def test_a_name_is_one_of_small_letters_and_digits(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["events", "claims", "answers", "migrations", "projections", "parked", "sales_build_2"],
+    "name", ["events", "claims", "answers", "migrations", "projections", "parked"]
 )
 def test_no_relation_of_the_store_is_a_projections(name: str) -> None:
-    with pytest.raises(InvalidValue, match="no name of the store's"):
+    with pytest.raises(InvalidValue, match="name: no name of the store's"):
         replace(SALES, name=name)
-    with pytest.raises(InvalidValue, match="no name of the store's"):
-        replace(SALES, rows=(Rows(name, (Column("sku"),), ("sku",), lambda _: ()),))
+    with pytest.raises(InvalidValue, match="name: no name of the store's"):
+        replace(SALES, rows=(with_columns(Column("sku"), name=name),))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["sales_build_2", "sales_idx", "sales_idx1", "sales_pkey", "sales_fresh"],
+        *["claims_replaced", "pg_class", "sqlite_master"],
+    ],
+)
+def test_no_name_is_one_that_the_store_or_a_database_gives(name: str) -> None:
+    with pytest.raises(InvalidValue, match="name: no name that the store or a database gives"):
+        replace(SALES, name=name)
+    with pytest.raises(InvalidValue, match="name: no name that the store or a database gives"):
+        replace(SALES, rows=(with_columns(Column("sku"), name=name),))
+
+
+def with_columns(*columns: Column, name: str = "sold", **options: Any) -> Rows[Any]:  # noqa: ANN401
+    """A relation of rows that nobody writes."""
+    return Rows(name, columns, of=lambda _: (), **{"key": (columns[0].name,), **options})
+
+
+@pytest.mark.parametrize("name", ["", "Total", "_total", "tot al", "1st", "x" * 64, "é", "a\n"])
+def test_columns_have_names_of_small_letters_and_digits(name: str) -> None:
+    for options in columns_called(name):
+        with pytest.raises(InvalidValue, match=r"columns: small letters, digits and _, at most 63"):
+            replace(SALES, **options)
+
+
+@pytest.mark.parametrize("name", ["user", "order", "group", "select", "table"])
+def test_no_name_is_a_word_that_a_database_has_for_itself(name: str) -> None:
+    with pytest.raises(InvalidValue, match="name: no word of SQL's own"):
+        replace(SALES, name=name)
+    for options in columns_called(name):
+        with pytest.raises(InvalidValue, match="columns: no word of SQL's own"):
+            replace(SALES, **options)
+
+
+def columns_called(name: str) -> list[dict[str, Any]]:
+    """A column of that name, wherever one can be."""
+    column = Column(name)
+    return [{"columns": (column,)}, {"key": column}, {"rows": (with_columns(column),)}]
+
+
+@pytest.mark.parametrize("name", ["application_id", "session_id", "document", "twice"])
+def test_each_column_has_a_name_of_its_own(name: str) -> None:
+    with pytest.raises(InvalidValue, match=r"sales\.columns: a name of its own for each"):
+        replace(SALES, columns=(Column("twice"), Column(name)))
+
+
+def test_each_relation_of_a_projection_has_a_name_of_its_own() -> None:
+    sold = with_columns(Column("sku"))
+    for rows in ((sold, sold), (with_columns(Column("sku"), name="sales"),)):
+        with pytest.raises(InvalidValue, match="projections: each has names of its own, not s"):
+            replace(SALES, rows=rows)
+
+
+def test_a_column_is_of_a_kind_that_there_is() -> None:
+    unknown: Any = "decimal"
+    with pytest.raises(InvalidValue, match=r"sales\.total: of the kind id, text.*, not 'decimal'"):
+        replace(SALES, columns=(Column("total", unknown),))
+
+
+@pytest.mark.parametrize("kind", ["flag", "money", "time", "json"])
+def test_a_key_is_a_text_or_an_integer(kind: Kind) -> None:
+    with pytest.raises(InvalidValue, match="key: of the kind id, text, integer"):
+        replace(SALES, key=Column("session_id", kind))
+
+
+@pytest.mark.parametrize("names", [("nope",), ("data",), ("sku", "sku")])
+def test_keys_and_indexes_are_of_columns_that_can_have_them(names: tuple[str, ...]) -> None:
+    columns = Column("sku"), Column("data", "json")
+    for options in ({"key": names}, {"indexes": (names,)}):
+        what = next(iter(options))
+        with pytest.raises(InvalidValue, match=rf"sold\.{what}: columns of the relation"):
+            replace(SALES, rows=(with_columns(*columns, **options),))
+    with pytest.raises(InvalidValue, match=r"sales\.indexes: columns of the relation"):
+        replace(SALES, columns=columns, indexes=(names,))
+
+
+def test_no_column_of_a_key_is_without_a_value_and_no_index_without_a_column() -> None:
+    with pytest.raises(InvalidValue, match=r"sold\.key: columns of the relation"):
+        replace(SALES, rows=(with_columns(Column("sku", nullable=True)),))
+    with pytest.raises(InvalidValue, match=r"sales\.indexes: columns of the relation"):
+        replace(SALES, indexes=((),))
 
 
 @pytest.mark.parametrize("version", [0, -1])
@@ -219,6 +307,55 @@ def test_keys_of_any_length_and_text_are_told_apart(open_store: OpenStore) -> No
     assert verify(store) == []
 
 
+# --- its indexes
+
+
+LONG = {name: f"{name}_{'x' * 60}"[:60] for name in ("one", "two")}
+
+
+def test_any_columns_may_have_indexes_however_long_their_names_are(open_store: OpenStore) -> None:
+    name, columns = "s" * 30, [Column("total", "money"), *[Column(each) for each in LONG.values()]]
+    sale = msgspec.defstruct(
+        "Sale", [("total", Decimal, Decimal(0)), *[(each, str, "") for each in LONG.values()]]
+    )
+    sales = Projection(
+        name=name,
+        version=1,
+        view=sale,
+        fold=lambda view, _: view or sale(),
+        columns=tuple(columns),
+        indexes=(
+            *[("application_id", first, "total") for first in LONG.values()],
+            *[("application_id", *LONG.values(), last) for last in ("total", "key")],
+            ("application_id", "total"),
+            ("application_id", "total"),
+        ),
+    )
+    store = open_store(projections=inline(sales))
+    store.execute("a", OpenSession())
+
+    assert rebuild(store).switched
+    assert rebuild(store).switched
+    assert stored(store, name).get("a") == sale()
+    assert verify(store) == []
+
+
+def test_one_that_is_kept_no_longer_may_be_begun_anew(open_store: OpenStore) -> None:
+    indexed = replace(SALES, indexes=(("application_id", "total"),))
+    store = open_store(projections=inline(indexed))
+    store.execute("a", OpenSession())
+    database = store.recorder.database
+    without = SessionStore(database, 1, read_only=True, projections=installed())
+    assert rebuild(without).retired == ["sales 1"]
+
+    again = SessionStore(database, 1, projections=(*installed(), indexed))
+    for _ in range(2):
+        Runner(again).run(until=again.position)
+
+    assert stored(again).get("a") == Sales()
+    assert verify(again) == []
+
+
 # --- views in memory
 
 
@@ -368,3 +505,41 @@ def test_projections_of_other_packages_are_found_by_their_entry_points(
         assert stored(store, "spend").get("p") == Spend(1)
     finally:
         installed.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("json:decoder", "it is of the type module"),
+        ("json:nothing", "AttributeError"),
+        ("no_such_module:PROJECTION", "ModuleNotFoundError.*no_such_module"),
+        ("broken_shop:PROJECTION", "InvalidValue.*version: from 1, not 0"),
+    ],
+)
+def test_an_entry_point_that_brings_no_projection_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, why: str
+) -> None:
+    entry_points = f"[customer_sessions.projections]\nbroken = {value}\n"
+    package = tmp_path / "broken_shop-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Name: broken-shop\nVersion: 1.0\n", "utf-8")
+    (package / "entry_points.txt").write_text(entry_points, "utf-8")
+    (tmp_path / "broken_shop.py").write_text(BROKEN, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed.cache_clear()
+    try:
+        with pytest.raises(
+            ProjectionNotLoaded, match=rf"entry point broken \({value}\) brings .*{why}"
+        ):
+            SessionStore.open("memory:")
+        SessionStore.open("memory:", projections=[SALES]).close()
+    finally:
+        installed.cache_clear()
+
+
+BROKEN = """
+from dataclasses import replace
+from tests.sample_projections import SALES
+
+PROJECTION = replace(SALES, version=0)
+"""

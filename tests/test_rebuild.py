@@ -34,6 +34,7 @@ from projections import (
 )
 from sessions import (
     CloseSession,
+    DependentPolicy,
     DependentView,
     InvalidValue,
     OpenSession,
@@ -428,7 +429,7 @@ def test_an_attempt_for_another_version_or_mode_is_begun_anew(
         (2, "followed", "building"),
     ]
     names = store.recorder.database.relations(store.query)
-    assert sum(name.startswith("spend_build_") and "_by_" not in name for name in names) >= 1
+    assert sum(name.startswith("spend_build_") for name in names) == 1
     assert drop(newer, "spend") == ["spend 2"]
     assert not [name for name in relations(store) if name.startswith("spend_")]
     assert store.query("SELECT * FROM positions") == []
@@ -489,6 +490,14 @@ def test_one_that_is_followed_stays_when_all_others_are_rebuilt_where_it_is_not_
     assert rebuild(knows(store, MENDED)).retired == []
 
     assert [row[3:] for row in store.query(BUILDS)] == [("inline", "old"), ("followed", "current")]
+
+
+def test_the_claims_alone_are_rebuilt_as_often_as_one_likes(open_store: OpenStore) -> None:
+    store = open_store(projections=[])
+    store.execute("a", OpenSession(profile_id="p"))
+
+    assert [rebuild(store).switched for _ in range(3)] == [True] * 3
+    assert verify(store) == []
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -748,6 +757,95 @@ def test_who_may_use_a_relation_may_use_the_one_that_takes_its_place(postgres_ur
             assert granted(store, "sold_lines", reader) == {"SELECT", "UPDATE"}
             assert granted(store, "spend", "PUBLIC") == {"SELECT"}
             assert granted(store, "limits", reader) == set()
+
+
+def seen_as(url: str, name: str, sql: str) -> list[Any]:
+    """What a role sees."""
+    server, _, schema = url.rpartition("schema=")
+    with psycopg.connect(server.rstrip("?&")) as connection:
+        connection.execute(f"SET search_path = {schema}; SET ROLE {name}".encode())
+        return connection.execute(sql.encode()).fetchall()
+
+
+def test_what_a_role_must_not_see_it_does_not_see_after_a_rebuild(postgres_url: str) -> None:
+    with (
+        SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store,
+        role(postgres_url) as (reader, schema),
+    ):
+        fill(store, "a", 3)
+        with store.recorder.database.writing() as connection:
+            for statement in (
+                f"GRANT USAGE ON SCHEMA {schema} TO {reader}",
+                f"GRANT SELECT, DELETE ON sales, spend, claims TO {reader}",
+                "ALTER TABLE sales ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+                "ALTER TABLE claims ENABLE ROW LEVEL SECURITY",
+                f"CREATE POLICY \"It's 100%\" ON sales TO {reader} USING (session_id = 'a1')",
+                "CREATE POLICY everybody ON sales AS RESTRICTIVE USING (total > 0)",
+                f"CREATE POLICY mine ON sales FOR INSERT TO {reader}, PUBLIC WITH CHECK (TRUE)",
+                "CREATE POLICY off ON spend FOR DELETE USING (opened > (SELECT 3))",
+            ):
+                connection.execute(statement)
+        before = secured(store)
+        assert len(before) == 4 + 2
+        for _ in range(2):
+            rebuild(store)
+
+            assert secured(store) == before
+            assert seen_as(postgres_url, reader, "SELECT session_id FROM sales") == [("a1",)]
+            assert seen_as(postgres_url, reader, "SELECT * FROM claims") == []
+            assert len(seen_as(postgres_url, reader, "SELECT * FROM spend")) == 2
+
+
+def secured(store: SessionStore) -> list[Any]:
+    """The policies, and the relations that have row-level security."""
+    policies = (
+        "SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies "
+        "WHERE schemaname = current_schema() AND tablename NOT LIKE '%build%' ORDER BY 1, 2"
+    )
+    relations = (
+        "SELECT relname, relforcerowsecurity FROM pg_class WHERE relrowsecurity AND "
+        "relnamespace = CAST(current_schema() AS regnamespace) AND relname NOT LIKE '%build%' "
+        "ORDER BY 1"
+    )
+    return [*store.query(policies), *store.query(relations)]
+
+
+def test_a_policy_that_cannot_be_made_again_is_named_and_nothing_is_switched(
+    postgres_url: str,
+) -> None:
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute("CREATE POLICY rich ON sales USING (total > 0)")
+        builder = knows(store, replace(MENDED, version=2, columns=()), SPEND)
+
+        with pytest.raises(DependentPolicy, match=r"policy rich of sales .*total.* does not exist"):
+            rebuild(builder)
+
+        fill(store, "b", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute("DROP POLICY rich ON sales")
+        assert rebuild(builder).switched
+
+
+def test_what_was_said_of_a_relation_is_said_of_the_one_that_takes_its_place(
+    postgres_url: str,
+) -> None:
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute("COMMENT ON TABLE sales IS 'it''s 100%'")
+            connection.execute("COMMENT ON COLUMN sales.session_id IS 'whose'")
+            connection.execute("COMMENT ON COLUMN sales.total IS 'how much'")
+        said = (
+            "SELECT description FROM pg_description WHERE objoid = CAST('sales' AS regclass) "
+            "AND classoid = CAST('pg_class' AS regclass) ORDER BY objsubid"
+        )
+
+        rebuild(store)
+        assert store.query(said) == [("it's 100%",), ("whose",), ("how much",)]
+        rebuild(knows(store, replace(MENDED, version=2, columns=()), SPEND))
+        assert store.query(said) == [("it's 100%",), ("whose",)]
 
 
 def test_a_view_that_people_made_of_a_relation_shows_the_current_build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -12,7 +13,14 @@ import pytest
 
 from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
 from projections.testing import given
-from sessions import OpenSession, SessionStore, SetAttributes, ViewParked
+from sessions import (
+    InvalidValue,
+    LimitExceeded,
+    OpenSession,
+    SessionStore,
+    SetAttributes,
+    ViewParked,
+)
 from sessions.errors import KeyNotParked
 from sessions.events import AttributesChanged, SessionOpened
 from sessions.keys import UNTOLD
@@ -179,6 +187,47 @@ def test_a_key_that_no_database_can_keep_waits_under_one_that_it_can(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "unfit"),
+    [
+        *[("id", key) for key in (7, True, None, "a\0b", "\ud800", "x" * 1001)],
+        *[("text", key) for key in (7, "a\0b", "\ud800")],
+        *[("integer", key) for key in ("7", True, 7.0, 2**63, -(2**63) - 1)],
+    ],
+)
+def test_who_asks_for_what_is_no_key_is_told(
+    open_store: OpenStore,
+    mode: Mode,
+    kind: Kind,
+    unfit: Any,  # noqa: ANN401
+) -> None:
+    seen = by(Column("about", kind), mode)
+    store = open_store(projections=[seen])
+    fit = 7 if kind == "integer" else "7"
+    about(store, fit)
+
+    views = StoredProjection(store, seen)
+    for position in (None, 1):
+        with pytest.raises((InvalidValue, LimitExceeded), match="about: "):
+            views.get(unfit, position=position)
+    assert views.get(fit) == Seen(1, "7")
+    assert views.get(-(2**63) if kind == "integer" else "") is None
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_what_no_database_can_keep_is_parked_under_nothing(
+    open_store: OpenStore, text: str
+) -> None:
+    seen = by(Column("about", "integer"), "inline")
+    store = open_store(projections=[seen])
+    about(store, 7)
+
+    views = StoredProjection(store, seen)
+    for ask in (views.check_not_parked, views.retry, views.skip):
+        with pytest.raises(InvalidValue, match="key: Unicode text without"):
+            ask(text)
+
+
 def test_an_event_whose_keys_cannot_be_told_waits_and_the_others_go_on(
     open_store: OpenStore, mode: Mode
 ) -> None:
@@ -192,6 +241,37 @@ def test_an_event_whose_keys_cannot_be_told_waits_and_the_others_go_on(
     assert [(waiting.key, waiting.position) for waiting in views.parked()] == [(UNTOLD, 2)]
     assert "unhashable" in views.parked()[0].error
     assert views.get(7) == Seen(1, "7")
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize(("kind", "keys"), [("id", "abc"), ("id", ""), ("integer", b"abc")])
+def test_a_text_is_no_list_of_keys(
+    open_store: OpenStore,
+    mode: Mode,
+    kind: Kind,
+    keys: Any,  # noqa: ANN401
+) -> None:
+    seen = replace(by(Column("about", kind), mode), keys=lambda _: keys)
+    store = open_store(projections=[seen])
+
+    about(store, "x")
+
+    (waiting,) = StoredProjection(store, seen).parked()
+    assert (waiting.key, waiting.position) == (UNTOLD, 2)
+    assert f"{keys!r}, which is no list of keys" in waiting.error
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("kind", ["id", "text"])
+def test_a_key_may_be_an_empty_text(open_store: OpenStore, mode: Mode, kind: Kind) -> None:
+    seen = by(Column("about", kind), mode)
+    store = open_store(projections=[seen])
+
+    about(store, "", "x")
+
+    views = StoredProjection(store, seen)
+    assert views.get("") == views.get("", position=store.position) == Seen(1, "")
+    assert views.parked() == []
     assert verify(store) == []
 
 
@@ -271,6 +351,38 @@ def test_an_id_may_be_as_long_as_ids_are_and_stand_in_an_index(
     about(store, "x")
 
     assert store.query("SELECT value FROM kept_values") == [(LONG,)]
+
+
+class Mean(msgspec.Struct, frozen=True):
+    of: dict[str, list[float | None]]
+    next: Mean | None = None
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("view", [Mean, Any], ids=["a type that has floats", "any type"])
+def test_a_number_that_json_has_not_lets_the_key_wait(
+    open_store: OpenStore,
+    mode: Mode,
+    view: Any,  # noqa: ANN401
+    number: float,
+) -> None:
+    def fold(_: Any, recorded: Recorded) -> Any:  # noqa: ANN401
+        means = Mean({"a": [number if recorded.version >= 2 else 0.5, None]})
+        return Mean({}, next=means) if view is Mean else [{"null": [means.of]}]
+
+    projection: Any = Projection(name="mean", version=1, view=view, fold=fold, mode=mode)
+    store = open_store(projections=[projection])
+
+    about(store, "x", "y")
+
+    views = StoredProjection(store, projection)
+    (waiting,) = views.parked()
+    assert (waiting.key, waiting.position) == ("s", 2)
+    assert f"JSON has no number {number}" in waiting.error
+    assert verify(store) == []
+    store.execute("t", OpenSession())
+    Runner(store).run(until=store.position)
+    assert views.get("t") == fold(None, next(store.events("t")))
 
 
 def test_a_fold_that_answers_with_nothing_lets_the_key_wait(
