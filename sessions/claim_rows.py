@@ -72,13 +72,13 @@ class ClaimRows:
     def _held(self, count: int) -> str:
         """Asks for the claims among so many pairs.
 
-        Each is counted by itself, by the index: a database makes no join of that. Of two INs SQLite
-        would try each limit with each holder, and for a join PostgreSQL reads all claims.
+        Each is looked for by itself, by the index: a database makes no join of that. Of two INs
+        SQLite would try each limit with each holder, and for a join PostgreSQL reads all claims.
         """
         key, pairs = self._dialect.key, ", ".join(["(?, ?)"] * count)
         return (
-            f"SELECT column1, column2 FROM (VALUES {pairs}) AS asked WHERE 0 < "
-            f"(SELECT count(*) FROM {self._claims} WHERE application_id = ? "
+            f"SELECT column1, column2 FROM (VALUES {pairs}) AS asked WHERE 1 = "
+            f"(SELECT 1 FROM {self._claims} WHERE application_id = ? "
             f"AND {key('limit_name')} = {key('column1')} AND {key('holder')} = {key('column2')})"
         )
 
