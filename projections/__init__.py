@@ -16,6 +16,7 @@ from projections.status import ProjectionStatus, parked, status
 from projections.stored import StoredProjection
 from projections.timeline import Change, Step
 from projections.verify import verify
+from sessions.installed import installed
 from sessions.projection import Projection, Rows
 from sessions.tables import Column
 
@@ -44,6 +45,7 @@ __all__ = [
     "StoredProjection",
     "copy",
     "drop",
+    "installed",
     "parked",
     "rebuild",
     "status",

@@ -29,7 +29,7 @@ from projections.folding import (
 from projections.switching import retire_unknown, switch_claims
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
-from sessions.database import Current, query_on
+from sessions.database import query_on
 from sessions.errors import ProjectionTooOld
 from sessions.parked import leave_out, parked_in, skips
 from sessions.views import Views
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from projections.folding import Page, Part
     from sessions.database import Connection, Database, Query
+    from sessions.head import Current
     from sessions.projection import Mode, Projection
 
 _APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"

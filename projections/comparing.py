@@ -8,7 +8,7 @@ import msgspec
 
 from projections.folding import events
 from sessions import kept
-from sessions.database import Current, query_on
+from sessions.database import query_on
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Database
     from sessions.dialect import Dialect
+    from sessions.head import Current
     from sessions.projection import Projection
     from sessions.tables import Table
 

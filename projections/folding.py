@@ -24,8 +24,9 @@ from sessions.recorder import SessionRecorder
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from sessions.database import Connection, Current, Database, Query
+    from sessions.database import Connection, Database, Query
     from sessions.events import Recorded
+    from sessions.head import Current
     from sessions.projection import Projection
     from sessions.views import Views
 

@@ -16,7 +16,8 @@ from sessions.parked import ParkedKeys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.database import Current, Query
+    from sessions.database import Query
+    from sessions.head import Current
     from sessions.projection import Key, Projection
     from sessions.store import SessionStore
     from sessions.tables import Table

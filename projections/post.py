@@ -12,7 +12,8 @@ from sessions import kept
 from sessions.views import Views
 
 if TYPE_CHECKING:
-    from sessions.database import Current, StillHeld
+    from sessions.database import StillHeld
+    from sessions.head import Current
     from sessions.projection import Projection
     from sessions.store import SessionStore
 

@@ -16,7 +16,8 @@ from sessions.projection import Mode, check_mode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Current, Database, Query
+    from sessions.database import Database, Query
+    from sessions.head import Current
     from sessions.projection import Projection
     from sessions.store import SessionStore
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from sessions.database import Current
+    from sessions.head import Current
     from sessions.store import SessionStore
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from sessions import clock, kept
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.database import Current
+    from sessions.head import Current
     from sessions.parked import Parked
     from sessions.store import SessionStore
 

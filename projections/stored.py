@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from projections.waiting import How
-    from sessions.database import Current
+    from sessions.head import Current
     from sessions.parked import Parked
     from sessions.projection import Key, Projection
     from sessions.store import SessionStore

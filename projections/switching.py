@@ -10,7 +10,8 @@ from sessions.database import query_on
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sessions.database import Connection, Current, Database
+    from sessions.database import Connection, Database
+    from sessions.head import Current
 
 
 def switch_claims(database: Database, connection: Connection, build: Current) -> None:

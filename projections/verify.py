@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from projections.folding import Page
-    from sessions.database import Connection, Current
+    from sessions.database import Connection
     from sessions.errors import UndecodableEvent, UnknownEvent
+    from sessions.head import Current
     from sessions.projection import Projection
     from sessions.store import SessionStore
     from sessions.tables import Table

@@ -17,7 +17,8 @@ from sessions.parked import ParkedKeys
 from sessions.views import Views
 
 if TYPE_CHECKING:
-    from sessions.database import Connection, Current, Query
+    from sessions.database import Connection, Query
+    from sessions.head import Current
     from sessions.projection import Key, Projection
     from sessions.store import SessionStore
 

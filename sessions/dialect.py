@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sessions.database import CATCH_UP, HEAD
+from sessions.head import CATCH_UP, HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,9 +15,10 @@ from sessions.views import HELD, Views
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.database import Connection, Current, Query
+    from sessions.database import Connection, Query
     from sessions.dialect import Dialect
     from sessions.events import Recorded
+    from sessions.head import Current
     from sessions.projection import Projection
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import schema
-from sessions.database import Current, query_on
+from sessions.database import query_on
 from sessions.errors import CopyUnfinished
+from sessions.head import Current
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,9 +13,10 @@ from sessions.inserting import Insert
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sessions.database import Connection, Current, Query
+    from sessions.database import Connection, Query
     from sessions.dialect import Dialect
     from sessions.events import Recorded
+    from sessions.head import Current
     from sessions.projection import Key
     from sessions.tables import Table
 

@@ -8,20 +8,20 @@ at the beginning and at the end of a transaction goes to the server in one round
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from contextlib import closing, contextmanager, suppress
-from functools import partial
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 from psycopg import pq
 
 from sessions import dialect, forks
-from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, Head, LogMoved
+from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, LogMoved
 from sessions.errors import OutcomeUnknown, StorageFailed, StoreBusy
+from sessions.head import Head
 from sessions.listening import Listener
 from sessions.postgres_dependents import handing_on
+from sessions.postgres_lock import IS_HELD, digest, held_by, key
 from sessions.postgres_place import place_of
 from sessions.postgres_pool import Connections, quoted
 from sessions.postgres_statements import (
@@ -59,11 +59,6 @@ _RELATIONS = (
 )
 _NOTIFY = "SELECT pg_notify(?, '')"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
-_IS_HELD = (
-    "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
-    "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = ? AND database = "
-    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
-)
 
 
 class PostgresDatabase(Database):
@@ -81,7 +76,7 @@ class PostgresDatabase(Database):
         self.poll_seconds = _POLL_SECONDS
         self.signal = signal_of(self.path)
         self._failures = PostgresFailures(self.path, lock_timeout)
-        self._channel = f"sessions_{_digest(self._place.schema).hex()[:16]}"
+        self._channel = f"sessions_{digest(self._place.schema).hex()[:16]}"
         self._connections = Connections(self._place, lock_timeout)
         self._start()
         forks.watch_and_hold(self)
@@ -319,17 +314,11 @@ class PostgresDatabase(Database):
     def held(self, what: str) -> Iterator[StillHeld | None]:
         """Hold something that one of all processes can hold: by a connection of its own."""
         lock = self._lock_key(f"held/{what}")
-        if self.query(_IS_HELD, (lock,)):
+        if self.query(IS_HELD, (lock,)):
             yield None
             return
-        with self.private() as connection:
-            ((held,),) = connection.execute("SELECT pg_try_advisory_lock(?)", (lock,))
-            try:
-                yield partial(_answers, connection) if held else None
-            finally:  # a server is late to notice that a connection is closed
-                if held:
-                    with suppress(psycopg.OperationalError):  # one that is lost holds nothing
-                        connection.execute("SELECT pg_advisory_unlock(?)", (lock,))
+        with self.private() as connection, held_by(connection, lock) as held:
+            yield held
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
         """Rename a relation; its grants, and views that people made of it, go with it."""
@@ -343,8 +332,7 @@ class PostgresDatabase(Database):
 
     def _lock_key(self, what: int | str) -> int:
         """The advisory lock of an application, with 0 of the store, or of something named."""
-        name = f"customer-sessions/{self._place.schema}/{what}"
-        return int.from_bytes(_digest(name)[:8], "big", signed=True)
+        return key(f"customer-sessions/{self._place.schema}/{what}")
 
     def close(self) -> None:
         """Close the connections; what is at work is finished first."""
@@ -364,16 +352,3 @@ class PostgresDatabase(Database):
             if self._listener is None:
                 self._listener = Listener(self._connections.connect, self._channel, self.signal)
         self._listener.wait()
-
-
-def _answers(connection: Connection) -> bool:
-    """Whether a connection is there: one that is idle is closed by a server or a firewall."""
-    try:
-        connection.execute("SELECT 1")
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()

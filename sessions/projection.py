@@ -9,22 +9,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 
 from sessions import documents
-from sessions.errors import InvalidValue, ProjectionNotLoaded
+from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
 from sessions.keys import UNTOLD, Misfit
 from sessions.kinds import fits
 from sessions.names import check_relation, check_table
 from sessions.tables import APPLICATION_ID, Column, Table
-
-GROUP = "customer_sessions.projections"
-"""The entry point group in which projections are found."""
 
 Mode = Literal["inline", "followed", "live"]
 Key: TypeAlias = str | int
@@ -291,25 +287,3 @@ def check_distinct(projections: Sequence[Projection[Any]]) -> None:
     if twice:
         rule = "each has names of its own"
         raise InvalidValue(field="projections", rule=rule, value=", ".join(twice))
-
-
-@lru_cache
-def installed() -> tuple[Projection[Any], ...]:
-    """The projections of all installed packages, by name.
-
-    Raises:
-        ProjectionNotLoaded: An entry point brings none.
-    """
-    found = [_loaded(entry) for entry in entry_points(group=GROUP)]
-    return tuple(sorted(found, key=lambda projection: projection.name))
-
-
-def _loaded(entry: EntryPoint) -> Projection[Any]:
-    try:
-        loaded = entry.load()
-    except Exception as error:
-        raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=repr(error)) from error
-    if not isinstance(loaded, Projection):
-        reason = f"it is of the type {type(loaded).__name__}"
-        raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=reason)
-    return loaded

@@ -13,8 +13,9 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notif
 
 from sessions import clock, foreign, migrations, schema
 from sessions.claim_rows import ClaimRows
-from sessions.database import HEAD, Head, query_on
+from sessions.database import query_on
 from sessions.errors import Duplicate
+from sessions.head import HEAD, Head
 from sessions.inserting import Insert
 from sessions.mapper import HAPPENED
 from sessions.subscription import FollowingSubscription

@@ -7,8 +7,9 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
-from sessions.database import HEAD, LOCK_TIMEOUT, Begun, Connection, Database
+from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
 from sessions.errors import StoreBusy
+from sessions.head import HEAD
 from sessions.signals import Signal, signal_of
 from sessions.sqlite_connections import Connections, SqliteFailures
 from sessions.sqlite_lock import held_file, held_name
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.database import Head, Query, Statement, StillHeld
+    from sessions.database import Query, Statement, StillHeld
+    from sessions.head import Head
 
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""

@@ -9,8 +9,9 @@ from sessions import clock, kept, migrations, rules
 from sessions.database import LOCK_TIMEOUT, Database, query_on
 from sessions.errors import StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.execution import CommandExecutor
+from sessions.installed import installed
 from sessions.mapper import Mapper
-from sessions.projection import check_distinct, installed
+from sessions.projection import check_distinct
 from sessions.recorder import SessionRecorder
 from sessions.url import database_of
 from sessions.writer import Writer

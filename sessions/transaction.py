@@ -11,7 +11,7 @@ from sessions import answers, clock
 from sessions.answers import Executed
 from sessions.claim_rows import Ledger
 from sessions.claims import released_by
-from sessions.database import Head, query_on
+from sessions.database import query_on
 from sessions.decide import Decision, Known, asks, decide
 from sessions.errors import IdempotencyKeyReused, Refused, VersionConflict
 from sessions.events import (
@@ -24,6 +24,7 @@ from sessions.events import (
     SessionCancelled,
     SessionReopened,
 )
+from sessions.head import Head
 from sessions.memory import Held
 from sessions.session import evolve
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessions import forks, tracing
-from sessions.database import Head, LogMoved
+from sessions.database import LogMoved
 from sessions.errors import (
     ClaimRefused,
     IdempotencyKeyReused,
@@ -23,6 +23,7 @@ from sessions.errors import (
     StoreUnavailable,
     VersionConflict,
 )
+from sessions.head import Head
 from sessions.inline import InlineViews
 from sessions.memory import Memory
 from sessions.transaction import Means, Transaction

@@ -20,7 +20,7 @@ from sessions.events import (
     SessionClosed,
     SessionOpened,
 )
-from sessions.projection import installed
+from sessions.installed import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

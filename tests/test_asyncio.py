@@ -21,7 +21,8 @@ from tests.conftest import add
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions.database import Connection, Head
+    from sessions.database import Connection
+    from sessions.head import Head
 
 
 def test_tasks_share_commits_and_each_gets_its_own_answer(

@@ -15,7 +15,7 @@ import pytest
 from projections import Column, Runner, StoredProjection, rebuild, verify
 from projections.customer_session import PROJECTION
 from sessions import CloseSession, OpenSession, SessionStore
-from sessions.projection import installed
+from sessions.installed import installed
 from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, followed
 from tests.tampering import change
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 SITE = """
 import importlib.metadata
-from sessions.projection import GROUP
+from sessions.installed import GROUP
 from tests.sample_projections import SALES, SPEND
 class Entry:
     def __init__(self, projection): self.projection = projection
     def load(self): return self.projection
 found = importlib.metadata.entry_points(group=GROUP)
-import sessions.projection
-sessions.projection.entry_points = lambda **_: [*found, Entry(SALES), Entry(SPEND)]
+import sessions.installed
+sessions.installed.entry_points = lambda **_: [*found, Entry(SALES), Entry(SPEND)]
 from sessions.cli import main
 main()
 """
@@ -53,7 +53,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     entries = [Entry(each) for each in followed(SALES, SPEND)]
     installed.cache_clear()
-    monkeypatch.setattr("sessions.projection.entry_points", lambda **_: entries)
+    monkeypatch.setattr("sessions.installed.entry_points", lambda **_: entries)
     yield
     installed.cache_clear()
 

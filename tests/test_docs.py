@@ -23,7 +23,7 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from sessions.cli import app
-from sessions.projection import installed
+from sessions.installed import installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,9 +16,9 @@ from sessions import (
     SetProfile,
     ViewsDiffer,
 )
-from sessions.database import CATCH_UP
 from sessions.events import ProfileChanged, Recorded, SessionOpened
-from sessions.projection import installed
+from sessions.head import CATCH_UP
+from sessions.installed import installed
 from sessions.tables import Column
 from tests.sample_projections import profiles
 

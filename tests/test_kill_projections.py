@@ -19,7 +19,7 @@ from sessions import (
     SetProfile,
     inserting,
 )
-from sessions.projection import installed
+from sessions.installed import installed
 from tests.conftest import add
 from tests.counting import CARTS, PROFILES, named, wrong
 

@@ -24,6 +24,7 @@ DATABASE = {
     "following",
     "foreign",
     "forks",
+    "head",
     "infrastructure",
     "inline",
     "inserting",
@@ -34,6 +35,7 @@ DATABASE = {
     "migrations",
     "postgres",
     "postgres_dependents",
+    "postgres_lock",
     "postgres_place",
     "postgres_pool",
     "postgres_statements",
@@ -53,6 +55,7 @@ DATABASE = {
 POSTGRES = {
     "sessions.postgres",
     "sessions.postgres_dependents",
+    "sessions.postgres_lock",
     "sessions.postgres_place",
     "sessions.postgres_pool",
     "sessions.postgres_statements",

@@ -53,8 +53,8 @@ from tests.tampering import unguarded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions.database import Current
     from sessions.events import Recorded
+    from sessions.head import Current
     from sessions.projection import Mode
     from tests.conftest import Clock, OpenStore
 

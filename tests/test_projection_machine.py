@@ -30,7 +30,7 @@ from sessions import (
     ViewParked,
     kept,
 )
-from sessions.projection import installed
+from sessions.installed import installed
 from sessions.views import Views
 from tests import histories
 from tests.conftest import add

@@ -24,7 +24,7 @@ from sessions import (
     ViewsDiffer,
 )
 from sessions.events import ItemAdded, SessionClosed
-from sessions.projection import installed
+from sessions.installed import installed
 from tests.conftest import add, in_processes
 from tests.sample_projections import (
     MENDED,
@@ -499,7 +499,7 @@ def test_projections_of_other_packages_are_found_by_their_entry_points(
     assert {"attachments", "customer_sessions"} <= set(names)
     installed.cache_clear()
     try:
-        monkeypatch.setattr("sessions.projection.entry_points", lambda **_: [Entry()])
+        monkeypatch.setattr("sessions.installed.entry_points", lambda **_: [Entry()])
         store = open_store()
         store.execute("a", OpenSession(profile_id="p"))
         assert stored(store, "spend").get("p") == Spend(1)

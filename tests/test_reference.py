@@ -37,8 +37,8 @@ from sessions.commands import BaseCommand, Command
 from sessions.decide import decide
 from sessions.errors import SessionsError
 from sessions.events import EVENTS, Recorded
+from sessions.installed import installed
 from sessions.parked import Parked
-from sessions.projection import installed
 from sessions.session import evolve
 from sessions.store import SessionStore
 from tests.test_docs import commands_of
@@ -68,7 +68,10 @@ PUBLIC = [
     *[(CustomerSessions, name) for name in vars(CustomerSessions) if not name.startswith("_")],
     *[(CustomerHistories, name) for name in ("get", "replay")],
     *[(sessions, function.__name__) for function in (decide, evolve)],
-    *[(projections, function.__name__) for function in (verify, rebuild, drop, status, parked)],
+    *[
+        (projections, function.__name__)
+        for function in (verify, rebuild, drop, status, parked, installed)
+    ],
     (testing, testing.given.__name__),
 ]
 STATED = [

@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode
 
 from projections import Projection, Runner, rebuild
 from sessions import OpenSession, SessionExists, SessionStore, tracing
-from sessions.projection import installed
+from sessions.installed import installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

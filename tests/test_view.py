@@ -32,7 +32,7 @@ from sessions import (
     ViewsDiffer,
     ViewUnreadable,
 )
-from sessions.projection import installed
+from sessions.installed import installed
 from tests.conftest import add
 from tests.tampering import unguarded
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from projections import Runner, building, rebuild
 from sessions import RebuildRunning, SessionStore, StoreClosed
 from sessions.errors import SessionsError
-from sessions.projection import installed
+from sessions.installed import installed
 from tests.counting import CARTS, PROFILES, named, wrong
 
 if TYPE_CHECKING:

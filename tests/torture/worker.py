@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessions import SessionStore
-    from sessions.database import Connection, Database, Head
+    from sessions.database import Connection, Database
+    from sessions.head import Head
 
 LOCK_TIMEOUTS = (0.4, 2.0, 2.0, 10.0, 10.0, 10.0)
 _FEW = ("SessionOpened", "SessionClosed")

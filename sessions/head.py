@@ -1,0 +1,58 @@
+"""The head: where an application's log ends, and which views the store keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEAD = (
+    "SELECT (SELECT max(position) FROM events WHERE application_id = ?), "
+    "name, build, version, mode, revision "
+    "FROM (SELECT 1) AS one LEFT JOIN projections ON status = 'current' ORDER BY name"
+)
+"""Where an application's log ends, and the current views: one row a view, or one without."""
+
+CATCH_UP = 1000
+"""So many events of others are taken in by a writer; more of them are not worth it."""
+
+
+class Current(msgspec.Struct, frozen=True):
+    """A projection as the store keeps it: see `schema.PROJECTIONS`."""
+
+    name: str
+    build: int
+    version: int
+    mode: str
+    revision: int
+
+    @property
+    def label(self) -> str:
+        """What people call it, such as "attachments 1"."""
+        return f"{self.name} {self.version}"
+
+    def revised(self) -> Current:
+        """As it is once its views were changed otherwise than by following the log."""
+        return replace(self, revision=self.revision + 1)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where an application's log ends, and which views the store keeps."""
+
+    position: int
+    views: tuple[Current, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Any]) -> Head:
+        """The head of the rows that `HEAD` asks for."""
+        views = [Current(*row[1:]) for row in rows if row[1] is not None]
+        return cls(rows[0][0] or 0, tuple(views))
+
+    @property
+    def signature(self) -> str:
+        """The views as PostgreSQL compares them (`confirm_writing`)."""
+        return ", ".join([f"{v.name} {v.build} {v.mode} {v.revision}" for v in self.views])

@@ -1,0 +1,53 @@
+"""Advisory locks of PostgreSQL: what one of all processes can hold."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sessions.database import Connection, StillHeld
+
+IS_HELD = (
+    "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
+    "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = ? AND database = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
+)
+"""Whether somebody holds a lock: asking by trying would take it for a moment."""
+
+
+def key(name: str) -> int:
+    """The number of the lock of a name."""
+    return int.from_bytes(digest(name)[:8], "big", signed=True)
+
+
+def digest(text: str) -> bytes:
+    """A text as bytes that another text hardly has."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+@contextmanager
+def held_by(connection: Connection, lock: int) -> Iterator[StillHeld | None]:
+    """Hold a lock by a connection, if nobody else does."""
+    ((held,),) = connection.execute("SELECT pg_try_advisory_lock(?)", (lock,))
+    try:
+        yield partial(_answers, connection) if held else None
+    finally:  # a server is late to notice that a connection is closed
+        if held:
+            with suppress(psycopg.OperationalError):  # one that is lost holds nothing
+                connection.execute("SELECT pg_advisory_unlock(?)", (lock,))
+
+
+def _answers(connection: Connection) -> bool:
+    """Whether a connection is there: one that is idle is closed by a server or a firewall."""
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return False
+    return True
