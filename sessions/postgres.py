@@ -50,7 +50,8 @@ _POLL_SECONDS = 0.2
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the role's default is: a statement has to see what was committed before the lock."""
 
-_LEAVE = "ROLLBACK TO SAVEPOINT look"
+_LOOK = ("SAVEPOINT look", "SET TRANSACTION READ ONLY")
+_LEAVE = ("ROLLBACK TO SAVEPOINT look", "RELEASE SAVEPOINT look")
 """What was said since is said no more: that the transaction only reads, too."""
 
 _RELATIONS = (
@@ -220,13 +221,15 @@ class PostgresDatabase(Database):
         raw = cast("PostgresConnection", connection).raw
         try:
             with pipelined(raw):
-                raw.execute("SAVEPOINT look")
-                raw.execute("SET TRANSACTION READ ONLY")
+                for statement in _LOOK:
+                    raw.execute(statement)
                 cursor = connection.execute(sql, parameters)
-                raw.execute(_LEAVE)
+                for statement in _LEAVE:
+                    raw.execute(statement)
         except psycopg.Error:
-            if not raw.closed:
-                raw.execute(_LEAVE)
+            if raw.info.transaction_status is pq.TransactionStatus.INERROR:
+                for statement in _LEAVE:
+                    raw.execute(statement)
             raise
         rows: list[Any] = cursor.fetchall()
         return rows
