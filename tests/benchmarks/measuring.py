@@ -65,7 +65,7 @@ def faster(
 
 
 def costs(
-    what: str, against: str, most: float, ours: Sequence[float], other: Sequence[float]
+    what: str, against: str, most: float | None, ours: Sequence[float], other: Sequence[float]
 ) -> Row:
     """How many times as much as the other ours costs."""
     ratio = median(a / b for a, b in zip(ours, other, strict=True))
