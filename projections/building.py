@@ -15,7 +15,6 @@ import msgspec
 from projections.comparing import Compared, compare_builds
 from projections.folding import (
     HELD,
-    WRITING,
     BuildOf,
     ClaimsOf,
     LogReader,
@@ -27,6 +26,7 @@ from projections.folding import (
     wanted_by,
 )
 from projections.switching import retire_unknown, switch_claims
+from projections.write_behind import WriteBehind
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
@@ -136,11 +136,9 @@ class Building:
                 kept.check_whole(query_on(connection))
             self._builds = {name: self._begin(connection, name) for name in self._tables}
         labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
-        for done, total in self._catch_up():
-            progress(done, total)
-            if stop():
-                parked = self._parked()
-                return Rebuilt(labels, done, switched=False, parked=parked, compared=[], retired=[])
+        if self._catch_up(progress, stop):
+            done, parked = self._position(), self._parked()
+            return Rebuilt(labels, done, switched=False, parked=parked, compared=[], retired=[])
         known = self._projections.values()
         compared = compare_builds(self._database, self._builds, known, self._parts)
         check()
@@ -148,8 +146,9 @@ class Building:
             self._check_builds(connection)
             query = query_on(connection)
             for application, parts in self._all_parts(query).items():
-                for _ in self._pages(application, parts, query):
-                    _write(connection, parts)
+                for _ in self._pages(application, parts, query, query):
+                    for part in parts:
+                        part.write(connection)
             retired = [each.label for each in self._switch(connection)]
             confirm(connection)
         done, parked = self._position(), self._parked()
@@ -231,29 +230,32 @@ class Building:
                 )
                 yield build, BuildOf(projection, views)
 
-    def _catch_up(self) -> Iterator[tuple[int, int]]:
-        """Fold until the log's end is near; yields events done and their number."""
-        query = partial(self._database.query, passing=True)
-        while True:
-            total, before = self._total(), self._position()
-            if total - before <= _LEFT_FOR_SWITCH and before:
-                yield before, total
-                return
-            for application, parts in self._all_parts(query).items():
-                for _ in self._pages(application, parts, query):
-                    with self._database.writing(WRITING) as connection:
-                        self._check_builds(connection)
-                        _write(connection, parts)
-                    yield self._position(), total
-            if self._position() == before:
-                return
+    def _catch_up(self, progress: Progress, stop: Callable[[], bool]) -> bool:
+        """Fold until the log's end is near; whether it was stopped."""
+        log = partial(self._database.query, passing=True)
+        with WriteBehind(self._database, self._check_builds) as behind:
+            while True:
+                total, before = self._total(), self._position()
+                if total - before <= _LEFT_FOR_SWITCH and before:
+                    progress(before, total)
+                    return stop()
+                for application, parts in self._all_parts(behind.query).items():
+                    for _ in self._pages(application, parts, log, behind.query):
+                        behind.write([write for part in parts for write in part.writes()])
+                        progress(self._position(), total)
+                        if stop():
+                            return True
+                if self._position() == before:
+                    return False
 
-    def _pages(self, application: int, parts: Sequence[Tracked], query: Query) -> Iterator[Page]:
-        """The pages that the parts lack, folded."""
+    def _pages(
+        self, application: int, parts: Sequence[Tracked], log: Query, query: Query
+    ) -> Iterator[Page]:
+        """The pages that the parts lack, folded; the log may be asked otherwise than the views."""
         reader, wanted = LogReader(self._database, application), wanted_by(parts)
         while parts:
             after = min(part.position for part in parts)
-            page = read_page(reader, query, after, size=_PAGE, wanted=wanted)
+            page = read_page(reader, log, after, size=_PAGE, wanted=wanted)
             if page.obstacle is not None:
                 raise page.obstacle
             if page.until == after:
@@ -287,8 +289,3 @@ class Building:
             switch = switch_claims if build.name == _CLAIMS else kept.switch
             switch(self._database, connection, build)
         return retired
-
-
-def _write(connection: Connection, parts: Sequence[Part]) -> None:
-    for part in parts:
-        part.write(connection)

@@ -12,8 +12,9 @@ from sessions.events import ProfileChanged, SessionOpened
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.database import Connection, Query
+    from sessions.database import Query
     from sessions.events import Recorded
+    from sessions.inserting import Write
     from sessions.tables import Table
 
 _EVENTS = schema.EVENTS.name
@@ -43,8 +44,9 @@ class AnonymousSessions(Part):
                 case _:
                     pass
 
-    def write(self, _: Connection) -> None:
+    def writes(self) -> Sequence[Write]:
         """There is nothing to write."""
+        return ()
 
     def wrong(self) -> Iterator[Difference]:
         """The events that say otherwise."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sessions.database import Connection, Database, Query
     from sessions.events import Recorded
     from sessions.head import Current
+    from sessions.inserting import Write
     from sessions.projection import Projection
     from sessions.views import Views
 
@@ -147,8 +148,13 @@ class Part(ABC):
         """Take in events."""
 
     @abstractmethod
+    def writes(self) -> Sequence[Write]:
+        """What writes all that was folded, in this order, perhaps when more is folded already."""
+
     def write(self, connection: Connection) -> None:
         """Write what was folded."""
+        for write in self.writes():
+            write(connection)
 
 
 class BuildOf(Part):
@@ -167,9 +173,9 @@ class BuildOf(Part):
         """Take in events."""
         self._views.fold(query, events)
 
-    def write(self, connection: Connection) -> None:
-        """Write what was folded."""
-        self._views.write(connection)
+    def writes(self) -> Sequence[Write]:
+        """What writes all that was folded."""
+        return self._views.writes()
 
 
 class ClaimsOf(Part):
@@ -211,11 +217,10 @@ class ClaimsOf(Part):
             ledger.know(self._claims.usages(pairs, answers))
         return ledger
 
-    def write(self, connection: Connection) -> None:
-        """Write what was folded."""
-        for ledger in self._ledgers:
-            self._claims.write(connection, ledger)
-        self._ledgers = []
+    def writes(self) -> Sequence[Write]:
+        """What writes all that was folded."""
+        ledgers, self._ledgers = self._ledgers, []
+        return [partial(self._claims.write, ledger=ledger) for ledger in ledgers]
 
 
 _Change: TypeAlias = tuple[str, Sequence[Claim], Sequence[Claim]]
@@ -249,19 +254,20 @@ class Tracked(Part):
         """Take in events."""
         self._part.fold(query, events)
 
-    def write(self, connection: Connection) -> None:
-        """Write what was folded, and how far that goes.
+    def writes(self) -> Sequence[Write]:
+        """What writes how far it has come, and all that was folded.
 
-        Raises:
-            Overtaken: Somebody else did.
+        The first of it raises `Overtaken` where somebody else did that.
         """
         if self.position == self._kept:
-            return
+            return ()
         row = (*self._key, self.position, self._kept)
+        self._kept = self.position
+        return [partial(self._come, row), *self._part.writes()]
+
+    def _come(self, row: Sequence[object], connection: Connection) -> None:
         if not connection.execute(self._advance, row).rowcount:
             raise Overtaken
-        self._part.write(connection)
-        self._kept = self.position
 
 
 def wanted_by(parts: Iterable[Part]) -> set[str]:

@@ -106,6 +106,7 @@ class Database(ABC):
         path: What errors call it; never with a password.
         dialect: Its SQL, where it is its own.
         in_memory: Whether it is gone when it is closed.
+        works_beside: Whether a server does the work, beside this process.
         made_by_opening: Whether opening it for writing makes the store, or the first command.
         lock_timeout: Seconds that a writer waits for the others.
         signal: Is given after each commit in this process, and for each that is heard of.
@@ -117,6 +118,7 @@ class Database(ABC):
     _lock: threading.RLock
     _held_for_fork = False
     in_memory: bool = False
+    works_beside: bool = False
     made_by_opening: bool = True
     lock_timeout: float
     signal: Signal

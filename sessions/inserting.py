@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sessions.database import Connection, Copying
     from sessions.dialect import Dialect
     from sessions.tables import Table
+
+Write: TypeAlias = "Callable[[Connection], object]"
+"""What writes something that is ready, on whatever connection, perhaps later."""
 
 _MANY = 50
 """So many rows at least are copied: it takes round trips of its own."""
@@ -61,3 +64,8 @@ class Insert:
     def _copy(self, connection: Connection, rows: Sequence[Sequence[object]]) -> bool:
         into = f"{self._table.name} ({self._table.column_list})"
         return cast("Copying", connection).copied(into, rows)
+
+
+def each(sql: str, rows: Sequence[Sequence[object]]) -> Write:
+    """Executes a statement for each row."""
+    return lambda connection: connection.executemany(sql, rows)

@@ -69,6 +69,8 @@ class PostgresDatabase(Database):
     child opens a pool of its own.
     """
 
+    works_beside = True
+
     def __init__(self, url: str, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self._place = place_of(url)
         self.path = without_password(url)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sessions.inserting import Insert
+from sessions.inserting import Insert, Write, each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sessions.database import Connection
     from sessions.dialect import Dialect
     from sessions.projection import Key, Rows
     from sessions.tables import Table
@@ -42,10 +42,8 @@ class ViewRows(Generic[V]):
             self._table.check(row)
         return [self._table.values((self._application_id, *row)) for row in made]
 
-    def write(
-        self, connection: Connection, changes: Iterable[tuple[Sequence[Any], Sequence[Any]]]
-    ) -> None:
-        """Write the rows that views have and did not have before; delete those they had."""
+    def writes(self, changes: Iterable[tuple[Sequence[Any], Sequence[Any]]]) -> Sequence[Write]:
+        """What writes the rows that views have and had not before, and deletes those they had."""
         gone: list[Sequence[object]] = []
         other: list[Sequence[object]] = []
         new: list[Sequence[object]] = []
@@ -55,6 +53,5 @@ class ViewRows(Generic[V]):
             gone += [key for key in old if key not in now]
             new += [row for key, row in now.items() if key not in old]
             other += [row for key, row in now.items() if old.get(key, row) != row]
-        if gone:
-            connection.executemany(self._delete, gone)
-        self._insert(connection, other, new)
+        deleted = [each(self._delete, gone)] if gone else []
+        return [*deleted, partial(self._insert, rows=other, new=new)]

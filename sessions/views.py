@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Generic, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from sessions.events import EVENTS, SESSION
-from sessions.inserting import Insert
+from sessions.inserting import Insert, Write, each
 from sessions.keys import UNTOLD, Misfit
 from sessions.parked import ParkedKeys
 from sessions.view_rows import ViewRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
@@ -203,8 +204,16 @@ class Views(Generic[V]):
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed, and the keys that are parked."""
+        for write in self.writes():
+            write(connection)
+
+    def writes(self) -> Sequence[Write]:
+        """What writes the views that changed and the keys that are parked, in this order.
+
+        For this object it is done by then: more may be folded before it is written.
+        """
         if not self._changed:
-            return
+            return ()
         upserts, updates, new = [], [], []
         for key, (view, row, _) in self._made.items():
             indexed = self._table.indexed_values(row)
@@ -215,32 +224,31 @@ class Views(Generic[V]):
             else:
                 upserts.append(row)
             self._hold(key, view, indexed)
+        writes: list[Write] = []
         if upserts or new:
-            self._upsert(connection, upserts, new)
+            writes.append(partial(self._upsert, rows=upserts, new=new))
         if updates:
-            connection.executemany(self._update, updates)
-        if self._rows:
-            self._write_rows(connection)
-        if self._parked:
-            self._write_parked(connection)
-        self._begin()
-
-    def _write_rows(self, connection: Connection) -> None:
+            writes.append(each(self._update, updates))
         for number, rows in enumerate(self._rows):
-            changes = [
-                (() if before is None else rows.of(key, before), self._made[key][2][number])
-                for key, before in self._before.items()
-                if key in self._made
-            ]
-            rows.write(connection, changes)
+            writes += rows.writes(self._changes(rows, number))
+        if self._parked:
+            writes.append(self._park())
+        self._begin()
+        return writes
 
-    def _write_parked(self, connection: Connection) -> None:
+    def _changes(self, rows: ViewRows[V], number: int) -> Iterator[_Change]:
+        """The rows that each view had in a further relation, and those it has."""
+        for key, before in self._before.items():
+            if key in self._made:
+                yield () if before is None else rows.of(key, before), self._made[key][2][number]
+
+    def _park(self) -> Write:
         parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
-        self._parked_keys.write(connection, parked)
         for key, event, reason in () if self._is_beside else parked:
             what = (self.projection.name, key, event.position, event.type, reason)
             logger.warning("%s of %r waits at position %d (%s): %s", *what)
         self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}
+        return partial(self._parked_keys.write, parked=parked)
 
     def _hold(self, key: Key, view: V, indexed: tuple[object, ...]) -> None:
         self._held[key], self._indexed[key] = view, indexed
@@ -274,6 +282,8 @@ class Views(Generic[V]):
         self._waiting = None
         self._begin()
 
+
+_Change: TypeAlias = "tuple[Sequence[tuple[object, ...]], Sequence[tuple[object, ...]]]"
 
 _Made = tuple[V, tuple[object, ...], tuple[list[tuple[object, ...]], ...]]
 """A view, its row, and its rows in each further relation."""
