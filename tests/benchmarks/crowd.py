@@ -13,6 +13,10 @@ from tests.benchmarks.workload import Side
 THREADS, CROWD = 16, 64
 SESSIONS = 2  # of each caller in a block
 LONGER = 6  # a process that finds SQLite locked may sleep for 100 ms
+WARM, WARM_PROCESSES = 8, 3
+"""Rounds after which SQLite's log has been written round: it grows no more, as in a server that has
+run for seconds. A file that grows costs the file system a commit of its own for each of ours."""
+
 FIRST = 100_000_000
 STOCK, PLAIN = "eventsourcing", "plain SQL"
 
@@ -36,7 +40,7 @@ def threads(database: Database, rounds: int) -> Iterator[Row]:
         _callers(plain_side) as plain_callers,
     ):
         blocks = [callers.block for callers in (ours_callers, stock_callers, plain_callers)]
-        ours, stock, plain = in_turn(rounds, *blocks)
+        ours, stock, plain = in_turn(rounds, *blocks, warm=WARM)
     yield faster(what, STOCK, 5, ours, stock)
     yield faster(what, PLAIN, 1.5, ours, plain)
 
@@ -55,12 +59,14 @@ def latencies(database: Database, rounds: int) -> Iterator[Row]:
 
 def processes(database: Database, rounds: int) -> Iterator[Row]:
     """callers in many processes"""
+    blocks = WARM_PROCESSES + rounds
     what = f"a command, {PROCESSES} processes of {CALLERS} callers, {database.name}"
     with (
-        Workers(database.ours, LONGER, rounds + 1) as ours_workers,
-        Workers(database.stock, LONGER, rounds + 1) as stock_workers,
+        Workers(database.ours, LONGER, blocks) as ours_workers,
+        Workers(database.stock, LONGER, blocks) as stock_workers,
     ):
-        ours, stock = in_turn(rounds, ours_workers.block, stock_workers.block)
+        both = ours_workers.block, stock_workers.block
+        ours, stock = in_turn(rounds, *both, warm=WARM_PROCESSES)
     yield faster(what, STOCK, 3, ours, stock)
 
 

@@ -45,15 +45,15 @@ class Row:
 
 
 def in_turn(
-    rounds: int, *blocks: Block, before: Callable[[], None] | None = None
+    rounds: int, *blocks: Block, warm: int = 1, before: Callable[[], None] | None = None
 ) -> Sequence[Sequence[float]]:
-    """The microseconds per unit of each block in each round; a round to warm up is not counted."""
+    """The microseconds per unit of each block in each round; those to warm up are not counted."""
     measured = []
-    for _ in range(rounds + 1):
+    for _ in range(warm + rounds):
         if before:
             before()
         measured.append([_microseconds(block) for block in blocks])
-    return list(zip(*measured[1:], strict=True))
+    return list(zip(*measured[warm:], strict=True))
 
 
 def faster(
