@@ -114,9 +114,9 @@ class InlineViews:
     def _parks(self, current: Current) -> bool:
         return current.name in self._views and self._views[current.name].parks
 
-    def may_hold(self, category: str, stream_id: str, kind: str) -> bool:
-        """Whether an event, of which this is known, may change a view that is held."""
-        return any(views.may_hold(category, stream_id, kind) for views in self._views.values())
+    def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:
+        """The positions of the events that may change views which are held, of rows of a log."""
+        return {position for views in self._views.values() for position in views.touched_by(rows)}
 
     def catch_up(self, recorded: Recorded) -> None:
         """Take an event that another writer has folded into the views that are held."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,7 +11,7 @@ from sessions.events import SESSION, Recorded
 from sessions.session import Session, evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _SESSIONS = 1024
 
@@ -52,9 +52,10 @@ class Memory:
         epoch, held = self._held.get(session_id, _UNSEEN)
         return held, epoch == self._epoch
 
-    def holds(self, category: str, stream_id: str) -> bool:
-        """Whether a stream's session is held."""
-        return category == SESSION and stream_id in self._held
+    def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:
+        """The positions of the events that are of sessions which are held, of rows of a log."""
+        held = self._held
+        return {row[0] for row in rows if row[2] in held and row[1] == SESSION}
 
     def catch_up(self, recorded: Recorded) -> None:
         """Take in what somebody else has recorded."""

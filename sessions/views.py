@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert, Write, each
@@ -257,15 +257,18 @@ class Views(Generic[V]):
             oldest, _ = self._held.popitem(last=False)
             self._indexed.pop(oldest, None)
 
-    def may_hold(self, category: str, stream_id: str, kind: str) -> bool:
-        """Whether an event may change a view that is held, by its stream and its stored name.
+    def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:
+        """The positions of the events that may change a view which is held, of rows of a log.
 
-        Of a name that is not known it is believed.
+        An event of a type that is not known may.
         """
+        held, wanted = self._held, self.projection.wanted
         if self.projection.is_of_session:
-            return category == SESSION and stream_id in self._held
-        known = EVENTS.get(kind)
-        return bool(self._held) and (known is None or known in self.projection.wanted)
+            return {row[0] for row in rows if row[2] in held and row[1] == SESSION}
+        if not held:
+            return set()
+        unwanted = {name for name, kind in EVENTS.items() if kind not in wanted}
+        return {row[0] for row in rows if row[4] not in unwanted}
 
     def catch_up(self, recorded: Recorded) -> None:
         """Take an event that another writer has folded into the view, if it is held."""

@@ -108,7 +108,8 @@ class Writer:
 
     def _catch_up(self, rows: Sequence[Any]) -> bool:
         """Take in what others wrote of what is held; most of it is of what they alone have used."""
-        held = [row for row in rows if self._may_be_held(*row[1:5])]
+        touching = self._memory.touched_by(rows) | self._views.touched_by(rows)
+        held = [row for row in rows if row[0] in touching]
         try:
             for recorded in self._means.mapper.recorded(self._recorder.application_id, held):
                 self._memory.catch_up(recorded)
@@ -116,11 +117,6 @@ class Writer:
         except Exception:  # noqa: BLE001  whoever needs that event will meet it again
             return False
         return True
-
-    def _may_be_held(self, category: str, stream_id: str, _: int, kind: str) -> bool:
-        return self._memory.holds(category, stream_id) or self._views.may_hold(
-            category, stream_id, kind
-        )
 
     def commit(self, transaction: Transaction) -> None:
         """Make a transaction durable, and hold in memory what it made.
