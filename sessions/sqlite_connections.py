@@ -44,6 +44,11 @@ _MAPPED_BYTES = 2**30
 _PAUSE = (0.0005, 0.002)
 """Seconds between two looks at a lock that another process has: looking costs that process time."""
 
+_LOOK_SECONDS = 0.5
+"""How often it is looked whether the file has its name still: a look costs a microsecond."""
+
+_RENAMED = "its file was deleted, moved or replaced while it was open; open it anew"
+
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
 _BESIDE = "SQLite keeps two files beside it while it is read, and may not write in its directory"
@@ -72,14 +77,28 @@ class SqliteFailures(Failures):
         return StorageFailed(path=self._path, reason=error)
 
 
+def file_number(path: str) -> int | None:
+    """What tells a file from another one that gets its name later; None where there is none."""
+    try:
+        return Path(path).stat().st_ino
+    except OSError:
+        return None
+
+
 class Connections:
-    """The connections of a store. In memory there is one, for its readers too."""
+    """The connections of a store. In memory there is one, for its readers too.
+
+    A file that loses its name while it is open is written into nothing by SQLite, which does not
+    look: what was deleted, moved or replaced is refused here, as soon as that is seen.
+    """
 
     def __init__(self, path: str, lock_timeout: float, failures: SqliteFailures) -> None:
         self._path = path
         self._lock_timeout = lock_timeout
         self._failures = failures
         self._closed = False
+        self._file: int | None = None
+        self._look_at = 0.0
         self._writer: sqlite3.Connection | None = None
         self._readers: dict[bool, deque[sqlite3.Connection]] = {False: deque(), True: deque()}
 
@@ -97,10 +116,12 @@ class Connections:
         """The one that writes; whoever uses it has the store's lock."""
         if self._writer is None:
             self._writer = self._connect(must_exist=False)
+        self._check_name()
         return self._writer
 
     def take_reader(self, *, passing: bool) -> sqlite3.Connection:
         """One that reads, now and then or `passing` by; `give_back` must follow."""
+        self._check_name()
         try:
             return self._readers[passing].pop()
         except IndexError:
@@ -128,6 +149,21 @@ class Connections:
             yield connection
         finally:
             connection.close()
+
+    def _check_name(self) -> None:
+        """Refuse a file that has its name no longer; whether it has is seen now and then.
+
+        Raises:
+            StorageFailed: It was deleted, moved or replaced.
+        """
+        now = time.monotonic()
+        if self.in_memory or now < self._look_at:
+            return
+        found = file_number(self._path)
+        self._file = self._file or found
+        if found != self._file:
+            raise StorageFailed(path=self._path, reason=_RENAMED)
+        self._look_at = now + _LOOK_SECONDS
 
     def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
         if self._closed:
@@ -204,3 +240,4 @@ class Connections:
         if self._writer is not None:
             _inherited.append(self._writer)
             self._writer = None
+        self._file = None

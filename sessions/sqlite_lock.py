@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sessions.errors import StorageFailed
+from sessions.sqlite_connections import file_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +39,8 @@ def held_file(path: str, what: str) -> Iterator[StillHeld | None]:
             is_mine = _lock(connection)
         if is_mine and not os.access(name, os.W_OK):  # what is read-only is shared by its readers
             raise _cannot_be_written(path, name, "it is read-only")
-        locked = _number(name)
-        yield (lambda: _number(name) == locked) if is_mine else None
+        locked = file_number(name)
+        yield (lambda: file_number(name) == locked) if is_mine else None
 
 
 def _lock(connection: sqlite3.Connection) -> bool:
@@ -75,14 +76,6 @@ def _why(name: str, error: sqlite3.Error) -> object:
         except OSError as refused:
             return refused.strerror
     return error
-
-
-def _number(name: str) -> int | None:
-    """What tells a file from another one that gets its name later."""
-    try:
-        return Path(name).stat().st_ino
-    except OSError:
-        return None
 
 
 @contextmanager

@@ -24,10 +24,12 @@ from sessions import (
     NotAStore,
     OpenSession,
     SessionStore,
+    StorageFailed,
     StoreBusy,
     StoreClosed,
     StoreNotFound,
     StoreTooNew,
+    sqlite_connections,
 )
 from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
 from sessions.postgres_place import place_of
@@ -362,6 +364,32 @@ def test_what_is_no_time_to_wait_for_others_is_refused(url: str, seconds: Any) -
 def test_the_longest_time_to_wait_for_others_is_one_that_the_database_takes(url: str) -> None:
     with SessionStore.open(url, lock_timeout=2_147_483) as store:
         assert store.execute("s", OpenSession()).position == 1
+
+
+def test_a_file_that_loses_its_name_is_not_written_into_nothing(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_connections, "_LOOK_SECONDS", 0)
+    name, elsewhere = tmp_path / "store.db", tmp_path / "elsewhere.db"
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("order-1", OpenSession())
+        views = CustomerSessions(store)
+        assert views.get("order-1").state == "open"
+
+        name.rename(elsewhere)
+
+        for used in (lambda: store.execute("order-1", add()), lambda: views.get("order-1")):
+            with pytest.raises(StorageFailed, match="deleted, moved or replaced") as refused:
+                used()
+            assert refused.value.path == str(name)
+        name.write_bytes(elsewhere.read_bytes())
+        with pytest.raises(StorageFailed, match="deleted, moved or replaced"):
+            store.execute("order-1", add())
+
+        elsewhere.replace(name)
+
+        assert store.execute("order-1", add()).version == 2
+        assert views.get("order-1").total > 0
 
 
 def test_no_read_transaction_stays_open_between_the_pages_of_the_log(
