@@ -23,14 +23,23 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection
 
-_GRANTS = """
-SELECT quote_ident(table_name),
-    CASE grantee WHEN 'PUBLIC' THEN 'PUBLIC' ELSE quote_ident(grantee) END, privilege_type
-FROM information_schema.role_table_grants
-WHERE table_schema = current_schema() AND table_name = ANY(?) AND grantee <> current_user
+_TO = """
+    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
+    || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
 """
+"""Whom something is granted to."""
 
-_COMMENTS = """
+_GIVEN = f"""
+SELECT relname, NULL, format('GRANT %s ON %I TO %s', privilege_type, relname, {_TO})
+FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner)))
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
+    AND grantee <> current_user::regrole
+UNION ALL
+SELECT relname, attname,
+    format('GRANT %s (%I) ON %I TO %s', privilege_type, attname, relname, {_TO})
+FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid, aclexplode(attacl)
+WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
+UNION ALL
 SELECT relname, attname, CASE objsubid
     WHEN 0 THEN format('COMMENT ON TABLE %I IS %L', relname, description)
     ELSE format('COMMENT ON COLUMN %I.%I IS %L', relname, attname, description) END
@@ -39,6 +48,7 @@ JOIN pg_description ON objoid = class.oid AND classoid = 'pg_class'::regclass
 LEFT JOIN pg_attribute ON attrelid = class.oid AND attnum = objsubid
 WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
 """
+"""The relation, the column if it is of one, and the statement that gives it once more."""
 
 _COLUMNS = """
 SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
@@ -77,16 +87,14 @@ SELECT relkind, coalesce(' WITH (' || array_to_string(reloptions, ', ') || ')', 
 FROM pg_class WHERE oid = CAST(? AS oid)
 """
 
-_BESIDE = """
+_BESIDE = f"""
 SELECT 1, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = CAST(? AS oid)
 UNION ALL
 SELECT 2, format('ALTER MATERIALIZED VIEW %s OWNER TO %I', oid::regclass, pg_get_userbyid(relowner))
 FROM pg_class WHERE oid = CAST(? AS oid)
 UNION ALL
-SELECT 3, format('GRANT %s ON %s TO %s%s', acl.privilege_type, oid::regclass,
-    CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(acl.grantee)) END,
-    CASE WHEN acl.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
-FROM pg_class, aclexplode(relacl) AS acl WHERE oid = CAST(? AS oid) AND acl.grantee <> relowner
+SELECT 3, format('GRANT %s ON %s TO %s', privilege_type, oid::regclass, {_TO})
+FROM pg_class, aclexplode(relacl) WHERE oid = CAST(? AS oid) AND grantee <> relowner
 UNION ALL
 SELECT 4, format('COMMENT ON MATERIALIZED VIEW %s IS %L', objoid::regclass, description)
 FROM pg_description
@@ -120,14 +128,11 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
         DependentPolicy: A policy cannot.
     """
     names = list(tables)
-    grants = connection.execute(_GRANTS, (names,)).fetchall()
-    comments = connection.execute(_COMMENTS, (names,)).fetchall()
+    given = connection.execute(_GIVEN, (names,) * 3).fetchall()
     security = connection.execute(_SECURITY, (names, names)).fetchall()
     views = [_taken(connection, *row) for row in _dependents(connection, tables)]
     yield
-    for table, role, privilege in grants:
-        connection.execute(f"GRANT {privilege} ON {table} TO {role}")
-    _comment(connection, names, comments)
+    _give(connection, names, given)
     _secure(connection, security)
     for kind in (_PLAIN, _MATERIALIZED):  # which may be filled from one that is plain
         for view in views:
@@ -135,12 +140,12 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
                 _try(connection, view.name, statement)
 
 
-def _comment(
-    connection: Connection, tables: list[str], comments: Iterable[tuple[str, str | None, str]]
+def _give(
+    connection: Connection, tables: list[str], given: Iterable[tuple[str, str | None, str]]
 ) -> None:
-    """Say again what was said of relations, and of those of their columns that are still there."""
+    """Grant and say again what was of relations, and of those of their columns that are there."""
     there = set(connection.execute(_COLUMNS, (tables,)).fetchall())
-    for table, column, statement in comments:
+    for table, column, statement in given:
         if column is None or (table, column) in there:
             connection.execute(statement)
 

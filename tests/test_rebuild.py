@@ -728,13 +728,17 @@ def role(url: str) -> Iterator[tuple[str, str]]:
             connection.execute(f"DROP ROLE {name}".encode())
 
 
-def granted(store: SessionStore, table: str, name: str) -> set[str]:
-    """What a role may do with a relation."""
+def granted(store: SessionStore, what: str, name: str) -> set[str]:
+    """What a role may do with a relation, or a column of one."""
+    table, _, column = what.partition(".")
     sql = (
-        "SELECT privilege_type FROM information_schema.role_table_grants "
+        "SELECT privilege_type, is_grantable FROM information_schema.role_table_grants "
         "WHERE table_schema = current_schema() AND table_name = ? AND grantee = ?"
     )
-    return {privilege for (privilege,) in store.query(sql, (table, name))}
+    if column:
+        sql = f"{sql.replace('role_table', 'role_column')} AND column_name = '{column}'"
+    rows = store.query(sql, (table, name))
+    return {f"{may}, may be granted" if on == "YES" else may for may, on in rows}
 
 
 def test_who_may_use_a_relation_may_use_the_one_that_takes_its_place(postgres_url: str) -> None:
@@ -749,6 +753,8 @@ def test_who_may_use_a_relation_may_use_the_one_that_takes_its_place(postgres_ur
             connection.execute(f"GRANT SELECT ON sales, claims TO {reader}")
             connection.execute(f"GRANT SELECT, UPDATE ON sold_lines TO {reader}")
             connection.execute("GRANT SELECT ON spend TO PUBLIC")
+            connection.execute(f"GRANT INSERT ON spend TO {reader} WITH GRANT OPTION")
+            connection.execute(f"GRANT SELECT (holder), UPDATE (holder) ON claims TO {reader}")
         for _ in range(2):
             rebuild(store)
 
@@ -757,6 +763,9 @@ def test_who_may_use_a_relation_may_use_the_one_that_takes_its_place(postgres_ur
             assert granted(store, "sold_lines", reader) == {"SELECT", "UPDATE"}
             assert granted(store, "spend", "PUBLIC") == {"SELECT"}
             assert granted(store, "limits", reader) == set()
+            assert granted(store, "spend", reader) == {"INSERT, may be granted"}
+            assert granted(store, "claims.holder", reader) == {"SELECT", "UPDATE"}
+            assert granted(store, "claims.limit_name", reader) == {"SELECT"}
 
 
 def seen_as(url: str, name: str, sql: str) -> list[Any]:
