@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
+from contextlib import suppress
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from sessions import forks
 from sessions.errors import BatchFailed
 
 if TYPE_CHECKING:
@@ -28,17 +30,31 @@ class Batch:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._process = os.getpid()
         self._transaction: Transaction | None = None
         self._answered = 0
         self._since = 0.0
         self._lost = 0
         self._cause: BaseException | None = None
+        self._thread = get_ident()
+        forks.watch_and_hold(self)
+
+    def hold_for_fork(self) -> None:
+        """Commit: in a child SQLite would take the parent's transaction for one of the child's."""
+        if get_ident() == self._thread:
+            with suppress(Exception):  # the next call says what is lost
+                self.commit()
+
+    def go_on_after_fork(self) -> None:
+        """The next command begins a transaction."""
+
+    def begin_again_in_child(self) -> None:
+        """After a fork: a transaction of another thread is the parent's."""
+        self._transaction = None
 
     @property
     def is_open(self) -> bool:
         """Whether something is executed and not committed, or lost."""
-        return self._mine() is not None or self._lost > 0
+        return self._transaction is not None or self._lost > 0
 
     def run(self, job: Job) -> list[Executed]:
         """Decide a job's commands, all or none of them, in the batch's transaction.
@@ -47,7 +63,7 @@ class Batch:
             BatchFailed: What it answered before is lost.
         """
         self.check()
-        transaction = self._mine()
+        transaction = self._transaction
         if transaction is None:
             transaction = self._transaction = self._writer.begin()
             self._answered, self._since = 0, time.monotonic()
@@ -71,7 +87,7 @@ class Batch:
             BatchFailed: What it answered before is lost.
         """
         self.check()
-        transaction = self._mine()
+        transaction = self._transaction
         if transaction is None:
             raise AssertionError
         try:
@@ -106,7 +122,7 @@ class Batch:
 
     def commit(self) -> None:
         """Make what was executed so far durable."""
-        transaction, self._transaction = self._mine(), None
+        transaction, self._transaction = self._transaction, None
         if transaction is None:
             return
         try:
@@ -118,11 +134,6 @@ class Batch:
 
     def abandon(self) -> None:
         """Drop what was executed since the last commit."""
-        transaction, self._transaction = self._mine(), None
+        transaction, self._transaction = self._transaction, None
         if transaction is not None:
             self._writer.abandon(transaction)
-
-    def _mine(self) -> Transaction | None:
-        if self._process != os.getpid():  # after a fork the transaction is the parent's
-            self._process, self._transaction = os.getpid(), None
-        return self._transaction

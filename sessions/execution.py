@@ -187,7 +187,8 @@ class CommandExecutor(StoreReader):
 
         The rules and the result are those of one by one: a refusal raises for its command alone,
         and reads in this thread see the batch's own writes. It commits every 1000 commands, after
-        a second, and at the end; an exception that leaves it drops only what is not committed.
+        a second, before a fork, and at the end; an exception that leaves it drops only what is not
+        committed.
         Other writers wait while it holds the lock.
 
         Raises:

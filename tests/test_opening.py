@@ -441,6 +441,35 @@ store.close()
 """
 
 
+def test_a_batch_that_is_open_is_committed_before_a_fork_and_goes_on_in_both(url: str) -> None:
+    command = [sys.executable, "-W", "error", "-c", FORK_IN_BATCH, url]
+    subprocess.run(command, check=True, timeout=60)  # noqa: S603
+
+    with SessionStore.open(url) as store:
+        streams = [each.stream_id for each in store.log()]
+        assert streams[0] == "parent"
+        assert sorted(streams) == ["child", "child", "parent", "parent"]
+        assert verify(store) == []
+
+
+FORK_IN_BATCH = """
+import os, sys
+from sessions import CloseSession, OpenSession, SessionStore
+
+store = SessionStore.open(sys.argv[1])
+with store.batch():
+    store.execute("parent", OpenSession())
+    child = os.fork()
+    name = "parent" if child else "child"
+    if not child:
+        store.execute(name, OpenSession())
+    store.execute(name, CloseSession())
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+store.close()
+"""
+
+
 def test_a_store_that_keeps_no_views_says_so_to_readers_too(url: str) -> None:
     with SessionStore.open(url, projections=()) as bare:
         bare.execute("s", OpenSession(profile_id="p"))
