@@ -312,6 +312,20 @@ def test_a_read_that_fails_leaves_a_batch_as_it_was(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize("value", ["\ud800", object()], ids=["no Unicode text", "no value"])
+def test_a_read_with_what_no_database_takes_leaves_a_batch_as_it_was(
+    store: SessionStore, value: object
+) -> None:
+    with store.batch():
+        store.execute("s", OpenSession())
+        with pytest.raises((StorageFailed, UnicodeEncodeError)):
+            store.query("SELECT ?", [value])
+        store.execute("s", add())
+
+    assert store.position == 2
+    assert verify(store) == []
+
+
 def test_an_event_of_a_newer_library_stops_the_commands_of_its_session_alone(url: str) -> None:
     with SessionStore.open(url) as store:
         store.execute_many("s", [OpenSession(), add()])
