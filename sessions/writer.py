@@ -84,6 +84,7 @@ class Writer:
             head = self._arrived(begun)
             self._views.arrange(head.views)
         except BaseException:
+            self._views.forget()
             self._database.end(begun.connection)
             raise
         return Transaction(self._means, begun.connection, head)

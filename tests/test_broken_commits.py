@@ -5,20 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from projections import CustomerSessions
 from projections.verify import verify
-from sessions import Executed, OpenSession, SetAttributes, StoreClosed
+from sessions import Executed, OpenSession, RemoveItem, SessionStore, SetAttributes, StoreClosed
 from sessions.errors import OutcomeUnknown
+from sessions.inline import InlineViews
+from sessions.memory import Memory
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions import SessionStore
     from sessions.job import Job
     from tests.conftest import OpenStore
 
@@ -61,6 +64,41 @@ def test_an_interrupted_leader_takes_nobody_along_and_nothing_is_done_twice(
     assert {type(other) for other in others} <= {Executed, OutcomeUnknown}
     assert skus(store) == (["1", "2"] if first else ["0", "1", "2"])
     assert store.execute("s", add("next")).events
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("held", [Memory, InlineViews])
+def test_what_others_wrote_is_taken_in_once_by_a_writer_that_is_interrupted(
+    url: str, monkeypatch: pytest.MonkeyPatch, held: type[Memory | InlineViews]
+) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url) as other:
+        store.execute_many("s", [OpenSession(), add("a"), add("b"), add("c")])
+        other.execute("s", RemoveItem(sku="a"))
+        with monkeypatch.context() as broken:
+            interrupts = Interrupts(held.catch_up, KeyboardInterrupt())
+            broken.setattr(held, "catch_up", partialmethod(interrupts))
+            with pytest.raises(KeyboardInterrupt):
+                store.execute("s", add("never"))
+
+        store.execute("s", RemoveItem(position=1))
+
+        assert [line.sku for line in CustomerSessions(store).get("s").cart_items] == ["b"]
+        assert verify(store) == []
+
+
+def test_what_a_writer_wrote_is_taken_in_once_when_it_is_interrupted_then(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute_many("s", [OpenSession(), add("a"), add("b"), add("c")])
+    with monkeypatch.context() as broken:
+        interrupts = Interrupts(Memory.hold, KeyboardInterrupt())
+        broken.setattr(Memory, "hold", partialmethod(interrupts))
+        with pytest.raises(KeyboardInterrupt):
+            store.execute("s", RemoveItem(sku="a"))
+
+    store.execute("s", RemoveItem(position=1))
+
+    assert [line.sku for line in CustomerSessions(store).get("s").cart_items] == ["b"]
     assert verify(store) == []
 
 
