@@ -12,7 +12,15 @@ import pytest
 
 from projections import CustomerSessions
 from projections.verify import verify
-from sessions import Executed, OpenSession, RemoveItem, SessionStore, SetAttributes, StoreClosed
+from sessions import (
+    Executed,
+    OpenSession,
+    RemoveItem,
+    SessionStore,
+    SetAttributes,
+    StoreBusy,
+    StoreClosed,
+)
 from sessions.errors import OutcomeUnknown
 from sessions.inline import InlineViews
 from sessions.memory import Memory
@@ -38,11 +46,11 @@ class Interrupts:
         self._error: BaseException | None = error
         self._first = first
 
-    def __call__(self, *args: Any) -> Any:  # noqa: ANN401
+    def __call__(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401
         error, self._error = self._error, None
         if error is not None and self._first:
             raise error
-        outcome = self._call(*args)
+        outcome = self._call(*args, **named)
         if error is not None:
             raise error
         return outcome
@@ -64,6 +72,48 @@ def test_an_interrupted_leader_takes_nobody_along_and_nothing_is_done_twice(
     assert {type(other) for other in others} <= {Executed, OutcomeUnknown}
     assert skus(store) == (["1", "2"] if first else ["0", "1", "2"])
     assert store.execute("s", add("next")).events
+    assert verify(store) == []
+
+
+def test_a_leader_that_any_error_interrupts_lets_nothing_be_done_twice(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    database = store.recorder.database
+    of_a_signal = Interrupts(database.commit, TimeoutError())
+    monkeypatch.setattr(database, "commit", of_a_signal)
+    adding = [lambda n=n: store.execute("s", add(str(n))) for n in range(3)]
+
+    leader, *others = together(store, joined, adding)
+
+    assert type(leader) is TimeoutError
+    assert [other.version for other in others] == [3, 4]
+    assert skus(store) == ["0", "1", "2"]
+    assert verify(store) == []
+
+
+def test_nothing_is_done_twice_when_the_log_cannot_be_asked_after_an_interrupt(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    database = store.recorder.database
+    adding = [lambda n=n: store.execute("s", add(str(n))) for n in range(3)]
+    busy = StoreBusy(path=database.path, seconds=1)
+
+    def then_busy(*given: Any) -> None:  # noqa: ANN401
+        commit(*given)
+        monkeypatch.setattr(database, "begin", Interrupts(database.begin, busy, first=True))
+        raise KeyboardInterrupt
+
+    commit = database.commit
+    monkeypatch.setattr(database, "commit", then_busy)
+    leader, *others = together(store, joined, adding)
+    monkeypatch.setattr(database, "commit", commit)
+
+    assert type(leader) is KeyboardInterrupt
+    assert {type(other) for other in others} == {OutcomeUnknown}
+    assert skus(store) == ["0", "1", "2"]
+    assert store.execute("s", add("next")).version == 5
     assert verify(store) == []
 
 
