@@ -326,6 +326,25 @@ def test_a_read_with_what_no_database_takes_leaves_a_batch_as_it_was(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize("sql", ["COMMIT", "ROLLBACK"])
+def test_a_query_that_ends_the_transaction_of_a_batch_is_the_batchs_end(
+    store: SessionStore, sql: str
+) -> None:
+    def load() -> None:
+        with store.batch():
+            store.execute("s", OpenSession())
+            with pytest.raises(StorageFailed):
+                store.query(sql)
+            store.execute("t", OpenSession())
+
+    with pytest.raises(BatchFailed):
+        load()
+
+    assert store.position == (sql == "COMMIT")
+    assert store.execute("t", OpenSession()).events
+    assert verify(store) == []
+
+
 def test_an_event_of_a_newer_library_stops_the_commands_of_its_session_alone(url: str) -> None:
     with SessionStore.open(url) as store:
         store.execute_many("s", [OpenSession(), add()])
