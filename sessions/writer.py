@@ -83,11 +83,11 @@ class Writer:
         try:
             head = self._arrived(begun)
             self._views.arrange(head.views)
+            return Transaction(self._means, begun.connection, head)
         except BaseException:
             self._views.forget()
             self._database.end(begun.connection)
             raise
-        return Transaction(self._means, begun.connection, head)
 
     def _arrived(self, begun: Begun) -> Head:
         head = self._left if begun.head is None else Head.of(begun.head)
@@ -200,7 +200,11 @@ class Writer:
         except Exception as error:  # noqa: BLE001  whatever it is, it is theirs
             _fail(take(), error)
             return
-        jobs = take()
+        try:
+            jobs = take()
+        except BaseException:
+            self.abandon(transaction)
+            raise
         try:
             try:
                 self._do(transaction, jobs)

@@ -24,6 +24,7 @@ from sessions import (
 from sessions.errors import OutcomeUnknown
 from sessions.inline import InlineViews
 from sessions.memory import Memory
+from sessions.shared_commits import SharedCommits
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
 
@@ -114,6 +115,24 @@ def test_nothing_is_done_twice_when_the_log_cannot_be_asked_after_an_interrupt(
     assert {type(other) for other in others} == {OutcomeUnknown}
     assert skus(store) == ["0", "1", "2"]
     assert store.execute("s", add("next")).version == 5
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before it has", "when it has"])
+def test_a_leader_that_is_interrupted_as_it_takes_the_others_leaves_the_lock_to_them(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    store = open_store(lock_timeout=1)
+    store.execute("s", OpenSession())
+    with monkeypatch.context() as broken:
+        interrupts = Interrupts(SharedCommits._take, KeyboardInterrupt(), first=first)  # noqa: SLF001
+        broken.setattr(SharedCommits, "_take", partialmethod(interrupts))
+        with pytest.raises(KeyboardInterrupt):
+            store.execute("s", add("never"))
+
+    (done,) = in_threads(1, lambda _: store.execute("s", add("a")))
+    assert done.version == 2
+    assert open_store().execute("s", add("b")).version == 3
     assert verify(store) == []
 
 
