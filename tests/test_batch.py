@@ -383,6 +383,25 @@ def test_a_batch_that_lost_its_transaction_is_not_read_either(
     assert store.position == 0
 
 
+def test_a_batch_whose_transaction_is_interrupted_as_it_ends_has_lost_it(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> None:
+        with store.batch():
+            store.execute("s", OpenSession())
+            with monkeypatch.context() as broken:
+                database = store.recorder.database
+                broken.setattr(Transaction, "run", _interrupt)
+                broken.setattr(database, "end", Interrupts(database.end, KeyboardInterrupt()))
+                with pytest.raises(KeyboardInterrupt):
+                    store.execute("s", add())
+            store.execute("t", OpenSession())
+
+    with pytest.raises(BatchFailed, match="1 commands"):
+        load()
+    assert store.position == 0
+
+
 def test_a_batch_that_has_answered_nothing_goes_on_after_an_interrupt(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
