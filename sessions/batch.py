@@ -117,8 +117,8 @@ class Batch:
             self._lose(error)
 
     def _lose(self, error: BaseException) -> None:
-        self.abandon()
         self._lost, self._cause = self._answered, error
+        self.abandon()
 
     def commit(self) -> None:
         """Make what was executed so far durable."""

@@ -58,9 +58,10 @@ class Memory:
         return {row[0] for row in rows if row[2] in held and row[1] == SESSION}
 
     def catch_up(self, recorded: Recorded) -> None:
-        """Take in what somebody else has recorded."""
+        """Take in what somebody else has recorded; once, however often it comes."""
         epoch, held = self._held.get(recorded.stream_id, _UNSEEN)
-        if recorded.category == SESSION and epoch == self._epoch:
+        is_proved = recorded.category == SESSION and epoch == self._epoch
+        if is_proved and recorded.version > held.version:
             self._held[recorded.stream_id] = (epoch, held.after(recorded))
 
     def hold(self, states: Mapping[str, Held]) -> None:

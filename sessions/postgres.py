@@ -54,6 +54,8 @@ _LOOK = ("SAVEPOINT look", "SET TRANSACTION READ ONLY")
 _LEAVE = ("ROLLBACK TO SAVEPOINT look", "RELEASE SAVEPOINT look")
 """What was said since is said no more: that the transaction only reads, too."""
 
+_BEGUN = {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
+
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
     "FROM pg_catalog.pg_tables WHERE schemaname = ?"
@@ -228,8 +230,8 @@ class PostgresDatabase(Database):
                 cursor = connection.execute(sql, parameters)
                 for statement in _LEAVE:
                     raw.execute(statement)
-        except psycopg.Error:
-            if raw.info.transaction_status is pq.TransactionStatus.INERROR:
+        except Exception:
+            if raw.info.transaction_status in _BEGUN:  # it was not left
                 for statement in _LEAVE:
                     raw.execute(statement)
             raise

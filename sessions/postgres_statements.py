@@ -173,6 +173,8 @@ def is_gone(error: psycopg.Error) -> bool:
     """Whether the connection or the server went away, so that another connection may do."""
     if not isinstance(error, _GONE) or isinstance(error, (PoolTimeout, pg.PipelineAborted)):
         return False
+    if error.diag.severity_nonlocalized == "ERROR":  # of a statement, by a server that is there
+        return False
     state = error.sqlstate
     return state is None or state[:2] == "08" or state[:3] in {"57P", "533"}
 

@@ -56,6 +56,11 @@ class StoreReader(ABC):
             until: The last version; None reads to the end.
             as_of: Only what happened up to this time, by `at`.
             position: Only what the log held up to this position.
+
+        Raises:
+            InvalidValue: `after` is no version, or `as_of` has no timezone.
+            UnknownEvent: A newer library wrote one.
+            UndecodableEvent: The data of one does not fit its shape.
         """
         rules.count("after", after, least=0)
         as_of = None if as_of is None else rules.moment("as_of", as_of)
@@ -137,6 +142,11 @@ class StoreReader(ABC):
             after: The position after which to begin.
             until: The last position; None reads to the end.
             types: Names of events, such as `SessionClosed`, to see only these.
+
+        Raises:
+            InvalidValue: `after` is no position, or an event has no such name.
+            UnknownEvent: A newer library wrote one.
+            UndecodableEvent: The data of one does not fit its shape.
         """
         rules.count("after", after, least=0)
         types = _names(types)
@@ -166,6 +176,9 @@ class StoreReader(ABC):
         Returns:
             An iterator for one thread. It ends after `stop()`, which any thread may call, when
             the store is closed, and when the interpreter exits.
+
+        Raises:
+            InvalidValue: `after` is no position, or an event has no such name.
         """
         rules.count("after", after, least=0)
         return Follower(self, after, _names(types))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
-from sessions.errors import StoreBusy
+from sessions.errors import StorageFailed, StoreBusy
 from sessions.head import HEAD
 from sessions.signals import Signal, signal_of
 from sessions.sqlite_connections import Connections, SqliteFailures
@@ -88,7 +88,7 @@ class SqliteDatabase(Database):
         connection = self._connections.take_reader(passing=passing)
         try:
             with self._failures:
-                return list(connection.execute(sql, parameters))
+                return self._asked(connection, sql, parameters)
         finally:
             self._connections.give_back(connection, passing=passing)
 
@@ -163,9 +163,25 @@ class SqliteDatabase(Database):
         """All rows of one SELECT in a transaction, which goes on as it was."""
         connection.execute("PRAGMA query_only = ON")
         try:
-            return list(connection.execute(sql, parameters))
+            return self._asked(cast("sqlite3.Connection", connection), sql, parameters)
         finally:
             connection.execute("PRAGMA query_only = OFF")
+
+    def _asked(
+        self, connection: sqlite3.Connection, sql: str, parameters: Sequence[object]
+    ) -> list[Any]:
+        """All rows of one SELECT.
+
+        Raises:
+            StorageFailed: It was none, but began or ended a transaction.
+        """
+        is_begun = connection.in_transaction
+        rows = list(connection.execute(sql, parameters))
+        if connection.in_transaction is not is_begun:
+            if not is_begun:
+                connection.execute("ROLLBACK")
+            raise StorageFailed(path=self.path, reason=f"a query is one SELECT, not {sql!r}")
+        return rows
 
     def goes_on(self, connection: Connection) -> bool:
         """Whether a transaction that has begun can still be committed."""

@@ -90,6 +90,8 @@ class SessionStore(CommandExecutor):
             StoreTooNew: A newer version of this library made it.
             StoreTooOld: An older version made it, and it is opened to be read only.
             StoreUnavailable: The server cannot be reached.
+            StoreBusy: It is to be made or moved forward, and others held the lock for too long.
+            CopyUnfinished: It is being copied to.
             ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`.
             ProjectionNotLoaded: A package's entry point brings no projection.
             InvalidValue: The application is none, or that is not how long one can wait.

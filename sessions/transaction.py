@@ -136,10 +136,10 @@ class Transaction:
         fingerprint = answers.fingerprint(requests)
         kept = self._answer(key)
         if kept is None:
+            now = self._means.now()
             executed = self._decided(requests, meta, keep=not dry_run)
             if not dry_run:
-                answer = answers.to_json(executed)
-                self._answers[key] = fingerprint, answer, self._means.now()
+                self._answers[key] = fingerprint, answers.to_json(executed), now
             return executed
         if kept[0] != fingerprint:
             raise IdempotencyKeyReused(key=key)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessions import forks, tracing
-from sessions.database import LogMoved
+from sessions.database import LogMoved, News
 from sessions.errors import (
     ClaimRefused,
     IdempotencyKeyReused,
@@ -83,10 +83,11 @@ class Writer:
         try:
             head = self._arrived(begun)
             self._views.arrange(head.views)
+            return Transaction(self._means, begun.connection, head)
         except BaseException:
+            self._views.forget()
             self._database.end(begun.connection)
             raise
-        return Transaction(self._means, begun.connection, head)
 
     def _arrived(self, begun: Begun) -> Head:
         head = self._left if begun.head is None else Head.of(begun.head)
@@ -195,13 +196,19 @@ class Writer:
         except Exception as error:  # noqa: BLE001  whatever it is, it is theirs
             _fail(take(), error)
             return
-        jobs = take()
+        try:
+            jobs = take()
+        except BaseException:
+            self.abandon(transaction)
+            raise
         try:
             try:
                 self._do(transaction, jobs)
             except LogMoved:
                 self._do(self.begin(), jobs)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
+            if all(job.done for job in jobs):
+                raise
             again = isinstance(error, StoreUnavailable) or len(jobs) > 1
             if again and not isinstance(error, OutcomeUnknown):
                 self._one_by_one(jobs)
@@ -217,7 +224,9 @@ class Writer:
                 return
             try:
                 self._do(transaction, [job])
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
+                if job.done:
+                    raise
                 _fail([job], error)
 
     def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
@@ -230,7 +239,7 @@ class Writer:
         try:
             self.commit(transaction)
             _finish(jobs, outcomes)
-        except Exception:
+        except (News, SessionsError):
             raise
         except BaseException as error:
             self._settle(transaction, jobs, outcomes, error)
@@ -243,11 +252,16 @@ class Writer:
         outcomes: Sequence[list[Executed] | Exception],
         interrupt: BaseException,
     ) -> None:
-        """The leader was interrupted: nobody's commands may be executed a second time."""
+        """The leader was interrupted: nobody's commands may be executed a second time.
+
+        It may be so by any error: whoever handles a signal raises what he likes.
+        """
         unknown = OutcomeUnknown(path=self._database.path, reason=repr(interrupt))
         try:
             if self._is_in_log(transaction):
                 _finish(jobs, outcomes)
+        except SessionsError:
+            _fail(jobs, unknown)
         except BaseException:
             _fail([job for job in jobs if not job.done], unknown)
             raise

@@ -312,6 +312,39 @@ def test_a_read_that_fails_leaves_a_batch_as_it_was(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize("value", ["\ud800", object()], ids=["no Unicode text", "no value"])
+def test_a_read_with_what_no_database_takes_leaves_a_batch_as_it_was(
+    store: SessionStore, value: object
+) -> None:
+    with store.batch():
+        store.execute("s", OpenSession())
+        with pytest.raises((StorageFailed, UnicodeEncodeError)):
+            store.query("SELECT ?", [value])
+        store.execute("s", add())
+
+    assert store.position == 2
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("sql", ["COMMIT", "ROLLBACK"])
+def test_a_query_that_ends_the_transaction_of_a_batch_is_the_batchs_end(
+    store: SessionStore, sql: str
+) -> None:
+    def load() -> None:
+        with store.batch():
+            store.execute("s", OpenSession())
+            with pytest.raises(StorageFailed):
+                store.query(sql)
+            store.execute("t", OpenSession())
+
+    with pytest.raises(BatchFailed):
+        load()
+
+    assert store.position == (sql == "COMMIT")
+    assert store.execute("t", OpenSession()).events
+    assert verify(store) == []
+
+
 def test_an_event_of_a_newer_library_stops_the_commands_of_its_session_alone(url: str) -> None:
     with SessionStore.open(url) as store:
         store.execute_many("s", [OpenSession(), add()])
@@ -346,6 +379,25 @@ def test_a_batch_that_lost_its_transaction_is_not_read_either(
                 store.execute("t", OpenSession())
 
     with pytest.raises(BatchFailed):
+        load()
+    assert store.position == 0
+
+
+def test_a_batch_whose_transaction_is_interrupted_as_it_ends_has_lost_it(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load() -> None:
+        with store.batch():
+            store.execute("s", OpenSession())
+            with monkeypatch.context() as broken:
+                database = store.recorder.database
+                broken.setattr(Transaction, "run", _interrupt)
+                broken.setattr(database, "end", Interrupts(database.end, KeyboardInterrupt()))
+                with pytest.raises(KeyboardInterrupt):
+                    store.execute("s", add())
+            store.execute("t", OpenSession())
+
+    with pytest.raises(BatchFailed, match="1 commands"):
         load()
     assert store.position == 0
 

@@ -5,20 +5,32 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from projections import CustomerSessions
 from projections.verify import verify
-from sessions import Executed, OpenSession, SetAttributes, StoreClosed
+from sessions import (
+    Executed,
+    OpenSession,
+    RemoveItem,
+    SessionStore,
+    SetAttributes,
+    StoreBusy,
+    StoreClosed,
+)
 from sessions.errors import OutcomeUnknown
+from sessions.inline import InlineViews
+from sessions.memory import Memory
+from sessions.shared_commits import SharedCommits
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions import SessionStore
     from sessions.job import Job
     from tests.conftest import OpenStore
 
@@ -35,11 +47,11 @@ class Interrupts:
         self._error: BaseException | None = error
         self._first = first
 
-    def __call__(self, *args: Any) -> Any:  # noqa: ANN401
+    def __call__(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401
         error, self._error = self._error, None
         if error is not None and self._first:
             raise error
-        outcome = self._call(*args)
+        outcome = self._call(*args, **named)
         if error is not None:
             raise error
         return outcome
@@ -61,6 +73,101 @@ def test_an_interrupted_leader_takes_nobody_along_and_nothing_is_done_twice(
     assert {type(other) for other in others} <= {Executed, OutcomeUnknown}
     assert skus(store) == (["1", "2"] if first else ["0", "1", "2"])
     assert store.execute("s", add("next")).events
+    assert verify(store) == []
+
+
+def test_a_leader_that_any_error_interrupts_lets_nothing_be_done_twice(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    database = store.recorder.database
+    of_a_signal = Interrupts(database.commit, TimeoutError())
+    monkeypatch.setattr(database, "commit", of_a_signal)
+    adding = [lambda n=n: store.execute("s", add(str(n))) for n in range(3)]
+
+    leader, *others = together(store, joined, adding)
+
+    assert type(leader) is TimeoutError
+    assert [other.version for other in others] == [3, 4]
+    assert skus(store) == ["0", "1", "2"]
+    assert verify(store) == []
+
+
+def test_nothing_is_done_twice_when_the_log_cannot_be_asked_after_an_interrupt(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    database = store.recorder.database
+    adding = [lambda n=n: store.execute("s", add(str(n))) for n in range(3)]
+    busy = StoreBusy(path=database.path, seconds=1)
+
+    def then_busy(*given: Any) -> None:  # noqa: ANN401
+        commit(*given)
+        monkeypatch.setattr(database, "begin", Interrupts(database.begin, busy, first=True))
+        raise KeyboardInterrupt
+
+    commit = database.commit
+    monkeypatch.setattr(database, "commit", then_busy)
+    leader, *others = together(store, joined, adding)
+    monkeypatch.setattr(database, "commit", commit)
+
+    assert type(leader) is KeyboardInterrupt
+    assert {type(other) for other in others} == {OutcomeUnknown}
+    assert skus(store) == ["0", "1", "2"]
+    assert store.execute("s", add("next")).version == 5
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before it has", "when it has"])
+def test_a_leader_that_is_interrupted_as_it_takes_the_others_leaves_the_lock_to_them(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    store = open_store(lock_timeout=1)
+    store.execute("s", OpenSession())
+    with monkeypatch.context() as broken:
+        interrupts = Interrupts(SharedCommits._take, KeyboardInterrupt(), first=first)  # noqa: SLF001
+        broken.setattr(SharedCommits, "_take", partialmethod(interrupts))
+        with pytest.raises(KeyboardInterrupt):
+            store.execute("s", add("never"))
+
+    (done,) = in_threads(1, lambda _: store.execute("s", add("a")))
+    assert done.version == 2
+    assert open_store().execute("s", add("b")).version == 3
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("held", [Memory, InlineViews])
+def test_what_others_wrote_is_taken_in_once_by_a_writer_that_is_interrupted(
+    url: str, monkeypatch: pytest.MonkeyPatch, held: type[Memory | InlineViews]
+) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url) as other:
+        store.execute_many("s", [OpenSession(), add("a"), add("b"), add("c")])
+        other.execute("s", RemoveItem(sku="a"))
+        with monkeypatch.context() as broken:
+            interrupts = Interrupts(held.catch_up, KeyboardInterrupt())
+            broken.setattr(held, "catch_up", partialmethod(interrupts))
+            with pytest.raises(KeyboardInterrupt):
+                store.execute("s", add("never"))
+
+        store.execute("s", RemoveItem(position=1))
+
+        assert [line.sku for line in CustomerSessions(store).get("s").cart_items] == ["b"]
+        assert verify(store) == []
+
+
+def test_what_a_writer_wrote_is_taken_in_once_when_it_is_interrupted_then(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute_many("s", [OpenSession(), add("a"), add("b"), add("c")])
+    with monkeypatch.context() as broken:
+        interrupts = Interrupts(Memory.hold, KeyboardInterrupt())
+        broken.setattr(Memory, "hold", partialmethod(interrupts))
+        with pytest.raises(KeyboardInterrupt):
+            store.execute("s", RemoveItem(sku="a"))
+
+    store.execute("s", RemoveItem(position=1))
+
+    assert [line.sku for line in CustomerSessions(store).get("s").cart_items] == ["b"]
     assert verify(store) == []
 
 

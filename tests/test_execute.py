@@ -279,12 +279,13 @@ def test_a_text_of_a_kind_of_its_own_is_that_text(
 def test_a_query_writes_nothing(store: SessionStore, views: CustomerSessions) -> None:
     store.execute("s", OpenSession())
 
-    for sql in ("DELETE FROM customer_sessions", "DROP TABLE claims"):
+    for sql in ("DELETE FROM customer_sessions", "DROP TABLE claims", "BEGIN"):
         with pytest.raises(StorageFailed):
             store.query(sql)
 
     assert views.get("s").state == "open"
     assert store.execute("s", CloseSession()).events
+    assert views.get("s").state == "closed"
     assert verify(store) == []
 
 

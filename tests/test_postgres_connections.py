@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing, contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -135,6 +136,17 @@ def test_a_server_that_is_gone_says_why_it_cannot_be_reached(postgres_url: str) 
 
         line.mend()
         assert store.query("SELECT 1") == [(1,)]
+
+
+def test_a_statement_that_a_server_refuses_is_not_asked_again(postgres_url: str) -> None:
+    with SessionStore.open(postgres_url, lock_timeout=5) as store:
+        store.execute("s", OpenSession())
+        begun = monotonic()
+
+        with pytest.raises(StorageFailed, match="supplies 1 parameters"):
+            store.query("SELECT ?, ?", [1])
+
+        assert monotonic() - begun < 1
 
 
 # --- a role that may not

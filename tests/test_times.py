@@ -154,3 +154,20 @@ def test_a_clock_without_a_timezone_is_refused(open_store: OpenStore) -> None:
         store.execute("s", OpenSession())
     given(OPENED).when(CloseSession(), now=naive).refused(InvalidValue, field="now")
     assert store.position == 0
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_clock_that_is_refused_once_leaves_nothing_of_the_command(
+    open_store: OpenStore, number: int
+) -> None:
+    asked: list[int] = []
+
+    def now() -> datetime:
+        asked.append(number)
+        return NOW.replace(tzinfo=None) if len(asked) == number else NOW
+
+    store = open_store(now=now)
+    with pytest.raises(InvalidValue):
+        store.execute("s", OpenSession(), idempotency_key="k")
+    assert (store.position, store.answered("k")) == (0, None)
+    assert store.execute("s", OpenSession(), idempotency_key="k").version == 1
