@@ -26,6 +26,7 @@ from projections.log_checks import gaps, unread
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
+from sessions.errors import StorageFailed
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -77,11 +78,16 @@ def verify(
     store.position  # noqa: B018  it raises StoreNotFound
     kept.check_whole(store.query)
     while True:
-        with store.recorder.database.private() as connection:
-            verification = _Verification(store, connection)
-            with suppress(_Moved), verification.relations():
-                found = list(islice(verification.differences(progress), limit))
-                return with_first_events(store, found)
+        before = kept.builds(store.query, "current")
+        try:
+            with store.recorder.database.private() as connection:
+                verification = _Verification(store, connection)
+                with suppress(_Moved), verification.relations():
+                    found = list(islice(verification.differences(progress), limit))
+                    return with_first_events(store, found)
+        except StorageFailed:
+            if kept.builds(store.query, "current") == before:
+                raise  # else a relation is gone, because others have switched
 
 
 def differences_within(store: SessionStore, connection: Connection) -> Iterator[Difference]:
