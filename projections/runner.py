@@ -32,7 +32,7 @@ from sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from sessions.head import Current
@@ -107,9 +107,10 @@ class Runner:
         self._store.check_no_batch("run")
         self._until, self._progress = until, progress
         try:
-            self._begin()
+            while not self._stopped.is_set() and not self._done(self._has_begun):
+                pass
             while not self._stopped.is_set() and not self._has_come():
-                self._turn()
+                self._done(self._turn)
         except StoreClosed:
             pass
         finally:
@@ -159,18 +160,19 @@ class Runner:
             else:
                 return
 
-    def _begin(self) -> None:
+    def _has_begun(self) -> bool:
         """Keep, from now on, the followed projections that the store does not know yet."""
         self._wait_for_store()
         kept.check_whole(self._database.query)
         followed = [p.projection for p in self._posts if p.projection.mode == "followed"]
         if self._stopped.is_set() or all(each.name in self._current() for each in followed):
-            return
+            return True
         with self._database.writing() as connection:
             kept.check_whole(query_on(connection))
             known = kept.builds(query_on(connection), "current")
             new = [each for each in followed if each.name not in known]
             kept.begin(self._database, connection, new)
+        return True
 
     def _current(self) -> dict[str, Current]:
         return kept.builds(self._database.query, "current")
@@ -196,11 +198,10 @@ class Runner:
 
     # --- one turn
 
-    def _turn(self) -> None:
-        seen = self._database.signal.count
+    def _done(self, step: Callable[[], bool]) -> bool:
+        """Whether a step is done; what hinders it and passes by itself is waited for."""
         try:
-            self._take_over()
-            advanced = self._advance([post for post in self._posts if post.is_taken])
+            return step()
         except Overtaken:
             self._leave()
         except SessionsError as error:
@@ -208,9 +209,16 @@ class Runner:
             if not error.retry:
                 raise
             self._stopped.wait(_TAKE_OVER_SECONDS)
-        else:
-            if not advanced:
-                self._wait(seen)
+        return False
+
+    def _turn(self) -> bool:
+        """Fold the next page, or wait for one; whether there was one."""
+        seen = self._database.signal.count
+        self._take_over()
+        advanced = self._advance([post for post in self._posts if post.is_taken])
+        if not advanced:
+            self._wait(seen)
+        return advanced
 
     def _wait(self, seen: int) -> None:
         self._database.listen()
