@@ -78,7 +78,7 @@ class Runner:
         self._until: int | None = None
         self._progress: Progress = silent
         self._looked = -_TAKE_OVER_SECONDS
-        self._stopped = threading.Event()
+        self._is_stopped = False
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -107,19 +107,22 @@ class Runner:
         self._store.check_no_batch("run")
         self._until, self._progress = until, progress
         try:
-            while not self._stopped.is_set() and not self._done(self._has_begun):
+            while not self._is_stopped and not self._done(self._has_begun):
                 pass
-            while not self._stopped.is_set() and not self._has_come():
+            while not self._is_stopped and not self._has_come():
                 self._done(self._turn)
         except StoreClosed:
             pass
         finally:
             self._leave()
-            self._stopped.clear()
+            self._is_stopped = False
 
     def stop(self) -> None:
-        """End `run`, in whatever thread it is, when what is at work is committed."""
-        self._stopped.set()
+        """End `run`, in whatever thread it is, when what is at work is committed.
+
+        A handler of a signal of the system may call it too.
+        """
+        self._is_stopped = True
         self._database.signal.give()
 
     def __enter__(self) -> Self:
@@ -136,7 +139,7 @@ class Runner:
         self.stop()
         if self._thread is not None:
             self._thread.join()
-        self._stopped.clear()
+        self._is_stopped = False
         died, self._error = self._error, None
         if died is not None and error is None:
             raise died
@@ -150,13 +153,20 @@ class Runner:
             for post in self._posts:
                 post.note(f"ended: {error!r}")
 
+    def _sleep(self, seconds: float, seen: int | None = None) -> None:
+        """Wait for a signal, after those that were seen; a stop is one."""
+        signal = self._database.signal
+        seen = signal.count if seen is None else seen
+        if not self._is_stopped:
+            signal.wait(seen, seconds)
+
     def _wait_for_store(self) -> None:
         """The first command makes it."""
-        while not self._stopped.is_set():
+        while not self._is_stopped:
             try:
                 self._store.position  # noqa: B018  it raises StoreNotFound
             except StoreNotFound:
-                self._stopped.wait(self._database.poll_seconds)
+                self._sleep(self._database.poll_seconds)
             else:
                 return
 
@@ -165,7 +175,7 @@ class Runner:
         self._wait_for_store()
         kept.check_whole(self._database.query)
         followed = [p.projection for p in self._posts if p.projection.mode == "followed"]
-        if self._stopped.is_set() or all(each.name in self._current() for each in followed):
+        if self._is_stopped or all(each.name in self._current() for each in followed):
             return True
         with self._database.writing() as connection:
             kept.check_whole(query_on(connection))
@@ -208,7 +218,7 @@ class Runner:
             self._leave()
             if not error.retry:
                 raise
-            self._stopped.wait(_TAKE_OVER_SECONDS)
+            self._sleep(_TAKE_OVER_SECONDS)
         return False
 
     def _turn(self) -> bool:
@@ -222,9 +232,7 @@ class Runner:
 
     def _wait(self, seen: int) -> None:
         self._database.listen()
-        if not self._stopped.is_set():
-            seconds = min(self._database.poll_seconds, _TAKE_OVER_SECONDS)
-            self._database.signal.wait(seen, seconds)
+        self._sleep(min(self._database.poll_seconds, _TAKE_OVER_SECONDS), seen)
         if not threading.main_thread().is_alive():
             self.stop()
 
