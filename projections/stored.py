@@ -186,6 +186,10 @@ class StoredProjection(Generic[V]):
 
         Raises:
             KeyNotParked: It does not wait.
+            KeyNotTouched: The event that it waits for is one of other keys now: the projection's
+                `keys` were changed.
+            ProjectionNotKept: The store keeps another version, or none.
+            BatchOpen: This thread has a batch open.
             InvalidValue: It is no key.
             RebuildRunning: A rebuild has just switched to another build: ask again.
         """
@@ -204,6 +208,10 @@ class StoredProjection(Generic[V]):
 
         Raises:
             KeyNotParked: It does not wait.
+            KeyNotTouched: The event that it waits for is one of other keys now: the projection's
+                `keys` were changed.
+            ProjectionNotKept: The store keeps another version, or none.
+            BatchOpen: This thread has a batch open.
             InvalidValue: It is no key.
             RebuildRunning: The version is being built anew, and the build would not know.
         """
