@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from sessions.errors import UndecodableEvent, UnknownEvent
     from sessions.head import Current
     from sessions.store import SessionStore
 
@@ -274,12 +275,14 @@ class Runner:
             done = min(post.part.position for post in posts)
             self._progress(done, self._until or self._store.position)
 
-    def _pause(self, position: int, obstacle: SessionsError) -> None:
+    def _pause(self, position: int, obstacle: UnknownEvent | UndecodableEvent) -> None:
         """Leave to a newer process what this one cannot read."""
         if self._until is not None:
             raise obstacle
-        logger.warning("%s wait for a newer process: %s", ", ".join(self.working), obstacle)
-        for post in self._posts:
-            if post.is_taken and post.part.position == position:
-                post.leave_to_newer(obstacle)
-                self.paused[post.projection.name] = obstacle
+        there = [post for post in self._posts if post.is_taken and post.part.position == position]
+        stuck = [post for post in there if post.wants(obstacle.type)] or there
+        names = [post.projection.name for post in stuck]
+        logger.warning("%s wait for a newer process: %s", ", ".join(names), obstacle)
+        for post in stuck:
+            post.leave_to_newer(obstacle)
+            self.paused[post.projection.name] = obstacle

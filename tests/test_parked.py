@@ -668,6 +668,24 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
     assert verify(store) == []
 
 
+def test_an_event_that_cannot_be_read_stops_none_that_does_not_want_it(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=in_mode("followed", SALES, SPEND))
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("a", add("x"))
+    last = store.execute("b", OpenSession(profile_id="p")).position
+    with unguarded(store.recorder.database) as connection:
+        connection.execute("UPDATE events SET data = '{}' WHERE position = 2")
+
+    with Runner(store) as runner:
+        of(store, SPEND).wait(last)
+        assert runner.paused.keys() == {"sales"}
+
+    assert of(store, SPEND).get("p") == Spend(opened=2)
+    assert of(store).position == 1
+
+
 def test_a_run_to_a_position_ends_with_what_it_cannot_read(open_store: OpenStore) -> None:
     store = open_store(projections=in_mode("followed", SALES))
     damaged(store)
