@@ -232,7 +232,10 @@ class Building:
                 yield build, BuildOf(projection, views)
 
     def _catch_up(self) -> Iterator[tuple[int, int]]:
-        """Fold until the log's end is near; yields events done and their number."""
+        """Fold until the log's end is near; yields events done and their number.
+
+        Others write meanwhile: there are never fewer than are done.
+        """
         query = partial(self._database.query, passing=True)
         while True:
             total, before = self._total(), self._position()
@@ -244,7 +247,8 @@ class Building:
                     with self._database.writing(WRITING) as connection:
                         self._check_builds(connection)
                         _write(connection, parts)
-                    yield self._position(), total
+                    done = self._position()
+                    yield done, max(done, total)
             if self._position() == before:
                 return
 

@@ -273,7 +273,7 @@ class Runner:
                 post.part.write(connection)
         if self._progress is not silent:
             done = min(post.part.position for post in posts)
-            self._progress(done, self._until or self._store.position)
+            self._progress(done, max(done, self._until or self._store.position))
 
     def _pause(self, position: int, obstacle: UnknownEvent | UndecodableEvent) -> None:
         """Leave to a newer process what this one cannot read."""

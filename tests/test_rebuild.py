@@ -196,8 +196,10 @@ def test_what_is_written_in_its_progress_is_in_what_it_builds(
 ) -> None:
     small_pages(monkeypatch)
     written = iter(range(20))
+    told = []
 
-    def write(_: int, __: int) -> None:
+    def write(done: int, total: int) -> None:
+        told.append((done, total))
         for number in written:
             store.execute(f"w{number}", OpenSession(profile_id="p"))
             if number % 2:
@@ -205,6 +207,7 @@ def test_what_is_written_in_its_progress_is_in_what_it_builds(
 
     assert rebuild(knows(store, MENDED, SPEND), write).switched
 
+    assert [each for each in told if each[0] > each[1]] == []
     assert spend(store).get("p") == Spend(23, 3)
     assert store.execute("last", OpenSession(profile_id="p")).position == 33
     assert spend(store).get("p") == Spend(24, 3)
