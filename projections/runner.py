@@ -99,6 +99,7 @@ class Runner:
             progress: Is told, after each commit, how far all have come and where the log ends.
 
         Raises:
+            BatchOpen: This thread has a batch open.
             CopyUnfinished: The store is being copied to.
             ProjectionNotKept: The store keeps another version, which never comes to the position.
             UnknownEvent: A newer library wrote an event before that position.

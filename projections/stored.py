@@ -91,6 +91,7 @@ class StoredProjection(Generic[V]):
         Raises:
             ViewParked: It does.
             InvalidValue: The key is none.
+            ProjectionNotKept: The store keeps another version, or none.
         """
         _check_shown(key)
         for parked in parked_keys(self._store, self._build()).shown(self._store.query, key):
@@ -134,6 +135,7 @@ class StoredProjection(Generic[V]):
 
         Raises:
             ViewBehind: They have not come that far in time, or nobody is at work.
+            ProjectionNotKept: The store keeps another version, or none.
             InvalidValue: That is no position, or not how long one can wait.
         """
         rules.count("position", position, least=0)

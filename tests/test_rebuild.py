@@ -664,7 +664,7 @@ def test_what_it_cannot_do_is_refused_and_changes_nothing(store: SessionStore) -
         rebuild(store, names=["spend", "spent"])
     with pytest.raises(InvalidValue, match="mode: one of inline, followed, live"):
         rebuild(store, mode="lively")  # type: ignore[arg-type]
-    with pytest.raises(InvalidValue, match="is asked by SQL"):
+    with pytest.raises(InvalidValue, match="since SQL asks"):
         rebuild(store, names=["customer_sessions"], mode="live")
     with store.batch(), pytest.raises(SessionsError, match="batch"):
         rebuild(store)
