@@ -198,8 +198,12 @@ class Views(Generic[V]):
             self._changed[key] = view
 
     def _made_of(self, key: Key, view: V) -> _Made[V]:
-        row = (self._application_id, *self.projection.storage.to_row(key, view))
-        return view, self._table.values(row), tuple([rows.of(key, view) for rows in self._rows])
+        row, before = self.projection.storage.to_row(key, view), self._before[key]
+        rows = [
+            ([] if before is None else rows.of(key, before), rows.of(key, view))
+            for rows in self._rows
+        ]
+        return view, self._table.values((self._application_id, *row)), tuple(rows)
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed, and the keys that are parked."""
@@ -227,12 +231,7 @@ class Views(Generic[V]):
 
     def _write_rows(self, connection: Connection) -> None:
         for number, rows in enumerate(self._rows):
-            changes = [
-                (() if before is None else rows.of(key, before), self._made[key][2][number])
-                for key, before in self._before.items()
-                if key in self._made
-            ]
-            rows.write(connection, changes)
+            rows.write(connection, [changes[number] for _, _, changes in self._made.values()])
 
     def _write_parked(self, connection: Connection) -> None:
         parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
@@ -275,8 +274,9 @@ class Views(Generic[V]):
         self._begin()
 
 
-_Made = tuple[V, tuple[object, ...], tuple[list[tuple[object, ...]], ...]]
-"""A view, its row, and its rows in each further relation."""
+_Rows = list[tuple[object, ...]]
+_Made = tuple[V, tuple[object, ...], tuple[tuple[_Rows, _Rows], ...]]
+"""A view, its row, and its rows in each further relation: those of before, and those of now."""
 
 
 def _reason(error: Exception) -> str:

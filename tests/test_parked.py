@@ -291,6 +291,31 @@ def test_a_view_that_no_database_takes_waits_too(
     assert [(each.key, each.position) for each in of(store, projection).parked()] == [("a", 2)]
 
 
+def test_rows_that_the_view_before_has_no_longer_let_its_key_wait_too(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    is_changed = False
+
+    def lines(view: Sales) -> list[tuple[object, ...]]:
+        if is_changed and len(view.lines) == 1:
+            raise ArithmeticError
+        return [(line.sku, line.units, line.closed) for line in view.lines]
+
+    projection = replace(MENDED, rows=(msgspec.structs.replace(MENDED.rows[0], of=lines),))
+    store = open_store(projections=in_mode(mode, projection))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    caught_up(store)
+
+    is_changed = True
+    store.execute("a", add("y"))
+    store.execute("b", OpenSession())
+    caught_up(store)
+
+    assert [(each.key, each.position) for each in of(store, projection).parked()] == [("a", 3)]
+    assert of(store, projection).get("b") == Sales()
+
+
 # --- going on
 
 
