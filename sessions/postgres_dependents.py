@@ -20,6 +20,7 @@ from sessions.postgres_statements import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sessions.database import Connection
 
@@ -116,7 +117,7 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
     """Let what people gave and made be that of the relations that have these names at the end.
 
     Raises:
-        DependentView: A view cannot be made again.
+        DependentView: A view cannot be made again: of a relation that has its name no longer, too.
         DependentPolicy: A policy cannot.
     """
     names = list(tables)
@@ -125,10 +126,13 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
     security = connection.execute(_SECURITY, (names, names)).fetchall()
     views = [_taken(connection, *row) for row in _dependents(connection, tables)]
     yield
+    columns = connection.execute(_COLUMNS, (names,)).fetchall()
+    there = {table for table, _ in columns}
     for table, role, privilege in grants:
-        connection.execute(f"GRANT {privilege} ON {table} TO {role}")
-    _comment(connection, names, comments)
-    _secure(connection, security)
+        if table in there:
+            connection.execute(f"GRANT {privilege} ON {table} TO {role}")
+    _comment(connection, {*columns, *[(table, None) for table in there]}, comments)
+    _secure(connection, [each for each in security if each[0] in there])
     for kind in (_PLAIN, _MATERIALIZED):  # which may be filled from one that is plain
         for view in views:
             for statement in view.made if view.kind == kind else ():
@@ -136,12 +140,13 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
 
 
 def _comment(
-    connection: Connection, tables: list[str], comments: Iterable[tuple[str, str | None, str]]
+    connection: Connection,
+    there: AbstractSet[tuple[str, str | None]],
+    comments: Iterable[tuple[str, str | None, str]],
 ) -> None:
-    """Say again what was said of relations, and of those of their columns that are still there."""
-    there = set(connection.execute(_COLUMNS, (tables,)).fetchall())
+    """Say again what was said of relations and columns, of those that are still there."""
     for table, column, statement in comments:
-        if column is None or (table, column) in there:
+        if (table, column) in there:
             connection.execute(statement)
 
 

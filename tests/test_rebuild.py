@@ -981,6 +981,31 @@ def test_a_view_that_cannot_be_made_again_is_named_and_nothing_is_switched(
         assert rebuild(builder).switched
 
 
+@pytest.mark.parametrize(
+    ("of", "change", "mode"),
+    [("sales", {}, "live"), ("sold_lines", {"version": 2, "rows": ()}, "inline")],
+)
+def test_a_view_of_a_relation_that_goes_is_named_and_nothing_is_switched(
+    postgres_url: str, of: str, change: dict[str, Any], mode: Mode
+) -> None:
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute(f"CREATE VIEW mine AS SELECT session_id FROM {of}")  # noqa: S608
+            connection.execute(f"GRANT SELECT ON {of} TO pg_monitor")
+            connection.execute(f"COMMENT ON TABLE {of} IS 'sold'")
+        builder = knows(store, replace(MENDED, **change))
+
+        with pytest.raises(DependentView, match=f'mine is made of .*"{of}" does not exist'):
+            rebuild(builder, names=["sales"], mode=mode)
+
+        fill(store, "b", 1)
+        assert ("b0",) in store.query("SELECT session_id FROM mine")
+        with store.recorder.database.writing() as connection:
+            connection.execute("DROP VIEW mine")
+        assert rebuild(builder, names=["sales"], mode=mode).switched
+
+
 def test_a_materialized_view_of_which_others_are_made_is_named_with_them(
     postgres_url: str,
 ) -> None:
