@@ -231,7 +231,10 @@ class Building:
                 yield build, BuildOf(projection, views)
 
     def _catch_up(self, progress: Progress, stop: Callable[[], bool]) -> bool:
-        """Fold until the log's end is near; whether it was stopped."""
+        """Fold until the log's end is near; whether it was stopped.
+
+        Others write meanwhile: progress never tells of fewer events than are done.
+        """
         log = partial(self._database.query, passing=True)
         with WriteBehind(self._database, self._check_builds) as behind:
             while True:
@@ -242,7 +245,8 @@ class Building:
                 for application, parts in self._all_parts(behind.query).items():
                     for _ in self._pages(application, parts, log, behind.query):
                         behind.write([write for part in parts for write in part.writes()])
-                        progress(self._position(), total)
+                        done = self._position()
+                        progress(done, max(done, total))
                         if stop():
                             return True
                 if self._position() == before:

@@ -79,19 +79,13 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     kept.check_whole(one.query)
     _check_known(one, target)
     target.make()
-    _check_begun(one, other)
-    close(other)
-    total, done = _total(one), 0
-    for table, application in _tasks(one):
-        for copied in _copied(one, other, table, application):
-            done += copied if table is schema.EVENTS else 0
-            progress(done, total)
-    _copy_positions(one, other)
     building = Building(other, target.projections, claims=True, source=one)
     with alone(other, building):
+        events = _copy_log(one, other, progress)
+        _copy_positions(one, other)
         building.run(check=partial(_compare, one, other), confirm=partial(_verify, target))
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
-    return Copied(len(applications_of(one.query)), total, keys)
+    return Copied(len(applications_of(one.query)), events, keys)
 
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
@@ -128,6 +122,22 @@ def _check_known(one: Database, target: SessionStore) -> None:
     for name, build in stored.items():
         if known[name].version < build.version:
             raise ProjectionTooOld(stored=build.label, found=known[name].label)
+
+
+def _copy_log(one: Database, other: Database, progress: Progress) -> int:
+    """Copy the events and the keys that the other lacks, to which nobody else writes from now on.
+
+    Returns:
+        How many events both have.
+    """
+    _check_begun(one, other)
+    close(other)
+    total, done = _total(one), 0
+    for table, application in _tasks(one):
+        for copied in _copied(one, other, table, application):
+            done += copied if table is schema.EVENTS else 0
+            progress(done, total)
+    return done
 
 
 def _check_begun(one: Database, other: Database) -> None:

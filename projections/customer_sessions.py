@@ -73,7 +73,8 @@ class CustomerSessions:
             SessionNotFound: There is no such session; `SessionNotYet`: not at that moment.
             ViewParked: Its view waits, because an event could not be folded into it.
             ViewUnreadable: Somebody changed its row by hand.
-            ProjectionNotKept: The store does not keep the view, or keeps another version of it.
+            ProjectionNotKept: It failed, and the store does not keep the view, or keeps another
+                version of it.
             VersionNotFound: The version is beyond the newest.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue: More than one moment is given, or one that is none.
@@ -99,6 +100,9 @@ class CustomerSessions:
         Raises:
             ViewParked: The view of one of them waits.
             ViewUnreadable: Somebody changed the row of one of them by hand.
+            ProjectionNotKept: It failed, and the store does not keep a view that it asks, or
+                keeps another version of it.
+            InvalidValue: The profile or the time is none.
         """
         rules.text("profileId", profile_id, least=0)
         application = self._store.application_id
@@ -143,6 +147,8 @@ class CustomerSessions:
 
         Raises:
             ViewUnreadable: Somebody changed the row of one of them by hand.
+            ProjectionNotKept: As with `of_profile`.
+            InvalidValue: A filter, the limit or what it goes on behind is none.
         """
         if state not in (None, *get_args(State)):
             rule = f"one of {', '.join(get_args(State))}"

@@ -49,12 +49,15 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
         except StorageFailed as error:
             builds = kept.builds(store.query, "current")
             for each in projections:
-                build = builds.get(each.name)
-                if build is None or build.version != each.version:
-                    raise not_kept(each, build) from error
+                if not _is_kept(each, builds.get(each.name)):
+                    raise not_kept(each, builds.get(each.name)) from error
             raise
 
     return asked
+
+
+def _is_kept(projection: Projection[Any], build: Current | None) -> bool:
+    return build is not None and build.version == projection.version
 
 
 def not_kept(projection: Projection[Any], build: Current | None) -> ProjectionNotKept:
@@ -78,7 +81,10 @@ def parked_keys(store: SessionStore, build: Current, table: Table = schema.PARKE
 
 def unreadable(
     store: SessionStore, projection: Projection[Any], key: Key, error: Exception
-) -> ViewUnreadable:
-    """What is raised for a view whose row somebody has changed by hand."""
+) -> ProjectionNotKept | ViewUnreadable:
+    """What is raised for a row that is no view: another version's, or changed by hand."""
+    build = kept.builds(store.query, "current").get(projection.name)
+    if not _is_kept(projection, build):
+        return not_kept(projection, build)
     path = store.recorder.database.path
     return ViewUnreadable(path=path, projection=projection.name, key=key, reason=error)

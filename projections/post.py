@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from projections import not_followed
 from projections.folding import HELD, BuildOf, Tracked
 from sessions import kept
+from sessions.events import EVENTS
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ class Post:
         self.part = Tracked(BuildOf(self.projection, views), database, build, application)
         self.build = build
         return True
+
+    def wants(self, kind: str) -> bool:
+        """Whether it wants events of a type; of one that is not known here it is believed."""
+        return kind not in EVENTS or kind in self.part.wanted
 
     def _tell(self, build: Current | None) -> None:
         """Log why the store's build is none to follow here, once, and when that changes."""

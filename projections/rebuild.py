@@ -63,6 +63,8 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
         StoreNotFound: There is nothing to rebuild.
         BatchOpen: This thread has a batch open.
         StoreBusy: Other writers held the lock for too long.
+        DependentView: On PostgreSQL a view that people made cannot be made of what is new.
+        DependentPolicy: On PostgreSQL a policy cannot be made for it.
     """
     store.check_no_batch("rebuild")
     store.position  # noqa: B018  it raises StoreNotFound
@@ -100,7 +102,7 @@ def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
     check_mode(mode)
     asked_by_sql = [each.name for each in projections if each.kept is not None]
     if mode == "live" and asked_by_sql:
-        rule = f"inline or followed, since {', '.join(asked_by_sql)} is asked by SQL"
+        rule = f"inline or followed, since SQL asks {' and '.join(asked_by_sql)}"
         raise InvalidValue(field="mode", rule=rule, value=mode)
 
 
@@ -116,6 +118,9 @@ def drop(store: SessionStore, name: str) -> list[str]:
         ProjectionNotFound: There is none of the name.
         RebuildRunning: Somebody rebuilds just now.
         CopyUnfinished: The store is being copied to.
+        StoreNotFound: There is nothing to drop.
+        BatchOpen: This thread has a batch open.
+        StoreBusy: Other writers held the lock for too long.
     """
     store.check_no_batch("drop")
     database = store.recorder.database

@@ -32,9 +32,10 @@ from sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from sessions.errors import UndecodableEvent, UnknownEvent
     from sessions.head import Current
     from sessions.store import SessionStore
 
@@ -78,7 +79,7 @@ class Runner:
         self._until: int | None = None
         self._progress: Progress = silent
         self._looked = -_TAKE_OVER_SECONDS
-        self._stopped = threading.Event()
+        self._is_stopped = False
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -98,6 +99,7 @@ class Runner:
             progress: Is told, after each commit, how far all have come and where the log ends.
 
         Raises:
+            BatchOpen: This thread has a batch open.
             CopyUnfinished: The store is being copied to.
             ProjectionNotKept: The store keeps another version, which never comes to the position.
             UnknownEvent: A newer library wrote an event before that position.
@@ -107,18 +109,22 @@ class Runner:
         self._store.check_no_batch("run")
         self._until, self._progress = until, progress
         try:
-            self._begin()
-            while not self._stopped.is_set() and not self._has_come():
-                self._turn()
+            while not self._is_stopped and not self._done(self._has_begun):
+                pass
+            while not self._is_stopped and not self._has_come():
+                self._done(self._turn)
         except StoreClosed:
             pass
         finally:
             self._leave()
-            self._stopped.clear()
+            self._is_stopped = False
 
     def stop(self) -> None:
-        """End `run`, in whatever thread it is, when what is at work is committed."""
-        self._stopped.set()
+        """End `run`, in whatever thread it is, when what is at work is committed.
+
+        A handler of a signal of the system may call it too.
+        """
+        self._is_stopped = True
         self._database.signal.give()
 
     def __enter__(self) -> Self:
@@ -135,7 +141,7 @@ class Runner:
         self.stop()
         if self._thread is not None:
             self._thread.join()
-        self._stopped.clear()
+        self._is_stopped = False
         died, self._error = self._error, None
         if died is not None and error is None:
             raise died
@@ -149,28 +155,36 @@ class Runner:
             for post in self._posts:
                 post.note(f"ended: {error!r}")
 
+    def _sleep(self, seconds: float, seen: int | None = None) -> None:
+        """Wait for a signal, after those that were seen; a stop is one."""
+        signal = self._database.signal
+        seen = signal.count if seen is None else seen
+        if not self._is_stopped:
+            signal.wait(seen, seconds)
+
     def _wait_for_store(self) -> None:
         """The first command makes it."""
-        while not self._stopped.is_set():
+        while not self._is_stopped:
             try:
                 self._store.position  # noqa: B018  it raises StoreNotFound
             except StoreNotFound:
-                self._stopped.wait(self._database.poll_seconds)
+                self._sleep(self._database.poll_seconds)
             else:
                 return
 
-    def _begin(self) -> None:
+    def _has_begun(self) -> bool:
         """Keep, from now on, the followed projections that the store does not know yet."""
         self._wait_for_store()
         kept.check_whole(self._database.query)
         followed = [p.projection for p in self._posts if p.projection.mode == "followed"]
-        if self._stopped.is_set() or all(each.name in self._current() for each in followed):
-            return
+        if self._is_stopped or all(each.name in self._current() for each in followed):
+            return True
         with self._database.writing() as connection:
             kept.check_whole(query_on(connection))
             known = kept.builds(query_on(connection), "current")
             new = [each for each in followed if each.name not in known]
             kept.begin(self._database, connection, new)
+        return True
 
     def _current(self) -> dict[str, Current]:
         return kept.builds(self._database.query, "current")
@@ -196,27 +210,31 @@ class Runner:
 
     # --- one turn
 
-    def _turn(self) -> None:
-        seen = self._database.signal.count
+    def _done(self, step: Callable[[], bool]) -> bool:
+        """Whether a step is done; what hinders it and passes by itself is waited for."""
         try:
-            self._take_over()
-            advanced = self._advance([post for post in self._posts if post.is_taken])
+            return step()
         except Overtaken:
             self._leave()
         except SessionsError as error:
             self._leave()
             if not error.retry:
                 raise
-            self._stopped.wait(_TAKE_OVER_SECONDS)
-        else:
-            if not advanced:
-                self._wait(seen)
+            self._sleep(_TAKE_OVER_SECONDS)
+        return False
+
+    def _turn(self) -> bool:
+        """Fold the next page, or wait for one; whether there was one."""
+        seen = self._database.signal.count
+        self._take_over()
+        advanced = self._advance([post for post in self._posts if post.is_taken])
+        if not advanced:
+            self._wait(seen)
+        return advanced
 
     def _wait(self, seen: int) -> None:
         self._database.listen()
-        if not self._stopped.is_set():
-            seconds = min(self._database.poll_seconds, _TAKE_OVER_SECONDS)
-            self._database.signal.wait(seen, seconds)
+        self._sleep(min(self._database.poll_seconds, _TAKE_OVER_SECONDS), seen)
         if not threading.main_thread().is_alive():
             self.stop()
 
@@ -256,14 +274,16 @@ class Runner:
                 post.part.write(connection)
         if self._progress is not silent:
             done = min(post.part.position for post in posts)
-            self._progress(done, self._until or self._store.position)
+            self._progress(done, max(done, self._until or self._store.position))
 
-    def _pause(self, position: int, obstacle: SessionsError) -> None:
+    def _pause(self, position: int, obstacle: UnknownEvent | UndecodableEvent) -> None:
         """Leave to a newer process what this one cannot read."""
         if self._until is not None:
             raise obstacle
-        logger.warning("%s wait for a newer process: %s", ", ".join(self.working), obstacle)
-        for post in self._posts:
-            if post.is_taken and post.part.position == position:
-                post.leave_to_newer(obstacle)
-                self.paused[post.projection.name] = obstacle
+        there = [post for post in self._posts if post.is_taken and post.part.position == position]
+        stuck = [post for post in there if post.wants(obstacle.type)] or there
+        names = [post.projection.name for post in stuck]
+        logger.warning("%s wait for a newer process: %s", ", ".join(names), obstacle)
+        for post in stuck:
+            post.leave_to_newer(obstacle)
+            self.paused[post.projection.name] = obstacle

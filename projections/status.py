@@ -97,9 +97,10 @@ def _come(store: SessionStore, build: Current) -> int:
 def _status(
     store: SessionStore, build: Current, of: str, before: dict[tuple[str, int], int], seconds: float
 ) -> ProjectionStatus:
-    end = store.position
     follows = of == "building" or (of == "current" and build.mode == "followed")
-    position = (_come(store, build) if follows else end) if of != "old" else None
+    come = _come(store, build) if follows else None
+    end = store.position  # after that: it is never behind those that follow it
+    position = None if of == "old" else end if come is None else come
     known = {each.name: each.version for each in store.projections}
     rate = None
     if seconds and follows and position is not None:

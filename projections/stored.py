@@ -91,6 +91,7 @@ class StoredProjection(Generic[V]):
         Raises:
             ViewParked: It does.
             InvalidValue: The key is none.
+            ProjectionNotKept: The store keeps another version, or none.
         """
         _check_shown(key)
         for parked in parked_keys(self._store, self._build()).shown(self._store.query, key):
@@ -134,6 +135,7 @@ class StoredProjection(Generic[V]):
 
         Raises:
             ViewBehind: They have not come that far in time, or nobody is at work.
+            ProjectionNotKept: The store keeps another version, or none.
             InvalidValue: That is no position, or not how long one can wait.
         """
         rules.count("position", position, least=0)
@@ -186,6 +188,10 @@ class StoredProjection(Generic[V]):
 
         Raises:
             KeyNotParked: It does not wait.
+            KeyNotTouched: The event that it waits for is one of other keys now: the projection's
+                `keys` were changed.
+            ProjectionNotKept: The store keeps another version, or none.
+            BatchOpen: This thread has a batch open.
             InvalidValue: It is no key.
             RebuildRunning: A rebuild has just switched to another build: ask again.
         """
@@ -204,6 +210,10 @@ class StoredProjection(Generic[V]):
 
         Raises:
             KeyNotParked: It does not wait.
+            KeyNotTouched: The event that it waits for is one of other keys now: the projection's
+                `keys` were changed.
+            ProjectionNotKept: The store keeps another version, or none.
+            BatchOpen: This thread has a batch open.
             InvalidValue: It is no key.
             RebuildRunning: The version is being built anew, and the build would not know.
         """

@@ -26,6 +26,7 @@ from projections.log_checks import gaps, unread
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
+from sessions.errors import StorageFailed
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -77,11 +78,16 @@ def verify(
     store.position  # noqa: B018  it raises StoreNotFound
     kept.check_whole(store.query)
     while True:
-        with store.recorder.database.private() as connection:
-            verification = _Verification(store, connection)
-            with suppress(_Moved), verification.relations():
-                found = list(islice(verification.differences(progress), limit))
-                return with_first_events(store, found)
+        before = kept.builds(store.query, "current")
+        try:
+            with store.recorder.database.private() as connection:
+                verification = _Verification(store, connection)
+                with suppress(_Moved), verification.relations():
+                    found = list(islice(verification.differences(progress), limit))
+                    return with_first_events(store, found)
+        except StorageFailed:
+            if kept.builds(store.query, "current") == before:
+                raise  # else a relation is gone, because others have switched
 
 
 def differences_within(store: SessionStore, connection: Connection) -> Iterator[Difference]:
@@ -192,6 +198,8 @@ class _Verification:
                     part.take(self._query, page)
                     part.write(self._connection)
             yield page
+            if page.until == after and page.obstacle is None:
+                return  # the log ends here
             after, self._obstacle = page.until, page.obstacle
 
     def _compared(self) -> Iterator[Difference]:
@@ -204,6 +212,7 @@ class _Verification:
         if self._obstacle is not None:
             yield unread(self._obstacle)
             return
+        yield from self._beyond()
         for table in self._tables:
             yield from self._rows(table)
         verified = [(each.name, self._builds[each.name].build) for each in self._projections]
@@ -216,6 +225,15 @@ class _Verification:
         yield from self._anonymous.wrong()
         for each in self._not_verified:
             yield Difference(schema.PROJECTIONS.name, (each.name,), "version", each.version, None)
+
+    def _beyond(self) -> Iterator[Difference]:
+        """Followed views that say that they have come further than the log goes."""
+        end = self._store.recorder.head(self._query).position
+        for build in [self._builds[each.name] for each in self._projections]:
+            stored = come(self._store, build, self._query)
+            if stored > end:
+                key = (kept.follower_of(build), str(self._store.application_id))
+                yield Difference(schema.POSITIONS.name, key, "position", stored, end)
 
     def _rows(self, table: Table) -> Iterator[Difference]:
         fresh, dialect = table.beside(_FRESH), self._database.dialect

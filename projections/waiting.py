@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from projections.folding import PAGE, WRITING, LogReader
@@ -12,7 +12,7 @@ from projections.known import come, parked_keys
 from projections.view_events import events_of
 from sessions import kept
 from sessions.database import query_on
-from sessions.errors import KeyNotParked, RebuildRunning
+from sessions.errors import KeyNotParked, KeyNotTouched, RebuildRunning
 from sessions.parked import ParkedKeys
 from sessions.views import Views
 
@@ -35,6 +35,7 @@ def go_on(
 
     Raises:
         KeyNotParked: It does not wait.
+        KeyNotTouched: The event that it waits for is one of other keys now.
         RebuildRunning: The build is current no longer, or another one would not know of a skip.
     """
     key, database = _as_parked(projection, key), store.recorder.database
@@ -76,13 +77,20 @@ def _fold_from(  # noqa: PLR0913, PLR0917
     key: Key,
     position: int,
 ) -> None:
-    """Fold what waits, as far as the other views have come."""
+    """Fold what waits, as far as the other views have come.
+
+    Raises:
+        KeyNotTouched: The event that the key waits for is one of other keys now.
+    """
     application, database = store.application_id, store.recorder.database
     views = Views(projection, application, database.dialect, build=build.build)
     query = query_on(connection)
     reader, until = LogReader(database, application, query), come(store, build, query)
-    events = events_of(projection, reader, key, None, until)
-    waiting = (event for event in events if event.position >= position)
+    waiting = events_of(projection, reader, key, None, until, after=position - 1)
+    first = next(waiting, None)
+    if first is None or first.position != position:
+        raise KeyNotTouched(projection=projection.name, key=key, position=position)
+    waiting = chain([first], waiting)
     while page := list(islice(waiting, PAGE)):
         views.fold(query, page, only={str(key)})
         views.write(connection)

@@ -424,3 +424,11 @@ class KeyNotParked(SessionsError):
 
     projection: str
     key: Key
+
+
+class KeyNotTouched(SessionsError):
+    """{projection} of {key!r} has no event at {position} now: raise the version, and rebuild"""
+
+    projection: str
+    key: Key
+    position: int

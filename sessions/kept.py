@@ -178,8 +178,10 @@ def retire(database: Database, connection: Connection, name: str) -> None:
 
 def switch(database: Database, connection: Connection, build: Current) -> None:
     """Let a build be the current one, and the one that was, the old one."""
-    tables = relations(query_on(connection), build)
-    with database.handing_on(connection, tables):
+    query = query_on(connection)
+    current = builds(query, "current").get(build.name)
+    before = [] if current is None else relations(query, current)
+    with database.handing_on(connection, sorted({*before, *relations(query, build)})):
         retire(database, connection, build.name)
         take_names(database, connection, build)
     set_status(connection, build, "current")

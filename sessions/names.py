@@ -37,8 +37,11 @@ RESERVED = frozenset(_WORDS.split())
 _RELATION = re.compile(r"[a-z][a-z0-9_]{0,29}")
 """PostgreSQL cuts a name at 63 bytes: there is room for what is put behind it."""
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_GIVEN = re.compile(r"(pg|sqlite)_.*|.*_(build_[0-9]+|idx[0-9]*|pkey|fresh|replaced)")
-"""What databases call their own, and what is made of a relation's name."""
+_GIVEN = re.compile(r"excluded|(pg|sqlite)_.*|.*_(build_[0-9]+|idx[0-9]*|pkey|fresh|replaced)")
+"""What databases call their own, and what is made of a relation's name.
+
+`excluded` is the row that an INSERT cannot add because there is one with its key.
+"""
 _STORE = {table.name for table in TABLES}
 
 
@@ -53,8 +56,8 @@ def check_relation(name: str) -> None:
         raise InvalidValue(field="name", rule="no name of the store's", value=repr(name))
     if _GIVEN.fullmatch(name):
         rule = (
-            "no name that the store or a database gives: none begins with pg_ or sqlite_, or ends "
-            "with _build_ and a number, _idx, _pkey, _fresh or _replaced"
+            "no name that the store or a database gives: none is excluded, begins with pg_ or "
+            "sqlite_, or ends with _build_ and a number, _idx, _pkey, _fresh or _replaced"
         )
         raise InvalidValue(field="name", rule=rule, value=repr(name))
 

@@ -20,6 +20,7 @@ from sessions.postgres_statements import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sessions.database import Connection
 
@@ -124,7 +125,7 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
     """Let what people gave and made be that of the relations that have these names at the end.
 
     Raises:
-        DependentView: A view cannot be made again.
+        DependentView: A view cannot be made again: of a relation that has its name no longer, too.
         DependentPolicy: A policy cannot.
     """
     names = list(tables)
@@ -132,8 +133,10 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
     security = connection.execute(_SECURITY, (names, names)).fetchall()
     views = [_taken(connection, *row) for row in _dependents(connection, tables)]
     yield
-    _give(connection, names, given)
-    _secure(connection, security)
+    columns = connection.execute(_COLUMNS, (names,)).fetchall()
+    there = {table for table, _ in columns}
+    _give(connection, {*columns, *[(table, None) for table in there]}, given)
+    _secure(connection, [each for each in security if each[0] in there])
     for kind in (_PLAIN, _MATERIALIZED):  # which may be filled from one that is plain
         for view in views:
             for statement in view.made if view.kind == kind else ():
@@ -141,12 +144,13 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
 
 
 def _give(
-    connection: Connection, tables: list[str], given: Iterable[tuple[str, str | None, str]]
+    connection: Connection,
+    there: AbstractSet[tuple[str, str | None]],
+    given: Iterable[tuple[str, str | None, str]],
 ) -> None:
-    """Grant and say again what was of relations, and of those of their columns that are there."""
-    there = set(connection.execute(_COLUMNS, (tables,)).fetchall())
+    """Grant and say again what was of relations and columns, of those that are still there."""
     for table, column, statement in given:
-        if column is None or (table, column) in there:
+        if (table, column) in there:
             connection.execute(statement)
 
 

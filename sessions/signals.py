@@ -9,7 +9,10 @@ from sessions import forks
 
 
 class Signal:
-    """Tells the followers of a database, in this process, that something was committed."""
+    """Tells the followers of a database, in this process, that something was committed.
+
+    A handler of a signal of the system may give it, whatever it interrupts.
+    """
 
     def __init__(self) -> None:
         self.begin_again_in_child()
@@ -17,7 +20,7 @@ class Signal:
 
     def begin_again_in_child(self) -> None:
         """Leave the parent's waiting threads to the parent."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the thread that a handler interrupts may have it
         self._changed = threading.Condition(self._lock)
         self._waiting = 0
         self.count = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert, Write, each
@@ -18,7 +18,7 @@ from sessions.parked import ParkedKeys
 from sessions.view_rows import ViewRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
@@ -199,8 +199,12 @@ class Views(Generic[V]):
             self._changed[key] = view
 
     def _made_of(self, key: Key, view: V) -> _Made[V]:
-        row = (self._application_id, *self.projection.storage.to_row(key, view))
-        return view, self._table.values(row), tuple([rows.of(key, view) for rows in self._rows])
+        row, before = self.projection.storage.to_row(key, view), self._before[key]
+        rows = [
+            ([] if before is None else rows.of(key, before), rows.of(key, view))
+            for rows in self._rows
+        ]
+        return view, self._table.values((self._application_id, *row)), tuple(rows)
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed, and the keys that are parked."""
@@ -230,17 +234,11 @@ class Views(Generic[V]):
         if updates:
             writes.append(each(self._update, updates))
         for number, rows in enumerate(self._rows):
-            writes += rows.writes(self._changes(rows, number))
+            writes += rows.writes([changes[number] for _, _, changes in self._made.values()])
         if self._parked:
             writes.append(self._park())
         self._begin()
         return writes
-
-    def _changes(self, rows: ViewRows[V], number: int) -> Iterator[_Change]:
-        """The rows that each view had in a further relation, and those it has."""
-        for key, before in self._before.items():
-            if key in self._made:
-                yield () if before is None else rows.of(key, before), self._made[key][2][number]
 
     def _park(self) -> Write:
         parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
@@ -286,10 +284,9 @@ class Views(Generic[V]):
         self._begin()
 
 
-_Change: TypeAlias = "tuple[Sequence[tuple[object, ...]], Sequence[tuple[object, ...]]]"
-
-_Made = tuple[V, tuple[object, ...], tuple[list[tuple[object, ...]], ...]]
-"""A view, its row, and its rows in each further relation."""
+_Rows = list[tuple[object, ...]]
+_Made = tuple[V, tuple[object, ...], tuple[tuple[_Rows, _Rows], ...]]
+"""A view, its row, and its rows in each further relation: those of before, and those of now."""
 
 
 def _reason(error: Exception) -> str:

@@ -371,7 +371,7 @@ WRONG = [
     (["retry", "attachments", "7"], 1, "attachments of 7 does not wait"),
     (["retry", "attachments", "z"], 1, "attachments of 'z' does not wait"),
     (["rebuild", "--mode", "lively"], 2, "lively"),
-    (["rebuild", "customer_sessions", "--mode", "live"], 1, "is asked by SQL"),
+    (["rebuild", "customer_sessions", "--mode", "live"], 1, "since SQL asks"),
     (["retry", "sales"], 2, "KEY"),
     (["nothing"], 2, "nothing"),
 ]

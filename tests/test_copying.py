@@ -31,6 +31,7 @@ from sessions import (
     OpenSession,
     ProjectionNotKept,
     ProjectionTooOld,
+    RebuildRunning,
     ReopenSession,
     SessionStore,
     SetAttributes,
@@ -101,6 +102,24 @@ def test_the_copy_is_written_to_as_its_source_was(sqlite_url: str, postgres_url:
         again = store.execute("new", OpenSession(profile_id="cust"), idempotency_key="new")
         assert again.position == 37
         assert not CustomerSessions(store).get("new").first_session
+
+
+def test_only_one_copies_to_a_store_at_a_time(road: tuple[str, str]) -> None:
+    source, target = road
+    refused: list[RebuildRunning] = []
+
+    def copy_too(*_: int) -> None:
+        with pytest.raises(RebuildRunning) as refusal:
+            copy(one, other)
+        refused.append(refusal.value)
+
+    with (
+        SessionStore.open(source, read_only=True) as one,
+        SessionStore.open(target, read_only=True) as other,
+    ):
+        assert copy(one, other, copy_too).events == 72
+        assert refused
+        assert verify(other) == []
 
 
 def test_one_that_was_interrupted_goes_on_and_is_no_store_before_it_is_complete(

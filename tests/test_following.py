@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -24,6 +26,20 @@ from tests.watching import AT_ONCE, watching
 if TYPE_CHECKING:
     from sessions import SessionStore
     from tests.conftest import OpenStore
+
+INTERRUPTED = """
+import signal
+import time
+from sessions.signals import Signal
+heard = Signal()
+signal.signal(signal.SIGALRM, lambda *_: heard.give())
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    heard.wait(heard.count, 0.0001)
+    heard.give()
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+"""
 
 
 def test_past_and_new_events_come_in_order(store: SessionStore) -> None:
@@ -198,3 +214,10 @@ def test_a_subscription_to_topics_gives_only_these(store: SessionStore) -> None:
         assert [found.id for found in islice(subscription, 2)] == [1, 4]
         store.execute_many("t", [OpenSession(), add()])
         assert next(subscription).id == 5
+
+
+def test_the_handler_of_a_systems_signal_may_wake_who_waits_whatever_it_interrupts(
+    pytestconfig: pytest.Config,
+) -> None:
+    command = [sys.executable, "-c", INTERRUPTED]
+    subprocess.run(command, check=True, cwd=pytestconfig.rootpath, timeout=30)  # noqa: S603

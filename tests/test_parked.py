@@ -291,6 +291,31 @@ def test_a_view_that_no_database_takes_waits_too(
     assert [(each.key, each.position) for each in of(store, projection).parked()] == [("a", 2)]
 
 
+def test_rows_that_the_view_before_has_no_longer_let_its_key_wait_too(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    is_changed = False
+
+    def lines(view: Sales) -> list[tuple[object, ...]]:
+        if is_changed and len(view.lines) == 1:
+            raise ArithmeticError
+        return [(line.sku, line.units, line.closed) for line in view.lines]
+
+    projection = replace(MENDED, rows=(msgspec.structs.replace(MENDED.rows[0], of=lines),))
+    store = open_store(projections=in_mode(mode, projection))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    caught_up(store)
+
+    is_changed = True
+    store.execute("a", add("y"))
+    store.execute("b", OpenSession())
+    caught_up(store)
+
+    assert [(each.key, each.position) for each in of(store, projection).parked()] == [("a", 3)]
+    assert of(store, projection).get("b") == Sales()
+
+
 # --- going on
 
 
@@ -666,6 +691,24 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
         store.execute("c", OpenSession())
         of(store).wait(8)
     assert verify(store) == []
+
+
+def test_an_event_that_cannot_be_read_stops_none_that_does_not_want_it(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=in_mode("followed", SALES, SPEND))
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("a", add("x"))
+    last = store.execute("b", OpenSession(profile_id="p")).position
+    with unguarded(store.recorder.database) as connection:
+        connection.execute("UPDATE events SET data = '{}' WHERE position = 2")
+
+    with Runner(store) as runner:
+        of(store, SPEND).wait(last)
+        assert runner.paused.keys() == {"sales"}
+
+    assert of(store, SPEND).get("p") == Spend(opened=2)
+    assert of(store).position == 1
 
 
 def test_a_run_to_a_position_ends_with_what_it_cannot_read(open_store: OpenStore) -> None:

@@ -77,7 +77,7 @@ def test_no_relation_of_the_store_is_a_projections(name: str) -> None:
     "name",
     [
         *["sales_build_2", "sales_idx", "sales_idx1", "sales_pkey", "sales_fresh"],
-        *["claims_replaced", "pg_class", "sqlite_master"],
+        *["claims_replaced", "pg_class", "sqlite_master", "excluded"],
     ],
 )
 def test_no_name_is_one_that_the_store_or_a_database_gives(name: str) -> None:

@@ -196,8 +196,10 @@ def test_what_is_written_in_its_progress_is_in_what_it_builds(
 ) -> None:
     small_pages(monkeypatch)
     written = iter(range(20))
+    told = []
 
-    def write(_: int, __: int) -> None:
+    def write(done: int, total: int) -> None:
+        told.append((done, total))
         for number in written:
             store.execute(f"w{number}", OpenSession(profile_id="p"))
             if number % 2:
@@ -205,6 +207,7 @@ def test_what_is_written_in_its_progress_is_in_what_it_builds(
 
     assert rebuild(knows(store, MENDED, SPEND), write).switched
 
+    assert [each for each in told if each[0] > each[1]] == []
     assert spend(store).get("p") == Spend(23, 3)
     assert store.execute("last", OpenSession(profile_id="p")).position == 33
     assert spend(store).get("p") == Spend(24, 3)
@@ -661,7 +664,7 @@ def test_what_it_cannot_do_is_refused_and_changes_nothing(store: SessionStore) -
         rebuild(store, names=["spend", "spent"])
     with pytest.raises(InvalidValue, match="mode: one of inline, followed, live"):
         rebuild(store, mode="lively")  # type: ignore[arg-type]
-    with pytest.raises(InvalidValue, match="is asked by SQL"):
+    with pytest.raises(InvalidValue, match="since SQL asks"):
         rebuild(store, names=["customer_sessions"], mode="live")
     with store.batch(), pytest.raises(SessionsError, match="batch"):
         rebuild(store)
@@ -985,6 +988,31 @@ def test_a_view_that_cannot_be_made_again_is_named_and_nothing_is_switched(
         with store.recorder.database.writing() as connection:
             connection.execute(f"DROP {made.partition(' AS ')[0]}")
         assert rebuild(builder).switched
+
+
+@pytest.mark.parametrize(
+    ("of", "change", "mode"),
+    [("sales", {}, "live"), ("sold_lines", {"version": 2, "rows": ()}, "inline")],
+)
+def test_a_view_of_a_relation_that_goes_is_named_and_nothing_is_switched(
+    postgres_url: str, of: str, change: dict[str, Any], mode: Mode
+) -> None:
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute(f"CREATE VIEW mine AS SELECT session_id FROM {of}")  # noqa: S608
+            connection.execute(f"GRANT SELECT ON {of} TO pg_monitor")
+            connection.execute(f"COMMENT ON TABLE {of} IS 'sold'")
+        builder = knows(store, replace(MENDED, **change))
+
+        with pytest.raises(DependentView, match=f'mine is made of .*"{of}" does not exist'):
+            rebuild(builder, names=["sales"], mode=mode)
+
+        fill(store, "b", 1)
+        assert ("b0",) in store.query("SELECT session_id FROM mine")
+        with store.recorder.database.writing() as connection:
+            connection.execute("DROP VIEW mine")
+        assert rebuild(builder, names=["sales"], mode=mode).switched
 
 
 def test_a_materialized_view_of_which_others_are_made_is_named_with_them(

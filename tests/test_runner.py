@@ -248,6 +248,26 @@ def test_it_waits_for_a_store_that_nobody_has_made_yet(url: str) -> None:
         assert spend(early).get("p") == Spend(4, 4)
 
 
+def test_it_waits_for_a_writer_that_has_the_lock_for_long(url: str) -> None:
+    with (
+        SessionStore.open(url) as writer,
+        SessionStore.open(url, lock_timeout=0.05, projections=followed(SPEND)) as store,
+    ):
+        writer.execute("a", OpenSession(profile_id="p"))
+        with writer.batch():
+            writer.execute("b", OpenSession(profile_id="p"))
+            runner = Runner(store)
+            thread = threading.Thread(target=runner.run)
+            thread.start()
+            thread.join(1)
+            assert thread.is_alive()
+
+        until(lambda: runner.working == ["spend"])
+        spend(store).wait(2, timeout=SOON)
+        runner.stop()
+        thread.join(SOON)
+
+
 def test_an_error_of_it_is_logged_told_to_who_waits_and_reaches_who_leaves_the_block(
     open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:

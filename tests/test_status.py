@@ -54,6 +54,24 @@ def test_a_followed_one_is_as_far_behind_as_it_is(store: SessionStore) -> None:
     assert (found.position, found.lag_events, found.lag_seconds) == (3, 0, 0.0)
 
 
+def test_none_is_ahead_of_the_log_while_others_write_and_follow(open_store: OpenStore) -> None:
+    busy = open_store(projections=followed(SPEND))
+    busy.execute("a", OpenSession())
+
+    class WithOthers(SessionStore):
+        """A store that others write to whenever it has looked where the log ends."""
+
+        @property
+        def position(self) -> int:
+            end = super().position
+            Runner(busy).run(until=busy.execute("a", add("x")).position)
+            return end
+
+    store = WithOthers(busy.recorder.database, 1, read_only=True, projections=busy.projections)
+    for _ in range(2):
+        assert [each.lag_events for each in of(store, "spend")] == [0]
+
+
 def test_the_rate_is_told_by_two_looks(store: SessionStore) -> None:
     rates = {each.name: each.rate for each in status(store, seconds=0.01)}
 

@@ -21,7 +21,7 @@ from sessions import (
     SetAttributes,
     ViewParked,
 )
-from sessions.errors import KeyNotParked
+from sessions.errors import KeyNotParked, KeyNotTouched
 from sessions.events import AttributesChanged, SessionOpened
 from sessions.keys import UNTOLD
 
@@ -150,6 +150,26 @@ def test_a_key_goes_on_by_itself_or_by_the_text_that_is_shown(
 
     assert views.get(key) == Seen(2, "y")
     assert verify(store) == []
+
+
+def test_what_waits_under_a_key_that_its_event_has_no_longer_is_not_lost(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    def untold(_: Recorded) -> Sequence[Key]:
+        raise ValueError
+
+    unmended = replace(by(Column("about", "id"), mode), keys=untold)
+    store = open_store(projections=[unmended])
+    about(store, "x")
+    before = StoredProjection(store, unmended).parked()
+    assert [(each.key, each.position) for each in before] == [("(untold)", 2)]
+
+    mended = StoredProjection(store, replace(unmended, keys=lambda _: ["x"]))
+    for go_on in (mended.retry, mended.skip):
+        with pytest.raises(KeyNotTouched, match=r"seen of '\(untold\)' has no event at 2 now"):
+            go_on("(untold)")
+
+    assert mended.parked() == before
 
 
 @pytest.mark.parametrize("keys", [["7", 7], [7, "7"], [7.0, 7], [7, 7.0], [7, True, "7", 7]])

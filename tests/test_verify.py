@@ -424,6 +424,35 @@ def test_the_first_event_of_a_view_that_waits_is_named(open_store: OpenStore) ->
     assert named(store) == [(2, "sales", "total")]
 
 
+@pytest.mark.parametrize("mode", ["live", "inline"])
+def test_a_projection_may_be_switched_meanwhile(url: str, mode: Mode) -> None:
+    with SessionStore.open(url, projections=in_mode("followed", MENDED)) as store:
+        store.execute("a", OpenSession())
+        Runner(store).run(until=1)
+        to_switch = ["sales"]
+
+        def switch(*_: int) -> None:
+            if to_switch:
+                rebuild(store, names=[to_switch.pop()], mode=mode)
+
+        assert verify(store, switch) == []
+        assert to_switch == []
+
+
+def test_a_follower_that_has_come_further_than_the_log_goes_is_found(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=in_mode("followed", MENDED))
+    store.execute("a", OpenSession())
+    store.execute("b", OpenSession())
+    Runner(store).run(until=2)
+    change(store, "DELETE FROM events WHERE position = 2")
+
+    found = {(each.relation, each.stored, each.expected) for each in verify(store)}
+
+    assert {("positions", 2, 1), ("sales", "a row", None)} <= found
+
+
 def test_an_event_that_cannot_be_read_is_named_where_a_follower_is_before_it(
     open_store: OpenStore,
 ) -> None:

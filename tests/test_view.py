@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from projections import CustomerSession, CustomerSessions, StoredProjection, rebuild
-from projections.customer_session import PROJECTION
+from projections.customer_session import PROJECTION, TABLE, SessionView, from_row, to_row
 from sessions import (
     CancelSession,
     CartItem,
@@ -23,6 +23,7 @@ from sessions import (
     Item,
     OpenSession,
     Product,
+    ProjectionNotKept,
     ReplaceCart,
     ReturnItem,
     ReturnItems,
@@ -33,10 +34,12 @@ from sessions import (
     ViewUnreadable,
 )
 from sessions.installed import installed
+from sessions.projection import Storage
 from tests.conftest import add
 from tests.tampering import unguarded
 
 if TYPE_CHECKING:
+    from sessions.projection import Key
     from tests.conftest import Clock, OpenStore
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 120, tzinfo=timezone(timedelta(hours=2)))
@@ -281,6 +284,23 @@ def test_a_view_whose_json_is_none_of_a_session_is_named(
         views.get("order-1")
 
     assert (unreadable.value.key, unreadable.value.retry) == ("order-1", False)
+
+
+def test_a_view_of_a_newer_version_is_not_said_to_be_damaged(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    def other_row(key: Key, view: SessionView) -> list[object]:
+        return [*to_row(key, view)[:-1], '{"shown":1}']
+
+    store.execute("order-1", OpenSession(profile_id="p"))
+    storage = Storage(TABLE, other_row, from_row)
+    newer = replace(PROJECTION, version=2, kept=storage)
+    database = store.recorder.database
+    rebuild(SessionStore(database, 1, read_only=True, projections=[newer]), names=[newer.name])
+
+    for ask in (lambda: views.get("order-1"), lambda: views.of_profile("p"), views.find):
+        with pytest.raises(ProjectionNotKept, match="upgrade this process"):
+            ask()
 
 
 def test_the_lines_of_a_view_can_be_given_back_as_a_cart(
