@@ -52,7 +52,7 @@ _LEFT_FOR_SWITCH = 500
 """So many events may be folded while writers wait for the switch."""
 
 
-class Rebuilt(msgspec.Struct, frozen=True):
+class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     """What a rebuild did.
 
     Attributes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MOST = 1000
 
 
-class Compared(msgspec.Struct, frozen=True):
+class Compared(msgspec.Struct, frozen=True, rename="camel"):
     """What is new beside what was there before.
 
     Attributes:

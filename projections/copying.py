@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _PAGE = 2000
 
 
-class Copied(msgspec.Struct, frozen=True):
+class Copied(msgspec.Struct, frozen=True, rename="camel"):
     """What a copy holds.
 
     Attributes:

@@ -71,8 +71,8 @@ class StoredProjection(Generic[V]):
         build = self._build()
         if past or build.mode == "live":
             return self._folded(build, key, as_of, position)
+        self.check_not_parked(key)  # first: what `retry` commits meanwhile is in the row then
         rows = self._store.query(self._get, (self._store.application_id, key))
-        self.check_not_parked(key)
         try:
             return self.projection.storage.from_row(rows[0][1:]) if rows else None
         except Exception as error:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sessions.tables import Table
 
 
-class Parked(msgspec.Struct, frozen=True):
+class Parked(msgspec.Struct, frozen=True, rename="camel"):
     """A key that waits.
 
     Attributes:

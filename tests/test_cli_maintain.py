@@ -219,7 +219,7 @@ def test_a_rebuild_brings_lost_relations_and_their_indexes_back(store_url: str) 
             "compared": [
                 {
                     "projection": "customer_sessions 1",
-                    "application_id": application,
+                    "applicationId": application,
                     "views": 2,
                     "differing": [],
                 }

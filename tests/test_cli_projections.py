@@ -256,7 +256,7 @@ def test_rebuild_builds_what_it_is_named_in_a_mode(store: SessionStore) -> None:
     (done,) = json.json
     assert (done["projections"], done["events"], done["switched"]) == (["spend 1"], 4, True)
     assert done["compared"] == [
-        {"projection": "spend 1", "application_id": 1, "views": 1, "differing": []}
+        {"projection": "spend 1", "applicationId": 1, "views": 1, "differing": []}
     ]
     store.execute("c", OpenSession(profile_id="p"))
     assert store.query("SELECT profile_id, opened FROM spend") == [("p", 3)]
@@ -308,7 +308,7 @@ def test_what_waits_is_shown_and_skipped(store: SessionStore) -> None:
     projections("run", "--once")
 
     ran = projections("parked")
-    assert ran.rows[0] == "projection\tkey\tposition\ttype\terror\tparked_at"
+    assert ran.rows[0] == "projection\tkey\tposition\ttype\terror\tparkedAt"
     assert re.search(r"\t[\d-]{10}T[\d:]{8}\.\d{6}Z$", ran.rows[1])
     assert [row.split("\t")[:5] for row in ran.rows[1:]] == [
         ["sales", "a", "2", "ItemAdded", "ValueError('a bad item')"]

@@ -191,7 +191,7 @@ def parked(
             print_json(each)
     else:
         print_table(
-            ("projection", "key", "position", "type", "error", "parked_at"),
+            ("projection", "key", "position", "type", "error", "parkedAt"),
             (
                 (p.projection, p.key, p.position, p.type, p.error, time_text(p.parked_at))
                 for p in found
