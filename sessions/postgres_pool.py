@@ -63,6 +63,8 @@ class Connections:
         try:
             raw = pool.getconn(self._patience)
         except PoolTimeout as error:
+            if self._closed:  # while it waited
+                raise StoreClosed from error
             raise self._reason(error) from error
         taken = self._taken
         taken.add(raw)
@@ -99,23 +101,25 @@ class Connections:
         raise AssertionError
 
     def _opened(self) -> ConnectionPool[psycopg.Connection[Any]]:
-        if self._closed:
-            raise StoreClosed
-        if self._pool is None:
-            with self._mutex:
-                if self._pool is None:
-                    self._pool = ConnectionPool(
-                        self._place.server,
-                        kwargs=_OPTIONS,
-                        configure=self._configure,
-                        min_size=1,
-                        max_size=self._place.pool_size,
-                        timeout=max(_LEAST_SECONDS, self._lock_timeout),
-                        reconnect_timeout=_CONNECT_SECONDS,
-                        name="customer-sessions",
-                        open=True,
-                    )
-        return self._pool
+        pool = self._pool
+        if pool is not None:
+            return pool
+        with self._mutex:
+            if self._closed:
+                raise StoreClosed
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    self._place.server,
+                    kwargs=_OPTIONS,
+                    configure=self._configure,
+                    min_size=1,
+                    max_size=self._place.pool_size,
+                    timeout=max(_LEAST_SECONDS, self._lock_timeout),
+                    reconnect_timeout=_CONNECT_SECONDS,
+                    name="customer-sessions",
+                    open=True,
+                )
+            return self._pool
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:  # noqa: ANN401  as libpq's are
         """A connection that is not the pool's."""
@@ -141,8 +145,9 @@ class Connections:
 
     def close(self) -> None:
         """Close the pool; a connection that is taken is closed when it is given back."""
-        self._closed = True
-        pool, self._pool = self._pool, None
+        with self._mutex:
+            self._closed = True
+            pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
 

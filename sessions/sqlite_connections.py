@@ -11,7 +11,7 @@ import random
 import sqlite3
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -134,11 +134,10 @@ class Connections:
             return connection
 
     def give_back(self, connection: sqlite3.Connection, *, passing: bool) -> None:
-        """Let others read with it."""
+        """Let others read with it; if all were closed meanwhile, it is closed."""
+        self._readers[passing].append(connection)
         if self._closed:
-            connection.close()
-        else:
-            self._readers[passing].append(connection)
+            self._close_idle()
 
     @contextmanager
     def private(self) -> Iterator[sqlite3.Connection]:
@@ -224,9 +223,13 @@ class Connections:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         for idle in self._readers.values():
-            while idle:
-                idle.pop().close()
+            with suppress(IndexError):  # another thread may close some of them
+                while True:
+                    idle.pop().close()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""

@@ -6,8 +6,9 @@ import math
 import sqlite3
 import subprocess
 import sys
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from errno import EACCES
 from itertools import islice
 from pathlib import Path
@@ -33,11 +34,11 @@ from sessions import (
 )
 from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
 from sessions.postgres_place import place_of
-from tests.conftest import add, in_processes
+from tests.conftest import add, in_processes, in_threads
 from tests.tampering import change, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.conftest import OpenStore
 
@@ -327,6 +328,50 @@ def test_a_closed_store_says_so(open_store: OpenStore) -> None:
         store.execute("s", add())
     with pytest.raises(StoreClosed):
         list(log)
+
+
+@pytest.fixture
+def _eager_threads() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_eager_threads")
+def test_readers_that_begin_as_the_store_is_closed_are_told_so(url: str) -> None:
+    with SessionStore.open(url) as made:
+        made.execute("s", OpenSession())
+
+    for _ in range(50):
+        store = SessionStore.open(url)
+
+        def read(number: int, store: SessionStore = store) -> None:
+            if number == 0:
+                store.close()
+            with suppress(StoreClosed):
+                for _ in range(5):
+                    store.query("SELECT 1")
+
+        in_threads(4, read)
+
+
+def test_a_reader_that_ends_as_the_store_is_closed_leaves_nothing_open(sqlite_url: str) -> None:
+    class Closes(deque[sqlite3.Connection]):
+        def append(self, connection: sqlite3.Connection) -> None:
+            store.close()
+            super().append(connection)
+
+    store = SessionStore.open(sqlite_url)
+    store.execute("s", OpenSession())
+    store.query("SELECT 1")
+    idle = store.recorder.database._connections._readers  # type: ignore[attr-defined]  # noqa: SLF001
+    idle[False] = Closes(idle[False])
+
+    assert store.query("SELECT 1") == [(1,)]
+
+    assert not idle[False]  # and `connections` looks whether all are closed
 
 
 @pytest.mark.parametrize("seconds", [0, 0.05])
