@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 How: TypeAlias = Callable[[ParkedKeys, "Connection", str], None]
 """What is done with the event that a key waits for: `ParkedKeys.release` or `ParkedKeys.skip`."""
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
+"""A key that is a number, as text."""
 
 
 def go_on(
@@ -56,9 +59,8 @@ def _as_parked(projection: Projection[Any], key: Key) -> Key:
     """A key as events have it, given so or as the text that `parked` has."""
     if not isinstance(key, str):
         return projection.key_of(key)
-    with suppress(ValueError):
-        return int(key) if projection.key.kind == "integer" else key
-    return key
+    is_number = projection.key.kind == "integer" and _NUMBER.fullmatch(key)
+    return int(key) if is_number else key
 
 
 def _is_alone(query: Query, build: Current, *, is_skip: bool) -> bool:

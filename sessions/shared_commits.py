@@ -23,6 +23,7 @@ from sessions.errors import QueueFull, StoreClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import TracebackType
 
     from sessions.answers import Executed
     from sessions.job import Job
@@ -47,6 +48,18 @@ class Lock(Protocol):
 
     def release(self) -> None:
         """Set it free, from whatever thread."""
+
+    def __enter__(self) -> object:
+        """Take it: no signal is handled between that and the block which it is taken for."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None:
+        """Set it free."""
 
 
 class Wait(NamedTuple):
@@ -168,8 +181,7 @@ class SharedCommits:
 
     def _join(self, job: Job) -> bool | Wait:
         """Wait in the queue, or lead: whether it does; else what to wait for outside."""
-        self._mutex.acquire()
-        try:
+        with self._mutex:
             if self._closed:
                 raise StoreClosed
             if len(self._queue) >= self._most:
@@ -180,8 +192,6 @@ class SharedCommits:
             job.leads = leads = not self._led
             self._led = True
             return leads
-        finally:
-            self._mutex.release()
 
     def _wait_outside(self, gate: Lock, deadline: float) -> None:
         admitted = False
@@ -194,14 +204,11 @@ class SharedCommits:
             raise self._full()
 
     def _left_outside(self, gate: Lock) -> None:
-        self._mutex.acquire()
-        try:
+        with self._mutex:
             if gate in self._outside:
                 self._outside.remove(gate)
             else:  # it was admitted after all: let another come in its place
                 self._admit(1)
-        finally:
-            self._mutex.release()
 
     def _full(self) -> QueueFull:
         return QueueFull(waiting=self._most, path=self._path, seconds=self._timeout)
@@ -220,8 +227,7 @@ class SharedCommits:
             self._hand_over(job, self._taken)
 
     def _take(self) -> Sequence[Job]:
-        self._mutex.acquire()
-        try:
+        with self._mutex:
             if len(self._queue) <= self._together:
                 self._taken = list(self._queue)
                 self._queue.clear()
@@ -230,12 +236,9 @@ class SharedCommits:
             if self._outside:
                 self._admit(len(self._taken))
             return self._taken
-        finally:
-            self._mutex.release()
 
     def _hand_over(self, leader: Job, taken: Sequence[Job]) -> None:
-        self._mutex.acquire()
-        try:
+        with self._mutex:
             leader.leads = False
             for job in reversed(taken):
                 if not (job.done or job.withdrawn):
@@ -253,19 +256,14 @@ class SharedCommits:
             if following is None:
                 while self._closing:
                     self._closing.pop().release()
-        finally:
-            self._mutex.release()
 
     def _withdraw(self, job: Job) -> bool:
         """A caller waits no more: whether it is left with the lead."""
-        self._mutex.acquire()
-        try:
+        with self._mutex:
             job.withdrawn = True
             if job in self._queue and not job.leads:
                 self._leave(job)
             return job.leads
-        finally:
-            self._mutex.release()
 
     def _leave(self, job: Job) -> None:
         self._queue.remove(job)
@@ -279,15 +277,12 @@ class SharedCommits:
     def close(self) -> None:
         """Take nothing more, and wait until what was accepted is done."""
         gate = self._closed_gate()
-        self._mutex.acquire()
-        try:
+        with self._mutex:
             self._closed = True
             self._admit(len(self._outside))
             waits = self._led
             if waits:
                 self._closing.append(gate)
-        finally:
-            self._mutex.release()
         if waits:
             gate.acquire()
         if self._leaders is not None:

@@ -70,6 +70,12 @@ class CooperativeLock:
         self._shared = self.taken = True
         return True
 
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def release(self) -> None:
         if self._scheduler.abandoned:
             return

@@ -141,8 +141,9 @@ def test_a_key_goes_on_by_itself_or_by_the_text_that_is_shown(
     still_bad.remove(2)
     assert not views.retry(views.parked()[0].key)
     still_bad.remove(3)
-    with pytest.raises(KeyNotParked):
-        views.retry(str(key) + "0")
+    for other in (f"{key}0", f"0{key}", f" {key}", f"{key}_0", "9" * 5000):
+        with pytest.raises(KeyNotParked):
+            views.retry(other)
     if kind == "id":
         with pytest.raises(KeyNotParked):
             views.retry(int(key))
