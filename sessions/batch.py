@@ -8,7 +8,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from sessions import forks
-from sessions.errors import BatchFailed
+from sessions.errors import BatchFailed, SessionsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,9 +128,17 @@ class Batch:
         try:
             self._writer.commit(transaction)
         except BaseException as error:
-            self._lost, self._cause = self._answered, error
+            if isinstance(error, SessionsError) or not self._is_durable(transaction):
+                self._lost, self._cause = self._answered, error
             raise
-        self._answered = 0
+        finally:
+            self._answered = 0
+
+    def _is_durable(self, transaction: Transaction) -> bool:
+        """Whether a commit that was interrupted was made all the same; not, if nobody can say."""
+        with suppress(SessionsError):
+            return self._writer.wrote(transaction)
+        return False
 
     def abandon(self) -> None:
         """Drop what was executed since the last commit."""

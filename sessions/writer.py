@@ -133,7 +133,7 @@ class Writer:
             self._commit(transaction)
         except OutcomeUnknown as error:
             try:
-                written = self._is_in_log(transaction)
+                written = self.wrote(transaction)
             except SessionsError:
                 raise error from None
             if not written:
@@ -168,8 +168,16 @@ class Writer:
     def _write(self, head: Head, transaction: Transaction) -> None:
         self._database.commit(head, transaction.connection, transaction.write)
 
-    def _is_in_log(self, transaction: Transaction) -> bool:
-        """Ask under the lock: whoever held it, the lost transaction too, has ended by then."""
+    def abandon(self, transaction: Transaction) -> None:
+        """End a transaction without a trace, in memory too."""
+        self._views.forget()
+        self._database.end(transaction.connection)
+
+    def wrote(self, transaction: Transaction) -> bool:
+        """Whether a transaction is in the log, of which it is not known.
+
+        It is asked under the lock: whoever held it, the lost transaction too, has ended by then.
+        """
         first = transaction.first
         if first is None:
             return False
@@ -179,11 +187,6 @@ class Writer:
             return bool(asking.query(_WRITTEN, asked))
         finally:
             self.abandon(asking)
-
-    def abandon(self, transaction: Transaction) -> None:
-        """End a transaction without a trace, in memory too."""
-        self._views.forget()
-        self._database.end(transaction.connection)
 
     def perform(self, take: Take) -> None:
         """Let those who wait decide in one transaction; what breaks one of them leaves the rest.
@@ -258,7 +261,7 @@ class Writer:
         """
         unknown = OutcomeUnknown(path=self._database.path, reason=repr(interrupt))
         try:
-            if self._is_in_log(transaction):
+            if self.wrote(transaction):
                 _finish(jobs, outcomes)
         except SessionsError:
             _fail(jobs, unknown)

@@ -402,6 +402,24 @@ def test_a_batch_whose_transaction_is_interrupted_as_it_ends_has_lost_it(
     assert store.position == 0
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), TimeoutError()], ids=repr)
+def test_a_batch_whose_commit_is_interrupted_when_it_is_made_has_lost_nothing(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr("sessions.batch.COMMANDS", 2)
+    database = store.recorder.database
+    with store.batch():
+        store.execute("s", OpenSession())
+        with monkeypatch.context() as broken:
+            broken.setattr(database, "commit", Interrupts(database.commit, error))
+            with pytest.raises(type(error)):
+                store.execute("s", add())
+        assert store.execute("s", add("b")).version == 3
+
+    assert [each.version for each in store.events("s")] == [1, 2, 3]
+    assert verify(store) == []
+
+
 def test_a_batch_that_has_answered_nothing_goes_on_after_an_interrupt(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
