@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
 
+from sessions.errors import BatchOpen, StoreBusy
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable
@@ -117,6 +119,7 @@ class Database(ABC):
     dialect: Dialect
     _lock: threading.RLock
     _held_for_fork = False
+    _is_in_transaction = False
     in_memory: bool = False
     works_beside: bool = False
     made_by_opening: bool = True
@@ -257,6 +260,32 @@ class Database(ABC):
     @abstractmethod
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""
+
+    def _wait(self) -> None:
+        """Wait until no other thread of this process is in a transaction.
+
+        Raises:
+            StoreBusy: One was for too long.
+        """
+        if not self._lock.acquire(timeout=self.lock_timeout):
+            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
+
+    def _enter(self) -> None:
+        """Wait for that, and be in one; `_leave` must follow, in the same thread.
+
+        Raises:
+            StoreBusy: Another thread was for too long.
+            BatchOpen: This thread is: its batch must not lose what it has not committed.
+        """
+        self._wait()
+        if self._is_in_transaction:
+            self._lock.release()
+            raise BatchOpen(what="another transaction")
+        self._is_in_transaction = True
+
+    def _leave(self) -> None:
+        self._is_in_transaction = False
+        self._lock.release()
 
     def hold_for_fork(self) -> None:
         """Let a transaction of another thread end: a child cannot."""

@@ -17,7 +17,7 @@ from psycopg import pq
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, LogMoved
-from sessions.errors import OutcomeUnknown, StorageFailed, StoreBusy
+from sessions.errors import OutcomeUnknown, StorageFailed
 from sessions.head import Head
 from sessions.listening import Listener
 from sessions.postgres_dependents import handing_on
@@ -91,6 +91,7 @@ class PostgresDatabase(Database):
     def _start(self) -> None:
         self._mutex = threading.Lock()
         self._lock = threading.RLock()
+        self._is_in_transaction = False
         self._listener: Listener | None = None
         self._alone = False
 
@@ -200,12 +201,11 @@ class PostgresDatabase(Database):
 
     def _locked(self, begin: Callable[[], T]) -> T:
         """Begin a transaction when no other thread has one: what it will know is its own."""
-        if not self._lock.acquire(timeout=self.lock_timeout):
-            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
+        self._enter()
         try:
             return self._reached(begin)
         except BaseException:
-            self._lock.release()
+            self._leave()
             raise
 
     def _reached(self, begin: Callable[[], T]) -> T:
@@ -277,7 +277,7 @@ class PostgresDatabase(Database):
         try:
             self._roll_back(cast("PostgresConnection", connection))
         finally:
-            self._lock.release()
+            self._leave()
 
     def _roll_back(self, connection: PostgresConnection) -> None:
         try:

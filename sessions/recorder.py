@@ -176,11 +176,13 @@ class SessionRecorder(ApplicationRecorder):
 
         Raises:
             IntegrityError: A stream has an event of such a version already.
+            BatchOpen: This thread has a batch of a store open.
         """
         database = self.database
         connection = database.begin(None, self.application_id).connection
         try:
-            head = self.head(query_on(connection))
+            with database.failures:
+                head = self.head(query_on(connection))
             first = head.position + 1
             now = clock.now()
             rows = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
-from sessions.errors import StorageFailed, StoreBusy
+from sessions.errors import StorageFailed
 from sessions.head import HEAD
 from sessions.signals import Signal, signal_of
 from sessions.sqlite_connections import Connections, SqliteFailures
@@ -187,20 +187,16 @@ class SqliteDatabase(Database):
         """Whether a transaction that has begun can still be committed."""
         return cast("sqlite3.Connection", connection).in_transaction
 
-    def _take(self) -> None:
-        if not self._lock.acquire(timeout=self.lock_timeout):
-            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
-
     @contextmanager
     def _taken(self) -> Iterator[None]:
-        self._take()
+        self._wait()
         try:
             yield
         finally:
             self._lock.release()
 
     def _begin(self) -> sqlite3.Connection:
-        self._take()
+        self._enter()
         try:
             connection = self._connections.writer()
             try:
@@ -210,7 +206,7 @@ class SqliteDatabase(Database):
                     connection.execute("ROLLBACK")
                 raise
         except BaseException:
-            self._lock.release()
+            self._leave()
             raise
         return connection
 
@@ -232,7 +228,7 @@ class SqliteDatabase(Database):
             if cast("sqlite3.Connection", connection).in_transaction:
                 connection.execute("ROLLBACK")
         finally:
-            self._lock.release()
+            self._leave()
 
     @contextmanager
     def writing(
@@ -279,5 +275,6 @@ class SqliteDatabase(Database):
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""
         self._lock = threading.RLock()
+        self._is_in_transaction = False
         self._left = None
         self._connections.begin_again_in_child()

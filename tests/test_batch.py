@@ -6,8 +6,10 @@ import random
 from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 from msgspec.structs import replace
 
 from projections import CustomerSessions, verify
@@ -15,6 +17,7 @@ from sessions import (
     ApplyCoupon,
     AttributesChanged,
     BatchFailed,
+    BatchOpen,
     CancelSession,
     CloseSession,
     IdempotencyKeyReused,
@@ -431,6 +434,18 @@ def test_a_batch_that_has_answered_nothing_goes_on_after_an_interrupt(
         store.execute("t", OpenSession())
 
     assert [each.stream_id for each in store.log()] == ["t"]
+
+
+def test_a_transaction_beside_a_batch_of_the_same_thread_is_refused(store: SessionStore) -> None:
+    foreign = StoredEvent(uuid4(), 1, "Foreign", b"{}")
+    with store.batch():
+        store.execute("s", OpenSession())
+        with pytest.raises(BatchOpen, match="another transaction is not possible"):
+            store.recorder.insert_events([foreign])
+        assert store.execute("s", add()).version == 2
+
+    assert store.recorder.insert_events([foreign]) == [3]
+    assert verify(store) == []
 
 
 def test_what_a_repeated_answer_hands_out_is_not_what_will_be_written(store: SessionStore) -> None:
