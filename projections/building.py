@@ -238,15 +238,16 @@ class Building:
         log = partial(self._database.query, passing=True)
         with WriteBehind(self._database, self._check_builds) as behind:
             while True:
+                behind.wait()
                 total, before = self._total(), self._position()
                 if total - before <= _LEFT_FOR_SWITCH and before:
                     progress(before, total)
                     return stop()
                 for application, parts in self._all_parts(behind.query).items():
                     for _ in self._pages(application, parts, log, behind.query):
-                        behind.write([write for part in parts for write in part.writes()])
+                        writes = [write for part in parts for write in part.writes()]
                         done = self._position()
-                        progress(done, max(done, total))
+                        behind.write(writes, partial(progress, done, max(done, total)))
                         if stop():
                             return True
                 if self._position() == before:

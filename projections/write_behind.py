@@ -35,6 +35,7 @@ class WriteBehind:
         self._check = check
         self._thread = ThreadPoolExecutor(1, "customer-sessions-write")
         self._coming: Future[None] | None = None
+        self._told: Callable[[], object] = bool
 
     def __enter__(self) -> Self:
         return self
@@ -51,23 +52,26 @@ class WriteBehind:
         finally:
             self._thread.shutdown()
 
-    def write(self, writes: Sequence[Write]) -> None:
-        """Write a page, when the one before is written."""
+    def write(self, writes: Sequence[Write], told: Callable[[], object]) -> None:
+        """Write a page, when the one before is written; `told` is called when it is durable."""
         self.wait()
         if self._database.works_beside:
-            self._coming = self._thread.submit(self._write, writes)
+            self._coming, self._told = self._thread.submit(self._write, writes), told
         else:
             self._write(writes)
+            told()
 
     def wait(self) -> None:
         """Wait until all is written."""
         coming, self._coming = self._coming, None
         if coming is not None:
             coming.result()
+            self._told()
 
     def query(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT, which sees all that was to be written."""
-        self.wait()
+        if self._coming is not None:
+            self._coming.result()
         return self._database.query(sql, parameters, passing=True)
 
     def _write(self, writes: Sequence[Write]) -> None:

@@ -230,7 +230,7 @@ def test_the_switch_needs_one_connection_alone(
         fill(store, "a", 3)
 
         def take_the_other_connection(done: int, _: int) -> None:
-            if done == 12:
+            if done == 12 and store.position == 12:
                 fill(store, "b", 1)
                 fill(other, "new", 1)
                 pool.submit(builder.query, "SELECT pg_sleep(2)")

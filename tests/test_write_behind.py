@@ -55,8 +55,8 @@ def page(position: int, *more: Write) -> list[Write]:
 
 
 def test_who_asks_sees_all_that_was_to_be_written(behind: WriteBehind) -> None:
-    behind.write(page(1))
-    behind.write(page(2))
+    behind.write(page(1), bool)
+    behind.write(page(2), bool)
 
     assert behind.query(ASKED, ["me"]) == [(1,), (2,)]
 
@@ -65,9 +65,24 @@ def test_all_is_written_at_its_end(store: SessionStore) -> None:
     store.execute("order-1", OpenSession())
 
     with WriteBehind(store.recorder.database, bool) as behind:
-        behind.write(page(1))
+        behind.write(page(1), bool)
 
     assert store.query(ASKED, ["me"]) == [(1,)]
+
+
+def test_it_tells_of_a_page_when_that_is_durable(store: SessionStore) -> None:
+    store.execute("order-1", OpenSession())
+    told = []
+
+    def tell() -> None:
+        told.append(store.query(ASKED, ["me"]))
+
+    with suppress(BrokenError), WriteBehind(store.recorder.database, bool) as behind:
+        behind.write(page(1), tell)
+        behind.write(page(2), tell)
+        behind.write(page(3, broken), tell)
+
+    assert told == [[(1,)], [(1,), (2,)]]
 
 
 def test_a_page_that_fails_leaves_no_trace_and_none_is_written_after_it(
@@ -77,9 +92,9 @@ def test_a_page_that_fails_leaves_no_trace_and_none_is_written_after_it(
     behind = WriteBehind(store.recorder.database, bool)
 
     with suppress(BrokenError), behind:
-        behind.write(page(1))
-        behind.write(page(2, broken))
-        behind.write(page(3))
+        behind.write(page(1), bool)
+        behind.write(page(2, broken), bool)
+        behind.write(page(3), bool)
         pytest.fail("the page behind the broken one was taken")
 
     assert store.query(ASKED, ["me"]) == [(1,)]
@@ -89,14 +104,14 @@ def test_the_last_page_that_fails_is_told_at_its_end(store: SessionStore) -> Non
     store.execute("order-1", OpenSession())
 
     with pytest.raises(BrokenError), WriteBehind(store.recorder.database, bool) as behind:
-        behind.write(page(1, broken))
+        behind.write(page(1, broken), bool)
 
 
 def test_who_refuses_does_so_before_anything_is_written(store: SessionStore) -> None:
     store.execute("order-1", OpenSession())
 
     with pytest.raises(BrokenError), WriteBehind(store.recorder.database, broken) as behind:
-        behind.write(page(1))
+        behind.write(page(1), bool)
 
     assert store.query(ASKED, ["me"]) == []
 
@@ -105,7 +120,7 @@ def test_what_goes_wrong_beside_it_is_raised_when_the_page_is_written(store: Ses
     store.execute("order-1", OpenSession())
 
     with suppress(KeyError), WriteBehind(store.recorder.database, bool) as behind:
-        behind.write(page(1))
+        behind.write(page(1), bool)
         raise KeyError
 
     assert store.query(ASKED, ["me"]) == [(1,)]
@@ -121,7 +136,7 @@ def test_a_server_writes_while_the_next_page_is_folded(postgres_url: str) -> Non
         SessionStore.open(postgres_url) as store,
         WriteBehind(store.recorder.database, bool) as behind,
     ):
-        behind.write([until_folded, partial(come, 1)])
+        behind.write([until_folded, partial(come, 1)], bool)
         assert store.query(ASKED, ["me"]) == []
 
         folded.set()
