@@ -35,8 +35,9 @@ _CHECKPOINT_PAGES = 4000
 """How long the log of SQLite grows before it is written back: hot pages are then written once."""
 
 _CACHE_KIB = 16_384
-_PASSING_CACHE_KIB = 2_048
-"""What is kept of a file by who comes by each page once: more would be memory for nothing."""
+_PASSING_CACHE_KIB = 8_192
+"""What is kept of a file by who passes over all of it: stream by stream it comes by a page again,
+but more would be memory for little."""
 
 _MAPPED_BYTES = 2**30
 """How much of a file is read through a memory map: a read of a large store costs no system call."""
