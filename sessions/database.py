@@ -261,23 +261,15 @@ class Database(ABC):
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""
 
-    def _wait(self) -> None:
-        """Wait until no other thread of this process is in a transaction.
-
-        Raises:
-            StoreBusy: One was for too long.
-        """
-        if not self._lock.acquire(timeout=self.lock_timeout):
-            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
-
     def _enter(self) -> None:
-        """Wait for that, and be in one; `_leave` must follow, in the same thread.
+        """Be in a transaction when no other thread is; `_leave` must follow, in the same thread.
 
         Raises:
             StoreBusy: Another thread was for too long.
             BatchOpen: This thread is: its batch must not lose what it has not committed.
         """
-        self._wait()
+        if not self._lock.acquire(timeout=self.lock_timeout):
+            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
         if self._is_in_transaction:
             self._lock.release()
             raise BatchOpen(what="another transaction")

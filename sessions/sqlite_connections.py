@@ -7,6 +7,7 @@ the lock before it reads, so that nothing it read can change).
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import time
@@ -99,7 +100,7 @@ class Connections:
         self._failures = failures
         self._closed = False
         self._file: int | None = None
-        self._look_at = 0.0
+        self._look_at = math.inf if self.in_memory else 0.0
         self._writer: sqlite3.Connection | None = None
         self._readers: dict[bool, deque[sqlite3.Connection]] = {False: deque(), True: deque()}
 
@@ -157,7 +158,7 @@ class Connections:
             StorageFailed: It was deleted, moved or replaced.
         """
         now = time.monotonic()
-        if self.in_memory or now < self._look_at:
+        if now < self._look_at:
             return
         found = file_number(self._path)
         self._file = self._file or found
