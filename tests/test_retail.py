@@ -198,11 +198,26 @@ def test_a_bad_line_is_named_and_nothing_is_written(
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_credit_note_of_the_future_does_not_stop_the_import(file: Path) -> None:
-    write(file, "1 a 2 1 7", "C2 a -1 1 7 9")
-    file.write_text(file.read_text().replace("2010-12-01 09", "2999-12-01 09"))
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ("2010-12-01 09", "2999-12-01 09"),
+        ("C2,", "C2\0,"),
+        ("C2,", f"C{'2' * 255},"),
+        ("1,9,UK", "1,9\0,UK"),
+        ("1,9,UK", f"1,{'9' * 1001},UK"),
+    ],
+)
+def test_a_credit_note_that_is_refused_returns_nothing_and_does_not_stop_the_import(
+    file: Path, given: str, changed: str
+) -> None:
+    write(file, "1 a 2 1 7", "C2 a -1 1 9 9", "3 a 2 1 7 10")
+    file.write_text(file.read_text().replace(given, changed))
 
-    assert summary(run("import-retail", str(file), "--json"))["sessions"] == 1
+    found = summary(run("import-retail", str(file), "--json"))
+
+    said = {"sessions": 2, "firstSessions": 1, "revenue": 4, "creditNotes": 1, "unmatchedUnits": 1}
+    assert found == {**dict.fromkeys(found, 0), **said}
 
 
 @pytest.mark.parametrize(
