@@ -168,6 +168,8 @@ def test_a_file_may_be_gzipped_and_of_other_systems(file: Path, url: str, form: 
 THREE = "\u0663".encode().decode("latin-1")  # in Arabic digits, as the file has it in UTF-8
 GOOD = "1,a,Thing,1,2010-12-01 08:26:00,1,7,UK"
 TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
+OPEN_QUOTE = GOOD.replace("UK", '"UK')
+STRAY_QUOTE = TWO_LINES.replace("two", '"two')
 
 
 @pytest.mark.parametrize(
@@ -182,6 +184,9 @@ TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
         (f"{HEADER}\n{GOOD}\n\n1,a,Thing", ("line 4", "Quantity")),
         (f"{HEADER}\n{TWO_LINES}\n{GOOD[:20]}", ("line 4", "UnitPrice")),
         (f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}", ("line 1 names no column UnitPrice",)),
+        (f"{HEADER}\n{GOOD}\n{OPEN_QUOTE}\n{GOOD}\n", ("from line 3", "end of data")),
+        (f"{HEADER}\n{STRAY_QUOTE}\n", ("from line 2", "expected after")),
+        ('"InvoiceNo', ("from line 1", "end of data")),
         ("", ("line 1", "InvoiceNo")),
         ("\x1f\x8b broken", ("orders.csv", "cannot be read")),
     ],
