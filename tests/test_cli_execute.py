@@ -230,6 +230,19 @@ def test_what_is_no_json_is_no_half_of_a_pair(line: bytes) -> None:
     assert "one half" not in _malformed(line)
 
 
+@pytest.mark.parametrize("beside", ["", '"idempotencyKey":"k",'])
+@pytest.mark.parametrize("levels", [101, 600, 5000])
+def test_an_attribute_of_any_depth_is_refused_and_the_rest_goes_on(
+    levels: int, beside: str
+) -> None:
+    deep = "[" * levels + "]" * levels
+    line = f'{{"command":"open",{beside}"integrationId":"s","attributes":{{"A":{deep}}}}}\n'
+
+    ran = run("execute", stdin=line.encode() + OPEN)
+
+    assert [answer["ok"] for answer in ran.json] == [False, True]
+
+
 @pytest.mark.parametrize("digits", [20, 5000])
 @pytest.mark.parametrize(
     ("command", "field"),
