@@ -242,6 +242,20 @@ def test_a_credit_note_that_was_another_before_is_refused_and_changes_nothing(
     assert dump(url, RELATIONS) == kept
 
 
+def test_a_credit_note_that_returned_nothing_returns_nothing_again_whatever_it_says(
+    file: Path, url: str
+) -> None:
+    imported(write(file, "C2 a -1 1 7 9"))
+
+    again = write(file, "1 a 9 1 7", "C2 a -3 1 7 9")
+    found = summary(run("import-retail", str(again), "--json"))
+
+    said = {"sessions": 1, "firstSessions": 1, "revenue": 9, "creditNotes": 1, "unmatchedUnits": 3}
+    assert found == {**dict.fromkeys(found, 0), **said}
+    with SessionStore.open(url) as store:
+        assert CustomerSessions(store).get("1").state == "closed"
+
+
 @pytest.mark.parametrize("profile", ["p", "q"])
 def test_a_key_that_was_used_for_something_else_answers_no_credit_note(
     file: Path, url: str, profile: str
