@@ -94,9 +94,9 @@ def _fields(command: Command) -> Any:  # noqa: ANN401  JSON of any shape
         fields = msgspec.to_builtins(
             command, builtin_types=(Decimal, datetime), str_keys=True, enc_hook=_plain_text
         )
+        return _notation(fields)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValue(field="command", rule="JSON values", value=error) from error
-    return _notation(fields)
 
 
 def _plain_text(value: object) -> str:

@@ -118,7 +118,9 @@ def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401
     match value:
         case None | bool():
             return value
-        case int() if value.bit_length() <= MAX_INT_BITS:
+        case int() if value.bit_length() > MAX_INT_BITS:
+            raise LimitExceeded(field=field, limit=f"{MAX_INT_BITS} bits", value=value.bit_length())
+        case int():
             return int(value)
         case float() if math.isfinite(value):
             return float(value)

@@ -217,10 +217,50 @@ def test_half_of_a_surrogate_pair_is_called_so(place: str, half: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b'{"command":"close","at":NaN}', b'{"command":"close', b'{"coupon":"\\ud800"']
+    "line",
+    [
+        b'{"command":"close","at":NaN}',
+        b'{"command":"close',
+        b'{"coupon":"\\ud800"',
+        b"\xef\xbb\xbf" * 2 + OPEN.strip(),
+        OPEN.strip().decode().encode("utf-16-le"),
+    ],
 )
 def test_what_is_no_json_is_no_half_of_a_pair(line: bytes) -> None:
     assert "one half" not in _malformed(line)
+
+
+@pytest.mark.parametrize("beside", ["", '"idempotencyKey":"k",'])
+@pytest.mark.parametrize("levels", [101, 600, 5000])
+def test_an_attribute_of_any_depth_is_refused_and_the_rest_goes_on(
+    levels: int, beside: str
+) -> None:
+    deep = "[" * levels + "]" * levels
+    line = f'{{"command":"open",{beside}"integrationId":"s","attributes":{{"A":{deep}}}}}\n'
+
+    ran = run("execute", stdin=line.encode() + OPEN)
+
+    assert [answer["ok"] for answer in ran.json] == [False, True]
+
+
+@pytest.mark.parametrize("digits", [20, 5000])
+@pytest.mark.parametrize(
+    ("command", "field"),
+    [
+        ('"set-discount","label":"d","value":%s', "value"),
+        ('"add-item","sku":"a","price":1,"weight":%s', "weight"),
+        ('"replace-cart","cartItems":[{"sku":"a","price":%s}]', "cartItems[0].price"),
+    ],
+)
+def test_an_amount_of_any_number_of_digits_is_refused_by_its_field(
+    command: str, field: str, digits: int
+) -> None:
+    line = f'{{"integrationId":"s","command":{command % ("1" * digits)}}}'.encode()
+
+    answer = run("execute", stdin=OPEN + line).json[1]
+
+    limit = f"{field}: at most 12 digits before the point, not {digits}"
+    assert (answer["error"], answer["message"]) == ("LimitExceeded", limit)
 
 
 @pytest.mark.parametrize("digits", ["0.1", "12345678.901", "1e2", "1.50E+1", "0"])

@@ -168,6 +168,8 @@ def test_a_file_may_be_gzipped_and_of_other_systems(file: Path, url: str, form: 
 THREE = "\u0663".encode().decode("latin-1")  # in Arabic digits, as the file has it in UTF-8
 GOOD = "1,a,Thing,1,2010-12-01 08:26:00,1,7,UK"
 TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
+OPEN_QUOTE = GOOD.replace("UK", '"UK')
+STRAY_QUOTE = TWO_LINES.replace("two", '"two')
 
 
 @pytest.mark.parametrize(
@@ -182,6 +184,9 @@ TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
         (f"{HEADER}\n{GOOD}\n\n1,a,Thing", ("line 4", "Quantity")),
         (f"{HEADER}\n{TWO_LINES}\n{GOOD[:20]}", ("line 4", "UnitPrice")),
         (f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}", ("line 1 names no column UnitPrice",)),
+        (f"{HEADER}\n{GOOD}\n{OPEN_QUOTE}\n{GOOD}\n", ("from line 3", "end of data")),
+        (f"{HEADER}\n{STRAY_QUOTE}\n", ("from line 2", "expected after")),
+        ('"InvoiceNo', ("from line 1", "end of data")),
         ("", ("line 1", "InvoiceNo")),
         ("\x1f\x8b broken", ("orders.csv", "cannot be read")),
     ],
@@ -198,11 +203,26 @@ def test_a_bad_line_is_named_and_nothing_is_written(
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_credit_note_of_the_future_does_not_stop_the_import(file: Path) -> None:
-    write(file, "1 a 2 1 7", "C2 a -1 1 7 9")
-    file.write_text(file.read_text().replace("2010-12-01 09", "2999-12-01 09"))
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [
+        ("2010-12-01 09", "2999-12-01 09"),
+        ("C2,", "C2\0,"),
+        ("C2,", f"C{'2' * 255},"),
+        ("1,9,UK", "1,9\0,UK"),
+        ("1,9,UK", f"1,{'9' * 1001},UK"),
+    ],
+)
+def test_a_credit_note_that_is_refused_returns_nothing_and_does_not_stop_the_import(
+    file: Path, given: str, changed: str
+) -> None:
+    write(file, "1 a 2 1 7", "C2 a -1 1 9 9", "3 a 2 1 7 10")
+    file.write_text(file.read_text().replace(given, changed))
 
-    assert summary(run("import-retail", str(file), "--json"))["sessions"] == 1
+    found = summary(run("import-retail", str(file), "--json"))
+
+    said = {"sessions": 2, "firstSessions": 1, "revenue": 4, "creditNotes": 1, "unmatchedUnits": 1}
+    assert found == {**dict.fromkeys(found, 0), **said}
 
 
 @pytest.mark.parametrize(
@@ -220,6 +240,20 @@ def test_a_credit_note_that_was_another_before_is_refused_and_changes_nothing(
     said = {"sessions": 1, "firstSessions": 1, "revenue": 9, "creditNotes": 1, "refused": 1}
     assert found == {**dict.fromkeys(found, 0), **said}
     assert dump(url, RELATIONS) == kept
+
+
+def test_a_credit_note_that_returned_nothing_returns_nothing_again_whatever_it_says(
+    file: Path, url: str
+) -> None:
+    imported(write(file, "C2 a -1 1 7 9"))
+
+    again = write(file, "1 a 9 1 7", "C2 a -3 1 7 9")
+    found = summary(run("import-retail", str(again), "--json"))
+
+    said = {"sessions": 1, "firstSessions": 1, "revenue": 9, "creditNotes": 1, "unmatchedUnits": 3}
+    assert found == {**dict.fromkeys(found, 0), **said}
+    with SessionStore.open(url) as store:
+        assert CustomerSessions(store).get("1").state == "closed"
 
 
 @pytest.mark.parametrize("profile", ["p", "q"])

@@ -98,7 +98,7 @@ def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, 
 def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     try:
         asked = _DECODER.decode(line)
-        _check_amounts(asked, _GIVEN.decode(line))
+        _check_amounts(asked, _given(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         return _failure(_addressee(line), "MalformedCommand", _why(error, line))
     kind = _COMMANDS[type(asked).__name__]
@@ -120,6 +120,17 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
         "position": done.position,
         "events": [recorded.type for recorded in done.events],
     }
+
+
+def _given(line: bytes) -> object:
+    """A command as it is written; None if an amount has digits that no int may have.
+
+    That is above any limit: `decide` refuses it, and names the field.
+    """
+    try:
+        return _GIVEN.decode(line)
+    except msgspec.ValidationError:
+        return None
 
 
 def _check_amounts(asked: object, given: object, path: str = "$") -> None:
@@ -160,7 +171,8 @@ def _why(error: Exception, line: bytes) -> str:
 def _is_json(line: bytes) -> bool:
     """Whether it is JSON but for texts that are not Unicode, which Python's own decoder takes."""
     try:
-        json.loads(line, parse_constant=int)  # NaN and Infinity are no JSON
+        text = line.decode(errors="surrogatepass")  # of bytes it would take other encodings too
+        json.loads(text, parse_constant=int)  # NaN and Infinity are no JSON
     except (ValueError, RecursionError):
         return False
     return True

@@ -77,16 +77,19 @@ def read_invoices(path: Path) -> list[Invoice]:
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, datetime, str, OrderLine]]:
-    rows = csv.DictReader(io.StringIO(_read_text(path), newline=""))
+    rows = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
+    begins = 1
     try:
         lacking = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
         if lacking:
             reason = f"line 1 names no column {', '.join(lacking)}"
             raise BadFile(path=path, reason=reason)
+        begins = rows.line_num + 1
         for row in rows:
             yield _read_line(row, rows.line_num)
+            begins = rows.line_num + 1
     except csv.Error as error:
-        raise BadFile(path=path, reason=error) from error
+        raise BadFile(path=path, reason=f"from line {begins}, {error}") from error
 
 
 def _read_text(path: Path) -> str:
