@@ -65,7 +65,8 @@ class Rows(msgspec.Struct, Generic[V], frozen=True):
     Attributes:
         name: The relation's. Its columns are `application_id`, the view's key, and these:
         columns: What a row has of its own.
-        key: The names of those columns that tell the rows of one view apart.
+        key: The names of those columns that tell the rows of one view apart. A view that makes
+            two rows with one key waits, as where its fold fails.
         of: The rows of a view; pure.
         indexes: The columns of further indexes; each begins with `application_id`.
     """
