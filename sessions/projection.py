@@ -253,7 +253,9 @@ def _as_json(projection: Projection[V]) -> Storage[V]:
     decode = msgspec.json.Decoder(projection.view).decode
 
     def to_row(key: Key, view: V) -> Sequence[object]:
-        row = (key, *[getattr(view, name) for name in names], write(view))
+        document = write(view)
+        decode(document)  # whoever makes a view by hand may give a field any value
+        row = (key, *[getattr(view, name) for name in names], document)
         table.check(row)
         return row
 

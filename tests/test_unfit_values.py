@@ -426,6 +426,37 @@ def test_a_fold_that_answers_with_nothing_lets_the_key_wait(
     assert verify(store) == []
 
 
+class Weight(msgspec.Struct, frozen=True):
+    grams: int = 0
+
+
+@pytest.mark.parametrize("wrong", [Weight("heavy"), Weight(Decimal("2.5")), "heavy"])  # type: ignore[arg-type]
+def test_a_view_that_is_not_of_its_type_lets_the_key_wait(
+    open_store: OpenStore,
+    mode: Mode,
+    wrong: Any,  # noqa: ANN401
+) -> None:
+    projection: Projection[Weight] = Projection(
+        name="weights",
+        version=1,
+        view=Weight,
+        fold=lambda _, recorded: wrong if recorded.version >= 2 else Weight(7),
+        mode=mode,
+    )
+    store = open_store(projections=[projection])
+
+    about(store, "x", "y")
+
+    views = StoredProjection(store, projection)
+    (waiting,) = views.parked()
+    assert (waiting.key, waiting.position) == ("s", 2)
+    assert "Expected" in waiting.error
+    with pytest.raises(ViewParked):
+        views.get("s")
+    assert verify(store) == []
+    assert store.query("SELECT document FROM weights") == [('{"grams":7}',)]
+
+
 def test_rows_of_a_view_that_share_a_key_let_the_key_wait(
     open_store: OpenStore, mode: Mode
 ) -> None:
