@@ -111,7 +111,7 @@ class Projection(Generic[V]):
         kept: How views are kept, if not as JSON beside those columns.
 
     Raises:
-        InvalidValue: A name, version, mode, kind, key or index is none.
+        InvalidValue: A name, version, mode, kind, key or index is none, or a type is no event's.
     """
 
     name: str
@@ -139,6 +139,9 @@ class Projection(Generic[V]):
         if self.version < 1:
             raise InvalidValue(field="version", rule="from 1", value=self.version)
         check_mode(self.mode)
+        for each in self.types:
+            if each not in get_args(Event):
+                raise InvalidValue(field="types", rule="classes of events", value=repr(each))
 
     @property
     def label(self) -> str:
