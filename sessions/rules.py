@@ -118,7 +118,10 @@ def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401
     match value:
         case None | bool():
             return value
-        case int() if value.bit_length() <= MAX_INT_BITS:
+        case int():
+            if value.bit_length() > MAX_INT_BITS:
+                limit = f"{MAX_INT_BITS} bits"
+                raise LimitExceeded(field=field, limit=limit, value=value.bit_length())
             return int(value)
         case float() if math.isfinite(value):
             return float(value)
