@@ -175,9 +175,11 @@ class Runner:
     def _has_begun(self) -> bool:
         """Keep, from now on, the followed projections that the store does not know yet."""
         self._wait_for_store()
+        if self._is_stopped:
+            return True
         kept.check_whole(self._database.query)
         followed = [p.projection for p in self._posts if p.projection.mode == "followed"]
-        if self._is_stopped or all(each.name in self._current() for each in followed):
+        if all(each.name in self._current() for each in followed):
             return True
         with self._database.writing() as connection:
             kept.check_whole(query_on(connection))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -123,6 +123,6 @@ def _status(
 def _lag(store: SessionStore, position: int, end: int) -> float:
     if position >= end:
         return 0.0
-    rows: list[Any] = store.query(_NEXT, (store.application_id, position + 1))
+    rows = store.query(_NEXT, (store.application_id, position + 1))
     since = clock.now() - datetime.fromisoformat(rows[0][0])
     return max(0.0, since.total_seconds())

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from projections.folding import BuildOf, Page, Tracked
+from projections.status import parked
 from sessions import kept
 from sessions.database import query_on
 from sessions.events import SESSION, Event, Recorded
@@ -90,7 +91,8 @@ class Given:
         """Fold the events, in every way in which they may come.
 
         Raises:
-            AssertionError: They do not all make the same views; the message says which.
+            AssertionError: They do not all make the same views, or a view cannot be kept as the
+                projection says; the message says which, and why.
         """
         before = deepcopy(self.log)
         views: dict[Key, V] = {}
@@ -128,6 +130,9 @@ def _stored(projection: Projection[V], pages: Sequence[Sequence[Recorded]]) -> d
         for page in pages:
             for _ in range(2):
                 _deliver(store, kept_so, page)
+        for each in parked(store):
+            where = f"at position {each.position} ({each.type})"
+            _fail(f"{each.projection} of {each.key!r} waits {where}: {each.error}")
         storage = kept_so.storage
         rows = store.query(storage.table.select("application_id = ?"), (_APPLICATION,))
         return {row[1]: storage.from_row(row[1:]) for row in rows}

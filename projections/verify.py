@@ -223,8 +223,10 @@ class _Verification:
         if ATTACHMENTS in self._tables:
             yield from wrong_of_profiles(self._query, ATTACHMENTS.beside(_FRESH))
         yield from self._anonymous.wrong()
+        here = {each.name: each.version for each in self._store.projections}
         for each in self._not_verified:
-            yield Difference(schema.PROJECTIONS.name, (each.name,), "version", each.version, None)
+            key, version = (each.name,), here.get(each.name)
+            yield Difference(schema.PROJECTIONS.name, key, "version", each.version, version)
 
     def _beyond(self) -> Iterator[Difference]:
         """Followed views that say that they have come further than the log goes."""

@@ -65,7 +65,8 @@ class Rows(msgspec.Struct, Generic[V], frozen=True):
     Attributes:
         name: The relation's. Its columns are `application_id`, the view's key, and these:
         columns: What a row has of its own.
-        key: The names of those columns that tell the rows of one view apart.
+        key: The names of those columns that tell the rows of one view apart. A view that makes
+            two rows with one key waits, as where its fold fails.
         of: The rows of a view; pure.
         indexes: The columns of further indexes; each begins with `application_id`.
     """
@@ -110,7 +111,7 @@ class Projection(Generic[V]):
         kept: How views are kept, if not as JSON beside those columns.
 
     Raises:
-        InvalidValue: A name, version, mode, kind, key or index is none.
+        InvalidValue: A name, version, mode, kind, key or index is none, or a type is no event's.
     """
 
     name: str
@@ -138,6 +139,9 @@ class Projection(Generic[V]):
         if self.version < 1:
             raise InvalidValue(field="version", rule="from 1", value=self.version)
         check_mode(self.mode)
+        for each in self.types:
+            if each not in get_args(Event):
+                raise InvalidValue(field="types", rule="classes of events", value=repr(each))
 
     @property
     def label(self) -> str:
@@ -252,7 +256,9 @@ def _as_json(projection: Projection[V]) -> Storage[V]:
     decode = msgspec.json.Decoder(projection.view).decode
 
     def to_row(key: Key, view: V) -> Sequence[object]:
-        row = (key, *[getattr(view, name) for name in names], write(view))
+        document = write(view)
+        decode(document)  # whoever makes a view by hand may give a field any value
+        row = (key, *[getattr(view, name) for name in names], document)
         table.check(row)
         return row
 

@@ -31,7 +31,7 @@ class StoreReader(ABC):
     @abstractmethod
     def query(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
-    ) -> list[Any]:
+    ) -> list[tuple[Any, ...]]:
         """All rows of one SELECT as tuples."""
 
     @property

@@ -175,7 +175,7 @@ class SessionStore(CommandExecutor):
 
     def query(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
-    ) -> list[Any]:
+    ) -> list[tuple[Any, ...]]:
         """All rows of one SELECT as tuples: for projections, and for a look of your own.
 
         Args:

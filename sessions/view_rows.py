@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from sessions.inserting import Insert, Write, each
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from sessions.tables import Table
 
 V = TypeVar("V")
+
+KeyedRows: TypeAlias = dict[tuple[object, ...], tuple[object, ...]]
+"""Rows of one view, as the database takes them, by their keys."""
 
 
 class ViewRows(Generic[V]):
@@ -35,21 +38,30 @@ class ViewRows(Generic[V]):
         self._insert = Insert(table, dialect, table.replace(dialect), copies=copies)
         self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
 
-    def of(self, key: Key, view: V) -> list[tuple[object, ...]]:
-        """The rows of a view."""
-        made = [(key, *row) for row in self._rows.of(view)]
-        for row in made:
-            self._table.check(row)
-        return [self._table.values((self._application_id, *row)) for row in made]
+    def of(self, key: Key, view: V) -> KeyedRows:
+        """The rows of a view.
 
-    def writes(self, changes: Iterable[tuple[Sequence[Any], Sequence[Any]]]) -> Sequence[Write]:
+        Raises:
+            ValueError: A value is not of its column's kind, or two rows have one key: the one
+                would take the other's place.
+        """
+        rows: KeyedRows = {}
+        for made in self._rows.of(view):
+            self._table.check((key, *made))
+            row = self._table.values((self._application_id, key, *made))
+            if rows.setdefault(self._table.key_of(row), row) is not row:
+                own = self._table.key_of(row)[2:]
+                rule = "a key of its own for each row of a view"
+                message = f"{self._rows.name}: {rule}, not twice {own!r}"
+                raise ValueError(message)
+        return rows
+
+    def writes(self, changes: Iterable[tuple[KeyedRows, KeyedRows]]) -> Sequence[Write]:
         """What writes the rows that views have and had not before, and deletes those they had."""
         gone: list[Sequence[object]] = []
         other: list[Sequence[object]] = []
         new: list[Sequence[object]] = []
-        for before, after in changes:
-            old = {self._table.key_of(row): row for row in before}
-            now = {self._table.key_of(row): row for row in after}
+        for old, now in changes:
             gone += [key for key in old if key not in now]
             new += [row for key, row in now.items() if key not in old]
             other += [row for key, row in now.items() if old.get(key, row) != row]

@@ -15,7 +15,7 @@ from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert, Write, each
 from sessions.keys import UNTOLD, Misfit
 from sessions.parked import ParkedKeys
-from sessions.view_rows import ViewRows
+from sessions.view_rows import KeyedRows, ViewRows
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -201,7 +201,7 @@ class Views(Generic[V]):
     def _made_of(self, key: Key, view: V) -> _Made[V]:
         row, before = self.projection.storage.to_row(key, view), self._before[key]
         rows = [
-            ([] if before is None else rows.of(key, before), rows.of(key, view))
+            ({} if before is None else rows.of(key, before), rows.of(key, view))
             for rows in self._rows
         ]
         return view, self._table.values((self._application_id, *row)), tuple(rows)
@@ -285,8 +285,7 @@ class Views(Generic[V]):
         self._begin()
 
 
-_Rows = list[tuple[object, ...]]
-_Made = tuple[V, tuple[object, ...], tuple[tuple[_Rows, _Rows], ...]]
+_Made = tuple[V, tuple[object, ...], tuple[tuple[KeyedRows, KeyedRows], ...]]
 """A view, its row, and its rows in each further relation: those of before, and those of now."""
 
 

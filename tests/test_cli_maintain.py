@@ -15,10 +15,12 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
+from projections import Runner, installed
 from sessions import CloseSession, OpenSession, SessionStore, ViewsDiffer
 from sessions.cli import main
 from sessions.dialect import SQLITE
 from tests.conftest import add
+from tests.sample_projections import SALES
 from tests.tampering import change, definitions, dump, opened
 
 if TYPE_CHECKING:
@@ -113,6 +115,32 @@ def test_what_differs_is_named_in_the_application_that_it_is_in(store_url: str) 
         "5\tcustomer_sessions\t[b]\t\t\ta row",
     ]
     assert run("verify").code == 0
+
+
+def test_a_projection_that_is_not_installed_is_named_with_what_can_be_done(store_url: str) -> None:
+    with SessionStore.open(store_url, projections=[*installed(), SALES]) as store:
+        Runner(store).run(until=store.position)
+
+    verified = run("verify")
+
+    assert (verified.code, verified.rows[1:]) == (1, ["\tprojections\tsales\tversion\t1\t"])
+    assert verified.err == (
+        "sales is not compared: the store keeps sales 1, here is none: install it, or run "
+        "`sessions projections drop sales`\n"
+    )
+    assert run("projections", "drop", "sales").code == 0
+    assert run("verify").code == 0
+
+
+def test_a_projection_of_another_version_is_named_with_both(store_url: str) -> None:
+    change(store_url, "UPDATE projections SET version = 9 WHERE name = 'attachments'")
+
+    verified = run("verify", "--json")
+
+    (difference,) = verified.json[0]["differences"]
+    assert (difference["stored"], difference["expected"]) == (9, 1)
+    because = "the store keeps attachments 9, here is attachments 1"
+    assert verified.err == f"attachments is not compared: {because}\n"
 
 
 def test_what_differs_is_named_as_json_too(store_url: str) -> None:

@@ -544,15 +544,13 @@ def test_another_writer_knows_at_once_what_waits_no_longer(
 
     goes_on = of(one, MENDED).retry("a") if how == "retry" else of(one).skip("a")
     other.execute("a", add("z"))
-    one.execute("a", add("z"))
+    one.execute("a", add("w"))
 
     assert goes_on
-    skus = {"x", "y", "z"} | ({BAD} if how == "retry" else set())
+    skus = {"x", "y", "z", "w"} | ({BAD} if how == "retry" else set())
     for store in stores:
         assert of(store).parked() == []
         assert {sku for (sku,) in store.query("SELECT sku FROM sold_lines")} == skus
-        units = "SELECT units FROM sold_lines WHERE sku = 'z'"
-        assert store.query(units) == [(2,)]
 
 
 def test_a_runner_knows_at_once_what_waits_no_longer(open_store: OpenStore) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
 from sessions import (
+    AddItem,
     CloseSession,
     InvalidValue,
     OpenSession,
@@ -23,7 +24,7 @@ from sessions import (
     SetQuantity,
     ViewsDiffer,
 )
-from sessions.events import ItemAdded, SessionClosed
+from sessions.events import ItemAdded, SessionClosed, SessionOpened
 from sessions.installed import installed
 from tests.conftest import add, in_processes
 from tests.sample_projections import (
@@ -161,6 +162,12 @@ def test_no_column_of_a_key_is_without_a_value_and_no_index_without_a_column() -
 def test_a_version_is_counted_from_1(version: int) -> None:
     with pytest.raises(InvalidValue, match="version: from 1"):
         replace(SALES, version=version)
+
+
+@pytest.mark.parametrize("kind", [AddItem, "ItemAdded", "Foo"])
+def test_the_types_that_are_wanted_are_those_of_events(kind: Any) -> None:  # noqa: ANN401
+    with pytest.raises(InvalidValue, match=r"types: classes of events, not .*(Add|Foo)"):
+        replace(SALES, types=(SessionOpened, kind))
 
 
 def test_there_are_three_modes() -> None:

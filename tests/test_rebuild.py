@@ -1045,7 +1045,7 @@ def test_who_asks_by_sql_always_sees_one_whole_build(
     builder = open_store(read_only=True, projections=in_mode("inline", MENDED, SPEND))
     ends = threading.Event()
 
-    def ask() -> list[Sequence[Any]]:
+    def ask() -> list[tuple[Any, ...]]:
         seen = []
         while not ends.is_set():
             seen += store.query(

@@ -248,6 +248,20 @@ def test_it_waits_for_a_store_that_nobody_has_made_yet(url: str) -> None:
         assert spend(early).get("p") == Spend(4, 4)
 
 
+def test_one_that_is_stopped_before_there_is_a_store_ends_well(
+    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(projections=followed(MENDED))
+
+    with Runner(store):
+        pass
+
+    assert caplog.records == []
+    with Runner(store):
+        executed = store.execute("a", OpenSession())
+        StoredProjection(store, MENDED).wait(executed.position, timeout=SOON)
+
+
 def test_it_waits_for_a_writer_that_has_the_lock_for_long(url: str) -> None:
     with (
         SessionStore.open(url) as writer,

@@ -424,3 +424,63 @@ def test_a_fold_that_answers_with_nothing_lets_the_key_wait(
     with pytest.raises(ViewParked, match="which is no view"):
         views.get("s", position=3)
     assert verify(store) == []
+
+
+class Weight(msgspec.Struct, frozen=True):
+    grams: int = 0
+
+
+@pytest.mark.parametrize("wrong", [Weight("heavy"), Weight(Decimal("2.5")), "heavy"])  # type: ignore[arg-type]
+def test_a_view_that_is_not_of_its_type_lets_the_key_wait(
+    open_store: OpenStore,
+    mode: Mode,
+    wrong: Any,  # noqa: ANN401
+) -> None:
+    projection: Projection[Weight] = Projection(
+        name="weights",
+        version=1,
+        view=Weight,
+        fold=lambda _, recorded: wrong if recorded.version >= 2 else Weight(7),
+        mode=mode,
+    )
+    store = open_store(projections=[projection])
+
+    about(store, "x", "y")
+
+    views = StoredProjection(store, projection)
+    (waiting,) = views.parked()
+    assert (waiting.key, waiting.position) == ("s", 2)
+    assert "Expected" in waiting.error
+    with pytest.raises(ViewParked):
+        views.get("s")
+    assert verify(store) == []
+    assert store.query("SELECT document FROM weights") == [('{"grams":7}',)]
+
+
+def test_rows_of_a_view_that_share_a_key_let_the_key_wait(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    rows: Rows[Kept] = Rows(
+        "bought",
+        (Column("sku", "id"), Column("units", "integer")),
+        key=("sku",),
+        of=lambda view: [("9696", units) for units in range(view.count)],
+    )
+    projection = Projection(
+        name="carts",
+        version=1,
+        view=Kept,
+        fold=lambda view, _: Kept(1 + (view.count if view else 0)),
+        mode=mode,
+        rows=(rows,),
+    )
+    store = open_store(projections=[projection])
+
+    about(store, "x", "y")
+
+    views = StoredProjection(store, projection)
+    (waiting,) = views.parked()
+    assert (waiting.key, waiting.position) == ("s", 2)
+    assert "bought: a key of its own for each row of a view, not twice ('9696',)" in waiting.error
+    assert store.query("SELECT sku, units FROM bought") == [("9696", 0)]
+    assert verify(store) == []

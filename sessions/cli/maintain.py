@@ -20,8 +20,10 @@ from sessions.cli.common import (
     print_table,
     print_text,
     progress,
+    remark,
 )
 from sessions.projection import Mode
+from sessions.schema import PROJECTIONS
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
@@ -66,8 +68,20 @@ def verify(
         )
     else:
         print_text(f"{events} events: every view equals them")
+    for each in differences:
+        if each.relation == PROJECTIONS.name:
+            remark(_not_compared(each))
     if differences:
         raise typer.Exit(1)
+
+
+def _not_compared(difference: Difference) -> str:
+    """Why a projection that the store keeps is not compared, and what can be done."""
+    (name,), here = difference.key, difference.expected
+    kept = f"{name} is not compared: the store keeps {name} {difference.stored}"
+    if here is not None:
+        return f"{kept}, here is {name} {here}"
+    return f"{kept}, here is none: install it, or run `sessions projections drop {name}`"
 
 
 def _shown(difference: Difference) -> Difference:

@@ -1,0 +1,79 @@
+"""The kit for tests of projections says what is wrong with one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from projections import Column, Projection, Rows
+from projections.testing import given
+from sessions import SessionClosed, SessionOpened
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sessions import Recorded
+
+
+class Count(msgspec.Struct):
+    events: int = 0
+
+
+def _count(view: Count | None, _: Recorded) -> Count:
+    return Count(1 + (view.events if view else 0))
+
+
+COUNTS = Projection(name="counts", version=1, view=Count, fold=_count)
+ORDER = given(SessionOpened(first_session=True), SessionClosed(total=Decimal(60)))
+
+
+def test_another_view_than_the_expected_one_is_shown() -> None:
+    folded = ORDER.when_folded(COUNTS).then("order-1", Count(2)).then_nothing("order-2")
+
+    with pytest.raises(AssertionError, match=r"of 'order-1' is Count\(events=2\), not .*events=3"):
+        folded.then("order-1", Count(3))
+    with pytest.raises(AssertionError, match=r"no event touches 'order-2', but \['order-1'\]"):
+        folded.then("order-2", Count(1))
+    with pytest.raises(AssertionError, match=r"the view of 'order-1' is Count\(events=2\)"):
+        folded.then_nothing("order-1")
+
+
+def test_a_fold_whose_views_depend_on_the_pages_is_told() -> None:
+    def remembers(view: Count | None, _: Recorded) -> Count:
+        calls.append(view)
+        return Count(len(calls))
+
+    calls: list[Count | None] = []
+
+    with pytest.raises(AssertionError, match=r"in pages of \[2\] events the views are"):
+        ORDER.when_folded(replace(COUNTS, fold=remembers))
+
+
+def _twice(view: Count) -> Sequence[Sequence[object]]:
+    return [("sku", number) for number in range(view.events)]
+
+
+ROWS: Rows[Count] = Rows("rows", (Column("sku"), Column("n", "integer")), key=("sku",), of=_twice)
+WRONG: Any = "two"
+
+
+@pytest.mark.parametrize(
+    ("projection", "reason"),
+    [
+        (replace(COUNTS, columns=(Column("evnts", "integer"),)), "no attribute 'evnts'"),
+        (replace(COUNTS, columns=(Column("events", "text"),)), r"counts\.events: text, not"),
+        (replace(COUNTS, fold=lambda *_: Count(WRONG)), "Expected `int`, got `str`"),
+        (replace(COUNTS, rows=(ROWS,)), "rows: a key of its own for each row"),
+    ],
+)
+def test_a_view_that_cannot_be_kept_is_told_with_its_event_and_the_reason(
+    projection: Projection[Count], reason: str
+) -> None:
+    waits = rf"counts of 'order-1' waits at position \d \(Session.*\): .*{reason}"
+
+    with pytest.raises(AssertionError, match=waits):
+        ORDER.when_folded(projection)
