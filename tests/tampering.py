@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sessions.dialect import SQLITE
+from sessions.errors import StorageFailed
 from sessions.url import database_of
 
 if TYPE_CHECKING:
@@ -62,9 +63,16 @@ def definitions(url: str) -> list[str]:
         if database.dialect is SQLITE:
             rows = database.query("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
         else:
-            rows = [row for sql in _POSTGRES for row in database.query(sql)]
+            rows = [row for sql in _POSTGRES for row in _described(database, sql)]
     made = [re.sub(r"_build_[0-9]+|\"", "", " ".join(row)) for row in rows]
     return sorted(re.sub(r"(?<= INDEX )\w+", "", each) for each in made)
+
+
+def _described(database: Database, sql: str) -> list[tuple[Any, ...]]:
+    """What the server says of its relations; again, if one of another schema went away meanwhile."""
+    while True:
+        with suppress(StorageFailed):
+            return database.query(sql)
 
 
 def change(url: str, *statements: str) -> None:
