@@ -136,9 +136,7 @@ class SharedCommits:
                     self.lead(job)
                 leads = False
         except BaseException:
-            if self._withdraw(job):
-                job.done = True
-                self._hand_over(job)
+            self._withdraw(job)
             raise
         return job.answer()
 
@@ -150,7 +148,7 @@ class SharedCommits:
             StoreClosed: The store is closed.
         """
         loop, done = asyncio.get_running_loop(), asyncio.Event()
-        lead = tracing.carried(self.lead)
+        lead = tracing.carried(self._lead_unless_withdrawn)
 
         def wake() -> None:
             if not job.done:
@@ -161,19 +159,23 @@ class SharedCommits:
 
         job.wake = wake
         deadline = monotonic() + self._timeout
-        while isinstance(joined := self._join(job), Wait):
-            self._left_outside(joined.gate)
-            if monotonic() > deadline:
-                raise self._full()
-            await asyncio.sleep(_ASYNC_PAUSE)
         try:
+            while isinstance(joined := self._join(job), Wait):
+                await self._pause_outside(joined.gate, deadline)
             if joined:
                 self._in_thread(lead, job)
             await done.wait()
         except BaseException:
-            self._withdraw(job)  # a lead is the thread's by now
+            self._withdraw(job)
             raise
         return job.answer()
+
+    def _lead_unless_withdrawn(self, job: Job) -> None:
+        """Lead in a thread, which may come late: its caller may have been interrupted by then."""
+        with self._mutex:
+            job.is_leading = not job.withdrawn
+        if job.is_leading:
+            self.lead(job)
 
     def _in_thread(self, lead: Callable[[Job], None], job: Job) -> None:
         if self._leaders is None:
@@ -203,6 +205,12 @@ class SharedCommits:
                 self._left_outside(gate)
         if not admitted:
             raise self._full()
+
+    async def _pause_outside(self, gate: Lock, deadline: float) -> None:
+        self._left_outside(gate)
+        if monotonic() > deadline:
+            raise self._full()
+        await asyncio.sleep(_ASYNC_PAUSE)
 
     def _left_outside(self, gate: Lock) -> None:
         with self._mutex:
@@ -257,18 +265,22 @@ class SharedCommits:
             following = self._queue[0] if self._queue else None
             while self._closing and following is None:
                 self._closing.pop().release()
-            self._led, leader.leads = following is not None, False
+            leader.leads, leader.is_leading = False, False
+            self._led = following is not None
             if following is not None:
                 following.leads = True
                 following.wake()
 
-    def _withdraw(self, job: Job) -> bool:
-        """A caller waits no more: whether it is left with the lead."""
+    def _withdraw(self, job: Job) -> None:
+        """A caller waits no more: if it is left with the lead, the next one has it."""
         with self._mutex:
             job.withdrawn = True
             if job in self._queue and not job.leads:
                 self._leave(job)
-            return job.leads
+            hands_over = job.leads and not job.is_leading
+        if hands_over:
+            job.done = True
+            self._hand_over(job)
 
     def _leave(self, job: Job) -> None:
         self._queue.remove(job)

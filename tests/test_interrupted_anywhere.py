@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import suppress
 from functools import partial
@@ -21,12 +22,13 @@ SOON = 5.0
 """Seconds that are more than enough for a command."""
 
 
-@pytest.mark.parametrize("how", ["execute", "batch"])
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before
+@pytest.mark.parametrize("how", ["execute", "await", "batch"])
 def test_an_interrupt_at_any_moment_leaves_a_store_that_works(url: str, how: str) -> None:
     options = "&pool=2" if url.startswith("postgresql") else ""
     store = SessionStore.open(url + options, lock_timeout=1)
     store.execute("before", OpenSession())
-    interrupted = {"execute": execute, "batch": batch}[how]
+    interrupted = {"execute": execute, "await": awaited, "batch": batch}[how]
 
     for moment in count(1):
         session, interrupt = f"interrupted {moment}", Interrupt(moment)
@@ -44,6 +46,10 @@ def test_an_interrupt_at_any_moment_leaves_a_store_that_works(url: str, how: str
 
 def execute(store: SessionStore, session: str) -> None:
     store.execute(session, OpenSession(), idempotency_key=session)
+
+
+def awaited(store: SessionStore, session: str) -> None:
+    asyncio.run(store.execute_async(session, OpenSession(), idempotency_key=session))
 
 
 def batch(store: SessionStore, session: str) -> None:
