@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
@@ -268,7 +268,13 @@ class Database(ABC):
             StoreBusy: Another thread was for too long.
             BatchOpen: This thread is: its batch must not lose what it has not committed.
         """
-        if not self._lock.acquire(timeout=self.lock_timeout):
+        try:
+            entered = self._lock.acquire(timeout=self.lock_timeout)
+        except BaseException:
+            with suppress(RuntimeError):  # it was interrupted while it waited: it has none
+                self._lock.release()
+            raise
+        if not entered:
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
         if self._is_in_transaction:
             self._lock.release()

@@ -20,6 +20,7 @@ class Job:
     error: BaseException | None = None
     done = False
     leads = False
+    is_leading = False
     withdrawn = False
     wake: Callable[[], object] = staticmethod(_nobody)
 

@@ -170,34 +170,44 @@ class PostgresDatabase(Database):
         locks = (self._lock_key(0), self._lock_key(application_id), application_id)
         if not lock and known is not None and self._alone:
             confirmed = (*locks, known.position, known.signature)
-            return Begun(self._locked(lambda: self._connections.take(confirmed)), None)
+            return self._locked(
+                lambda: self._begun((), lambda taken, _: Begun(taken, None), confirmed)
+            )
 
         asked = [f"SELECT * FROM begin_writing({', '.join(map(str, locks))})"]
         if known is not None:
             news_since = self.dialect.news.replace("?", str(application_id), 1)
             asked.append(news_since.replace("?", str(known.position), 1))
 
-        def begun() -> Begun:
-            connection, (head, *news) = self._begun(asked)
+        def begun(connection: PostgresConnection, rows: list[list[Any]]) -> Begun:
+            head, *news = rows
             self._alone = Head.of(head) == known
             return Begun(connection, head, *news)
 
-        return self._locked(begun)
+        return self._locked(lambda: self._begun(asked, begun))
 
-    def _begun(self, asked: Sequence[str]) -> tuple[PostgresConnection, list[list[Any]]]:
-        """A connection in a transaction, and the rows of each SELECT that is first in it.
+    def _begun(
+        self,
+        asked: Sequence[str],
+        made: Callable[[PostgresConnection, list[list[Any]]], T],
+        confirms: Sequence[object] | None = None,
+    ) -> T:
+        """What is made of a connection in a transaction, and of each SELECT's rows, first in it.
 
         One text costs less than a pipeline; there is nothing in it but our own words and numbers.
+        Where nothing is asked, the commit begins the transaction.
         """
-        connection, rows = self._connections.take(), []
+        connection = self._connections.take(confirms)
         try:
-            answers = connection.execute("; ".join([_BEGIN, *asked]))
-            while answers.nextset():
-                rows.append(answers.fetchall())
+            rows = []
+            if asked:
+                answers = connection.execute("; ".join([_BEGIN, *asked]))
+                while answers.nextset():
+                    rows.append(answers.fetchall())
+            return made(connection, rows)
         except BaseException:
             self._roll_back(connection)
             raise
-        return connection, rows
 
     def _locked(self, begin: Callable[[], T]) -> T:
         """Begin a transaction when no other thread has one: what it will know is its own."""
@@ -209,8 +219,10 @@ class PostgresDatabase(Database):
             raise
 
     def _reached(self, begin: Callable[[], T]) -> T:
-        with self._failures:
+        try:
             return self._connections.until_reached(begin)
+        except psycopg.Error as error:
+            raise self._failures.of(error) from error
 
     def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
         """The rows of each of several SELECTs, in one round trip."""
@@ -301,7 +313,7 @@ class PostgresDatabase(Database):
             locks = [f"pg_advisory_xact_lock_shared({store})", f"pg_advisory_xact_lock({named})"]
 
         def begun() -> PostgresConnection:
-            return self._begun([f"SELECT {lock}" for lock in locks])[0]
+            return self._begun([f"SELECT {lock}" for lock in locks], lambda taken, _: taken)
 
         connection = self._locked(begun) if what is None else self._reached(begun)
         try:

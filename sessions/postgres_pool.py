@@ -67,13 +67,19 @@ class Connections:
                 raise StoreClosed from error
             raise self._reason(error) from error
         taken = self._taken
-        taken.add(raw)
 
         def give_back() -> None:
-            taken.discard(raw)
-            pool.putconn(raw)
+            try:
+                taken.discard(raw)
+            finally:
+                pool.putconn(raw)
 
-        return PostgresConnection(raw, give_back, confirms)
+        try:
+            taken.add(raw)
+            return PostgresConnection(raw, give_back, confirms)
+        except BaseException:  # an interrupt: nobody else would give it back
+            give_back()
+            raise
 
     def _reason(self, error: PoolTimeout) -> psycopg.Error:
         """Why the pool gave no connection: all are in use, or the server says why itself."""

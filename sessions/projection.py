@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, get_args
@@ -184,7 +185,9 @@ class Projection(Generic[V]):
             return of_session(recorded)
         try:
             return tuple(dict.fromkeys(self._told(recorded)))
-        except Exception:  # noqa: BLE001  whatever it is, it is this event's
+        except Exception:  # noqa: BLE001  this event's, if it comes again, and else a signal's
+            with suppress(Exception):
+                return tuple(dict.fromkeys(self._told(recorded)))
             return (UNTOLD,)
 
     def by_key(self, events: Sequence[Recorded]) -> dict[Key, list[Recorded]]:

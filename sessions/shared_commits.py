@@ -108,7 +108,8 @@ class SharedCommits:
         self._led = False
         self._closed = False
         self._closing: list[Lock] = []
-        self._taken: Sequence[Job] = ()
+        self._taken: list[Job] = []
+        self._shared = 0
         self._leaders: ThreadPoolExecutor | None = None
 
     begin_again_in_child = _begin
@@ -135,9 +136,7 @@ class SharedCommits:
                     self.lead(job)
                 leads = False
         except BaseException:
-            if self._withdraw(job):
-                job.done = True
-                self._hand_over(job, ())
+            self._withdraw(job)
             raise
         return job.answer()
 
@@ -149,7 +148,7 @@ class SharedCommits:
             StoreClosed: The store is closed.
         """
         loop, done = asyncio.get_running_loop(), asyncio.Event()
-        lead = tracing.carried(self.lead)
+        lead = tracing.carried(self._lead_unless_withdrawn)
 
         def wake() -> None:
             if not job.done:
@@ -160,19 +159,23 @@ class SharedCommits:
 
         job.wake = wake
         deadline = monotonic() + self._timeout
-        while isinstance(joined := self._join(job), Wait):
-            self._left_outside(joined.gate)
-            if monotonic() > deadline:
-                raise self._full()
-            await asyncio.sleep(_ASYNC_PAUSE)
         try:
+            while isinstance(joined := self._join(job), Wait):
+                await self._pause_outside(joined.gate, deadline)
             if joined:
                 self._in_thread(lead, job)
             await done.wait()
         except BaseException:
-            self._withdraw(job)  # a lead is the thread's by now
+            self._withdraw(job)
             raise
         return job.answer()
+
+    def _lead_unless_withdrawn(self, job: Job) -> None:
+        """Lead in a thread, which may come late: its caller may have been interrupted by then."""
+        with self._mutex:
+            job.is_leading = not job.withdrawn
+        if job.is_leading:
+            self.lead(job)
 
     def _in_thread(self, lead: Callable[[Job], None], job: Job) -> None:
         if self._leaders is None:
@@ -203,6 +206,12 @@ class SharedCommits:
         if not admitted:
             raise self._full()
 
+    async def _pause_outside(self, gate: Lock, deadline: float) -> None:
+        self._left_outside(gate)
+        if monotonic() > deadline:
+            raise self._full()
+        await asyncio.sleep(_ASYNC_PAUSE)
+
     def _left_outside(self, gate: Lock) -> None:
         with self._mutex:
             if gate in self._outside:
@@ -215,55 +224,63 @@ class SharedCommits:
 
     def lead(self, job: Job) -> None:
         """Let those who wait decide and commit together, and hand the lead over."""
-        if len(self._taken) > 1:
+        if self._shared > 1:
             sleep(0)  # whom the last commit answered may come again, before the next one begins
-        self._taken = ()
         try:
             self._perform(self._take)
         except BaseException as error:
             job.error, job.done = error, True
             raise
         finally:
-            self._hand_over(job, self._taken)
+            self._hand_over(job)
 
     def _take(self) -> Sequence[Job]:
         with self._mutex:
-            if len(self._queue) <= self._together:
-                self._taken = list(self._queue)
-                self._queue.clear()
-            else:
-                self._taken = [self._queue.popleft() for _ in range(self._together)]
+            waiting = list(self._queue)
+            taken = waiting[: self._together]
+            self._taken, self._queue = taken, deque(waiting[self._together :])
+            self._shared = len(taken)
             if self._outside:
-                self._admit(len(self._taken))
-            return self._taken
+                self._admit(len(taken))
+            return taken
 
-    def _hand_over(self, leader: Job, taken: Sequence[Job]) -> None:
+    def _hand_over(self, leader: Job) -> None:
+        """Leave the lead to the next, and wake whom the commit answered.
+
+        It may be interrupted anywhere, and goes on from there when it is called again: what is
+        put back or woken is taken no longer, and the leader leads until nothing else is left.
+        """
         with self._mutex:
-            leader.leads = False
-            for job in reversed(taken):
-                if not (job.done or job.withdrawn):
-                    self._queue.appendleft(job)
+            undone = [job for job in self._taken if not (job.done or job.withdrawn)]
+            if undone:
+                done = [job for job in self._taken if job.done]
+                self._taken, self._queue = done, deque([*undone, *self._queue])
             if leader.done and self._queue and leader in self._queue:
                 self._leave(leader)
+            while self._taken:
+                job = self._taken[0]
+                del self._taken[0]  # no signal is handled between this and what wakes it
+                if job.done:
+                    job.wake()
             following = self._queue[0] if self._queue else None
+            while self._closing and following is None:
+                self._closing.pop().release()
+            leader.leads, leader.is_leading = False, False
             self._led = following is not None
             if following is not None:
                 following.leads = True
                 following.wake()
-            for job in taken:
-                if job.done:
-                    job.wake()
-            if following is None:
-                while self._closing:
-                    self._closing.pop().release()
 
-    def _withdraw(self, job: Job) -> bool:
-        """A caller waits no more: whether it is left with the lead."""
+    def _withdraw(self, job: Job) -> None:
+        """A caller waits no more: if it is left with the lead, the next one has it."""
         with self._mutex:
             job.withdrawn = True
             if job in self._queue and not job.leads:
                 self._leave(job)
-            return job.leads
+            hands_over = job.leads and not job.is_leading
+        if hands_over:
+            job.done = True
+            self._hand_over(job)
 
     def _leave(self, job: Job) -> None:
         self._queue.remove(job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +16,6 @@ from sessions.sqlite_connections import Connections, SqliteFailures
 from sessions.sqlite_lock import held_file, held_name
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
@@ -133,7 +133,7 @@ class SqliteDatabase(Database):
         lock: bool = True,  # noqa: ARG002  it costs nothing here
     ) -> Begun:
         """Begin a transaction that has the lock: there is one for all applications."""
-        with self._failures:
+        try:
             connection = self._begin()
             try:
                 ((others,),) = connection.execute("PRAGMA data_version")
@@ -144,6 +144,8 @@ class SqliteDatabase(Database):
             except BaseException:
                 self.end(connection)
                 raise
+        except sqlite3.Error as error:
+            raise self._failures.of(error) from error
 
     def _arrived(
         self, connection: sqlite3.Connection, known: Head | None, application_id: int
@@ -161,8 +163,8 @@ class SqliteDatabase(Database):
 
     def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT in a transaction, which goes on as it was."""
-        connection.execute("PRAGMA query_only = ON")
         try:
+            connection.execute("PRAGMA query_only = ON")
             return self._asked(cast("sqlite3.Connection", connection), sql, parameters)
         finally:
             connection.execute("PRAGMA query_only = OFF")

@@ -100,6 +100,7 @@ class Transaction:
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
         self._has_written = False
+        self._has_ended = False
 
     @property
     def head(self) -> Head:
@@ -245,6 +246,12 @@ class Transaction:
             self._recorder.keep_answers(connection, rows)
             self._answers = {}
         return self._has_written
+
+    def end(self) -> None:
+        """Roll back what is not committed, and give the lock to the next, if it still has it."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._recorder.database.end(self.connection)
 
     def _log(self, after: int, until: int) -> list[Recorded]:
         pending = [_for_caller(r) for r in self._pending if after < r.position <= until]

@@ -115,13 +115,13 @@ class Views(Generic[V]):
 
     def _fold(self, key: Key, events: Sequence[Recorded]) -> None:
         view, after = self._changed[key], self.projection.after
-        for event in events:
-            try:
+        try:
+            for event in events:
                 view = after(view, event)
-            except Exception as error:  # noqa: BLE001  whatever it is, it is the key's
-                self._parked[key] = event, _reason(error)
-                break
-        self._changed[key] = view
+        except Exception:  # noqa: BLE001  the key's, if it comes again, and else a signal's
+            self._make_as_far_as_it_goes(key, events)
+        else:
+            self._changed[key] = view
 
     def _touched(
         self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
@@ -186,7 +186,7 @@ class Views(Generic[V]):
             self._make_as_far_as_it_goes(key, events)
 
     def _make_as_far_as_it_goes(self, key: Key, events: Sequence[Recorded]) -> None:
-        """There is no row for the view: find the event that is to blame, and stop before it."""
+        """There is no view, or no row for it: stop before the event that is to blame, if one is."""
         view = self._changed[key] = self._before[key]
         self._made.pop(key, None)
         for event in events:

@@ -150,7 +150,7 @@ class Writer:
             self._views.forget()
             raise
         finally:
-            self._database.end(transaction.connection)
+            transaction.end()
 
     @tracing.spanned(
         "fold",
@@ -171,13 +171,15 @@ class Writer:
     def abandon(self, transaction: Transaction) -> None:
         """End a transaction without a trace, in memory too."""
         self._views.forget()
-        self._database.end(transaction.connection)
+        transaction.end()
 
     def wrote(self, transaction: Transaction) -> bool:
         """Whether a transaction is in the log, of which it is not known.
 
         It is asked under the lock: whoever held it, the lost transaction too, has ended by then.
+        Where an interrupt came before its commit, it is ended here.
         """
+        self.abandon(transaction)
         first = transaction.first
         if first is None:
             return False

@@ -14,7 +14,7 @@ from sessions.shared_commits import SharedCommits
 from tests.interleaving import Scenario, ScheduleError, Scheduler, replay, search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sessions.shared_commits import Take
     from tests.interleaving import Build, Choice
@@ -23,11 +23,11 @@ ENDS = (QueueFull, StoreClosed, KeyboardInterrupt)
 
 
 class Queue(deque[Job]):
-    """A queue that knows what it accepted."""
+    """A queue that tells what it accepted."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.accepted: list[Job] = []
+    def __init__(self, jobs: Iterable[Job], accepted: list[Job]) -> None:
+        super().__init__(jobs)
+        self.accepted = accepted
 
     def append(self, job: Job) -> None:
         self.accepted.append(job)
@@ -38,17 +38,25 @@ class Watched(SharedCommits):
     """Shared commits with such a queue."""
 
     def _begin(self) -> None:
+        self.accepted: list[Job] = []
         super()._begin()
-        self._queue = self.queue = Queue()
+
+    @property
+    def _queue(self) -> deque[Job]:
+        return self.queue
+
+    @_queue.setter
+    def _queue(self, jobs: deque[Job]) -> None:
+        self.queue = Queue(jobs, self.accepted)
 
 
 class ForgetsWhoCameMeanwhile(Watched):
     """Ends its lead without a look at the queue."""
 
-    def _hand_over(self, leader: Job, taken: Sequence[Job]) -> None:
+    def _hand_over(self, leader: Job) -> None:
         waiting = [job for job in self.queue if not job.done]
         self.queue.clear()
-        super()._hand_over(leader, taken)
+        super()._hand_over(leader)
         self.queue.extend(waiting)
 
 
@@ -125,7 +133,7 @@ class Callers:
             self.commits.close()
         except KeyboardInterrupt:
             return
-        assert {job for job in self.commits.queue.accepted if not job.done} <= self._interrupted()
+        assert {job for job in self.commits.accepted if not job.done} <= self._interrupted()
         with pytest.raises(StoreClosed):
             self.commits.do(Job((), None, {}))
 
@@ -135,7 +143,7 @@ class Callers:
     def check(self) -> None:
         done = [job for job, end in self.outcomes.items() if end == "done"]
         refused = [job for job, end in self.outcomes.items() if end in {QueueFull, StoreClosed}]
-        accepted = self.commits.queue.accepted
+        accepted = self.commits.accepted
         assert len(set(self.performed)) == len(self.performed), "one is done twice"
         assert set(done) <= set(self.performed), "one is answered and not done"
         assert not set(refused) & set(accepted), "one is refused that was accepted"

@@ -163,6 +163,29 @@ def test_any_error_of_a_fold_parks_its_key(
     assert waiting.error == kept
 
 
+@pytest.mark.parametrize("what", ["fold", "keys"])
+def test_what_a_handler_of_a_signal_raises_in_a_fold_lets_no_key_wait(
+    open_store: OpenStore, mode: Mode, what: str
+) -> None:
+    signals = [TimeoutError("a handler raises it wherever it interrupts")]
+    of_spend: Callable[..., Any] = getattr(SPEND, what)
+
+    def interrupted(*given: object) -> object:
+        if signals:
+            raise signals.pop()
+        return of_spend(*given)
+
+    changes: dict[str, Any] = {what: interrupted}
+    projections = in_mode(mode, replace(SPEND, **changes))
+    store = open_store(projections=projections)
+    store.execute("a", OpenSession(profile_id="p"))
+    caught_up(store)
+
+    assert not signals
+    assert parked(store) == []
+    assert verify(store) == []
+
+
 def test_what_comes_later_waits_behind_it_and_other_keys_go_on(store: SessionStore) -> None:
     lines = "SELECT session_id, sku FROM sold_lines ORDER BY session_id"
     assert store.query(lines) == [("a", "x"), ("b", "x")]
