@@ -69,7 +69,7 @@ def definitions(url: str) -> list[str]:
 
 
 def _described(database: Database, sql: str) -> list[tuple[Any, ...]]:
-    """What the server says of its relations; again, if one of another schema went away meanwhile."""
+    """What the server says of its relations; again, if one of another schema goes away."""
     while True:
         with suppress(StorageFailed):
             return database.query(sql)
