@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -206,8 +207,9 @@ class Runner:
         return all(kept.position(query, build, application) >= until for _, build in followed)
 
     def _leave(self) -> None:
-        for post in self._posts:
-            post.leave()
+        with ExitStack() as left:  # all of them, whatever interrupts it
+            for post in self._posts:
+                left.callback(post.leave)
         self._looked = -_TAKE_OVER_SECONDS
 
     # --- one turn

@@ -33,7 +33,7 @@ def held_file(path: str, what: str) -> Iterator[StillHeld | None]:
     """
     name = f"{path}-{_NO_NAME.sub('-', what)}.lock"
     with _refused(path, name):
-        connection = sqlite3.connect(name, timeout=0, isolation_level=None)
+        connection = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
     with closing(connection):
         with _refused(path, name):
             is_mine = _lock(connection)

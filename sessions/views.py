@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -171,13 +172,19 @@ class Views(Generic[V]):
     def _read(self, query: Query, keys: Sequence[Key]) -> dict[Key, str]:
         """Read views; those that cannot be read are told, each with the reason."""
         where = self._table.where_keys(len(keys), self._dialect)
-        from_row, unreadable = self.projection.storage.from_row, {}
+        unreadable: dict[Key, str] = {}
         for row in query(self._table.select(where), (self._application_id, *keys)):
             try:
-                self._changed[row[1]] = self._before[row[1]] = from_row(row[1:])
+                self._changed[row[1]] = self._before[row[1]] = self._view_of(row[1:])
             except Exception as error:  # noqa: BLE001  as a fold's
                 unreadable[row[1]] = _reason(error)
         return unreadable
+
+    def _view_of(self, row: Sequence[Any]) -> V:
+        """The view of a row. What is raised is the row's if it comes again, and else a signal's."""
+        with suppress(Exception):
+            return self.projection.storage.from_row(row)
+        return self.projection.storage.from_row(row)
 
     def _make(self, key: Key, view: V, events: Sequence[Recorded]) -> None:
         try:

@@ -51,7 +51,7 @@ from tests.sample_projections import (
 from tests.tampering import unguarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sessions.events import Recorded
     from sessions.head import Current
@@ -179,6 +179,30 @@ def test_what_a_handler_of_a_signal_raises_in_a_fold_lets_no_key_wait(
     projections = in_mode(mode, replace(SPEND, **changes))
     store = open_store(projections=projections)
     store.execute("a", OpenSession(profile_id="p"))
+    caught_up(store)
+
+    assert not signals
+    assert parked(store) == []
+    assert verify(store) == []
+
+
+def test_what_a_handler_of_a_signal_raises_when_a_view_is_read_lets_no_key_wait(
+    open_store: OpenStore,
+) -> None:
+    signals: list[Exception] = []
+    storage = SPEND.storage
+
+    def interrupted(row: Sequence[Any]) -> Any:  # noqa: ANN401  whatever it is
+        if signals:
+            raise signals.pop()
+        return storage.from_row(row)
+
+    spend = replace(SPEND, kept=msgspec.structs.replace(storage, from_row=interrupted))
+    store = open_store(projections=in_mode("followed", spend))
+    store.execute("a", OpenSession(profile_id="p"))
+    caught_up(store)
+    store.execute("b", OpenSession(profile_id="p"))
+    signals.append(TimeoutError("a handler raises it wherever it interrupts"))
     caught_up(store)
 
     assert not signals
