@@ -88,7 +88,10 @@ class SqliteDatabase(Database):
         connection = self._connections.take_reader(passing=passing)
         try:
             with self._failures:
-                return self._asked(connection, sql, parameters)
+                rows = list(connection.execute(sql, parameters))
+                if connection.in_transaction:
+                    raise self._no_select(connection, sql)
+                return rows
         finally:
             self._connections.give_back(connection, passing=passing)
 
@@ -163,27 +166,22 @@ class SqliteDatabase(Database):
 
     def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT in a transaction, which goes on as it was."""
+        writer = cast("sqlite3.Connection", connection)
+        is_begun = writer.in_transaction
         try:
-            connection.execute("PRAGMA query_only = ON")
-            return self._asked(cast("sqlite3.Connection", connection), sql, parameters)
+            writer.execute("PRAGMA query_only = ON")
+            rows = list(writer.execute(sql, parameters))
         finally:
-            connection.execute("PRAGMA query_only = OFF")
-
-    def _asked(
-        self, connection: sqlite3.Connection, sql: str, parameters: Sequence[object]
-    ) -> list[Any]:
-        """All rows of one SELECT.
-
-        Raises:
-            StorageFailed: It was none, but began or ended a transaction.
-        """
-        is_begun = connection.in_transaction
-        rows = list(connection.execute(sql, parameters))
-        if connection.in_transaction is not is_begun:
-            if not is_begun:
-                connection.execute("ROLLBACK")
-            raise StorageFailed(path=self.path, reason=f"a query is one SELECT, not {sql!r}")
+            writer.execute("PRAGMA query_only = OFF")
+        if writer.in_transaction is not is_begun:
+            raise self._no_select(writer, sql)
         return rows
+
+    def _no_select(self, connection: sqlite3.Connection, sql: str) -> StorageFailed:
+        """What is raised where a query has begun a transaction, or ended the one it was in."""
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return StorageFailed(path=self.path, reason=f"a query is one SELECT, not {sql!r}")
 
     def goes_on(self, connection: Connection) -> bool:
         """Whether a transaction that has begun can still be committed."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import random
 import sqlite3
-import time
 from collections import deque
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -36,9 +36,8 @@ _CHECKPOINT_PAGES = 4000
 """How long the log of SQLite grows before it is written back: hot pages are then written once."""
 
 _CACHE_KIB = 16_384
-_PASSING_CACHE_KIB = 8_192
-"""What is kept of a file by who passes over all of it: stream by stream it comes by a page again,
-but more would be memory for little."""
+_PASSING_CACHE_KIB = 2_048
+"""What is kept of a file by who comes by each page once: more would be memory for nothing."""
 
 _MAPPED_BYTES = 2**30
 """How much of a file is read through a memory map: a read of a large store costs no system call."""
@@ -118,12 +117,14 @@ class Connections:
         """The one that writes; whoever uses it has the store's lock."""
         if self._writer is None:
             self._writer = self._connect(must_exist=False)
-        self._check_name()
+        if monotonic() >= self._look_at:
+            self._check_name()
         return self._writer
 
     def take_reader(self, *, passing: bool) -> sqlite3.Connection:
         """One that reads, now and then or `passing` by; `give_back` must follow."""
-        self._check_name()
+        if monotonic() >= self._look_at:
+            self._check_name()
         try:
             return self._readers[passing].pop()
         except IndexError:
@@ -157,14 +158,11 @@ class Connections:
         Raises:
             StorageFailed: It was deleted, moved or replaced.
         """
-        now = time.monotonic()
-        if now < self._look_at:
-            return
         found = file_number(self._path)
         self._file = self._file or found
         if found != self._file:
             raise StorageFailed(path=self._path, reason=_RENAMED)
-        self._look_at = now + _LOOK_SECONDS
+        self._look_at = monotonic() + _LOOK_SECONDS
 
     def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
         if self._closed:
@@ -212,10 +210,10 @@ class Connections:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                     raise
-                deadline = deadline or time.monotonic() + self._lock_timeout
-                if time.monotonic() > deadline:
+                deadline = deadline or monotonic() + self._lock_timeout
+                if monotonic() > deadline:
                     raise
-                time.sleep(random.uniform(*_PAUSE))  # noqa: S311
+                sleep(random.uniform(*_PAUSE))  # noqa: S311
             else:
                 return
 
