@@ -8,13 +8,13 @@ another profile is that one's, until it comes back.
 from __future__ import annotations
 
 from datetime import datetime
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from projections.customer_session import CustomerSession, SessionView
 from projections.customer_session import fold as fold_session
-from projections.customer_session import folded as folded_session
 from projections.figures import Figures, changed
 from sessions.errors import NotInHistory
 from sessions.events import ProfileChanged, Recorded, SessionOpened
@@ -217,9 +217,11 @@ def _came(
     """A session that comes to the customer, with what happened before."""
     came_from = event.old_profile_id if isinstance(event, ProfileChanged) else None
     stay = Stay(recorded.at, recorded.position, event.first_session, came_from)
-    past = folded_session(recorded.application_id, recorded.stream_id, before)
-    view = fold_session(past, recorded)
-    return SessionHistory((*(known.stays if known else ()), stay), view, (*before, recorded))
+    events = (*before, recorded)
+    view = reduce(fold_session, before, None)
+    return SessionHistory(
+        (*(known.stays if known else ()), stay), fold_session(view, recorded), events
+    )
 
 
 def _went_on(known: SessionHistory, recorded: Recorded) -> SessionHistory:

@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from sessions.events import Happened, Item, Recorded, State
 from sessions.projection import Key, Projection, Storage
-from sessions.session import Line, Session, evolve, total_of
+from sessions.session import STEPS, Line, Session, evolve, total_of
 from sessions.tables import APPLICATION_ID, Column, Table
 
 if TYPE_CHECKING:
@@ -134,18 +134,19 @@ def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
     )
 
 
-def folded(
-    application_id: int, session_id: str, events: Iterable[Recorded | Happened]
-) -> SessionView | None:
+def folded(application_id: int, session_id: str, events: Iterable[Happened]) -> SessionView | None:
     """`fold` of all of a session's events; None if there are none."""
-    last, session, count, command_id = None, None, 0, ""
-    for last in events:
-        session = evolve(session, last.event, last.at)
-        count += last.command_id != command_id
-        command_id = last.command_id
-    if last is None or session is None:
+    session, version, count, last = None, 0, 0, ""
+    for _, version, at, command_id, event in events:  # noqa: B007  the last one's is the view's
+        if session is None:
+            session = evolve(None, event, at)
+        else:
+            session = STEPS[type(event)](session, event, at)
+        if command_id != last:
+            count, last = count + 1, command_id
+    if session is None:
         return None
-    return SessionView(application_id, session_id, last.version, count, command_id, session)
+    return SessionView(application_id, session_id, version, count, last, session)
 
 
 def _cart_item(position: int, line: Line) -> CartItem:

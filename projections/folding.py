@@ -75,18 +75,29 @@ def read_page(  # noqa: PLR0913  the bounds that may be asked for
     wanted: Collection[str] = EVENTS,
 ) -> Page:
     """The next page of a log, up to an event that this process cannot read."""
-    recorder, unwanted = store.recorder, EVENTS.keys() - wanted
-    rows = recorder.log_rows(query, after, size, until)
+    found: list[Recorded] = []
+    left, piece = size, store.recorder.database.page
+    while left:
+        rows = store.recorder.log_rows(query, after, min(left, piece), until)
+        obstacle = _read_into(found, store, rows, wanted)
+        if obstacle is not None:
+            return Page(found, obstacle.where - 1, obstacle)
+        after = rows[-1][0] if rows else after
+        left = left - len(rows) if len(rows) == piece else 0
+    return Page(found, after, None)
+
+
+def _read_into(
+    found: list[Recorded], store: StoreReader, rows: Sequence[Any], wanted: Collection[str]
+) -> UnknownEvent | UndecodableEvent | None:
+    """Add the events of rows, up to one that this process cannot read."""
+    unwanted = EVENTS.keys() - wanted
     read = [row for row in rows if row[1] == SESSION and row[4] not in unwanted]
-    found, events = store.mapper.recorded(recorder.application_id, read), []
-    if isinstance(found, list):  # there is no obstacle
-        return Page(found, rows[-1][0] if rows else after, None)
     try:
-        for recorded in found:
-            events.append(recorded)  # noqa: PERF402  those before an obstacle are kept
-    except (UnknownEvent, UndecodableEvent) as error:
-        return Page(events, error.where - 1, error)
-    return Page(events, rows[-1][0] if rows else after, None)
+        found += store.mapper.recorded(store.recorder.application_id, read)
+    except (UnknownEvent, UndecodableEvent) as error:  # those before it are added
+        return error
+    return None
 
 
 def events(reader: StoreReader, query: Query, after: int = 0) -> Iterator[Recorded]:

@@ -109,6 +109,8 @@ class Database(ABC):
         dialect: Its SQL, where it is its own.
         in_memory: Whether it is gone when it is closed.
         works_beside: Whether a server does the work, beside this process.
+        page: So many rows of a log are best read at once: those that the processor still has near
+            when they are used, or enough to be worth a round trip.
         made_by_opening: Whether opening it for writing makes the store, or the first command.
         lock_timeout: Seconds that a writer waits for the others.
         signal: Is given after each commit in this process, and for each that is heard of.
@@ -122,6 +124,7 @@ class Database(ABC):
     _is_in_transaction = False
     in_memory: bool = False
     works_beside: bool = False
+    page: int = 200
     made_by_opening: bool = True
     lock_timeout: float
     signal: Signal

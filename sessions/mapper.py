@@ -124,23 +124,26 @@ class Mapper:
         except (*_UNFIT, KeyError):
             return self._one_by_one(app, rows)
 
-    def happened(self, rows: Sequence[Sequence[Any]]) -> list[Happened] | None:
-        """The events of rows of `HAPPENED`; None if one cannot be read: `recorded` says why."""
+    def happened(self, stream_id: str, rows: Sequence[Sequence[Any]]) -> list[Happened] | None:
+        """The events of a stream's rows of `HAPPENED`; None if one cannot be read.
+
+        What is wrong with it is what `recorded` says.
+        """
         decoders, time = self._decoders, datetime.fromisoformat
         try:
             return [
-                Happened(version, time(at), command_id, decoders[shape][name](data))
+                (stream_id, version, time(at), command_id, decoders[shape][name](data))
                 for version, name, shape, at, command_id, data in rows
             ]
         except (*_UNFIT, KeyError):
             return None
 
-    def streams(self, rows: Sequence[Sequence[Any]]) -> list[tuple[str, Happened]] | None:
-        """`happened`, each with its stream's id, which comes first in a row."""
+    def streams(self, rows: Sequence[Sequence[Any]]) -> list[Happened] | None:
+        """`happened`, of rows that begin with the id of their stream."""
         decoders, time = self._decoders, datetime.fromisoformat
         try:
             return [
-                (stream_id, Happened(version, time(at), command_id, decoders[shape][name](data)))
+                (stream_id, version, time(at), command_id, decoders[shape][name](data))
                 for stream_id, version, name, shape, at, command_id, data in rows
             ]
         except (*_UNFIT, KeyError):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
+_PRECISION = 60
+_EXACT = Context(prec=_PRECISION, traps=[Inexact, InvalidOperation])
 """Room for any sum that the limits admit; a digit that would be lost is an error instead."""
 
 DIGITS = 12
@@ -44,5 +45,13 @@ def plain(value: Decimal) -> Decimal:
     """
     if not value:
         return _ZERO
+    if type(value) is Decimal:
+        shown = str(value)
+        if len(shown) <= _PRECISION and _is_plain(shown):
+            return value
     value = value.normalize(_EXACT)
     return value.quantize(_ONE, None, _EXACT) if "E+" in str(value) else value
+
+
+def _is_plain(shown: str) -> bool:
+    return "E" not in shown and (shown[-1] != "0" or "." not in shown)

@@ -72,6 +72,7 @@ class PostgresDatabase(Database):
     """
 
     works_beside = True
+    page = 1000
 
     def __init__(self, url: str, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self._place = place_of(url)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sessions import rules
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from sessions.mapper import Mapper
     from sessions.recorder import SessionRecorder
 
-_PAGE = 1000
+_LONG = 1000
+"""So many events of one stream are read at once."""
 
 
 class StoreReader(ABC):
@@ -66,9 +69,9 @@ class StoreReader(ABC):
         as_of = None if as_of is None else rules.moment("as_of", as_of)
         read = partial(self.recorder.stream_rows, self.query, SESSION, session_id)
         while True:
-            rows = read(after=after, until=until, as_of=as_of, position=position, limit=_PAGE)
+            rows = read(after=after, until=until, as_of=as_of, position=position, limit=_LONG)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
-            if len(rows) < _PAGE:
+            if len(rows) < _LONG:
                 return
             after = rows[-1][3]
 
@@ -79,7 +82,7 @@ class StoreReader(ABC):
         until: int | None = None,
         as_of: datetime | None = None,
         position: int | None = None,
-    ) -> Iterable[Recorded | Happened]:
+    ) -> Iterable[Happened]:
         """`events`, for a fold of the session: of a short stream only what that needs is read."""
         rows = self.recorder.stream_rows(
             self.query,
@@ -88,18 +91,20 @@ class StoreReader(ABC):
             until=until,
             as_of=as_of,
             position=position,
-            limit=_PAGE,
+            limit=_LONG,
             columns=HAPPENED,
         )
-        happened = self.mapper.happened(rows)
-        if happened is not None and len(rows) < _PAGE:
+        happened = self.mapper.happened(session_id, rows)
+        if happened is not None and len(rows) < _LONG:
             return happened
-        return self.events(session_id, until=until, as_of=as_of, position=position)
+        return map(_of, self.events(session_id, until=until, as_of=as_of, position=position))
 
     def streams(
         self, *, position: int, as_of: datetime | None = None
-    ) -> Iterator[tuple[str, Sequence[Happened]]]:
+    ) -> Iterable[tuple[str, Iterator[Happened]]]:
         """Each session's id and events, for a fold: one session after the other, read in pages.
+
+        The events of one are gone when the next is asked for.
 
         Args:
             position: Only what the log held up to this position: all pages see the same.
@@ -109,29 +114,26 @@ class StoreReader(ABC):
             UnknownEvent: A newer library wrote one.
             UndecodableEvent: The data of one does not fit its shape.
         """
-        query = partial(self.query, passing=True)
-        stream_id, more = "", True
-        events: list[Happened] = []
-        while more:
-            after = stream_id, events[-1].version if events else 0
-            rows = self.recorder.streams_rows(
-                query, SESSION, after, _PAGE, as_of=as_of, position=position
-            )
-            for of, happened in self.mapper.streams(rows) or self._unread(rows):
-                if of != stream_id:
-                    if events:
-                        yield stream_id, events
-                    stream_id, events = of, []
-                events.append(happened)
-            more = len(rows) == _PAGE
-        if events:
-            yield stream_id, events
+        pages = self._pages_of_streams(position, as_of)
+        return groupby(chain.from_iterable(pages), key=itemgetter(0))
 
-    def _unread(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Happened]]:
+    def _pages_of_streams(
+        self, position: int, as_of: datetime | None
+    ) -> Iterator[Iterable[Happened]]:
+        query, page = partial(self.query, passing=True), self.recorder.database.page
+        after, more = ("", 0), True
+        while more:
+            rows = self.recorder.streams_rows(
+                query, SESSION, after, page, as_of=as_of, position=position
+            )
+            yield self.mapper.streams(rows) or self._unread(rows)
+            more = len(rows) == page
+            after = rows[-1][:2] if rows else after
+
+    def _unread(self, rows: Sequence[Sequence[Any]]) -> Iterator[Happened]:
         """The events of rows that cannot be read, up to the one that is to blame."""
         for stream_id, version, *_ in rows:
-            for each in self.events(stream_id, after=version - 1, until=version):
-                yield stream_id, Happened(each.version, each.at, each.command_id, each.event)
+            yield from map(_of, self.events(stream_id, after=version - 1, until=version))
 
     def log(
         self, after: int = 0, *, until: int | None = None, types: Sequence[str] = ()
@@ -150,11 +152,11 @@ class StoreReader(ABC):
         """
         rules.count("after", after, least=0)
         types = _names(types)
-        query = partial(self.query, passing=True)
+        query, page = partial(self.query, passing=True), self.recorder.database.page
         while True:
-            rows = self.recorder.log_rows(query, after, _PAGE, until, types)
+            rows = self.recorder.log_rows(query, after, page, until, types)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
-            if len(rows) < _PAGE:
+            if len(rows) < page:
                 return
             after = rows[-1][0]
 
@@ -182,6 +184,16 @@ class StoreReader(ABC):
         """
         rules.count("after", after, least=0)
         return Follower(self, after, _names(types))
+
+
+def _of(recorded: Recorded) -> Happened:
+    return (
+        recorded.stream_id,
+        recorded.version,
+        recorded.at,
+        recorded.command_id,
+        recorded.event,
+    )
 
 
 def _names(types: Sequence[str]) -> Sequence[str]:

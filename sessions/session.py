@@ -104,7 +104,7 @@ def evolve(session: Session | None, event: Event, at: datetime) -> Session:
         ValueError: The stream does not begin with `SessionOpened`.
     """
     if session is not None:
-        return _EVOLVES[type(event)](session, event, at)
+        return STEPS[type(event)](session, event, at)
     if not isinstance(event, SessionOpened):
         msg = f"a session's stream begins with SessionOpened, not {type(event).__name__}"
         raise ValueError(msg)  # noqa: TRY004  the event is right, its place is not
@@ -125,8 +125,8 @@ def _filled(session: Session, lines: tuple[Line, ...], at: datetime) -> Session:
 def _item_added(session: Session, event: ItemAdded, at: datetime) -> Session:
     lines, position = session.lines, event.position
     line = Line(event.item, event.line_quantity)
-    if position == len(lines):
-        return _filled(session, (*lines, line), at)
+    if position == len(lines):  # mostly, so that it costs no further call
+        return replace(session, updated=at, lines=(*lines, line), declared_total=None)
     return _filled(session, (*lines[:position], line, *lines[position + 1 :]), at)
 
 
@@ -212,7 +212,7 @@ def _without(mapping: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if key not in keys}
 
 
-_EVOLVES: dict[type[Event], Callable[[Any, Any, datetime], Session]] = {
+STEPS: dict[type[Event], Callable[[Any, Any, datetime], Session]] = {
     SessionOpened: _opened,
     ItemAdded: _item_added,
     QuantityChanged: _quantity_changed,
@@ -233,4 +233,4 @@ _EVOLVES: dict[type[Event], Callable[[Any, Any, datetime], Session]] = {
     SessionReopened: _reopened,
     ItemsReturned: _items_returned,
 }
-"""One short function an event: looked up, since folding a log is mostly this step."""
+"""What each event makes of a session that exists: one short function an event, looked up."""

@@ -5,12 +5,12 @@ from typing import get_args
 import pytest
 
 from sessions import Event, evolve
-from sessions.session import _EVOLVES
+from sessions.session import STEPS
 from tests.scenario import NOW, OPENED, given
 
 
 def test_every_event_has_its_step() -> None:
-    assert set(_EVOLVES) == set(get_args(Event))
+    assert set(STEPS) == set(get_args(Event))
 
 
 def test_a_stream_that_is_opened_again_begins_again() -> None:

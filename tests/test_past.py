@@ -28,7 +28,6 @@ from sessions import (
     SetQuantity,
     UndecodableEvent,
     VersionNotFound,
-    reader,
 )
 from tests.conftest import add
 from tests.tampering import unguarded
@@ -130,7 +129,7 @@ def test_all_sessions_as_they_were_at_a_moment(history: CustomerSessions) -> Non
 def test_all_sessions_are_of_the_moment_at_which_they_were_asked_for(
     store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "_PAGE", 3)
+    monkeypatch.setattr(store.recorder.database, "page", 3)
     with store.batch():
         for session_id in ("a", "b", "x" * 400, "ü", "z"):
             store.execute_many(session_id, [OpenSession(), add(), CloseSession()])
