@@ -150,7 +150,7 @@ def folded(application_id: int, session_id: str, events: Iterable[Happened]) -> 
 
 
 def _cart_item(position: int, line: Line) -> CartItem:
-    item = line.item
+    item, quantity, returned = line.item, line.quantity, line.returned
     return CartItem(
         item.sku,
         item.price,
@@ -162,10 +162,10 @@ def _cart_item(position: int, line: Line) -> CartItem:
         item.width,
         item.length,
         item.attributes,
-        quantity=line.quantity,
+        quantity=quantity,
         position=position,
-        returned_quantity=line.returned,
-        remaining_quantity=line.remaining,
+        returned_quantity=returned,
+        remaining_quantity=quantity - returned,
     )
 
 

@@ -45,13 +45,9 @@ def plain(value: Decimal) -> Decimal:
     """
     if not value:
         return _ZERO
-    if type(value) is Decimal:
-        shown = str(value)
-        if len(shown) <= _PRECISION and _is_plain(shown):
-            return value
+    shown = str(value)
+    is_so = "E" not in shown and (shown[-1] != "0" or "." not in shown)
+    if is_so and len(shown) <= _PRECISION and type(value) is Decimal:
+        return value
     value = value.normalize(_EXACT)
     return value.quantize(_ONE, None, _EXACT) if "E+" in str(value) else value
-
-
-def _is_plain(shown: str) -> bool:
-    return "E" not in shown and (shown[-1] != "0" or "." not in shown)

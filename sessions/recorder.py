@@ -7,6 +7,7 @@ eventsourcing a notification's id is its position; `foreign` says the rest.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent
@@ -43,14 +44,16 @@ class SessionRecorder(ApplicationRecorder):
         self._of_stream = (
             f"{_OF_APPLICATION} AND category = ? AND {database.dialect.is_id('stream_id')}"
         )
-        bounds = f"{self._of_stream} AND version > ? AND version <= ? AND position <= ?"
         event = database.dialect.event
         self._log = schema.EVENTS.select(_LOG_WHERE, "position", "?", event)
-        self._stream = schema.EVENTS.select(bounds, "version", "?", event)
+        since = f"{self._of_stream} AND version > ?"
+        self._stream = schema.EVENTS.select(since, "version", columns=event)
+        bounds = ("", " AND position <= ?"), ("", " AND at <= ?")
         self._of_moment = {
-            (columns, timed): schema.EVENTS.select(where, "version", "?", columns)
-            for columns in (event, HAPPENED)
-            for timed, where in ((False, bounds), (True, f"{bounds} AND at <= ?"))
+            (columns, bool(known), bool(timed)): schema.EVENTS.select(
+                f"{since} AND version <= ?{known}{timed}", "version", "?", columns
+            )
+            for columns, known, timed in product((event, HAPPENED), *bounds)
         }
         stream, key = map(database.dialect.key, ("stream_id", "?"))
         beyond = (
@@ -97,17 +100,19 @@ class SessionRecorder(ApplicationRecorder):
 
         They are those of `Dialect.event`, or, if these columns are asked for, of `HAPPENED`.
         """
-        sql = self._of_moment[columns or self.database.dialect.event, as_of is not None]
-        times = (clock.text(as_of),) if as_of else ()
+        columns = columns or self.database.dialect.event
+        sql = self._of_moment[columns, position is not None, as_of is not None]
+        bounds: tuple[object, ...] = () if position is None else (position,)
+        if as_of is not None:
+            bounds = (*bounds, clock.text(as_of))
         until = _NO_END if until is None else until
-        position = _NO_END if position is None else position
-        stream = (self.application_id, category, stream_id)
-        return query(sql, (*stream, after, until, position, *times, limit))
+        stream = (self.application_id, category, stream_id, after, until)
+        return query(sql, (*stream, *bounds, limit))
 
     def stream_since(self, category: str, stream_id: str, version: int) -> Statement:
         """Asks for the rows (`Dialect.event`) of a stream behind a version."""
         stream = (self.application_id, category, stream_id)
-        return self._stream, (*stream, version, _NO_END, _NO_END, _NO_END)
+        return self._stream, (*stream, version)
 
     def streams(self, category: str, stream_ids: Sequence[str]) -> Statement:
         """Asks for the rows (`Dialect.event`) of several streams, each in order."""
