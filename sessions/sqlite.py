@@ -185,7 +185,9 @@ class SqliteDatabase(Database):
 
     def goes_on(self, connection: Connection) -> bool:
         """Whether a transaction that has begun can still be committed."""
-        return cast("sqlite3.Connection", connection).in_transaction
+        writer: Any = connection  # asked at the end of each transaction
+        going: bool = writer.in_transaction
+        return going
 
     @contextmanager
     def _taken(self) -> Iterator[None]:
@@ -216,9 +218,11 @@ class SqliteDatabase(Database):
     ) -> None:
         """Let a function write, and make the transaction durable."""
         self._left = None
-        with self._failures:
+        try:
             written = write(connection)
             connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._failures.of(error) from error
         self._left = known, self._others
         if written:
             self.signal.give()
@@ -226,7 +230,7 @@ class SqliteDatabase(Database):
     def end(self, connection: Connection) -> None:
         """Roll back what is not committed, and give the lock to the next."""
         try:
-            if cast("sqlite3.Connection", connection).in_transaction:
+            if self.goes_on(connection):
                 connection.execute("ROLLBACK")
         finally:
             self._leave()

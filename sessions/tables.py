@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sessions.dialect import Dialect
+
+    Pick = Callable[[Sequence[object]], tuple[object, ...]]
 
 _JSON = msgspec.json.Encoder()
 _MOST_INDEXED = 2600
@@ -162,13 +165,15 @@ class Table:
         values = ", ".join(f"{name} = ?" for name in self._plain)
         return f"UPDATE {self.name} SET {values} WHERE {self.where_key(dialect)}"
 
-    def update_values(self, row: Sequence[object]) -> list[object]:
+    @cached_property
+    def update_values(self) -> Pick:
         """What `update` takes of an adapted row."""
-        return [row[i] for i in self._update_order]
+        return _picked([self._names.index(name) for name in (*self._plain, *self.key)])
 
-    def indexed_values(self, row: Sequence[object]) -> tuple[object, ...]:
+    @cached_property
+    def indexed_values(self) -> Pick:
         """What the indexes have of an adapted row: where it is as before, `update` will do."""
-        return tuple([row[i] for i in self._indexed])
+        return _picked(self._indexed)
 
     def where_key(self, dialect: Dialect) -> str:
         """The condition that names one row, by an index."""
@@ -176,13 +181,10 @@ class Table:
             dialect.is_id(name) if name in self._ids else f"{name} = ?" for name in self.key
         )
 
-    def key_of(self, row: Sequence[object]) -> tuple[object, ...]:
-        """The key of an adapted row."""
-        return tuple([row[i] for i in self._key])
-
     @cached_property
-    def _key(self) -> list[int]:
-        return [self._names.index(name) for name in self.key]
+    def key_of(self) -> Pick:
+        """The key of an adapted row."""
+        return _picked([self._names.index(name) for name in self.key])
 
     def where_keys(self, count: int, dialect: Dialect) -> str:
         """The condition that names so many rows of an application."""
@@ -214,10 +216,6 @@ class Table:
     def _plain(self) -> list[str]:
         indexed = {self._names[i] for i in self._indexed}
         return [name for name in self._names if name not in indexed and name not in self.key]
-
-    @cached_property
-    def _update_order(self) -> list[int]:
-        return [self._names.index(name) for name in (*self._plain, *self.key)]
 
     def select(
         self,
@@ -269,6 +267,13 @@ class Table:
     def _adapted(self) -> Sequence[tuple[int, Callable[[Any], object]]]:
         kinds = [(i, ADAPT.get(column.kind)) for i, column in enumerate(self.columns)]
         return [(index, adapt) for index, adapt in kinds if adapt is not None]
+
+
+def _picked(places: Sequence[int]) -> Pick:
+    """What picks the values of some places of a row."""
+    if len(places) > 1:  # of one place `itemgetter` would pick the value alone
+        return itemgetter(*places)
+    return lambda row: tuple([row[place] for place in places])
 
 
 APPLICATION_ID = Column("application_id", "integer")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sessions import answers, clock
+from sessions import answers, clock, tracing
 from sessions.answers import Executed
 from sessions.claim_rows import Ledger
 from sessions.claims import released_by
@@ -225,6 +225,11 @@ class Transaction:
             self.fold()
             self.write(self.connection)
 
+    @tracing.spanned(
+        "fold",
+        when=lambda transaction: transaction.writes,
+        position=lambda transaction: transaction.position,
+    )
     def fold(self) -> None:
         """Take what is decided into the views, which may have to be read."""
         self._means.views.fold(self._read, self._pending)

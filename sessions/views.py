@@ -103,7 +103,9 @@ class Views(Generic[V]):
 
         A fold that raises parks its key: what it made of the events before is kept.
         """
-        touched = self._touched(query, events, only)
+        touched: Mapping[Key, Sequence[Recorded]] = self.projection.by_key(events)
+        if touched:
+            touched = self._not_left_out(query, touched, only)
         if not touched:
             return
         self._bring(query, touched)
@@ -124,11 +126,14 @@ class Views(Generic[V]):
         else:
             self._changed[key] = view
 
-    def _touched(
-        self, query: Query, events: Sequence[Recorded], only: Collection[str] | None
+    def _not_left_out(
+        self,
+        query: Query,
+        touched: Mapping[Key, Sequence[Recorded]],
+        only: Collection[str] | None,
     ) -> Mapping[Key, Sequence[Recorded]]:
-        touched = self.projection.by_key(events)
-        if touched and self._waiting is None:
+        """What is asked for, and neither waits nor is skipped."""
+        if self._waiting is None:
             self._waiting = self._parked_keys.waiting(query)
             self._skipped = self._parked_keys.skipped(query)
         if only is not None:

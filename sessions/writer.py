@@ -141,7 +141,7 @@ class Writer:
 
     def _commit(self, transaction: Transaction) -> None:
         try:
-            self._fold(transaction)
+            transaction.fold()
             head = transaction.head
             self._write(head, transaction)
             self._memory.hold(transaction.states)
@@ -151,14 +151,6 @@ class Writer:
             raise
         finally:
             transaction.end()
-
-    @tracing.spanned(
-        "fold",
-        when=lambda _, transaction: transaction.writes,
-        position=lambda _, transaction: transaction.position,
-    )
-    def _fold(self, transaction: Transaction) -> None:
-        transaction.fold()
 
     @tracing.spanned(
         "commit",
