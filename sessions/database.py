@@ -271,18 +271,26 @@ class Database(ABC):
             StoreBusy: Another thread was for too long.
             BatchOpen: This thread is: its batch must not lose what it has not committed.
         """
-        try:
-            entered = self._lock.acquire(timeout=self.lock_timeout)
-        except BaseException:
-            with suppress(RuntimeError):  # it was interrupted while it waited: it has none
-                self._lock.release()
-            raise
-        if not entered:
-            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
+        self._take_lock()
         if self._is_in_transaction:
             self._lock.release()
             raise BatchOpen(what="another transaction")
         self._is_in_transaction = True
+
+    def _take_lock(self) -> None:
+        """Keep other threads out; `_lock.release` must follow, in the same thread.
+
+        Raises:
+            StoreBusy: Another thread had the lock for too long.
+        """
+        try:
+            taken = self._lock.acquire(timeout=self.lock_timeout)
+        except BaseException:
+            with suppress(RuntimeError):  # it was interrupted while it waited: it has none
+                self._lock.release()
+            raise
+        if not taken:
+            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
 
     def _leave(self) -> None:
         self._is_in_transaction = False

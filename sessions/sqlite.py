@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
-from sessions.errors import StorageFailed, StoreBusy
+from sessions.errors import StorageFailed
 from sessions.head import HEAD
 from sessions.signals import Signal, signal_of
 from sessions.sqlite_connections import Connections, SqliteFailures
@@ -191,8 +191,8 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def _taken(self) -> Iterator[None]:
-        if not self._lock.acquire(timeout=self.lock_timeout):
-            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
+        """Use the one connection of a store in memory, a transaction of this thread's included."""
+        self._take_lock()
         try:
             yield
         finally:

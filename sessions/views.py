@@ -220,9 +220,8 @@ class Views(Generic[V]):
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed, and the keys that are parked."""
-        if self._changed:
-            for write in self.writes():
-                write(connection)
+        for write in self.writes():
+            write(connection)
 
     def writes(self) -> Sequence[Write]:
         """What writes the views that changed and the keys that are parked, in this order.
