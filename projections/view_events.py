@@ -20,15 +20,18 @@ def events_of(  # noqa: PLR0913  the bounds that may be asked for
     as_of: datetime | None,
     position: int | None,
     *,
-    after: int = 0,
+    after: Recorded | None = None,
 ) -> Iterator[Recorded]:
-    """The events behind a position that a view is folded from: of one stream, if it has them."""
+    """The events that a view is folded from, or those after one of them.
+
+    They are read from one stream if that has them all, and else from the log.
+    """
     if projection.is_of_session:
-        events = reader.events(str(key), as_of=as_of, position=position)
+        version = after.version if after else 0
+        events = reader.events(str(key), after=version, as_of=as_of, position=position)
     else:
         names = [kind.__name__ for kind in projection.wanted]
-        events = reader.log(after, until=position, types=names)
+        events = reader.log(after.position if after else 0, until=position, types=names)
     for recorded in events:
-        touched = recorded.position > after and key in projection.touched(recorded)
-        if touched and (as_of is None or recorded.at <= as_of):
+        if key in projection.touched(recorded) and (as_of is None or recorded.at <= as_of):
             yield recorded

@@ -88,11 +88,10 @@ def _fold_from(  # noqa: PLR0913, PLR0917
     views = Views(projection, application, database.dialect, build=build.build)
     query = query_on(connection)
     reader, until = LogReader(database, application, query), come(store, build, query)
-    waiting = events_of(projection, reader, key, None, until, after=position - 1)
-    first = next(waiting, None)
-    if first is None or first.position != position:
+    first = next(reader.log(position - 1, until=position), None)
+    if first is None or key not in projection.touched(first):
         raise KeyNotTouched(projection=projection.name, key=key, position=position)
-    waiting = chain([first], waiting)
+    waiting = chain([first], events_of(projection, reader, key, None, until, after=first))
     while page := list(islice(waiting, PAGE)):
         views.fold(query, page, only={str(key)})
         views.write(connection)
