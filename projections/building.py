@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from projections.folding import Page, Part
     from sessions.database import Connection, Database, Query
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Mode, Projection
 
 _APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"
@@ -108,7 +108,7 @@ class Building:
         self._tables = {each.name: each.tables for each in projections}
         if claims:
             self._tables[_CLAIMS] = _CLAIM_TABLES
-        self._builds: dict[str, Current] = {}
+        self._builds: dict[str, Build] = {}
         self._parts: dict[int, list[Tracked]] = {}
 
     def run(
@@ -172,7 +172,7 @@ class Building:
 
     # --- beginning
 
-    def _begin(self, connection: Connection, name: str) -> Current:
+    def _begin(self, connection: Connection, name: str) -> Build:
         """The build of an earlier attempt, or a new one."""
         query, projection = query_on(connection), self._projections.get(name)
         version = projection.version if projection else 1
@@ -195,7 +195,7 @@ class Building:
         leave_out(connection, skipped, build, self._database.dialect)
         return build
 
-    def _mode_of(self, projection: Projection[Any] | None, current: Current | None) -> Mode:
+    def _mode_of(self, projection: Projection[Any] | None, current: Build | None) -> Mode:
         if projection is None:
             return "inline"
         return self._mode or (cast("Mode", current.mode) if current else projection.mode)
@@ -211,10 +211,10 @@ class Building:
                 ]
         return self._parts
 
-    def _parts_of(self, application: int) -> Iterator[tuple[Current, Part]]:
+    def _parts_of(self, application: int) -> Iterator[tuple[Build, Part]]:
         dialect = self._database.dialect
         for build in self._builds.values():
-            suffix, number = kept.suffix(build.build), build.build
+            suffix = kept.suffix(build)
             if build.name == _CLAIMS:
                 yield build, ClaimsOf(ClaimRows(application, dialect, suffix, copies=True))
             elif build.mode != "live":
@@ -223,7 +223,7 @@ class Building:
                     projection,
                     application,
                     dialect,
-                    build=number,
+                    build=build.number,
                     suffix=suffix,
                     held=HELD,
                     copies=True,
@@ -286,7 +286,7 @@ class Building:
 
     # --- switching
 
-    def _switch(self, connection: Connection) -> list[Current]:
+    def _switch(self, connection: Connection) -> list[Build]:
         """Let what was built be current; the answer is what is kept no longer."""
         known = self._projections
         retired = retire_unknown(self._database, connection, known) if self._is_of_all else []

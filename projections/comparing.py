@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Database
     from sessions.dialect import Dialect
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Projection
     from sessions.tables import Table
 
@@ -41,7 +41,7 @@ class Compared(msgspec.Struct, frozen=True, rename="camel"):
 
 def compare_builds(
     database: Database,
-    builds: Mapping[str, Current],
+    builds: Mapping[str, Build],
     projections: Iterable[Projection[Any]],
     applications: Iterable[int],
 ) -> list[Compared]:
@@ -58,12 +58,12 @@ def compare_builds(
     ]
 
 
-def _is_alike(one: Current, other: Current) -> bool:
+def _is_alike(one: Build, other: Build) -> bool:
     return one.version == other.version and "live" not in {one.mode, other.mode}
 
 
 def compare(
-    database: Database, build: Current, projection: Projection[Any], application_id: int
+    database: Database, build: Build, projection: Projection[Any], application_id: int
 ) -> Compared:
     """Compare a build with the current one, as both are at one moment.
 
@@ -88,7 +88,7 @@ def compare(
 def _touched_since(
     database: Database,
     connection: Connection,
-    build: Current,
+    build: Build,
     projection: Projection[Any],
     application_id: int,
 ) -> Iterator[str]:

@@ -96,7 +96,7 @@ def _is_same(one: Database, other: Database) -> bool:
     """Whether both are one store, whatever their URLs say: what one holds the other cannot."""
     if one is other or one.dialect is not other.dialect or one.in_memory or other.in_memory:
         return one is other
-    if not one.dialect.packs:
+    if not one.works_beside:
         return Path(other.path).exists() and Path(one.path).samefile(other.path)
     name = f"copy {uuid4()}"
     with one.held(name), other.held(name) as held:

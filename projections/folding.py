@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Database, Query
     from sessions.events import Recorded
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.inserting import Write
     from sessions.projection import Projection
     from sessions.views import Views
@@ -245,7 +245,7 @@ class Tracked(Part):
         self,
         part: Part,
         database: Database,
-        build: Current,
+        build: Build,
         application_id: int,
         query: Query | None = None,
     ) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sessions.database import Query
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Key, Projection
     from sessions.store import SessionStore
     from sessions.tables import Table
@@ -56,27 +56,27 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
     return asked
 
 
-def _is_kept(projection: Projection[Any], build: Current | None) -> bool:
+def _is_kept(projection: Projection[Any], build: Build | None) -> bool:
     return build is not None and build.version == projection.version
 
 
-def not_kept(projection: Projection[Any], build: Current | None) -> ProjectionNotKept:
+def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotKept:
     """What is raised where the store keeps no such version of a projection."""
     advice = kept.advice(build, projection.version)
     return ProjectionNotKept(projection=projection.label, advice=advice)
 
 
-def come(store: SessionStore, build: Current, query: Query) -> int:
+def come(store: SessionStore, build: Build, query: Query) -> int:
     """How far the views of a current build have come: those that are not followed, to the end."""
     if build.mode == "followed":
         return kept.position(query, build, store.application_id)
     return store.recorder.head(query).position
 
 
-def parked_keys(store: SessionStore, build: Current, table: Table = schema.PARKED) -> ParkedKeys:
+def parked_keys(store: SessionStore, build: Build, table: Table = schema.PARKED) -> ParkedKeys:
     """The keys of a build that wait."""
     dialect = store.recorder.database.dialect
-    return ParkedKeys(store.application_id, build.name, build.build, dialect, table)
+    return ParkedKeys(store.application_id, build.name, build.number, dialect, table)
 
 
 def unreadable(

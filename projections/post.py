@@ -14,7 +14,7 @@ from sessions.views import Views
 
 if TYPE_CHECKING:
     from sessions.database import StillHeld
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Projection
     from sessions.store import SessionStore
 
@@ -34,7 +34,7 @@ class Post:
 
     def __init__(self, store: SessionStore, projection: Projection[Any]) -> None:
         self.projection = projection
-        self.build: Current | None = None
+        self.build: Build | None = None
         self._store = store
         self._paused_at: int | None = None
         self._right = ExitStack()
@@ -46,7 +46,7 @@ class Post:
         """Whether this process works at it."""
         return self.build is not None
 
-    def take(self, build: Current | None) -> bool:
+    def take(self, build: Build | None) -> bool:
         """Work at the current build from now on, and at no other; whether that is begun just now.
 
         It is worked at if it is to be followed and nobody else does. Who has lost the right to it
@@ -64,8 +64,8 @@ class Post:
             return False
         self._is_held = held
         not_followed.forget(self._store, self.projection.name)
-        number = build.build
-        views = Views(self.projection, application, database.dialect, build=number, held=HELD)
+        dialect, number = database.dialect, build.number
+        views = Views(self.projection, application, dialect, build=number, held=HELD)
         self.part = Tracked(BuildOf(self.projection, views), database, build, application)
         self.build = build
         return True
@@ -74,7 +74,7 @@ class Post:
         """Whether it wants events of a type; of one that is not known here it is believed."""
         return kind not in EVENTS or kind in self.part.wanted
 
-    def _tell(self, build: Current | None) -> None:
+    def _tell(self, build: Build | None) -> None:
         """Log why the store's build is none to follow here, once, and when that changes."""
         name = self.projection.name
         hindered = None if build is None else _hindrance(self.projection, build)
@@ -86,7 +86,7 @@ class Post:
         else:
             logger.warning("%s is not followed by this process: %s", name, hindered)
 
-    def _is_due(self, build: Current) -> bool:
+    def _is_due(self, build: Build) -> bool:
         """Whether a build is one for this process, which may have left it to a newer one."""
         if build.mode != "followed" or build.version != self.projection.version:
             return False
@@ -115,7 +115,7 @@ class Post:
         not_followed.note(self._store, self.projection.name, reason)
 
 
-def _hindrance(projection: Projection[Any], build: Current) -> str | None:
+def _hindrance(projection: Projection[Any], build: Build) -> str | None:
     """Why a build is none for who has a projection that is to be followed."""
     if build.mode == "followed":
         is_same = build.version == projection.version

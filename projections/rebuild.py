@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sessions.database import Database, Query
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Projection
     from sessions.store import SessionStore
 
@@ -140,6 +140,6 @@ def drop(store: SessionStore, name: str) -> list[str]:
     return [build.label for build in found]
 
 
-def _builds(query: Query, name: str, statuses: Sequence[kept.Status]) -> list[Current]:
+def _builds(query: Query, name: str, statuses: Sequence[kept.Status]) -> list[Build]:
     found = [kept.builds(query, status).get(name) for status in statuses]
     return [build for build in found if build is not None]

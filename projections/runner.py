@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sessions.errors import UndecodableEvent, UnknownEvent
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.store import SessionStore
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Runner:
             kept.begin(self._database, connection, new)
         return True
 
-    def _current(self) -> dict[str, Current]:
+    def _current(self) -> dict[str, Build]:
         return kept.builds(self._database.query, "current")
 
     def _has_come(self) -> bool:

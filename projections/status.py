@@ -14,11 +14,10 @@ from sessions import clock, kept
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.parked import Parked
     from sessions.store import SessionStore
 
-_STATUSES: tuple[kept.Status, ...] = ("current", "building", "old")
 _NEXT = "SELECT recorded_at FROM events WHERE application_id = ? AND position = ?"
 
 
@@ -62,7 +61,7 @@ def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatu
     Raises:
         StoreNotFound: Nothing was written yet.
     """
-    before = {(name, build.build): _come(store, build) for name, build, _ in _builds(store)}
+    before = {(name, build.number): _come(store, build) for name, build, _ in _builds(store)}
     time.sleep(seconds)
     found = [_status(store, build, of, before, seconds) for _, build, of in _builds(store)]
     known = {each.name for each in found if each.status == "current"}
@@ -83,19 +82,19 @@ def parked(store: SessionStore) -> list[Parked]:
     return sorted(found, key=lambda each: each.position)
 
 
-def _builds(store: SessionStore) -> Iterator[tuple[str, Current, str]]:
-    for of in _STATUSES:
+def _builds(store: SessionStore) -> Iterator[tuple[str, Build, str]]:
+    for of in kept.STATUSES:
         for name, build in kept.builds(store.query, of).items():
             if any(name == each.name for each in store.projections) or of == "current":
                 yield name, build, of
 
 
-def _come(store: SessionStore, build: Current) -> int:
+def _come(store: SessionStore, build: Build) -> int:
     return kept.position(store.query, build, store.application_id)
 
 
 def _status(
-    store: SessionStore, build: Current, of: str, before: dict[tuple[str, int], int], seconds: float
+    store: SessionStore, build: Build, of: str, before: dict[tuple[str, int], int], seconds: float
 ) -> ProjectionStatus:
     follows = of == "building" or (of == "current" and build.mode == "followed")
     come = _come(store, build) if follows else None
@@ -104,12 +103,12 @@ def _status(
     known = {each.name: each.version for each in store.projections}
     rate = None
     if seconds and follows and position is not None:
-        rate = (position - before.get((build.name, build.build), 0)) / seconds
+        rate = (position - before.get((build.name, build.number), 0)) / seconds
     return ProjectionStatus(
         build.name,
         build.version,
         known.get(build.name),
-        build.build,
+        build.number,
         build.mode,
         of,
         position,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from projections.waiting import How
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.parked import Parked
     from sessions.projection import Key, Projection
     from sessions.store import SessionStore
@@ -104,7 +104,7 @@ class StoredProjection(Generic[V]):
             )
 
     def _folded(
-        self, build: Current, key: Key, as_of: datetime | None, position: int | None
+        self, build: Build, key: Key, as_of: datetime | None, position: int | None
     ) -> V | None:
         skipped = parked_keys(self._store, build).skipped(self._store.query)
         view = None
@@ -155,7 +155,7 @@ class StoredProjection(Generic[V]):
                 look = min(now() + _LOOK_SECONDS, deadline)
             signal.wait(seen, min(look - now(), self._database.poll_seconds))
 
-    def _behind(self, build: Current, reached: int, asked: int, timeout: float) -> ViewBehind:
+    def _behind(self, build: Build, reached: int, asked: int, timeout: float) -> ViewBehind:
         if build.mode != "followed":
             reason = "the log itself has not come that far"
         elif self._is_followed(build):
@@ -167,7 +167,7 @@ class StoredProjection(Generic[V]):
             projection=self.projection.name, position=reached, asked=asked, reason=reason
         )
 
-    def _is_followed(self, build: Current) -> bool:
+    def _is_followed(self, build: Build) -> bool:
         with self._database.held(kept.right(build, self._store.application_id)) as held:
             return held is None
 
@@ -225,7 +225,7 @@ class StoredProjection(Generic[V]):
         self._store.check_no_batch("retry or skip")
         return waiting.go_on(self._store, self.projection, build, key, how)
 
-    def _build(self) -> Current:
+    def _build(self) -> Build:
         """The build that the store keeps.
 
         Raises:

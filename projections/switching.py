@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from sessions.database import Connection, Database
-    from sessions.head import Current
+    from sessions.head import Build
 
 
-def switch_claims(database: Database, connection: Connection, build: Current) -> None:
+def switch_claims(database: Database, connection: Connection, build: Build) -> None:
     """Let the claims be those that were built; the ones of before do not stay."""
     query = query_on(connection)
     tables = kept.relations(query, build)
@@ -30,7 +30,7 @@ def switch_claims(database: Database, connection: Connection, build: Current) ->
 
 def retire_unknown(
     database: Database, connection: Connection, known: Collection[str]
-) -> list[Current]:
+) -> list[Build]:
     """Let no writer keep what is not known here: those who do not have it would be refused."""
     current = kept.builds(query_on(connection), "current").values()
     names = {kept.COPY, *known}

@@ -141,7 +141,7 @@ def _stored(projection: Projection[V], pages: Sequence[Sequence[Recorded]]) -> d
 def _deliver(store: SessionStore, projection: Projection[Any], page: Sequence[Recorded]) -> None:
     database = store.recorder.database
     build = kept.builds(store.query, "current")[projection.name]
-    views = Views(projection, _APPLICATION, database.dialect, build=build.build)
+    views = Views(projection, _APPLICATION, database.dialect, build=build.number)
     part = Tracked(BuildOf(projection, views), database, build, _APPLICATION)
     with database.writing() as connection:
         until = page[-1].position if page else 0

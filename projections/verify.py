@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from projections.folding import Page
     from sessions.database import Connection
     from sessions.errors import UndecodableEvent, UnknownEvent
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Projection
     from sessions.store import SessionStore
     from sessions.tables import Table
@@ -124,7 +124,7 @@ class _Verification:
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
         self._anonymous = AnonymousSessions()
-        self._parts: dict[Part, Current | None] = {claims: None, self._anonymous: None}
+        self._parts: dict[Part, Build | None] = {claims: None, self._anonymous: None}
         for each in self._projections:
             build = self._builds[each.name]
             parked = parked_keys(store, build, schema.PARKED.beside(_FRESH))
@@ -215,7 +215,7 @@ class _Verification:
         yield from self._beyond()
         for table in self._tables:
             yield from self._rows(table)
-        verified = [(each.name, self._builds[each.name].build) for each in self._projections]
+        verified = [(each.name, self._builds[each.name].number) for each in self._projections]
         others = ["NOT (projection = ? AND build = ?)"] * len(verified)
         where = " AND ".join(["NOT skipped", *others])
         self._copy_parked(where, [part for each in verified for part in each])
@@ -269,7 +269,7 @@ def _begun(connection: Connection) -> Iterator[None]:
         connection.execute("COMMIT")
 
 
-def _is_kept(projection: Projection[Any], build: Current | None) -> bool:
+def _is_kept(projection: Projection[Any], build: Build | None) -> bool:
     return build is not None and build.version == projection.version and build.mode != "live"
 
 

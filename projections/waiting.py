@@ -18,7 +18,7 @@ from sessions.views import Views
 
 if TYPE_CHECKING:
     from sessions.database import Connection, Query
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Key, Projection
     from sessions.store import SessionStore
 
@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 
 
 def go_on(
-    store: SessionStore, projection: Projection[Any], build: Current, key: Key, how: How
+    store: SessionStore, projection: Projection[Any], build: Build, key: Key, how: How
 ) -> bool:
     """Let a key of a build go on; whether it waits no longer.
 
@@ -63,11 +63,11 @@ def _as_parked(projection: Projection[Any], key: Key) -> Key:
     return int(key) if is_number else key
 
 
-def _is_alone(query: Query, build: Current, *, is_skip: bool) -> bool:
+def _is_alone(query: Query, build: Build, *, is_skip: bool) -> bool:
     """Whether nobody has switched to another build since, or makes one that would not know."""
     current = kept.builds(query, "current").get(build.name)
     begun = kept.builds(query, "building").get(build.name) if is_skip else None
-    is_current = current is not None and current.build == build.build
+    is_current = current is not None and current.number == build.number
     return is_current and (begun is None or begun.version != build.version)
 
 
@@ -75,7 +75,7 @@ def _fold_from(  # noqa: PLR0913, PLR0917
     store: SessionStore,
     projection: Projection[Any],
     connection: Connection,
-    build: Current,
+    build: Build,
     key: Key,
     position: int,
 ) -> None:
@@ -85,7 +85,7 @@ def _fold_from(  # noqa: PLR0913, PLR0917
         KeyNotTouched: The event that the key waits for is one of other keys now.
     """
     application, database = store.application_id, store.recorder.database
-    views = Views(projection, application, database.dialect, build=build.build)
+    views = Views(projection, application, database.dialect, build=build.number)
     query = query_on(connection)
     reader, until = LogReader(database, application, query), come(store, build, query)
     first = next(reader.log(position - 1, until=position), None)

@@ -21,11 +21,19 @@ CATCH_UP = 1000
 """So many events of others are taken in by a writer; more of them are not worth it."""
 
 
-class Current(msgspec.Struct, frozen=True):
-    """A projection as the store keeps it: see `schema.PROJECTIONS`."""
+class Build(msgspec.Struct, frozen=True):
+    """A version of a projection as the store keeps it, in relations of its own.
+
+    Attributes:
+        name: The projection.
+        number: What tells it from every other build in the store.
+        version: The projection's.
+        mode: How it is run.
+        revision: Is raised when its views changed otherwise than by following the log.
+    """
 
     name: str
-    build: int
+    number: int
     version: int
     mode: str
     revision: int
@@ -35,7 +43,7 @@ class Current(msgspec.Struct, frozen=True):
         """What people call it, such as "attachments 1"."""
         return f"{self.name} {self.version}"
 
-    def revised(self) -> Current:
+    def revised(self) -> Build:
         """As it is once its views were changed otherwise than by following the log."""
         return replace(self, revision=self.revision + 1)
 
@@ -44,15 +52,15 @@ class Head(msgspec.Struct, frozen=True):
     """Where an application's log ends, and which views the store keeps."""
 
     position: int
-    views: tuple[Current, ...]
+    views: tuple[Build, ...]
 
     @classmethod
     def of(cls, rows: Sequence[Any]) -> Head:
         """The head of the rows that `HEAD` asks for."""
-        views = [Current(*row[1:]) for row in rows if row[1] is not None]
+        views = [Build(*row[1:]) for row in rows if row[1] is not None]
         return cls(rows[0][0] or 0, tuple(views))
 
     @property
     def signature(self) -> str:
         """The views as PostgreSQL compares them (`confirm_writing`)."""
-        return ", ".join([f"{v.name} {v.build} {v.mode} {v.revision}" for v in self.views])
+        return ", ".join([f"{v.name} {v.number} {v.mode} {v.revision}" for v in self.views])

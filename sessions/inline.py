@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
     from sessions.events import Recorded
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Projection
 
 
@@ -37,11 +37,11 @@ class InlineViews:
         self._application_id = application_id
         self._dialect = dialect
         self._views: dict[str, Views[Any]] = {}
-        self.current: tuple[Current, ...] = ()
+        self.current: tuple[Build, ...] = ()
         self._is_arranged = False
         self._parking = False
 
-    def arrange(self, current: tuple[Current, ...]) -> None:
+    def arrange(self, current: tuple[Build, ...]) -> None:
         """Keep what the store says from now on; what is held in memory has to be read again.
 
         Raises:
@@ -64,25 +64,25 @@ class InlineViews:
                 self._installed[each.name],
                 self._application_id,
                 self._dialect,
-                build=each.build,
+                build=each.number,
                 held=HELD,
             )
             for each in inline
         }
         self.current, self._is_arranged = current, True
 
-    def _has(self, current: Current) -> bool:
+    def _has(self, current: Build) -> bool:
         projection = self._installed.get(current.name)
         return projection is not None and projection.version == current.version
 
-    def _differs(self, inline: Sequence[Current]) -> ViewsDiffer:
+    def _differs(self, inline: Sequence[Build]) -> ViewsDiffer:
         stored = ", ".join([each.label for each in inline])
         asked = {*self._own, *[each.name for each in inline]}
         found = ", ".join([e.label for e in self._installed.values() if e.name in asked])
         advice = self._advice(inline)
         return ViewsDiffer(stored=stored or "(none)", found=found or "(none)", advice=advice)
 
-    def _advice(self, inline: Sequence[Current]) -> str:
+    def _advice(self, inline: Sequence[Build]) -> str:
         here = {name: each.version for name, each in self._installed.items()}
         if any(each.version > here.get(each.name, each.version) for each in inline):
             return "upgrade this process"
@@ -111,7 +111,7 @@ class InlineViews:
         for views in self._views.values():
             views.write(connection)
 
-    def _parks(self, current: Current) -> bool:
+    def _parks(self, current: Build) -> bool:
         return current.name in self._views and self._views[current.name].parks
 
     def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:

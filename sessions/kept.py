@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sessions import schema
 from sessions.database import query_on
 from sessions.errors import CopyUnfinished
-from sessions.head import Current
+from sessions.head import Build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -43,10 +43,10 @@ COPY = "(copy)"
 """Under this name, which no projection can have, a store says that it is not whole yet."""
 
 
-def builds(query: Query, status: Status) -> dict[str, Current]:
+def builds(query: Query, status: Status) -> dict[str, Build]:
     """The builds of that status, by the names of their projections."""
     sql = schema.PROJECTIONS.select("status = ?", "name, build", columns=_COLUMNS)
-    return {row[0]: Current(*row) for row in query(sql, (status,))}
+    return {row[0]: Build(*row) for row in query(sql, (status,))}
 
 
 def check_whole(query: Query) -> None:
@@ -59,16 +59,16 @@ def check_whole(query: Query) -> None:
         raise CopyUnfinished
 
 
-def advice(build: Current | None, version: int) -> str:
+def advice(build: Build | None, version: int) -> str:
     """What is to be done where the store keeps a build, and not the version that is here."""
     if build is not None and build.version > version:
         return "upgrade this process"
     return "run `sessions projections rebuild`"
 
 
-def suffix(build: int) -> str:
-    """What is behind the names of relations that are not the current ones."""
-    return f"_build_{build}"
+def suffix(build: Build) -> str:
+    """What is put after the names of a build's relations while it is not the current one."""
+    return f"_build_{build.number}"
 
 
 def begin(
@@ -89,74 +89,72 @@ def tables_of(tables: Sequence[Table], mode: Mode) -> Sequence[Table]:
 
 def register(
     connection: Connection, what: tuple[str, int, Mode], status: Status, tables: Iterable[Table]
-) -> Current:
+) -> Build:
     """Take note of a new build: its name, version and mode."""
     name, version, mode = what
     ((newest,),) = connection.execute(_NEWEST).fetchall()
-    build = Current(name, (newest or 0) + 1, version, mode, 0)
+    build = Build(name, (newest or 0) + 1, version, mode, 0)
     relations = " ".join([table.name for table in tables])
-    row = (name, build.build, version, mode, status, 0, relations)
+    row = (name, build.number, version, mode, status, 0, relations)
     connection.execute(schema.PROJECTIONS.insert(), row)
     return build
 
 
-def create(
-    connection: Connection, build: Current, tables: Iterable[Table], dialect: Dialect
-) -> None:
+def create(connection: Connection, build: Build, tables: Iterable[Table], dialect: Dialect) -> None:
     """Make the relations of a build that is not current."""
     for table in tables:
         for statement in beside(table, build).create(dialect):
             connection.execute(statement)
 
 
-def beside(table: Table, build: Current) -> Table:
+def beside(table: Table, build: Build) -> Table:
     """A relation of a build that is not current."""
-    return table.beside(suffix(build.build))
+    return table.beside(suffix(build))
 
 
-def relations(query: Query, build: Current) -> list[str]:
+def relations(query: Query, build: Build) -> list[str]:
     """The relations of a build, as they are called while it is current; none if it is gone."""
     sql = schema.PROJECTIONS.select(_OF_BUILD, columns="relations")
-    found = query(sql, (build.name, build.build))
+    found = query(sql, (build.name, build.number))
     return [name for (names,) in found for name in names.split()]
 
 
-def revise(connection: Connection, build: Current) -> None:
+def revise(connection: Connection, build: Build) -> None:
     """Tell all writers that views changed otherwise than by following the log."""
-    connection.execute(_REVISE, (build.name, build.build))
+    connection.execute(_REVISE, (build.name, build.number))
 
 
-def set_status(connection: Connection, build: Current, status: Status) -> None:
+def set_status(connection: Connection, build: Build, status: Status) -> None:
     """Let a build be something else from now on."""
-    connection.execute(_SET_STATUS, (status, build.name, build.build))
+    connection.execute(_SET_STATUS, (status, build.name, build.number))
 
 
-def remove(connection: Connection, build: Current) -> None:
+def remove(connection: Connection, build: Build) -> None:
     """Take away a build that is not current, with its relations."""
     for table in relations(query_on(connection), build):
-        connection.execute(f"DROP TABLE IF EXISTS {table}{suffix(build.build)}")
+        connection.execute(f"DROP TABLE IF EXISTS {table}{suffix(build)}")
     forget_position(connection, build)
     for statement in _REMOVE:
-        connection.execute(statement, (build.name, build.build))
+        connection.execute(statement, (build.name, build.number))
 
 
-def follower_of(build: Current) -> str:
+def follower_of(build: Build) -> str:
     """The name by which it is kept how far a build has come."""
-    return f"{build.name}#{build.build}"
+    return f"{build.name}#{build.number}"
 
 
-def right(build: Current, application_id: int) -> str:
+def right(build: Build, application_id: int) -> str:
     """What the one process holds that follows an application's log with a projection."""
     return f"{build.name}/{application_id}"
 
 
-def position(query: Query, build: Current, application_id: int) -> int:
+def position(query: Query, build: Build, application_id: int) -> int:
     """How far a build has come in an application's log."""
     rows = query(_POSITION, (follower_of(build), str(application_id)))
     return rows[0][0] if rows else 0
 
 
-def forget_position(connection: Connection, build: Current) -> None:
+def forget_position(connection: Connection, build: Build) -> None:
     """Keep no longer how far a build has come."""
     connection.execute("DELETE FROM positions WHERE follower = ?", (follower_of(build),))
 
@@ -172,11 +170,11 @@ def retire(database: Database, connection: Connection, name: str) -> None:
     there = database.relations(query)
     for table in relations(query, current):
         if table in there:
-            database.rename(connection, table, table + suffix(current.build))
+            database.rename(connection, table, table + suffix(current))
     set_status(connection, current, "old")
 
 
-def switch(database: Database, connection: Connection, build: Current) -> None:
+def switch(database: Database, connection: Connection, build: Build) -> None:
     """Let a build be the current one, and the one that was, the old one."""
     query = query_on(connection)
     current = builds(query, "current").get(build.name)
@@ -189,7 +187,7 @@ def switch(database: Database, connection: Connection, build: Current) -> None:
         forget_position(connection, build)
 
 
-def take_names(database: Database, connection: Connection, build: Current) -> None:
+def take_names(database: Database, connection: Connection, build: Build) -> None:
     """Let the relations of a build be called as those of the current one are."""
     for table in relations(query_on(connection), build):
-        database.rename(connection, table + suffix(build.build), table)
+        database.rename(connection, table + suffix(build), table)

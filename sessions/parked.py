@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
     from sessions.events import Recorded
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Key
     from sessions.tables import Table
 
@@ -120,29 +120,29 @@ Skip: TypeAlias = tuple[int, str, int, str, str, datetime]
 """An event that is left out for a key: application, key, position, type, error, since when."""
 
 
-def skips(query: Query, build: Current) -> list[Skip]:
+def skips(query: Query, build: Build) -> list[Skip]:
     """The events that a build leaves out, in all applications, in order."""
     columns = "application_id, key, position, type, error, parked_at"
     where = "projection = ? AND build = ? AND skipped"
-    rows = query(schema.PARKED.select(where, columns=columns), (build.name, build.build))
+    rows = query(schema.PARKED.select(where, columns=columns), (build.name, build.number))
     return sorted((*row[:5], datetime.fromisoformat(row[5])) for row in rows)
 
 
 def leave_out(
-    connection: Connection, skipped: Iterable[Skip], build: Current, dialect: Dialect
+    connection: Connection, skipped: Iterable[Skip], build: Build, dialect: Dialect
 ) -> None:
     """Let a build leave out what another one does, perhaps in another database."""
     table = schema.PARKED
     rows = [
-        table.values((application, build.name, build.build, *skip, True))
+        table.values((application, build.name, build.number, *skip, True))
         for application, *skip in skipped
     ]
     Insert(table, dialect)(connection, rows)
 
 
-def parked_in(query: Query, build: Current) -> int:
+def parked_in(query: Query, build: Build) -> int:
     """How many keys wait in a build, in all applications."""
     where = "projection = ? AND build = ? AND NOT skipped"
     sql = schema.PARKED.select(where, columns="count(*)")
-    counted: int = query(sql, (build.name, build.build))[0][0]
+    counted: int = query(sql, (build.name, build.number))[0][0]
     return counted

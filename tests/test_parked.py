@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sessions.events import Recorded
-    from sessions.head import Current
+    from sessions.head import Build
     from sessions.projection import Mode
     from tests.conftest import Clock, OpenStore
 
@@ -539,7 +539,7 @@ def test_a_build_that_was_switched_away_meanwhile_is_left_alone(
     class Late(StoredProjection[Any]):
         """One that is slow: a rebuild switches when it has just asked what is current."""
 
-        def _build(self) -> Current:
+        def _build(self) -> Build:
             build = super()._build()
             rebuild(store)
             return build

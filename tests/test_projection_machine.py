@@ -161,7 +161,7 @@ class InMemory(RuleBasedStateMachine):
         come = self.stored(name).position
         if build.mode != "followed":
             return
-        views = Views(COUNTING[name], 1, database.dialect, build=build.build)
+        views = Views(COUNTING[name], 1, database.dialect, build=build.number)
         part = Tracked(BuildOf(COUNTING[name], views), database, build, 1)
         page = read_page(store, store.query, min(after, come), until=come, size=size)
         part.take(store.query, page)
