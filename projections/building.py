@@ -17,14 +17,13 @@ from projections.folding import (
     HELD,
     BuildOf,
     ClaimsOf,
-    LogReader,
     Overtaken,
     Progress,
     Tracked,
-    read_page,
     silent,
     wanted_by,
 )
+from projections.pages import LogReader, applications_of, count_of_events, read_page
 from projections.switching import retire_unknown, switch_claims
 from projections.write_behind import WriteBehind
 from sessions import kept, schema
@@ -37,12 +36,12 @@ from sessions.views import Views
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from projections.folding import Page, Part
+    from projections.folding import Part
+    from projections.pages import Page
     from sessions.database import Connection, Database, Query
     from sessions.head import Build
     from sessions.projection import Mode, Projection
 
-_APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"
 _CLAIMS = "claims"
 _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
 _PAGE = 5000
@@ -70,11 +69,6 @@ class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     parked: int
     compared: list[Compared]
     retired: list[str]
-
-
-def applications_of(query: Query) -> list[int]:
-    """The applications in a database that have events."""
-    return [application for (application,) in query(_APPLICATIONS, ())]
 
 
 class Building:
@@ -239,7 +233,7 @@ class Building:
         with WriteBehind(self._database, self._check_builds) as behind:
             while True:
                 behind.wait()
-                total, before = self._total(), self._position()
+                total, before = count_of_events(self._database), self._position()
                 if total - before <= _LEFT_FOR_SWITCH and before:
                     progress(before, total)
                     return stop()
@@ -268,11 +262,6 @@ class Building:
             for part in parts:
                 part.take(query, page)
             yield page
-
-    def _total(self) -> int:
-        counted = f"SELECT count(*) FROM {schema.EVENTS.name}"
-        total: int = self._database.query(counted, passing=True)[0][0]
-        return total
 
     def _position(self) -> int:
         """The events that all parts have gone over."""

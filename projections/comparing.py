@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.folding import events
+from projections.pages import read_events
 from sessions import kept
 from sessions.database import query_on
 from sessions.store import SessionStore
@@ -98,7 +98,7 @@ def _touched_since(
     builds = [build, *([current] if current.mode == "followed" else [])]
     after = min(kept.position(query, each, application_id) for each in builds)
     reader = SessionStore(database, application_id, read_only=True)
-    for recorded in events(reader, query, after):
+    for recorded in read_events(reader, query, after):
         yield from map(str, projection.touched(recorded))
 
 

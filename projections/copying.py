@@ -10,8 +10,9 @@ from uuid import uuid4
 
 import msgspec
 
-from projections.building import Building, applications_of
+from projections.building import Building
 from projections.folding import Progress, silent
+from projections.pages import applications_of, count_of_events
 from projections.rebuild import alone
 from projections.switching import close, open_to_all
 from projections.verify import differences_within
@@ -132,7 +133,7 @@ def _copy_log(one: Database, other: Database, progress: Progress) -> int:
     """
     _check_begun(one, other)
     close(other)
-    total, done = _total(one), 0
+    total, done = count_of_events(one), 0
     for table, application in _tasks(one):
         for copied in _copied(one, other, table, application):
             done += copied if table is schema.EVENTS else 0
@@ -149,11 +150,6 @@ def _check_begun(one: Database, other: Database) -> None:
         same = one.query(here, (application, last[1]))
         if not same or schema.EVENTS.given(same[0]) != schema.EVENTS.given(last):
             raise CopyDiffers(path=other.path, where=f"events {last[:2]}")
-
-
-def _total(database: Database) -> int:
-    counted: int = database.query(f"SELECT count(*) FROM {schema.EVENTS.name}")[0][0]
-    return counted
 
 
 def _copied(one: Database, other: Database, table: Table, application: int) -> Iterator[int]:

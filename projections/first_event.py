@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from projections.folding import events
 from projections.known import come, parked_keys
+from projections.pages import read_events
 from sessions import kept, schema
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _replay(store: SessionStore, histories: Sequence[_History]) -> None:
         view = (history.projection.name, history.difference.key[0])
         of_view.setdefault(view, []).append(history)
     reaches = {name: _Reach(store, name) for name in projections}
-    for recorded in events(store, store.query):
+    for recorded in read_events(store, store.query):
         for name, projection in projections.items():
             for key in projection.touched(recorded):
                 if reaches[name].has(key, recorded.position):

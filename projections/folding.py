@@ -9,21 +9,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows, Ledger
 from sessions.claims import CLAIMING, Claim, released_by, taken_by
 from sessions.database import News
-from sessions.errors import UndecodableEvent, UnknownEvent
-from sessions.events import EVENTS, SESSION
-from sessions.mapper import Mapper
-from sessions.reader import StoreReader
-from sessions.recorder import SessionRecorder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable
 
+    from projections.pages import Page
     from sessions.database import Connection, Database, Query
     from sessions.events import Recorded
     from sessions.head import Build
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
     from sessions.projection import Projection
     from sessions.views import Views
 
-PAGE = 2000
 HELD = 10_000
 """So many views of a projection are held in memory."""
 WRITING = "projections"
@@ -49,87 +44,6 @@ def silent(done: int, total: int) -> None:
 
 class Overtaken(News):
     """Somebody else has taken this part further meanwhile; nothing was written."""
-
-
-class Page(NamedTuple):
-    """What comes next in a log.
-
-    Attributes:
-        events: The events of sessions; those that nobody wants are left out.
-        until: How far it goes.
-        obstacle: The event behind it that this process cannot read, if there is one.
-    """
-
-    events: list[Recorded]
-    until: int
-    obstacle: UnknownEvent | UndecodableEvent | None
-
-
-def read_page(  # noqa: PLR0913  the bounds that may be asked for
-    store: StoreReader,
-    query: Query,
-    after: int,
-    *,
-    until: int | None = None,
-    size: int = PAGE,
-    wanted: Collection[str] = EVENTS,
-) -> Page:
-    """The next page of a log, up to an event that this process cannot read."""
-    found: list[Recorded] = []
-    left, piece = size, store.recorder.database.page
-    while left:
-        rows = store.recorder.log_rows(query, after, min(left, piece), until)
-        obstacle = _read_into(found, store, rows, wanted)
-        if obstacle is not None:
-            return Page(found, obstacle.where - 1, obstacle)
-        after = rows[-1][0] if rows else after
-        left = left - len(rows) if len(rows) == piece else 0
-    return Page(found, after, None)
-
-
-def _read_into(
-    found: list[Recorded], store: StoreReader, rows: Sequence[Any], wanted: Collection[str]
-) -> UnknownEvent | UndecodableEvent | None:
-    """Add the events of rows, up to one that this process cannot read."""
-    unwanted = EVENTS.keys() - wanted
-    read = [row for row in rows if row[1] == SESSION and row[4] not in unwanted]
-    try:
-        found += store.mapper.recorded(store.recorder.application_id, read)
-    except (UnknownEvent, UndecodableEvent) as error:  # those before it are added
-        return error
-    return None
-
-
-def events(reader: StoreReader, query: Query, after: int = 0) -> Iterator[Recorded]:
-    """The events behind a position, page by page, up to one that this process cannot read."""
-    while (page := read_page(reader, query, after)).until > after:
-        yield from page.events
-        after = page.until
-
-
-class LogReader(StoreReader):
-    """The log of one application, for those who ask with a connection of their own.
-
-    It asks nothing when it is made: inside a transaction there may be no second connection.
-
-    Args:
-        database: Where the log is.
-        application_id: Whose log it is.
-        query: How to ask, if not on any connection.
-    """
-
-    def __init__(self, database: Database, application_id: int, query: Query | None = None) -> None:
-        self._query = query
-        self.recorder = SessionRecorder(database, application_id)
-        self.mapper = Mapper()
-
-    def query(
-        self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
-    ) -> list[Any]:
-        """All rows of one SELECT as tuples."""
-        if self._query is not None:
-            return self._query(sql, parameters)
-        return self.recorder.database.query(sql, parameters, passing=passing)
 
 
 class Part(ABC):

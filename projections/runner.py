@@ -17,11 +17,11 @@ from projections.folding import (
     WRITING,
     Overtaken,
     Progress,
-    read_page,
     silent,
     wanted_by,
 )
 from projections.known import named
+from projections.pages import read_page
 from projections.post import Post
 from sessions import kept, tracing
 from sessions.database import query_on

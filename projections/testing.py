@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from projections.folding import BuildOf, Page, Tracked
+from projections.folding import BuildOf, Tracked
+from projections.pages import Page
 from projections.status import parked
 from sessions import kept
 from sessions.database import query_on

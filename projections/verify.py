@@ -17,12 +17,12 @@ from projections.folding import (
     ClaimsOf,
     Part,
     Progress,
-    read_page,
     silent,
     wanted_by,
 )
 from projections.known import come, parked_keys
 from projections.log_checks import gaps, unread
+from projections.pages import read_page
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from projections.folding import Page
+    from projections.pages import Page
     from sessions.database import Connection
     from sessions.errors import UndecodableEvent, UnknownEvent
     from sessions.head import Build

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from projections.folding import PAGE, WRITING, LogReader
+from projections.folding import WRITING
 from projections.known import come, parked_keys
+from projections.pages import PAGE, LogReader
 from projections.view_events import events_of
 from sessions import kept
 from sessions.database import query_on

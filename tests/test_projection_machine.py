@@ -20,7 +20,8 @@ from hypothesis.stateful import (
 )
 
 from projections import Projection, Runner, StoredProjection, drop, rebuild, verify
-from projections.folding import BuildOf, Tracked, read_page
+from projections.folding import BuildOf, Tracked
+from projections.pages import read_page
 from sessions import (
     OpenSession,
     RebuildRunning,
