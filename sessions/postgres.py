@@ -13,26 +13,18 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
-from psycopg import pq
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, LogMoved
 from sessions.errors import OutcomeUnknown, StorageFailed
 from sessions.head import Head
 from sessions.listening import Listener
+from sessions.postgres_connection import BEGIN, PostgresConnection, Together, pipelined
 from sessions.postgres_dependents import handing_on
-from sessions.postgres_lock import IS_HELD, digest, held_by, key
+from sessions.postgres_failures import GRANT, PostgresFailures, is_gone, reason_of
+from sessions.postgres_lock import IS_HELD, Locks, digest, held_by
 from sessions.postgres_place import place_of
 from sessions.postgres_pool import Connections, quoted
-from sessions.postgres_statements import (
-    GRANT,
-    PostgresConnection,
-    PostgresFailures,
-    Together,
-    is_gone,
-    pipelined,
-    reason_of,
-)
 from sessions.signals import signal_of
 from sessions.url import without_password
 
@@ -46,15 +38,6 @@ T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
 """How often a follower looks by itself, should a notification be lost."""
-
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-"""Whatever the role's default is: a statement has to see what was committed before the lock."""
-
-_LOOK = ("SAVEPOINT look", "SET TRANSACTION READ ONLY")
-_LEAVE = ("ROLLBACK TO SAVEPOINT look", "RELEASE SAVEPOINT look")
-"""What was said since is said no more: that the transaction only reads, too."""
-
-_BEGUN = {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
 
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
@@ -82,6 +65,7 @@ class PostgresDatabase(Database):
         self.poll_seconds = _POLL_SECONDS
         self.signal = signal_of(self.path)
         self._failures = PostgresFailures(self.path, lock_timeout)
+        self._locks = Locks(self._place.schema)
         self._channel = f"sessions_{digest(self._place.schema).hex()[:16]}"
         self._connections = Connections(self._place, lock_timeout)
         self._start()
@@ -168,11 +152,11 @@ class PostgresDatabase(Database):
         Where nobody else wrote the last time, the lock is taken with the commit, in its round
         trip: what was read meanwhile is right if the log has not moved, and the lock tells.
         """
-        locks = (self._lock_key(0), self._lock_key(application_id), application_id)
+        locks = (self._locks.store, self._locks.of(application_id), application_id)
         if not lock and known is not None and self._alone:
             confirmed = (*locks, known.position, known.signature)
             return self._locked(
-                lambda: self._begun((), lambda taken, _: Begun(taken, None), confirmed)
+                lambda: self._connections.begun((), lambda taken, _: Begun(taken, None), confirmed)
             )
 
         asked = [f"SELECT * FROM begin_writing({', '.join(map(str, locks))})"]
@@ -185,30 +169,7 @@ class PostgresDatabase(Database):
             self._alone = Head.of(head) == known
             return Begun(connection, head, *news)
 
-        return self._locked(lambda: self._begun(asked, begun))
-
-    def _begun(
-        self,
-        asked: Sequence[str],
-        made: Callable[[PostgresConnection, list[list[Any]]], T],
-        confirms: Sequence[object] | None = None,
-    ) -> T:
-        """What is made of a connection in a transaction, and of each SELECT's rows, first in it.
-
-        One text costs less than a pipeline; there is nothing in it but our own words and numbers.
-        Where nothing is asked, the commit begins the transaction.
-        """
-        connection = self._connections.take(confirms)
-        try:
-            rows = []
-            if asked:
-                answers = connection.execute("; ".join([_BEGIN, *asked]))
-                while answers.nextset():
-                    rows.append(answers.fetchall())
-            return made(connection, rows)
-        except BaseException:
-            self._roll_back(connection)
-            raise
+        return self._locked(lambda: self._connections.begun(asked, begun))
 
     def _locked(self, begin: Callable[[], T]) -> T:
         """Begin a transaction when no other thread has one: what it will know is its own."""
@@ -227,34 +188,15 @@ class PostgresDatabase(Database):
 
     def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
         """The rows of each of several SELECTs, in one round trip."""
-        if not statements:
-            return []
-        with pipelined(cast("PostgresConnection", connection).raw):
-            cursors = [connection.execute(*statement) for statement in statements]
-        return [cursor.fetchall() for cursor in cursors]
+        return _own(connection).ask(statements)
 
     def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
-        """All rows of one SELECT in a transaction, which goes on as it was: in one round trip."""
-        raw = cast("PostgresConnection", connection).raw
-        try:
-            with pipelined(raw):
-                for statement in _LOOK:
-                    raw.execute(statement)
-                cursor = connection.execute(sql, parameters)
-                for statement in _LEAVE:
-                    raw.execute(statement)
-        except Exception:
-            if raw.info.transaction_status in _BEGUN:  # it was not left
-                for statement in _LEAVE:
-                    raw.execute(statement)
-            raise
-        rows: list[Any] = cursor.fetchall()
-        return rows
+        """All rows of one SELECT in a transaction, which goes on as it was."""
+        return _own(connection).look(sql, parameters)
 
     def goes_on(self, connection: Connection) -> bool:
         """Whether a transaction that has begun can still be committed."""
-        raw = cast("PostgresConnection", connection).raw
-        return raw.info.transaction_status is pq.TransactionStatus.INTRANS
+        return _own(connection).goes_on
 
     def commit(
         self,
@@ -263,11 +205,11 @@ class PostgresDatabase(Database):
         write: Callable[[Connection], bool],
     ) -> None:
         """Let a function write, and make the transaction durable, in one round trip."""
-        taken = cast("PostgresConnection", connection)
+        taken = _own(connection)
         try:
             with pipelined(taken.raw):
                 if taken.confirms is not None:
-                    taken.execute(_BEGIN)
+                    taken.execute(BEGIN)
                     taken.execute(_CONFIRM, taken.confirms)
                 together = Together(connection)
                 written = write(together)
@@ -287,34 +229,19 @@ class PostgresDatabase(Database):
 
     def end(self, connection: Connection) -> None:
         """Roll back what is not committed, and give the lock to the next."""
+        taken: Any = connection  # nothing is called for it: an interrupt would keep it taken
         try:
-            self._roll_back(cast("PostgresConnection", connection))
+            taken.end()
         finally:
             self._leave()
 
-    def _roll_back(self, connection: PostgresConnection) -> None:
-        try:
-            if not connection.raw.closed:
-                connection.raw.rollback()
-        except psycopg.Error:
-            connection.raw.close()  # the server rolls back what has lost its connection
-        finally:
-            connection.give_back()
-
     @contextmanager
     def writing(self, what: str | None = None) -> Iterator[Connection]:
-        """A transaction that commits at its end, and has the lock of everything, or of one thing.
-
-        Who has the lock of one thing, or of an application's log, shares the lock of the store.
-        """
-        store = self._lock_key(0)
-        locks = [f"pg_advisory_xact_lock({store})"]
-        if what is not None:
-            named = self._lock_key(what)
-            locks = [f"pg_advisory_xact_lock_shared({store})", f"pg_advisory_xact_lock({named})"]
+        """A transaction that commits at its end, with the lock of everything, or of one thing."""
+        locks = self._locks.taken_for(what)
 
         def begun() -> PostgresConnection:
-            return self._begun([f"SELECT {lock}" for lock in locks], lambda taken, _: taken)
+            return self._connections.begun(locks, lambda taken, _: taken)
 
         connection = self._locked(begun) if what is None else self._reached(begun)
         try:
@@ -327,13 +254,13 @@ class PostgresDatabase(Database):
             if what is None:
                 self.end(connection)
             else:
-                self._roll_back(connection)
+                connection.end()
         self.signal.give()
 
     @contextmanager
     def held(self, what: str) -> Iterator[StillHeld | None]:
         """Hold something that one of all processes can hold: by a connection of its own."""
-        lock = self._lock_key(f"held/{what}")
+        lock = self._locks.of(f"held/{what}")
         if self.query(IS_HELD, (lock,)):
             yield None
             return
@@ -349,10 +276,6 @@ class PostgresDatabase(Database):
     ) -> AbstractContextManager[None]:
         """Let grants and people's views be of the relations that have the names at the end."""
         return handing_on(connection, tables)
-
-    def _lock_key(self, what: int | str) -> int:
-        """The advisory lock of an application, with 0 of the store, or of something named."""
-        return key(f"customer-sessions/{self._place.schema}/{what}")
 
     def close(self) -> None:
         """Close the connections; what is at work is finished first."""
@@ -372,3 +295,8 @@ class PostgresDatabase(Database):
             if self._listener is None:
                 self._listener = Listener(self._connections.connect, self._channel, self.signal)
         self._listener.wait()
+
+
+def _own(connection: Connection) -> PostgresConnection:
+    """A connection that the store has from here: it is ours."""
+    return cast("PostgresConnection", connection)

@@ -22,9 +22,29 @@ IS_HELD = (
 """Whether somebody holds a lock: asking by trying would take it for a moment."""
 
 
-def key(name: str) -> int:
-    """The number of the lock of a name."""
-    return int.from_bytes(digest(name)[:8], "big", signed=True)
+class Locks:
+    """The advisory locks of the store in a schema, which PostgreSQL knows by numbers.
+
+    Who has the lock of one thing, or of an application's log, shares the lock of the store.
+    """
+
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+        self.store = self.of(0)
+
+    def of(self, what: int | str) -> int:
+        """The lock of an application's log, or of something named."""
+        name = digest(f"customer-sessions/{self._schema}/{what}")
+        return int.from_bytes(name[:8], "big", signed=True)
+
+    def taken_for(self, what: str | None) -> list[str]:
+        """The SELECTs that take the lock of the whole store, or of something named."""
+        if what is None:
+            return [f"SELECT pg_advisory_xact_lock({self.store})"]
+        return [
+            f"SELECT pg_advisory_xact_lock_shared({self.store})",
+            f"SELECT pg_advisory_xact_lock({self.of(what)})",
+        ]
 
 
 def digest(text: str) -> bytes:

@@ -34,11 +34,12 @@ DATABASE = {
     "memory",
     "migrations",
     "postgres",
+    "postgres_connection",
     "postgres_dependents",
+    "postgres_failures",
     "postgres_lock",
     "postgres_place",
     "postgres_pool",
-    "postgres_statements",
     "reader",
     "recorder",
     "schema",
@@ -54,11 +55,12 @@ DATABASE = {
 }
 POSTGRES = {
     "sessions.postgres",
+    "sessions.postgres_connection",
     "sessions.postgres_dependents",
+    "sessions.postgres_failures",
     "sessions.postgres_lock",
     "sessions.postgres_place",
     "sessions.postgres_pool",
-    "sessions.postgres_statements",
     "sessions.listening",
 }
 SQLITE = {"sessions.sqlite", "sessions.sqlite_connections", "sessions.sqlite_lock"}

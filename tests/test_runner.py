@@ -394,7 +394,7 @@ def take_away(store: SessionStore, server: str, what: str) -> None:
     if not database.dialect.packs:
         Path(f"{database.path}-{what.replace('/', '-')}.lock").unlink()
         return
-    lock = database._lock_key(f"held/{what}")  # noqa: SLF001
+    lock = database._locks.of(f"held/{what}")  # noqa: SLF001
     with psycopg.connect(server, autocommit=True) as connection:
         ended = connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' "

@@ -1,4 +1,4 @@
-"""Statements and errors of PostgreSQL, as the rest of the store has them."""
+"""A connection to PostgreSQL, on which statements are executed as they are on SQLite's."""
 
 from __future__ import annotations
 
@@ -8,30 +8,23 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
-from psycopg import errors as pg
-from psycopg_pool import PoolClosed, PoolTimeout
-
-from sessions.database import Failures
-from sessions.errors import (
-    Duplicate,
-    SessionsError,
-    StatementTimeout,
-    StorageFailed,
-    StoreBusy,
-    StoreClosed,
-    StoreUnavailable,
-)
+from psycopg import pq
+from psycopg.errors import UniqueViolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sessions.database import Connection
+    from sessions.database import Connection, Statement
 
-GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
-"""What is to be done where a role may not."""
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+"""Whatever the role's default is: a statement has to see what was committed before the lock."""
 
-_TRANSACTION_TIMEOUT = "25P04"
-_GONE = (psycopg.OperationalError, psycopg.InterfaceError)
+_LOOK = ("SAVEPOINT look", "SET TRANSACTION READ ONLY")
+_LEAVE = ("ROLLBACK TO SAVEPOINT look", "RELEASE SAVEPOINT look")
+"""What was said since is said no more: that the transaction only reads, too."""
+
+_BEGUN = {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
+
 _QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
 
 
@@ -51,7 +44,7 @@ def numbered(sql: str) -> str:
 
 
 class PostgresConnection:
-    """A connection on which statements are executed as they are on SQLite's.
+    """A connection of the pool, or one that nobody else uses.
 
     Attributes:
         raw: Psycopg's.
@@ -86,9 +79,49 @@ class PostgresConnection:
             with self.raw.transaction(), self.raw.cursor().copy(copy) as stream:
                 for row in rows:
                     stream.write_row(row)
-        except pg.UniqueViolation:
+        except UniqueViolation:
             return False
         return True
+
+    def ask(self, statements: Sequence[Statement]) -> list[list[Any]]:
+        """The rows of each of several SELECTs, in one round trip."""
+        if not statements:
+            return []
+        with pipelined(self.raw):
+            cursors = [self.execute(*statement) for statement in statements]
+        return [cursor.fetchall() for cursor in cursors]
+
+    def look(self, sql: str, parameters: Sequence[object]) -> list[Any]:
+        """All rows of one SELECT in a transaction, which goes on as it was: in one round trip."""
+        raw = self.raw
+        try:
+            with pipelined(raw):
+                for statement in _LOOK:
+                    raw.execute(statement)
+                cursor = self.execute(sql, parameters)
+                for statement in _LEAVE:
+                    raw.execute(statement)
+        except Exception:
+            if raw.info.transaction_status in _BEGUN:  # it was not left
+                for statement in _LEAVE:
+                    raw.execute(statement)
+            raise
+        return cursor.fetchall()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a transaction that has begun can still be committed."""
+        return self.raw.info.transaction_status is pq.TransactionStatus.INTRANS
+
+    def end(self) -> None:
+        """Roll back what is not committed, and give it back."""
+        try:
+            if not self.raw.closed:
+                self.raw.rollback()
+        except psycopg.Error:
+            self.raw.close()  # the server rolls back what has lost its connection
+        finally:
+            self.give_back()
 
 
 @contextmanager
@@ -136,49 +169,3 @@ class Together:
         steps = [f"step_{i} AS ({step})" for i, step in enumerate(self._statements)]
         together = f"WITH {', '.join(steps)} {sql}" if steps else sql
         self._connection.execute(together, (*self._parameters, *parameters))
-
-
-class PostgresFailures(Failures):
-    """Turns psycopg's errors into the store's."""
-
-    kind = psycopg.Error
-
-    def of(self, error: psycopg.Error) -> Exception:
-        """The store's error for one of psycopg's."""
-        reason = reason_of(error)
-        if isinstance(error, pg.InsufficientPrivilege):
-            reason = f"{reason}: {GRANT}"
-        if isinstance(error, PoolClosed):
-            return StoreClosed()
-        if isinstance(error, pg.LockNotAvailable):
-            return StoreBusy(path=self._path, seconds=self._lock_timeout)
-        return _kind_of(error)(path=self._path, reason=reason)
-
-
-def _kind_of(error: psycopg.Error) -> type[SessionsError]:
-    match error:
-        case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
-            return StatementTimeout
-        case pg.UniqueViolation():
-            return Duplicate
-        case PoolTimeout():
-            return StoreUnavailable
-        case _ if error.sqlstate == _TRANSACTION_TIMEOUT:
-            return StatementTimeout
-        case _:
-            return StoreUnavailable if is_gone(error) else StorageFailed
-
-
-def is_gone(error: psycopg.Error) -> bool:
-    """Whether the connection or the server went away, so that another connection may do."""
-    if not isinstance(error, _GONE) or isinstance(error, (PoolTimeout, pg.PipelineAborted)):
-        return False
-    if error.diag.severity_nonlocalized == "ERROR":  # of a statement, by a server that is there
-        return False
-    state = error.sqlstate
-    return state is None or state[:2] == "08" or state[:3] in {"57P", "533"}
-
-
-def reason_of(error: psycopg.Error) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

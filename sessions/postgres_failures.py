@@ -1,0 +1,70 @@
+"""What PostgreSQL's errors mean to the store."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from sessions.database import Failures
+from sessions.errors import (
+    Duplicate,
+    SessionsError,
+    StatementTimeout,
+    StorageFailed,
+    StoreBusy,
+    StoreClosed,
+    StoreUnavailable,
+)
+
+GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
+"""What is to be done where a role may not."""
+
+_TRANSACTION_TIMEOUT = "25P04"
+_GONE = (psycopg.OperationalError, psycopg.InterfaceError)
+
+
+class PostgresFailures(Failures):
+    """Turns psycopg's errors into the store's."""
+
+    kind = psycopg.Error
+
+    def of(self, error: psycopg.Error) -> Exception:
+        """The store's error for one of psycopg's."""
+        reason = reason_of(error)
+        if isinstance(error, pg.InsufficientPrivilege):
+            reason = f"{reason}: {GRANT}"
+        if isinstance(error, PoolClosed):
+            return StoreClosed()
+        if isinstance(error, pg.LockNotAvailable):
+            return StoreBusy(path=self._path, seconds=self._lock_timeout)
+        return _kind_of(error)(path=self._path, reason=reason)
+
+
+def _kind_of(error: psycopg.Error) -> type[SessionsError]:
+    match error:
+        case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
+            return StatementTimeout
+        case pg.UniqueViolation():
+            return Duplicate
+        case PoolTimeout():
+            return StoreUnavailable
+        case _ if error.sqlstate == _TRANSACTION_TIMEOUT:
+            return StatementTimeout
+        case _:
+            return StoreUnavailable if is_gone(error) else StorageFailed
+
+
+def is_gone(error: psycopg.Error) -> bool:
+    """Whether the connection or the server went away, so that another connection may do."""
+    if not isinstance(error, _GONE) or isinstance(error, (PoolTimeout, pg.PipelineAborted)):
+        return False
+    if error.diag.severity_nonlocalized == "ERROR":  # of a statement, by a server that is there
+        return False
+    state = error.sqlstate
+    return state is None or state[:2] == "08" or state[:3] in {"57P", "533"}
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
