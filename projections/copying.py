@@ -183,7 +183,7 @@ def _copy_positions(one: Database, other: Database) -> None:
     for status in kept.STATUSES:
         own |= {kept.follower_of(build) for build in kept.builds(one.query, status).values()}
     rows = [row for row in one.query(table.select()) if row[0] not in own]
-    newer = f"{table.replace(other.dialect)} WHERE positions.position < excluded.position"
+    newer = f"{table.upsert(other.dialect)} WHERE positions.position < excluded.position"
     with other.writing() as connection:
         Insert(table, other.dialect, newer)(connection, rows)
 

@@ -163,10 +163,10 @@ class Tracked(Part):
         application_id: int,
         query: Query | None = None,
     ) -> None:
-        replace = schema.POSITIONS.replace(database.dialect)
+        upsert = schema.POSITIONS.upsert(database.dialect)
         self._part = part
         self._key = (kept.follower_of(build), str(application_id))
-        self._advance = f"{schema.POSITIONS.insert()} {replace} WHERE positions.position = ?"
+        self._advance = f"{schema.POSITIONS.insert()} {upsert} WHERE positions.position = ?"
         query = query or database.query
         self.position = self._kept = kept.position(query, build, application_id)
 

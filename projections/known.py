@@ -49,20 +49,22 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
         except StorageFailed as error:
             builds = kept.builds(store.query, "current")
             for each in projections:
-                if not _is_kept(each, builds.get(each.name)):
+                if not is_kept(each, builds.get(each.name)):
                     raise not_kept(each, builds.get(each.name)) from error
             raise
 
     return asked
 
 
-def _is_kept(projection: Projection[Any], build: Build | None) -> bool:
+def is_kept(projection: Projection[Any], build: Build | None) -> bool:
+    """Whether a store's current build is of this version of a projection."""
     return build is not None and build.version == projection.version
 
 
 def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotKept:
     """What is raised where the store keeps no such version of a projection."""
-    advice = kept.advice(build, projection.version)
+    is_newer = build is not None and build.version > projection.version
+    advice = "upgrade this process" if is_newer else "run `sessions projections rebuild`"
     return ProjectionNotKept(projection=projection.label, advice=advice)
 
 
@@ -84,7 +86,7 @@ def unreadable(
 ) -> ProjectionNotKept | ViewUnreadable:
     """What is raised for a row that is no view: another version's, or changed by hand."""
     build = kept.builds(store.query, "current").get(projection.name)
-    if not _is_kept(projection, build):
+    if not is_kept(projection, build):
         return not_kept(projection, build)
     path = store.recorder.database.path
     return ViewUnreadable(path=path, projection=projection.name, key=key, reason=error)

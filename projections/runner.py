@@ -20,13 +20,12 @@ from projections.folding import (
     silent,
     wanted_by,
 )
-from projections.known import named
+from projections.known import is_kept, named, not_kept
 from projections.pages import read_page
 from projections.post import Post
 from sessions import kept, tracing
 from sessions.database import query_on
 from sessions.errors import (
-    ProjectionNotKept,
     SessionsError,
     StoreClosed,
     StoreNotFound,
@@ -200,9 +199,8 @@ class Runner:
         builds = [(post.projection, current.get(post.projection.name)) for post in self._posts]
         followed = [(p, build) for p, build in builds if build and build.mode == "followed"]
         for projection, build in followed:
-            if build.version != projection.version:
-                advice = kept.advice(build, projection.version)
-                raise ProjectionNotKept(projection=projection.label, advice=advice)
+            if not is_kept(projection, build):
+                raise not_kept(projection, build)
         query, application = self._database.query, self._store.application_id
         return all(kept.position(query, build, application) >= until for _, build in followed)
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from projections import not_followed, waiting
-from projections.known import come, not_kept, parked_keys, unreadable
+from projections.known import come, is_kept, not_kept, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from projections.view_events import events_of
 from sessions import kept, rules
@@ -232,7 +232,7 @@ class StoredProjection(Generic[V]):
             ProjectionNotKept: It is of another version, or there is none.
         """
         build = kept.builds(self._store.query, "current").get(self.projection.name)
-        if build is None or build.version != self.projection.version:
+        if build is None or not is_kept(self.projection, build):
             raise not_kept(self.projection, build)
         return build
 

@@ -20,7 +20,7 @@ from projections.folding import (
     silent,
     wanted_by,
 )
-from projections.known import come, parked_keys
+from projections.known import come, is_kept, parked_keys
 from projections.log_checks import gaps, unread
 from projections.pages import read_page
 from sessions import kept, schema
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from sessions.database import Connection
     from sessions.errors import UndecodableEvent, UnknownEvent
     from sessions.head import Build
-    from sessions.projection import Projection
     from sessions.store import SessionStore
     from sessions.tables import Table
 
@@ -114,13 +113,10 @@ class _Verification:
         self._query = query_on(connection)
         self._builds = kept.builds(self._query, "current")
         self._obstacle: UnknownEvent | UndecodableEvent | None = None
-        self._projections = [e for e in store.projections if _is_kept(e, self._builds.get(e.name))]
+        rows = {name: build for name, build in self._builds.items() if build.mode != "live"}
+        self._projections = [e for e in store.projections if is_kept(e, rows.get(e.name))]
         verified = {each.name for each in self._projections}
-        self._not_verified = [
-            each
-            for each in self._builds.values()
-            if each.mode != "live" and each.name not in verified
-        ]
+        self._not_verified = [build for name, build in rows.items() if name not in verified]
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
         self._anonymous = AnonymousSessions()
@@ -267,10 +263,6 @@ def _begun(connection: Connection) -> Iterator[None]:
         yield
     finally:
         connection.execute("COMMIT")
-
-
-def _is_kept(projection: Projection[Any], build: Build | None) -> bool:
-    return build is not None and build.version == projection.version and build.mode != "live"
 
 
 def _columns(

@@ -45,7 +45,7 @@ class ClaimRows:
             f"(SELECT 1 FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')})"
         )
         self._take = Insert(claims, dialect, "ON CONFLICT DO NOTHING", copies=copies)
-        self._count = Insert(limits, dialect, limits.replace(dialect), copies=copies)
+        self._count = Insert(limits, dialect, limits.upsert(dialect), copies=copies)
         self._release = f"DELETE FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')}"
         self._clean = f"DELETE FROM {limits.name} WHERE {of_limit}"
 

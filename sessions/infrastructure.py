@@ -43,9 +43,9 @@ class PositionRecorder(TrackingRecorder):
     def __init__(self, database: Database, follower: str) -> None:
         self.database = database
         self.follower = follower
-        replace = schema.POSITIONS.replace(database.dialect)
+        upsert = schema.POSITIONS.upsert(database.dialect)
         self._advance = (
-            f"{schema.POSITIONS.insert()} {replace} WHERE positions.position < excluded.position"
+            f"{schema.POSITIONS.insert()} {upsert} WHERE positions.position < excluded.position"
         )
 
     def insert_tracking(self, tracking: Tracking) -> None:

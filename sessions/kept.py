@@ -59,13 +59,6 @@ def check_whole(query: Query) -> None:
         raise CopyUnfinished
 
 
-def advice(build: Build | None, version: int) -> str:
-    """What is to be done where the store keeps a build, and not the version that is here."""
-    if build is not None and build.version > version:
-        return "upgrade this process"
-    return "run `sessions projections rebuild`"
-
-
 def suffix(build: Build) -> str:
     """What is put after the names of a build's relations while it is not the current one."""
     return f"_build_{build.number}"

@@ -59,7 +59,7 @@ class ParkedKeys:
         self._table = table
         self._build: tuple[object, ...] = (application_id, projection, build)
         self._of_key = f"{_OF_BUILD} AND {dialect.is_id('key')}"
-        self._insert = Insert(table, dialect, table.replace(dialect))
+        self._insert = Insert(table, dialect, table.upsert(dialect))
 
     def waiting(self, query: Query) -> dict[str, int]:
         """Each key that waits, and the position of the event that it waits for."""

@@ -137,8 +137,8 @@ class Table:
             f"VALUES ({', '.join('?' * len(self.columns))})"
         )
 
-    def replace(self, dialect: Dialect) -> str:
-        """What makes an INSERT one that takes the place of the row that has its key."""
+    def upsert(self, dialect: Dialect) -> str:
+        """What ends an INSERT that takes the place of the row that has its key, if there is one."""
         changed = [c.name for c in self.columns if c.name not in self.key]
         values = ", ".join(f"{name} = excluded.{name}" for name in changed)
         what = f"UPDATE SET {values}" if changed else "NOTHING"

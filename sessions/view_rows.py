@@ -35,7 +35,7 @@ class ViewRows(Generic[V]):
         self._table = table
         self._rows = rows
         self._application_id = application_id
-        self._insert = Insert(table, dialect, table.replace(dialect), copies=copies)
+        self._insert = Insert(table, dialect, table.upsert(dialect), copies=copies)
         self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
 
     def of(self, key: Key, view: V) -> KeyedRows:

@@ -72,7 +72,7 @@ class Views(Generic[V]):
         self._dialect = dialect
         self._is_beside = bool(suffix)
         self._most_held = held
-        self._upsert = Insert(table, dialect, table.replace(dialect), copies=copies)
+        self._upsert = Insert(table, dialect, table.upsert(dialect), copies=copies)
         self._updates_alone = not dialect.packs
         self._update = table.update(dialect)
         self._rows = [

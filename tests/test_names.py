@@ -82,7 +82,7 @@ def test_any_other_word_may_be_the_name_of_a_relation(
             check_table(table)
             for statement in table.create(dialect):
                 connection.execute(statement)
-            Insert(table, dialect, table.replace(dialect))(connection, [(1, "a", 1), (1, "a", 2)])
+            Insert(table, dialect, table.upsert(dialect))(connection, [(1, "a", 1), (1, "a", 2)])
             database.rename(connection, word, f"{word}_build_2")
             database.rename(connection, f"{word}_build_2", word)
             second = connection.execute(table.select(table.where_key(dialect)), (1, "a", 2))
