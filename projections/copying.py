@@ -65,13 +65,14 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         CopyDiffers: The target holds something else than the source.
         InvalidValue: The target is the source.
         RebuildRunning: Somebody else copies to it, or rebuilds there.
-        BatchOpen: This thread has a batch open.
+        BatchOpen: This thread has a batch open on one of them.
         StoreNotFound: There is no source.
         CopyUnfinished: The source is a copy that was not finished.
         ViewsDiffer: The source keeps a projection that is not installed here.
         ProjectionTooOld: The source keeps a newer version of one.
     """
     one, other = source.recorder.database, target.recorder.database
+    source.check_no_batch("copy")
     target.check_no_batch("copy")
     source.position  # noqa: B018  it raises StoreNotFound
     if _is_same(one, other):

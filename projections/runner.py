@@ -23,7 +23,7 @@ from projections.folding import (
 from projections.known import is_kept, named, not_kept
 from projections.pages import read_page
 from projections.post import Post
-from sessions import kept, tracing
+from sessions import kept, rules, tracing
 from sessions.database import query_on
 from sessions.errors import (
     SessionsError,
@@ -69,13 +69,14 @@ class Runner:
             page: So many positions are folded in one transaction.
 
         Raises:
-            ProjectionNotFound: There is none of the name.
+            ProjectionNotFound: No projection that this process knows has the name.
+            InvalidValue: The page is not a whole number from 1.
         """
         self.paused: dict[str, SessionsError] = {}
         self._store = store
         self._database = store.recorder.database
         self._posts = [Post(store, each) for each in named(store, names)]
-        self._page = page
+        self._page = rules.count("page", page)
         self._until: int | None = None
         self._progress: Progress = silent
         self._looked = -_TAKE_OVER_SECONDS
@@ -99,6 +100,7 @@ class Runner:
             progress: Is told, after each commit, how far all have come and where the log ends.
 
         Raises:
+            InvalidValue: `until` is not a position.
             BatchOpen: This thread has a batch open.
             CopyUnfinished: The store is being copied to.
             ProjectionNotKept: The store keeps another version, which never comes to the position.
@@ -106,6 +108,8 @@ class Runner:
             UndecodableEvent: One cannot be read.
             SessionsError: The store cannot be read or written.
         """
+        if until is not None:
+            rules.count("until", until, least=0)
         self._store.check_no_batch("run")
         self._until, self._progress = until, progress
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from projections.known import parked_keys
-from sessions import clock, kept
+from sessions import clock, kept, rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,9 @@ def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatu
 
     Raises:
         StoreNotFound: Nothing was written yet.
+        InvalidValue: That is not how long one can wait.
     """
+    rules.seconds("seconds", seconds)
     before = {(name, build.number): _come(store, build) for name, build, _ in _builds(store)}
     time.sleep(seconds)
     found = [_status(store, build, of, before, seconds) for _, build, of in _builds(store)]

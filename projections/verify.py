@@ -23,7 +23,7 @@ from projections.folding import (
 from projections.known import come, is_kept, parked_keys
 from projections.log_checks import gaps, unread
 from projections.pages import read_page
-from sessions import kept, schema
+from sessions import kept, rules, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
 from sessions.errors import StorageFailed
@@ -63,7 +63,7 @@ def verify(
     Args:
         store: A store; it may be opened read-only.
         progress: Is told the events done and their number.
-        limit: Stop after so many differences.
+        limit: Stop after so many differences, from 1.
 
     Returns:
         What differs, and the first event at which it does; nothing, if all equals the events.
@@ -72,7 +72,9 @@ def verify(
         StoreNotFound: There is nothing to verify.
         CopyUnfinished: The store is being copied to.
         BatchOpen: This thread has a batch open.
+        InvalidValue: The limit is not a whole number from 1.
     """
+    rules.count("limit", limit)
     store.check_no_batch("verify")
     store.position  # noqa: B018  it raises StoreNotFound
     kept.check_whole(store.query)

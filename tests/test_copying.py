@@ -24,6 +24,7 @@ from projections import (
 )
 from sessions import (
     ApplyCoupon,
+    BatchOpen,
     CloseSession,
     CopyDiffers,
     CopyUnfinished,
@@ -461,3 +462,13 @@ def test_what_is_not_there_is_not_copied(sqlite_url: str, postgres_url: str) -> 
         pytest.raises(StoreNotFound),
     ):
         copy(one, other)
+
+
+def test_what_a_batch_has_not_committed_is_not_copied(store: SessionStore, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/copy.db"
+    with store.batch(), SessionStore.open(url, read_only=True) as target:
+        store.execute("a", OpenSession())
+        with pytest.raises(BatchOpen, match="copy is not possible"):
+            copy(store, target)
+
+    assert not (tmp_path / "copy.db").exists()

@@ -457,6 +457,24 @@ def test_what_is_no_position_to_wait_for_is_refused(
         spend(store).wait(position)
 
 
+@pytest.mark.parametrize("page", [0, -1, 1.0, "1", None])
+def test_a_page_without_a_position_is_refused(
+    store: SessionStore,
+    page: Any,  # noqa: ANN401
+) -> None:
+    with pytest.raises(InvalidValue, match=r"^page: a whole number >= 1, not "):
+        Runner(store, page=page)
+
+
+@pytest.mark.parametrize("until", [-1, 1.0, math.nan, "1"])
+def test_what_is_no_position_to_come_to_is_refused(
+    store: SessionStore,
+    until: Any,  # noqa: ANN401
+) -> None:
+    with pytest.raises(InvalidValue, match=r"^until: a whole number >= 0, not "):
+        Runner(store).run(until=until)
+
+
 def test_who_has_no_time_to_wait_is_told_how_it_stands(store: SessionStore) -> None:
     Runner(store).run(until=20)
 

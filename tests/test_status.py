@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from projections import ProjectionStatus, Runner, parked, rebuild, status
-from sessions import OpenSession, SessionStore, StoreNotFound
+from sessions import InvalidValue, OpenSession, SessionStore, StoreNotFound
 from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, Spend, followed, in_mode
 
@@ -81,6 +82,15 @@ def test_the_rate_is_told_by_two_looks(store: SessionStore) -> None:
         "sales": 0.0,
         "spend": 0.0,
     }
+
+
+@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, "1", None])
+def test_what_is_no_time_between_two_looks_is_refused(
+    store: SessionStore,
+    seconds: Any,  # noqa: ANN401
+) -> None:
+    with pytest.raises(InvalidValue, match=r"^seconds: seconds from 0 to 2147483, not "):
+        status(store, seconds=seconds)
 
 
 def test_what_is_building_and_what_is_old_is_told_by_name(store: SessionStore) -> None:

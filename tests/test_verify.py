@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from projections import Projection, Runner, StoredProjection, rebuild, verify
 from sessions import (
     CancelSession,
     CloseSession,
+    InvalidValue,
     OpenSession,
     RemoveItem,
     ReopenSession,
@@ -534,3 +535,12 @@ def test_a_key_that_waits_otherwise_than_the_log_says_is_found(
     differences = [each for each in named(waiting) if each[1] == "parked"]
 
     assert differences == found
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "1", None, True])
+def test_what_is_no_number_of_differences_is_refused(
+    store: SessionStore,
+    limit: Any,  # noqa: ANN401
+) -> None:
+    with pytest.raises(InvalidValue, match=r"^limit: a whole number >= 1, not "):
+        verify(store, limit=limit)
