@@ -61,7 +61,10 @@ class CustomerHistories:
             ProfileNotFound: No session ever came to the profile; `ProfileNotYet`: none by then.
             ProjectionNotKept: The store does not keep `attachments`, or another version of it.
             PositionNotFound: The position is beyond the log's end.
-            InvalidValue: More than one moment is given, or one that is none.
+            InvalidValue, LimitExceeded: The id is not 1 to 1000 characters, both moments are given,
+                or what is given is not one.
+            UnknownEvent: A newer library wrote an event of the history.
+            UndecodableEvent: The data of an event does not fit its shape.
         """
         return folded(profile_id, self._log(profile_id, as_of, position))
 
@@ -83,8 +86,7 @@ class CustomerHistories:
             as_of: Of the history at a time, as with `get`.
             position: Of the history at a position, as with `get`.
 
-        Raises:
-            ProfileNotFound, PositionNotFound, InvalidValue: As with `get`.
+        Its errors are those of `get`, and come before the first step.
         """
         return steps(profile_id, self._log(profile_id, as_of, position))
 

@@ -77,7 +77,10 @@ class CustomerSessions:
                 version of it.
             VersionNotFound: The version is beyond the newest.
             PositionNotFound: The position is beyond the log's end.
-            InvalidValue: More than one moment is given, or one that is none.
+            InvalidValue, LimitExceeded: The id is not 1 to 1000 characters, more than one moment is
+                given, or what is given is not one.
+            UnknownEvent: Its past is asked for, and a newer library wrote an event of it.
+            UndecodableEvent: The same, and the data of an event does not fit its shape.
         """
         rules.text("integrationId", session_id)
         if check_one(version=version, as_of=as_of, position=position):
@@ -102,7 +105,9 @@ class CustomerSessions:
             ViewUnreadable: Somebody changed the row of one of them by hand.
             ProjectionNotKept: It failed, and the store does not keep a view that it asks, or
                 keeps another version of it.
-            InvalidValue: The profile or the time is none.
+            InvalidValue, LimitExceeded: The profile is not 0 to 1000 characters, or the time has no
+                timezone.
+            UnknownEvent, UndecodableEvent: As with `get`.
         """
         rules.text("profileId", profile_id, least=0)
         application = self._store.application_id
@@ -148,7 +153,7 @@ class CustomerSessions:
         Raises:
             ViewUnreadable: Somebody changed the row of one of them by hand.
             ProjectionNotKept: As with `of_profile`.
-            InvalidValue: A filter, the limit or what it goes on behind is none.
+            InvalidValue, LimitExceeded: A filter, `limit` or `after` is not what it may be.
         """
         if state not in (None, *get_args(State)):
             rule = f"one of {', '.join(get_args(State))}"
@@ -192,7 +197,7 @@ class CustomerSessions:
 
         Raises:
             PositionNotFound: The position is beyond the log's end.
-            InvalidValue: Both moments are given, or one that is none.
+            InvalidValue: Both moments are given, or what is given is not one.
             UnknownEvent: A newer library wrote an event of one.
             UndecodableEvent: The data of an event does not fit its shape.
         """
@@ -207,6 +212,8 @@ class CustomerSessions:
 
         Raises:
             SessionNotFound: There is no such session.
+            InvalidValue, LimitExceeded: The id is not 1 to 1000 characters.
+            UnknownEvent, UndecodableEvent: As with `get`.
         """
         rules.text("integrationId", session_id)
         events = self._store.events(session_id)

@@ -27,7 +27,7 @@ def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
     """Projections that are known, all of them if none are named.
 
     Raises:
-        ProjectionNotFound: There is none of the name.
+        ProjectionNotFound: No projection that this process knows has the name.
     """
     known = {projection.name: projection for projection in store.projections}
     for name in names:

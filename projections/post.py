@@ -75,7 +75,7 @@ class Post:
         return kind not in EVENTS or kind in self.part.wanted
 
     def _tell(self, build: Build | None) -> None:
-        """Log why the store's build is none to follow here, once, and when that changes."""
+        """Log why the store's build cannot be followed here, once, and when that changes."""
         name = self.projection.name
         hindered = None if build is None else _hindrance(self.projection, build)
         if hindered == self._hindered:
@@ -116,7 +116,7 @@ class Post:
 
 
 def _hindrance(projection: Projection[Any], build: Build) -> str | None:
-    """Why a build is none for who has a projection that is to be followed."""
+    """Why who has a projection cannot follow a build of it; None where he can, or need not."""
     if build.mode == "followed":
         is_same = build.version == projection.version
         return None if is_same else f"the store keeps {build.label}, here is {projection.label}"

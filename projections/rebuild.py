@@ -54,7 +54,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
 
     Raises:
         ProjectionNotFound: No projection has the name.
-        InvalidValue: That is no mode, or not for these.
+        InvalidValue: There is no such mode, or it is `live` for projections that SQL asks.
         ProjectionTooOld: The store keeps a newer version, and older ones are not allowed.
         CopyUnfinished: The store is being copied to.
         UnknownEvent: A newer library wrote an event.
@@ -115,7 +115,7 @@ def drop(store: SessionStore, name: str) -> list[str]:
         What was removed, such as `customer_sessions 1`.
 
     Raises:
-        ProjectionNotFound: There is none of the name.
+        ProjectionNotFound: Neither the store nor this process knows the name.
         RebuildRunning: Somebody rebuilds just now.
         CopyUnfinished: The store is being copied to.
         StoreNotFound: There is nothing to drop.

@@ -60,7 +60,7 @@ def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatu
 
     Raises:
         StoreNotFound: Nothing was written yet.
-        InvalidValue: That is not how long one can wait.
+        InvalidValue: `seconds` is not 0 to 2,147,483 seconds.
     """
     rules.seconds("seconds", seconds)
     before = {(name, build.number): _come(store, build) for name, build, _ in _builds(store)}

@@ -61,7 +61,10 @@ class StoredProjection(Generic[V]):
             ViewUnreadable: Somebody changed its row by hand.
             ProjectionNotKept: The store keeps another version, or none.
             PositionNotFound: The position is beyond the log's end.
-            InvalidValue: The key is none, two moments are given, or one that is none.
+            InvalidValue, LimitExceeded: The key is not of its column's kind, both moments are
+                given, or what is given is not one.
+            UnknownEvent: It is folded (live, or the past), and a newer library wrote an event.
+            UndecodableEvent: The same, and the data of an event does not fit its shape.
         """
         self._check_key(key)
         past = check_one(as_of=as_of, position=position)
@@ -90,7 +93,7 @@ class StoredProjection(Generic[V]):
 
         Raises:
             ViewParked: It does.
-            InvalidValue: The key is none.
+            InvalidValue: It is a text that no database takes.
             ProjectionNotKept: The store keeps another version, or none.
         """
         _check_shown(key)
@@ -123,7 +126,11 @@ class StoredProjection(Generic[V]):
 
     @property
     def position(self) -> int:
-        """How far the views have come in the log."""
+        """How far the views have come in the log.
+
+        Raises:
+            ProjectionNotKept: The store keeps another version, or none.
+        """
         return come(self._store, self._build(), self._store.query)
 
     def wait(self, position: int, *, timeout: float = 10.0) -> None:
@@ -136,7 +143,8 @@ class StoredProjection(Generic[V]):
         Raises:
             ViewBehind: They have not come that far in time, or nobody is at work.
             ProjectionNotKept: The store keeps another version, or none.
-            InvalidValue: That is no position, or not how long one can wait.
+            InvalidValue: `position` is not a whole number from 0, or `timeout` is not 0 to
+                2,147,483 seconds.
         """
         rules.count("position", position, least=0)
         rules.seconds("timeout", timeout)
@@ -174,7 +182,11 @@ class StoredProjection(Generic[V]):
     # --- parked keys
 
     def parked(self) -> list[Parked]:
-        """The keys that wait, because a fold could not take an event."""
+        """The keys that wait, because a fold could not take an event.
+
+        Raises:
+            ProjectionNotKept: The store keeps another version, or none.
+        """
         return parked_keys(self._store, self._build()).shown(self._store.query)
 
     def retry(self, key: Key) -> bool:
@@ -192,7 +204,7 @@ class StoredProjection(Generic[V]):
                 `keys` were changed.
             ProjectionNotKept: The store keeps another version, or none.
             BatchOpen: This thread has a batch open.
-            InvalidValue: It is no key.
+            InvalidValue: It is a text that no database takes.
             RebuildRunning: A rebuild has just switched to another build: ask again.
         """
         return self._go_on(key, ParkedKeys.release)
@@ -214,7 +226,7 @@ class StoredProjection(Generic[V]):
                 `keys` were changed.
             ProjectionNotKept: The store keeps another version, or none.
             BatchOpen: This thread has a batch open.
-            InvalidValue: It is no key.
+            InvalidValue: It is a text that no database takes.
             RebuildRunning: The version is being built anew, and the build would not know.
         """
         return self._go_on(key, ParkedKeys.skip)

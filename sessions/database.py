@@ -171,7 +171,7 @@ class Database(ABC):
         """
 
     def any_text(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Within it, what the database keeps as text and is none is read as bytes."""
+        """Within it, what the database keeps as text and is not is read as bytes."""
         return nullcontext()
 
     @abstractmethod

@@ -85,7 +85,15 @@ class CommandExecutor(StoreReader):
             Refused: A rule forbids it; the class and its fields say which.
             VersionConflict: The session is at another version than expected.
             IdempotencyKeyReused: The key was used for something else.
+            StoreReadOnly: The store was opened to be read only.
+            ViewsDiffer: The store's writers keep other inline views by now.
+            CopyUnfinished: The store is being copied to.
+            UnknownEvent: A newer library wrote an event of the session.
+            UndecodableEvent: An event of the session cannot be read.
             StoreBusy: Other writers held the lock for too long; a retry can help.
+            QueueFull: Too many callers wait already; a retry can help.
+            OutcomeUnknown: The connection was lost during the commit: ask by the idempotency key.
+            BatchFailed: This thread has a batch open that has lost what it answered.
         """
         request = Request(session_id, command, expected_version)
         return self._run(self._job([request], idempotency_key, metadata, dry_run=dry_run))[0]
@@ -155,6 +163,7 @@ class CommandExecutor(StoreReader):
         """What was answered under an idempotency key; None if it is not used yet.
 
         Raises:
+            InvalidValue, LimitExceeded: It is not a text of 1 to 255 characters.
             StorageFailed: What is kept for it is damaged.
         """
         key = rules.text("idempotencyKey", idempotency_key, most=rules.MAX_KEY)
@@ -188,8 +197,7 @@ class CommandExecutor(StoreReader):
         The rules and the result are those of one by one: a refusal raises for its command alone,
         and reads in this thread see the batch's own writes. It commits every 1000 commands, after
         a second, before a fork, and at the end; an exception that leaves it drops only what is not
-        committed.
-        Other writers wait while it holds the lock.
+        committed. Other writers wait while it holds the lock. A batch in a batch is the same one.
 
         Raises:
             BatchFailed: The transaction was lost with commands that had been answered: each later

@@ -1,4 +1,4 @@
-"""Where an event waits that has no key, or one that is none."""
+"""Where an event waits whose keys cannot be told, or are not of their column's kind."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def check_table(table: Table) -> None:
     """Refuse a relation that not every database would make.
 
     Raises:
-        InvalidValue: A name is none, or is there twice; a column has no kind; a key or an index is
-            not of columns that can have one.
+        InvalidValue: A name cannot be one, or is there twice; a column has no such kind; a key or
+            an index is not of columns that can have one.
     """
     check_relation(table.name)
     for column in table.columns:

@@ -112,7 +112,8 @@ class Projection(Generic[V]):
         kept: How views are kept, if not as JSON beside those columns.
 
     Raises:
-        InvalidValue: A name, version, mode, kind, key or index is none, or a type is no event's.
+        InvalidValue: A name, version, mode, kind, key or index is not what it may be, two relations
+            have one name, or a type is not an event's.
     """
 
     name: str
@@ -177,7 +178,7 @@ class Projection(Generic[V]):
     def touched(self, recorded: Recorded) -> Sequence[Key]:
         """The keys of the views that an event changes, each once.
 
-        It is `UNTOLD` where `keys` raises, and a `Misfit` in the place of each that is none.
+        It is `UNTOLD` where `keys` raises, and a `Misfit` in place of each that is not of its kind.
         """
         if type(recorded.event) not in self.wanted:
             return ()
@@ -275,10 +276,10 @@ def _as_json(projection: Projection[V]) -> Storage[V]:
 
 
 def check_mode(mode: str) -> None:
-    """Refuse what is no mode.
+    """Refuse what is not a mode.
 
     Raises:
-        InvalidValue: It is none.
+        InvalidValue: It is not.
     """
     if mode not in get_args(Mode):
         raise InvalidValue(field="mode", rule=f"one of {', '.join(get_args(Mode))}", value=mode)

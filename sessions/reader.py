@@ -39,7 +39,11 @@ class StoreReader(ABC):
 
     @property
     def position(self) -> int:
-        """Where the log ends: the position of the newest event, 0 if there is none."""
+        """Where the log ends: the position of the newest event, 0 if there is none.
+
+        Raises:
+            StoreNotFound: Nothing was written yet.
+        """
         return self.recorder.head(self.query).position
 
     def events(
@@ -61,7 +65,7 @@ class StoreReader(ABC):
             position: Only what the log held up to this position.
 
         Raises:
-            InvalidValue: `after` is no version, or `as_of` has no timezone.
+            InvalidValue: `after` is not a whole number from 0, or `as_of` has no timezone.
             UnknownEvent: A newer library wrote one.
             UndecodableEvent: The data of one does not fit its shape.
         """
@@ -146,7 +150,7 @@ class StoreReader(ABC):
             types: Names of events, such as `SessionClosed`, to see only these.
 
         Raises:
-            InvalidValue: `after` is no position, or an event has no such name.
+            InvalidValue: `after` is not a whole number from 0, or no event has such a name.
             UnknownEvent: A newer library wrote one.
             UndecodableEvent: The data of one does not fit its shape.
         """
@@ -180,7 +184,7 @@ class StoreReader(ABC):
             the store is closed, and when the interpreter exits.
 
         Raises:
-            InvalidValue: `after` is no position, or an event has no such name.
+            InvalidValue: `after` is not a whole number from 0, or no event has such a name.
         """
         rules.count("after", after, least=0)
         return Follower(self, after, _names(types))

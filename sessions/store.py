@@ -30,6 +30,10 @@ class SessionStore(CommandExecutor):
     Open it with `SessionStore.open`. Threads may share it; processes each open their own, also
     after a fork. It is a context manager that closes it.
 
+    Whatever asks the database may raise, besides what it names: `StoreClosed`; `StoreNotFound`,
+    where it reads before anything was written; `StoreUnavailable` and `StatementTimeout`, where a
+    retry can help; and `StorageFailed`. So may the views of `projections`, which read through it.
+
     Attributes:
         projections: The projections that this process knows.
     """
@@ -81,12 +85,12 @@ class SessionStore(CommandExecutor):
             application_id: The application whose sessions these are, from 1.
             read_only: Refuse commands, and do not ask for the store's inline views.
             lock_timeout: Seconds to wait for other writers.
-            now: The clock, for tests: times with a timezone.
+            now: The clock, for tests: times with a timezone, or else commands are refused.
             projections: The projections that this process knows, if not those that are installed.
 
         Raises:
             InvalidURL: It names no place where a store can be.
-            NotAStore: There is something else.
+            NotAStore: A file or a schema of something else is there.
             StoreTooNew: A newer version of this library made it.
             StoreTooOld: An older version made it, and it is opened to be read only.
             StoreUnavailable: The server cannot be reached.
@@ -94,7 +98,8 @@ class SessionStore(CommandExecutor):
             CopyUnfinished: It is being copied to.
             ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`.
             ProjectionNotLoaded: A package's entry point brings no projection.
-            InvalidValue: The application is none, or that is not how long one can wait.
+            InvalidValue: `application_id` is not a whole number from 1, `lock_timeout` is not 0 to
+                2,147,483 seconds, or two projections share a name or a relation.
         """
         rules.seconds("lock_timeout", lock_timeout)
         database = database_of(url, lock_timeout=lock_timeout)
@@ -159,7 +164,16 @@ class SessionStore(CommandExecutor):
         return made
 
     def make(self) -> None:
-        """Make the store now, or move it forward, as opening or the first command would."""
+        """Make the store now, or move it forward, as opening or the first command would.
+
+        A store that was opened to be read only is made too: it is asked for by name.
+
+        Raises:
+            NotAStore: A file or a schema of something else is there.
+            StoreTooNew: A newer version of this library made it.
+            StoreBusy: Other writers held the lock for too long.
+            BatchOpen: This thread has a batch open.
+        """
         database = self._database
         with database.writing() as connection:
             if migrations.make(database, connection, query_on(connection)):
@@ -185,6 +199,8 @@ class SessionStore(CommandExecutor):
 
         Raises:
             StoreNotFound: Nothing was written yet.
+            StorageFailed: It is not one SELECT, or the database refuses it.
+            BatchFailed: This thread has a batch open that has lost what it answered.
         """
         batch = self._batch
         if batch is not None and batch.is_open:
