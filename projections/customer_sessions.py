@@ -148,7 +148,7 @@ class CustomerSessions:
             updated_before: Whose latest event happened before this time.
             updated_since: Whose latest event happened at this time or later.
             limit: At most so many, from 1 to 1000.
-            after: The last session of the page before, to go on behind it.
+            after: The last session of the page before, to go on after it.
 
         Raises:
             ViewUnreadable: Somebody changed the row of one of them by hand.

@@ -30,7 +30,7 @@ class Page(NamedTuple):
     Attributes:
         events: The events of sessions; those that nobody wants are left out.
         until: How far it goes.
-        obstacle: The event behind it that this process cannot read, if there is one.
+        obstacle: The event after it that this process cannot read, if there is one.
     """
 
     events: list[Recorded]
@@ -74,7 +74,7 @@ def _read_into(
 
 
 def read_events(reader: StoreReader, query: Query, after: int = 0) -> Iterator[Recorded]:
-    """The events behind a position, page by page, up to one that this process cannot read."""
+    """The events after a position, page by page, up to one that this process cannot read."""
     while (page := read_page(reader, query, after)).until > after:
         yield from page.events
         after = page.until

@@ -26,7 +26,7 @@ class ClaimRows:
     Args:
         application_id: The application.
         dialect: The database's.
-        suffix: What its relations are called behind their names.
+        suffix: What is added to the names of its relations.
         copies: Whether many rows that are new may be copied (see `Insert`).
     """
 

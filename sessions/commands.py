@@ -117,7 +117,7 @@ class SetQuantity(BaseCommand, frozen=True, tag="set-quantity", kw_only=True):
 
 
 class RemoveItem(BaseCommand, frozen=True, tag="remove-item", kw_only=True):
-    """Take a line out of the cart; the lines behind it move up."""
+    """Take a line out of the cart; the lines after it move up."""
 
     position: int | None = None
     sku: str | None = None

@@ -43,7 +43,7 @@ class Dialect:
 
     @cached_property
     def news(self) -> str:
-        """Asks for the rows (`event`) of an application's log behind a position."""
+        """Asks for the rows (`event`) of an application's log after a position."""
         return (
             f"SELECT {self.event} FROM events WHERE application_id = ? AND position > ? "
             f"ORDER BY position LIMIT {CATCH_UP}"

@@ -101,7 +101,7 @@ class QuantityChanged(Fact, frozen=True, gc=False):
 
 
 class ItemRemoved(Fact, frozen=True, gc=False):
-    """A line left the cart; the lines behind it moved up by one position."""
+    """A line left the cart; the lines after it moved up by one position."""
 
     position: int
     item: Item

@@ -24,7 +24,7 @@ PAGE = 500
 
 
 class Following(ABC, Generic[T]):
-    """What comes behind a position, and then whatever is committed, until it is stopped.
+    """What comes after a position, and then whatever is committed, until it is stopped.
 
     It is an iterator for one thread; `stop` may be called by any. It ends by itself when the
     interpreter exits, and when the database is closed.
@@ -42,7 +42,7 @@ class Following(ABC, Generic[T]):
 
     @abstractmethod
     def _read(self, after: int) -> tuple[Iterator[tuple[int, T]], int]:
-        """What is behind a position, each with its own, and how far that goes."""
+        """What is after a position, each with its own, and how far that goes."""
 
     def stop(self) -> None:
         """End the iteration: at once if it waits, or else before the next."""

@@ -1,7 +1,7 @@
 """Which views a store keeps: builds of projections, and their relations.
 
 The relations of a current build have the names that the projection says; those of one that is
-being built, and of an old one, have the build's number behind them. People's queries thus find the
+being built, and of an old one, have the build's number after them. People's queries thus find the
 current one, and a switch is a matter of names.
 """
 

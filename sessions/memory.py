@@ -36,7 +36,7 @@ class Memory:
     """The sessions last used, each with the epoch in which it was seen.
 
     What others record is taken in as it comes. A new epoch begins where that is not known: what
-    was seen in an older one has to be brought up to date with the events behind its version.
+    was seen in an older one has to be brought up to date with the events after its version.
     """
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ RESERVED = frozenset(_WORDS.split())
 """What SQLite or PostgreSQL does not take as a name: their reserved words and system columns."""
 
 _RELATION = re.compile(r"[a-z][a-z0-9_]{0,29}")
-"""PostgreSQL cuts a name at 63 bytes: there is room for what is put behind it."""
+"""PostgreSQL cuts a name at 63 bytes: there is room for what is added to it."""
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _GIVEN = re.compile(r"excluded|(pg|sqlite)_.*|.*_(build_[0-9]+|idx[0-9]*|pkey|fresh|replaced)")
 """What databases call their own, and what is made of a relation's name.

@@ -96,7 +96,7 @@ class SessionRecorder(ApplicationRecorder):
         limit: int = _NO_END,
         columns: str | None = None,
     ) -> list[Any]:
-        """Rows of a stream in order: behind a version, up to a moment.
+        """Rows of a stream in order: after a version, up to a moment.
 
         They are those of `Dialect.event`, or, if these columns are asked for, of `HAPPENED`.
         """
@@ -110,7 +110,7 @@ class SessionRecorder(ApplicationRecorder):
         return query(sql, (*stream, *bounds, limit))
 
     def stream_since(self, category: str, stream_id: str, version: int) -> Statement:
-        """Asks for the rows (`Dialect.event`) of a stream behind a version."""
+        """Asks for the rows (`Dialect.event`) of a stream after a version."""
         stream = (self.application_id, category, stream_id)
         return self._stream, (*stream, version)
 
@@ -133,7 +133,7 @@ class SessionRecorder(ApplicationRecorder):
     ) -> list[Any]:
         """Rows (the stream's id and `HAPPENED`) of one stream after the other, in order.
 
-        They are those behind a stream's version, in the order of the index that finds them.
+        They are those after a stream's version, in the order of the index that finds them.
         """
         times = (clock.text(as_of),) if as_of else ()
         return query(
@@ -254,5 +254,5 @@ class SessionRecorder(ApplicationRecorder):
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
     ) -> Subscription[ApplicationRecorder]:
-        """Notifications in the order of the log: those behind `gt`, and then each new one."""
+        """Notifications in the order of the log: those after `gt`, and then each new one."""
         return FollowingSubscription(self, gt, topics)

@@ -58,7 +58,7 @@ class Table:
     clustered: bool = False
 
     def beside(self, suffix: str) -> Table:
-        """The same relation under its name with something behind it."""
+        """The same relation under its name with something added to it."""
         return replace(self, name=self.name + suffix)
 
     @cached_property

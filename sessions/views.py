@@ -45,8 +45,8 @@ class Views(Generic[V]):
         application_id: The application.
         dialect: The database's.
         build: The number of the build, by which its parked keys are known.
-        suffix: What its relations are called behind their names, if they are made beside those
-            that the store has: what is parked in the latter is logged.
+        suffix: What is added to the names of its relations, if they are made beside those that
+            the store has: only what is parked in the latter is logged.
         parked: Where its parked keys are, if not with all others.
         held: How many views are held in memory.
         copies: Whether many rows that are new may be copied (see `Insert`).

@@ -112,7 +112,7 @@ def timeline(
 
 def log(  # noqa: PLR0913
     *,
-    after: Annotated[int, typer.Option(min=0, metavar="P", help="Begin behind this position.")] = 0,
+    after: Annotated[int, typer.Option(min=0, metavar="P", help="Begin after this position.")] = 0,
     limit: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="At most so many events."),
