@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sessions.events import ProfileChanged, Recorded, SessionOpened
-from sessions.projection import Key, Projection, Storage
+from sessions.projection import Projection, Storage
 from sessions.tables import APPLICATION_ID, Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sessions.keys import Key
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):

@@ -10,12 +10,14 @@ import msgspec
 from msgspec.structs import asdict
 
 from sessions.events import Happened, Item, Recorded, State
-from sessions.projection import Key, Projection, Storage
+from sessions.projection import Projection, Storage
 from sessions.session import STEPS, Line, Session, evolve, total_of
 from sessions.tables import APPLICATION_ID, Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from sessions.keys import Key
 
 
 class CartItem(Item, frozen=True, kw_only=True, gc=False):

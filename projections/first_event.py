@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from projections.difference import Difference
     from sessions.events import Recorded
-    from sessions.projection import Key, Projection
+    from sessions.keys import Key
+    from sessions.projection import Projection
     from sessions.store import SessionStore
     from sessions.tables import Column, Table
 

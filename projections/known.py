@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from sessions.database import Query
     from sessions.head import Build
-    from sessions.projection import Key, Projection
+    from sessions.keys import Key
+    from sessions.projection import Projection
     from sessions.store import SessionStore
     from sessions.tables import Table
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from projections.waiting import How
     from sessions.head import Build
+    from sessions.keys import Key
     from sessions.parked import Parked
-    from sessions.projection import Key, Projection
+    from sessions.projection import Projection
     from sessions.store import SessionStore
 
 V = TypeVar("V")

@@ -28,7 +28,8 @@ from sessions.views import Views
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sessions.projection import Key, Projection
+    from sessions.keys import Key
+    from sessions.projection import Projection
 
 V = TypeVar("V")
 

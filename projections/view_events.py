@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.events import Recorded
-    from sessions.projection import Key, Projection
+    from sessions.keys import Key
+    from sessions.projection import Projection
     from sessions.reader import StoreReader
 
 

@@ -20,7 +20,8 @@ from sessions.views import Views
 if TYPE_CHECKING:
     from sessions.database import Connection, Query
     from sessions.head import Build
-    from sessions.projection import Key, Projection
+    from sessions.keys import Key
+    from sessions.projection import Projection
     from sessions.store import SessionStore
 
 How: TypeAlias = Callable[[ParkedKeys, "Connection", str], None]

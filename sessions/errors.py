@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.events import State
-    from sessions.projection import Key
+    from sessions.keys import Key
 
 
 class SessionsError(Exception):

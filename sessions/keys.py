@@ -1,8 +1,13 @@
-"""Where an event waits whose keys cannot be told, or are not of their column's kind."""
+"""The keys of views, and where events wait that have none, or one of the wrong kind."""
 
 from __future__ import annotations
 
-from sessions.rules import MAX_ID
+from typing import TypeAlias
+
+from sessions.kinds import MOST_ID
+
+Key: TypeAlias = str | int
+"""What a view is found by: a text or an integer, as the key's column says."""
 
 UNTOLD = "(untold)"
 """Where an event waits whose keys could not be told."""
@@ -28,4 +33,4 @@ class Misfit(str):
             shown = f" {key!a}"
         except Exception:  # noqa: BLE001  Python does not print a huge number
             shown = ""
-        return cls(f"({type(key).__name__}){shown}"[:MAX_ID])
+        return cls(f"({type(key).__name__}){shown}"[:MOST_ID])

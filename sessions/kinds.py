@@ -19,7 +19,8 @@ ADAPT: Mapping[Kind, Callable[[Any], object]] = {"money": str, "time": clock.tex
 """What makes of a value what a database takes; values of other kinds are taken as they are."""
 
 _INTEGERS = range(-(2**63), 2**63)
-_MOST_ID = 1000
+MOST_ID = 1000
+"""So many characters an id may have."""
 _MOST_DIGITS = 16_000
 
 
@@ -67,6 +68,6 @@ _FITS: Mapping[Kind, Callable[[Any], bool]] = {
     "money": lambda value: type(value) is int or (type(value) is Decimal and _is_written(value)),
     "time": lambda value: isinstance(value, datetime) and _is_instant(value),
     "json": lambda value: isinstance(value, str) and _is_text(value) and _is_json(value),
-    "id": lambda value: isinstance(value, str) and len(value) <= _MOST_ID and _is_text(value),
+    "id": lambda value: isinstance(value, str) and len(value) <= MOST_ID and _is_text(value),
     "text": lambda value: isinstance(value, str) and _is_text(value),
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sessions.dialect import Dialect
     from sessions.events import Recorded
     from sessions.head import Build
-    from sessions.projection import Key
+    from sessions.keys import Key
     from sessions.tables import Table
 
 

@@ -25,8 +25,8 @@ from sessions.postgres_failures import GRANT, PostgresFailures, is_gone, reason_
 from sessions.postgres_lock import IS_HELD, Locks, digest, held_by
 from sessions.postgres_place import place_of
 from sessions.postgres_pool import Connections, quoted
+from sessions.shown_url import without_password
 from sessions.signals import signal_of
-from sessions.url import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

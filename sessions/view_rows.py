@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sessions.dialect import Dialect
-    from sessions.projection import Key, Rows
+    from sessions.keys import Key
+    from sessions.projection import Rows
     from sessions.tables import Table
 
 V = TypeVar("V")

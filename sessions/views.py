@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
     from sessions.events import Recorded
-    from sessions.projection import Key, Projection
+    from sessions.keys import Key
+    from sessions.projection import Projection
 
 V = TypeVar("V")
 

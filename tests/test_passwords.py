@@ -12,7 +12,7 @@ import pytest
 from sessions import InvalidURL, OpenSession, SessionsError, SessionStore
 from sessions.errors import StoreUnavailable
 from sessions.postgres_place import place_of
-from sessions.url import without_password
+from sessions.shown_url import without_password
 from tests.postgres_line import Line
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from tests.conftest import add
 from tests.tampering import unguarded
 
 if TYPE_CHECKING:
-    from sessions.projection import Key
+    from sessions.keys import Key
     from tests.conftest import Clock, OpenStore
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 120, tzinfo=timezone(timedelta(hours=2)))

@@ -39,8 +39,8 @@ from sessions.commands import (
     SetDiscount,
     SetProfile,
 )
+from sessions.shown_url import without_password
 from sessions.store import SessionStore
-from sessions.url import without_password
 
 EXTRACT = files("sessions.cli") / "data" / "online-retail-2010-12-01-to-03.csv.gz"
 TOUR = "tour-1"

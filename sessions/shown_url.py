@@ -1,0 +1,59 @@
+"""What of a store's URL may be shown: never a password, nor what may be one at a wrong place."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+_PLAIN = re.compile(r"(sqlite:|\w+://)?[\w./-]*")
+"""Texts that are no URL, but hold no secret either: a path, or one behind a wrong scheme."""
+
+_HARMLESS = re.compile(r"[\w.,/-]*")
+_HOSTS = re.compile(r"((\[[\da-f:.]+\]|[\w./-]*)(:\d{0,5})?(,|$))*", re.IGNORECASE)
+_SERVER = re.compile(
+    r"(postgres(?:ql)?://)(?:([^:@/?#]*)(?::[^@/?#]*)?(?=@))?(@?[^@/?#]*)(/[^@?#]*)?(\?[^@#]*)?"
+)
+POSTGRES = ("postgresql://", "postgres://")
+_OPTIONS = {
+    *("schema", "pool", "host", "hostaddr", "port", "dbname", "user", "application_name"),
+    *("connect_timeout", "sslmode", "sslrootcert", "target_session_attrs"),
+}
+"""Options whose values may be shown, if they look harmless."""
+
+HIDDEN = "***"
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown: in an error, a log line, a repr.
+
+    What has the form that we know is shown without its password, and without whatever may be one
+    at a wrong place; of anything else that might hold one, nothing is shown.
+    """
+    if url.startswith("sqlite:///") or (not url.startswith(POSTGRES) and _PLAIN.fullmatch(url)):
+        return url
+    known = _SERVER.fullmatch(url)
+    if known is None:
+        return HIDDEN
+    scheme, user, hosts, path, query = known.groups(default="")
+    at, host = hosts[: hosts.startswith("@")], hosts.removeprefix("@")
+    if not _HOSTS.fullmatch(unquote(host)):  # behind a port that is none, the rest may be its rest
+        named = host.partition(":")[0]
+        return f"{scheme}{shown_part(user)}{at}{shown_part(named)}:{HIDDEN}"
+    options = "&".join(map(_shown_option, query[1:].split("&")))
+    return f"{scheme}{shown_part(user)}{at}{host}{shown_part(path)}{query[:1]}{options}"
+
+
+def is_server(url: str) -> bool:
+    """Whether a URL has the form of a server's, so that it is clear what in it is a password."""
+    return _SERVER.fullmatch(url) is not None
+
+
+def shown_part(part: str) -> str:
+    """A part of a URL as it may be shown: whatever looks like a password is hidden."""
+    return part if _HARMLESS.fullmatch(unquote(part)) else HIDDEN
+
+
+def _shown_option(option: str) -> str:
+    name, is_set, value = option.partition("=")
+    shown = shown_part(value) if unquote(name) in _OPTIONS else HIDDEN
+    return f"{shown_part(name)}={shown}" if is_set else option and HIDDEN
