@@ -74,7 +74,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     one, other = source.recorder.database, target.recorder.database
     source.check_no_batch("copy")
     target.check_no_batch("copy")
-    source.position  # noqa: B018  it raises StoreNotFound
+    source.check_made()
     if _is_same(one, other):
         rule = "another store than the source"
         raise InvalidValue(field="target", rule=rule, value=other.path)

@@ -67,7 +67,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
         DependentPolicy: On PostgreSQL a policy cannot be made for it.
     """
     store.check_no_batch("rebuild")
-    store.position  # noqa: B018  it raises StoreNotFound
+    store.check_made()
     _check(named(store, names), mode)
     database, projections = store.recorder.database, named(store, names)
     building = Building(database, projections, mode, claims=not names, allow_older=allow_older)

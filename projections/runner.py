@@ -170,7 +170,7 @@ class Runner:
         """The first command makes it."""
         while not self._is_stopped:
             try:
-                self._store.position  # noqa: B018  it raises StoreNotFound
+                self._store.check_made()
             except StoreNotFound:
                 self._sleep(self._database.poll_seconds)
             else:

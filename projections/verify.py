@@ -76,7 +76,7 @@ def verify(
     """
     rules.count("limit", limit)
     store.check_no_batch("verify")
-    store.position  # noqa: B018  it raises StoreNotFound
+    store.check_made()
     kept.check_whole(store.query)
     while True:
         before = kept.builds(store.query, "current")

@@ -187,6 +187,15 @@ class SessionStore(CommandExecutor):
         """Whether something was written: the first command makes a store."""
         return self._is_made
 
+    def check_made(self) -> None:
+        """Refuse to read what is not there.
+
+        Raises:
+            StoreNotFound: Nothing was written yet.
+        """
+        if not (self._is_made or self._looks_made()):
+            raise StoreNotFound(path=self._database.path)
+
     def query(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
     ) -> list[tuple[Any, ...]]:
@@ -205,8 +214,8 @@ class SessionStore(CommandExecutor):
         batch = self._batch
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)
-        if not (self._is_made or self._looks_made()):
-            raise StoreNotFound(path=self._database.path)
+        if not self._is_made:
+            self.check_made()
         return self._database.query(sql, parameters, passing=passing)
 
 
