@@ -2,6 +2,7 @@
 
 from projections.attachments import Attachment
 from projections.building import Rebuilt
+from projections.comparing import Compared
 from projections.copying import Copied, copy
 from projections.customer_histories import CustomerHistories
 from projections.customer_history import CustomerHistory, Move, SessionHistory, Stay
@@ -17,6 +18,7 @@ from projections.stored import StoredProjection
 from projections.timeline import Change, Step
 from projections.verify import verify
 from sessions.installed import installed
+from sessions.parked import Parked
 from sessions.projection import Projection, Rows
 from sessions.tables import Column
 
@@ -25,6 +27,7 @@ __all__ = [
     "CartItem",
     "Change",
     "Column",
+    "Compared",
     "Copied",
     "CustomerHistories",
     "CustomerHistory",
@@ -34,6 +37,7 @@ __all__ = [
     "Figures",
     "HistoryStep",
     "Move",
+    "Parked",
     "Projection",
     "ProjectionStatus",
     "Rebuilt",

@@ -7,6 +7,7 @@ decider itself. The views are in `projections`.
 from sessions.answers import (
     Executed,
 )
+from sessions.claims import Claim, Usage
 from sessions.commands import (
     AddItem,
     ApplyCoupon,
@@ -34,6 +35,7 @@ from sessions.commands import (
 from sessions.decide import (
     Decision,
     Known,
+    asks,
     decide,
 )
 from sessions.errors import (
@@ -142,6 +144,7 @@ __all__ = [
     "CartItem",
     "CartLine",
     "CartReplaced",
+    "Claim",
     "ClaimRefused",
     "CloseSession",
     "Command",
@@ -234,12 +237,14 @@ __all__ = [
     "TotalDeclared",
     "UndecodableEvent",
     "UnknownEvent",
+    "Usage",
     "VersionConflict",
     "VersionNotFound",
     "ViewBehind",
     "ViewParked",
     "ViewUnreadable",
     "ViewsDiffer",
+    "asks",
     "decide",
     "evolve",
 ]

@@ -73,7 +73,7 @@ class ReturnedLine(Fact, frozen=True, gc=False):
 
 
 class SessionOpened(Fact, frozen=True, gc=False):
-    """A session began. `first_session` is decided here, once (facts: firstSession)."""
+    """A session began. `first_session` is decided here, and then only by `ProfileChanged`."""
 
     first_session: bool
     profile_id: str = ""

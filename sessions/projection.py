@@ -108,7 +108,8 @@ class Projection(Generic[V]):
         rows: Relations of rows that views become.
         mode: How it is run where nobody set it otherwise.
         begins: Whether an event is the first of its keys, so that there is no view to read.
-        kept: How views are kept, if not as JSON beside those columns.
+        kept: How views are kept (`sessions.projection.Storage`), if not as JSON beside those
+            columns.
 
     Raises:
         InvalidValue: A name, version, mode, kind, key or index is not what it may be, two relations

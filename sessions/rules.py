@@ -2,7 +2,7 @@
 
 Each takes a field's name and its value, and answers with the value in its stored form, or refuses.
 
-The limits are those of the Integration API (facts: limits, ranges, attribute rules).
+The limits are those of the Talon.One Integration API (docs/reference.md#limits).
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ class SessionStore(CommandExecutor):
 
     @property
     def exists(self) -> bool:
-        """Whether something was written: the first command makes a store."""
+        """Whether there was a store when it was last looked for; `open` says what makes one."""
         return self._is_made
 
     def check_made(self) -> None:

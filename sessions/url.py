@@ -45,18 +45,15 @@ def path_of(url: str) -> str:
     if url in {"memory:", "memory://"}:
         return MEMORY
     scheme, separator, rest = url.partition(":///")
-    if scheme != "sqlite" or not separator:
-        raise InvalidURL(
-            url=without_password(url),
-            rule="it begins with sqlite:/// or postgresql://, or is memory:",
-        )
-    if rest == MEMORY:
-        raise InvalidURL(url=without_password(url), rule="a store in memory is memory:")
-    if "?" in rest:
-        rule = "a file takes no options, and a ? in its name is written %3F"
-        raise InvalidURL(url=without_password(url), rule=rule)
     name = re.sub("^/+", "/", unquote(rest))
-    rule = _rule_broken_by(name)
+    if scheme != "sqlite" or not separator:
+        rule = "it begins with sqlite:/// or postgresql://, or is memory:"
+    elif rest == MEMORY:
+        rule = "a store in memory is memory:"
+    elif "?" in rest:
+        rule = "a file takes no options, and a ? in its name is written %3F"
+    else:
+        rule = _rule_broken_by(name)
     if rule:
         raise InvalidURL(url=without_password(url), rule=rule)
     return str(Path(name).absolute())
