@@ -6,6 +6,7 @@ says how.
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
@@ -16,7 +17,6 @@ import msgspec
 from sessions.errors import BatchOpen, StoreBusy
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
@@ -121,7 +121,7 @@ class Database(ABC):
     dialect: Dialect
     _lock: threading.RLock
     _held_for_fork = False
-    _is_in_transaction = False
+    _is_in_transaction: bool
     in_memory: bool = False
     works_beside: bool = False
     page: int = 200
@@ -276,6 +276,11 @@ class Database(ABC):
             self._lock.release()
             raise BatchOpen(what="another transaction")
         self._is_in_transaction = True
+
+    def _begin_alone(self) -> None:
+        """Nobody has the lock: at the beginning, and after a fork in the child."""
+        self._lock = threading.RLock()
+        self._is_in_transaction = False
 
     def _take_lock(self) -> None:
         """Keep other threads out; `_lock.release` must follow, in the same thread.

@@ -75,8 +75,7 @@ class PostgresDatabase(Database):
 
     def _start(self) -> None:
         self._mutex = threading.Lock()
-        self._lock = threading.RLock()
-        self._is_in_transaction = False
+        self._begin_alone()
         self._listener: Listener | None = None
         self._alone = False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,7 +51,7 @@ class SqliteDatabase(Database):
         self._names: set[str] = set()
         self._others = 0
         self._left: tuple[object, int] | None = None
-        self._lock = threading.RLock()
+        self._begin_alone()
         forks.watch_and_hold(self)
 
     @property
@@ -279,7 +278,6 @@ class SqliteDatabase(Database):
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""
-        self._lock = threading.RLock()
-        self._is_in_transaction = False
+        self._begin_alone()
         self._left = None
         self._connections.begin_again_in_child()
