@@ -15,8 +15,9 @@ from sessions.answers import Executed, Request
 from sessions.batch import Batch
 from sessions.commands import COMMANDS
 from sessions.errors import BatchOpen, InvalidValue
+from sessions.following import Follower
 from sessions.job import Job
-from sessions.reader import StoreReader
+from sessions.reader import StoreReader, names_of
 from sessions.shared_commits import SharedCommits
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from sessions.commands import Command
     from sessions.events import Recorded
-    from sessions.following import Follower
     from sessions.writer import Writer
 
 
@@ -138,7 +138,8 @@ class CommandExecutor(StoreReader):
     ) -> list[Executed]:
         """Execute commands for a session in one transaction, all of them or none.
 
-        Arguments and errors are those of `execute`; the answer has an `Executed` a command.
+        Arguments and errors are those of `execute`; `expected_version` is the one before the first
+        command. The answer has one `Executed` for each.
         """
         requests = [Request(session_id, command) for command in commands]
         requests[:1] = [replace(first, expected_version=expected_version) for first in requests[:1]]
@@ -152,9 +153,10 @@ class CommandExecutor(StoreReader):
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
     ) -> list[Executed]:
-        """Execute commands, each for a session of its own, in one transaction: all or none.
+        """Execute commands, each for the session that it is paired with, in one transaction.
 
-        Arguments and errors are those of `execute`; the answer has an `Executed` a command.
+        All of them are recorded, or none. The other arguments and the errors are those of
+        `execute`. The answer has one `Executed` for each.
         """
         requests = [Request(session_id, command) for session_id, command in commands]
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
@@ -182,13 +184,31 @@ class CommandExecutor(StoreReader):
             raise BatchOpen(what=what)
 
     def follow(self, after: int = 0, *, types: Sequence[str] = ()) -> Follower:
-        """As `StoreReader.follow`, which see: what is committed, and nothing else.
+        """The log from a position on, and then each new event as soon as it is committed.
+
+        Every event comes once and in order, whoever writes it. An event of this process is seen
+        within milliseconds, one of another process within 250.
+
+            with store.follow(after=position) as follower:
+                for recorded in follower:
+                    ...
+
+        Args:
+            after: The position after which to begin.
+            types: Names of events, such as `SessionClosed`, to see only these. The follower's
+                `position` moves past the others too.
+
+        Returns:
+            An iterator for one thread. It ends after `stop()`, which any thread may call, when
+            the store is closed, and when the interpreter exits.
 
         Raises:
             BatchOpen: This thread has a batch open.
+            InvalidValue: `after` is not a whole number from 0, or no event has such a name.
         """
         self.check_no_batch("follow")
-        return super().follow(after, types=types)
+        rules.count("after", after, least=0)
+        return Follower(self, after, names_of(types))
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from sessions import rules
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Happened, Recorded
-from sessions.following import Follower
 from sessions.mapper import HAPPENED
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ class StoreReader(ABC):
             UndecodableEvent: The data of one does not fit its shape.
         """
         rules.count("after", after, least=0)
-        types = _names(types)
+        types = names_of(types)
         query, page = partial(self.query, passing=True), self.recorder.database.page
         while True:
             rows = self.recorder.log_rows(query, after, page, until, types)
@@ -163,31 +162,6 @@ class StoreReader(ABC):
             if len(rows) < page:
                 return
             after = rows[-1][0]
-
-    def follow(self, after: int = 0, *, types: Sequence[str] = ()) -> Follower:
-        """The log from a position on, and then each new event as soon as it is committed.
-
-        Every event comes once and in order, whoever writes it. An event of this process is seen
-        within milliseconds, one of another process within 250.
-
-            with store.follow(after=position) as follower:
-                for recorded in follower:
-                    ...
-
-        Args:
-            after: The position after which to begin.
-            types: Names of events, such as `SessionClosed`, to see only these. The follower's
-                `position` moves past the others too.
-
-        Returns:
-            An iterator for one thread. It ends after `stop()`, which any thread may call, when
-            the store is closed, and when the interpreter exits.
-
-        Raises:
-            InvalidValue: `after` is not a whole number from 0, or no event has such a name.
-        """
-        rules.count("after", after, least=0)
-        return Follower(self, after, _names(types))
 
 
 def _of(recorded: Recorded) -> Happened:
@@ -200,7 +174,12 @@ def _of(recorded: Recorded) -> Happened:
     )
 
 
-def _names(types: Sequence[str]) -> Sequence[str]:
+def names_of(types: Sequence[str]) -> Sequence[str]:
+    """Names of events, if all of them are.
+
+    Raises:
+        InvalidValue: No event has such a name.
+    """
     for name in types:
         if name not in EVENTS:
             raise InvalidValue(field="types", rule="names of events", value=repr(name))
