@@ -109,7 +109,10 @@ class AddItem(CartItem, frozen=True, tag_field="command", tag="add-item", kw_onl
 
 
 class SetQuantity(BaseCommand, frozen=True, tag="set-quantity", kw_only=True):
-    """Set a line's quantity, from 1."""
+    """Set the quantity, from 1, of the line at a position, or of the only line with an sku.
+
+    With both, the line must have the sku.
+    """
 
     quantity: int
     position: int | None = None
@@ -117,7 +120,10 @@ class SetQuantity(BaseCommand, frozen=True, tag="set-quantity", kw_only=True):
 
 
 class RemoveItem(BaseCommand, frozen=True, tag="remove-item", kw_only=True):
-    """Take a line out of the cart; the lines after it move up."""
+    """Take out the line at a position, or the only line with an sku; those after it move up.
+
+    With both, the line must have the sku.
+    """
 
     position: int | None = None
     sku: str | None = None
