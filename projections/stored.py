@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 _LOOK_SECONDS = 1.0
-"""How often one that waits looks whether somebody is at work: a standby takes over sooner."""
+"""How often one that waits looks whether somebody is at work: a standby takes over sooner.
+
+So nobody is at work where two looks, one after the other, have found nobody.
+"""
 
 
 class StoredProjection(Generic[V]):
@@ -143,14 +146,16 @@ class StoredProjection(Generic[V]):
         now, signal = time.monotonic, self._database.signal
         deadline, look = now() + timeout, now() + min(_LOOK_SECONDS, timeout)
         self._database.listen()
+        nobody = False
         while True:
             seen, build = signal.count, self._build()
             reached = come(self._store, build, self._store.query)
             if reached >= position:
                 return
             if now() >= look:
+                before = nobody
                 nobody = build.mode == "followed" and not self._is_followed(build)
-                if nobody or now() >= deadline:
+                if (before and nobody) or now() >= deadline:
                     raise self._behind(build, reached, position, timeout)
                 look = min(now() + _LOOK_SECONDS, deadline)
             signal.wait(seen, min(look - now(), self._database.poll_seconds))

@@ -20,8 +20,8 @@ from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, followed
 from tests.tampering import change
 from tests.test_cli_maintain import run
-from tests.test_parked import until
 from tests.test_runner import is_held
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

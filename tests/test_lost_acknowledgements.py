@@ -13,9 +13,10 @@ from projections.verify import verify
 from sessions import OpenSession, SessionStore, StatementTimeout, StoreUnavailable
 from sessions.errors import OutcomeUnknown, StoreBusy
 from tests.conftest import add, in_threads
-from tests.groups import joined, skus, together, until
+from tests.groups import joined, skus, together
 from tests.postgres_line import Line
 from tests.test_broken_commits import Interrupts
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,8 +18,7 @@ from sessions.errors import StorageFailed, StoreUnavailable
 from tests.conftest import add
 from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed
-from tests.test_parked import until
-from tests.test_runner import SOON
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,15 +22,13 @@ from sessions import CloseSession, OpenSession, SessionStore, SetProfile, Storag
 from sessions.errors import InvalidValue, ProjectionNotFound, ViewBehind
 from tests.conftest import add, in_threads
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
-from tests.test_parked import until
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sessions.head import Current
     from tests.conftest import OpenStore
-
-SOON = 20.0
-"""Seconds that are more than enough for what takes less than one."""
 
 RUN = """
 import sys
@@ -419,6 +417,24 @@ def test_who_waits_reads_what_was_written(store: SessionStore) -> None:
             executed = store.execute(f"w{number}", OpenSession(profile_id="w"))
             spend(store).wait(executed.position, timeout=SOON)
             assert spend(store).get("w") == Spend(number + 1)
+
+
+def test_who_waits_while_one_takes_over_from_another_is_not_told_that_nobody_is_at_work(
+    store: SessionStore,
+) -> None:
+    with ExitStack() as at_work:
+
+        class Looks(StoredProjection[Any]):
+            """One that looks just before another runner takes over."""
+
+            def _is_followed(self, build: Current) -> bool:
+                found = super()._is_followed(build)
+                at_work.enter_context(Runner(again(store), ["spend"]))
+                return found
+
+        Looks(store, SPEND).wait(20, timeout=SOON)
+
+        assert spend(store).position == 20
 
 
 def test_who_waits_in_vain_is_told_why(store: SessionStore) -> None:

@@ -27,7 +27,8 @@ from sessions.inline import InlineViews
 from sessions.job import Job
 from sessions.shared_commits import SharedCommits
 from tests.conftest import add, in_threads
-from tests.groups import joined, together, until
+from tests.groups import joined, together
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
