@@ -22,7 +22,7 @@ from sessions import CloseSession, OpenSession, SessionStore, SetProfile, Storag
 from sessions.errors import InvalidValue, ProjectionNotFound, ViewBehind
 from tests.conftest import add, in_threads
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
-from tests.waiting import SOON, until
+from tests.waiting import SOON, patiently, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,7 +173,7 @@ def test_two_share_the_projections_that_they_are_named(store: SessionStore) -> N
     with Runner(store, ["sales"]) as one, Runner(again(store), ["spend"]) as other:
         spend(store).wait(20, timeout=SOON)
         sales(store).wait(20, timeout=SOON)
-        assert (one.working, other.working) == (["sales"], ["spend"])
+        until(lambda: (one.working, other.working) == (["sales"], ["spend"]))
     assert verify(store) == []
 
 
@@ -275,7 +275,7 @@ def test_it_waits_for_a_writer_that_has_the_lock_for_long(url: str) -> None:
             assert thread.is_alive()
 
         until(lambda: runner.working == ["spend"])
-        spend(store).wait(2, timeout=SOON)
+        patiently(lambda: spend(store).wait(2, timeout=SOON))
         runner.stop()
         thread.join(SOON)
 
@@ -395,7 +395,7 @@ def take_away(store: SessionStore, server: str, what: str) -> None:
     lock = database._lock_key(f"held/{what}")  # noqa: SLF001
     with psycopg.connect(server, autocommit=True) as connection:
         ended = connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' "
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory' "
             "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = %s",
             [lock],
         )
