@@ -49,7 +49,7 @@ from tests.sample_projections import (
     with_fold,
 )
 from tests.tampering import unguarded
-from tests.waiting import SOON, until
+from tests.waiting import come, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -524,7 +524,7 @@ def test_keys_go_on_beside_a_runner_that_uses_the_rest_of_the_pool(postgres_url:
         for number in range(20):
             store.execute(f"s{number}", OpenSession())
             last = store.execute(f"s{number}", add(BAD)).position
-        of(store).wait(last, timeout=SOON)
+        come(of(store), last)
 
         for number in range(20):
             store.execute(f"t{number}", OpenSession())
@@ -615,14 +615,14 @@ def test_a_runner_knows_at_once_what_waits_no_longer(open_store: OpenStore) -> N
             if session == "b":
                 store.execute("b", OpenSession())
             store.execute(session, add(BAD))
-        of(store).wait(store.position, timeout=SOON)
+        come(of(store), store.position)
         assert [each.key for each in of(other).parked()] == ["a", "b"]
 
         is_mended.set()
         assert of(other, projection).retry("a")
         assert of(other, projection).skip("b")
         last = other.execute("a", add("x")).position
-        of(other).wait(last, timeout=SOON)
+        come(of(other), last)
 
         assert there(of(other).get("a")).lines == (Line(BAD, 1), Line("x", 1))
         assert of(other).parked() == []
@@ -729,13 +729,13 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
         newer = open_store(projections=store.projections)
         if newer is not store:
             with Runner(newer):
-                of(store).wait(7, timeout=SOON)
+                come(of(store), 7)
         else:
             Runner(SessionStore(store.recorder.database, 1, projections=store.projections)).run(
                 until=7
             )
         store.execute("c", OpenSession())
-        of(store).wait(8, timeout=SOON)
+        come(of(store), 8)
     assert verify(store) == []
 
 
@@ -750,7 +750,7 @@ def test_an_event_that_cannot_be_read_stops_none_that_does_not_want_it(
         connection.execute("UPDATE events SET data = '{}' WHERE position = 2")
 
     with Runner(store) as runner:
-        of(store, SPEND).wait(last, timeout=SOON)
+        come(of(store, SPEND), last)
         assert runner.paused.keys() == {"sales"}
 
     assert of(store, SPEND).get("p") == Spend(opened=2)

@@ -18,7 +18,7 @@ from sessions.postgres_pool import Connections
 from tests.conftest import add
 from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed
-from tests.waiting import SOON, patiently, until
+from tests.waiting import come, patiently, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def check_that_it_is_read_as_written(url: str) -> None:
         session = CustomerSessions(store).get("s")
         assert (session.profile_id, session.created) == (ODD, opened.at)
         spend = StoredProjection(store, SPEND)
-        spend.wait(executed.position, timeout=SOON)
+        come(spend, executed.position)
         assert spend.get(ODD) == Spend(1)
         assert verify(store) == []
 

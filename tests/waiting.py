@@ -6,12 +6,14 @@ Each wait ends as soon as it can; the bounds are for what never comes.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sessions import SessionsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from projections import StoredProjection
 
 T = TypeVar("T")
 
@@ -37,3 +39,8 @@ def patiently(call: Callable[[], T]) -> T:
             if not error.retry or time.monotonic() > deadline:
                 raise
         time.sleep(0.005)
+
+
+def come(stored: StoredProjection[Any], position: int) -> None:
+    """Wait until it has come to a position, also where a runner is only about to begin."""
+    patiently(lambda: stored.wait(position, timeout=SOON))
