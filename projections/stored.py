@@ -156,21 +156,22 @@ class StoredProjection(Generic[V]):
                 before = nobody
                 nobody = build.mode == "followed" and not self._is_followed(build)
                 if (before and nobody) or now() >= deadline:
-                    raise self._behind(build, reached, position, timeout)
+                    reason = self._reason(build, timeout, nobody=nobody)
+                    name = self.projection.name
+                    raise ViewBehind(
+                        projection=name, position=reached, asked=position, reason=reason
+                    )
                 look = min(now() + _LOOK_SECONDS, deadline)
             signal.wait(seen, min(look - now(), self._database.poll_seconds))
 
-    def _behind(self, build: Current, reached: int, asked: int, timeout: float) -> ViewBehind:
+    def _reason(self, build: Current, timeout: float, *, nobody: bool) -> str:
+        """Why it has not come that far, as it was seen last."""
         if build.mode != "followed":
-            reason = "the log itself has not come that far"
-        elif self._is_followed(build):
-            reason = f"it is followed, but did not come that far within {timeout} s"
-        else:
-            hindered = not_followed.reason(self._store, self.projection.name)
-            reason = hindered or "nobody follows the log: run `sessions projections run`"
-        return ViewBehind(
-            projection=self.projection.name, position=reached, asked=asked, reason=reason
-        )
+            return "the log itself has not come that far"
+        if not nobody:
+            return f"it is followed, but did not come that far within {timeout} s"
+        hindered = not_followed.reason(self._store, self.projection.name)
+        return hindered or "nobody follows the log: run `sessions projections run`"
 
     def _is_followed(self, build: Current) -> bool:
         with self._database.held(kept.right(build, self._store.application_id)) as held:

@@ -428,7 +428,8 @@ def test_who_waits_while_one_takes_over_from_another_is_not_told_that_nobody_is_
 
             def _is_followed(self, build: Current) -> bool:
                 found = super()._is_followed(build)
-                at_work.enter_context(Runner(again(store), ["spend"]))
+                runner = at_work.enter_context(Runner(again(store), ["spend"]))
+                until(lambda: runner.working or spend(store).position == 20)
                 return found
 
         Looks(store, SPEND).wait(20, timeout=SOON)
@@ -436,7 +437,9 @@ def test_who_waits_while_one_takes_over_from_another_is_not_told_that_nobody_is_
         assert spend(store).position == 20
 
 
-def test_who_waits_in_vain_is_told_why(store: SessionStore) -> None:
+def test_who_waits_in_vain_is_told_why(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Runner(store).run(until=20)
     last = store.execute("b", OpenSession(profile_id="p")).position
 
@@ -448,6 +451,11 @@ def test_who_waits_in_vain_is_told_why(store: SessionStore) -> None:
         pytest.raises(ViewBehind, match=r"it is followed, but did not come .* within 0\.05 s"),
     ):
         spend(store).wait(last, timeout=0.05)
+    looks = iter([False, False, True])  # one takes over when it is given up
+    with monkeypatch.context() as late:
+        late.setattr(StoredProjection, "_is_followed", lambda *_: next(looks))
+        with pytest.raises(ViewBehind, match="nobody follows the log"):
+            spend(store).wait(last, timeout=SOON)
     rebuild(store, names=["spend"], mode="inline")
     spend(store).wait(last, timeout=0.05)
     with pytest.raises(ViewBehind, match="the log itself has not come that far"):
