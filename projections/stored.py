@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 _LOOK_SECONDS = 1.0
-"""How often one that waits looks whether somebody is at work: a standby takes over sooner."""
+"""How often one that waits looks whether somebody is at work: a standby takes over sooner.
+
+So nobody is at work where two looks, one after the other, have found nobody.
+"""
 
 
 class StoredProjection(Generic[V]):
@@ -152,29 +155,32 @@ class StoredProjection(Generic[V]):
         now, signal = time.monotonic, self._database.signal
         deadline, look = now() + timeout, now() + min(_LOOK_SECONDS, timeout)
         self._database.listen()
+        nobody = False
         while True:
             seen, build = signal.count, self._build()
             reached = come(self._store, build, self._store.query)
             if reached >= position:
                 return
             if now() >= look:
+                before = nobody
                 nobody = build.mode == "followed" and not self._is_followed(build)
-                if nobody or now() >= deadline:
-                    raise self._behind(build, reached, position, timeout)
+                if (before and nobody) or now() >= deadline:
+                    reason = self._reason(build, timeout, nobody=nobody)
+                    name = self.projection.name
+                    raise ViewBehind(
+                        projection=name, position=reached, asked=position, reason=reason
+                    )
                 look = min(now() + _LOOK_SECONDS, deadline)
             signal.wait(seen, min(look - now(), self._database.poll_seconds))
 
-    def _behind(self, build: Build, reached: int, asked: int, timeout: float) -> ViewBehind:
+    def _reason(self, build: Build, timeout: float, *, nobody: bool) -> str:
+        """Why it has not come that far, as it was seen last."""
         if build.mode != "followed":
-            reason = "the log itself has not come that far"
-        elif self._is_followed(build):
-            reason = f"it is followed, but did not come that far within {timeout} s"
-        else:
-            hindered = not_followed.reason(self._store, self.projection.name)
-            reason = hindered or "nobody follows the log: run `sessions projections run`"
-        return ViewBehind(
-            projection=self.projection.name, position=reached, asked=asked, reason=reason
-        )
+            return "the log itself has not come that far"
+        if not nobody:
+            return f"it is followed, but did not come that far within {timeout} s"
+        hindered = not_followed.reason(self._store, self.projection.name)
+        return hindered or "nobody follows the log: run `sessions projections run`"
 
     def _is_followed(self, build: Build) -> bool:
         with self._database.held(kept.right(build, self._store.application_id)) as held:

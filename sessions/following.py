@@ -75,7 +75,7 @@ class Following(ABC, Generic[T]):
         except StoreClosed:
             self._stopped = True
             return
-        if self._read_to == self.position:
+        if self._read_to == self.position and not self._stopped:  # or it has seen the stop's signal
             database.signal.wait(seen, database.poll_seconds)
             self._stopped |= not threading.main_thread().is_alive()
 

@@ -280,8 +280,10 @@ class PostgresDatabase(Database):
         """Close the connections; what is at work is finished first."""
         self._connections.close()
         self.signal.give()
-        if self._listener is not None:
-            self._listener.stop()
+        with self._mutex:  # from now on nobody begins to listen
+            listener = self._listener
+        if listener is not None:
+            listener.stop()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
@@ -291,6 +293,8 @@ class PostgresDatabase(Database):
     def listen(self) -> None:
         """Hear of what other processes commit, from now on; without it, a follower polls."""
         with self._mutex:
+            if self._connections.closed:
+                return
             if self._listener is None:
                 self._listener = Listener(self._connections.connect, self._channel, self.signal)
         self._listener.wait()

@@ -47,7 +47,11 @@ _inherited: list[object] = []
 
 
 class Connections:
-    """The connections of a store. They are for reading, but for who says that it writes."""
+    """The connections of a store. They are for reading, but for who says that it writes.
+
+    Attributes:
+        closed: Whether they were closed, and none is given any more.
+    """
 
     def __init__(self, place: Place, lock_timeout: float) -> None:
         self._place = place
@@ -56,7 +60,7 @@ class Connections:
         self._mutex = threading.Lock()
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
         self._taken: set[psycopg.Connection[Any]] = set()
-        self._closed = False
+        self.closed = False
 
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
         """A connection of the pool; `give_back` must follow."""
@@ -64,7 +68,7 @@ class Connections:
         try:
             raw = pool.getconn(self._patience)
         except PoolTimeout as error:
-            if self._closed:  # while it waited
+            if self.closed:  # while it waited
                 raise StoreClosed from error
             raise self._reason(error) from error
         taken = self._taken
@@ -124,7 +128,7 @@ class Connections:
                 return work()
             except psycopg.Error as error:
                 tried = is_gone(error) or isinstance(error, PoolTimeout)
-                if not tried or self._closed or time.monotonic() + pause > deadline:
+                if not tried or self.closed or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)
             self._opened().check()
@@ -135,7 +139,7 @@ class Connections:
         if pool is not None:
             return pool
         with self._mutex:
-            if self._closed:
+            if self.closed:
                 raise StoreClosed
             if self._pool is None:
                 self._pool = ConnectionPool(
@@ -176,7 +180,7 @@ class Connections:
     def close(self) -> None:
         """Close the pool; a connection that is taken is closed when it is given back."""
         with self._mutex:
-            self._closed = True
+            self.closed = True
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()

@@ -43,9 +43,27 @@ class Signal:
                 self._waiting -= 1
 
 
-_signals: weakref.WeakValueDictionary[str, Signal] = weakref.WeakValueDictionary()
+class _Signals:
+    """The signals of the databases that are open."""
+
+    def __init__(self) -> None:
+        self._of: weakref.WeakValueDictionary[str, Signal] = weakref.WeakValueDictionary()
+        self.begin_again_in_child()
+        forks.watch(self)
+
+    def begin_again_in_child(self) -> None:
+        """Leave the parent's lock to the parent."""
+        self._mutex = threading.Lock()
+
+    def of(self, path: str) -> Signal:
+        """A database's; threads that open it at once get the same."""
+        with self._mutex:
+            return self._of.setdefault(path, Signal())
+
+
+_signals = _Signals()
 
 
 def signal_of(path: str) -> Signal:
     """The signal of a database: stores that are opened twice in a process share it."""
-    return _signals.setdefault(path, Signal())
+    return _signals.of(path)

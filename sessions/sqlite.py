@@ -272,9 +272,9 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""
-        self.signal.give()
         with self._lock:
             self._connections.close()
+        self.signal.give()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import sqlite3
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ import pytest
 from projections import CustomerHistories, CustomerSessions
 from sessions import AddItem, SessionStore
 from tests.postgres_server import new_schema, server_url
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,10 +70,8 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Connection]]:
 
     monkeypatch.setattr(sqlite3, "connect", tracked)
     yield opened
-    deadline = time.monotonic() + 5  # a thread that a test does not wait for may be reading still
-    while not all(connection.closed for connection in opened) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert [connection for connection in opened if not connection.closed] == []
+    # a thread that a test does not wait for may be reading still
+    until(lambda: all(connection.closed for connection in opened))
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +80,14 @@ def _threads() -> Iterator[None]:
     yield
     left = [each for each in threading.enumerate() if each.name.startswith("customer-sessions")]
     for each in left:
-        each.join(5)
+        each.join(SOON)
     assert [each for each in left if each.is_alive()] == []
+
+
+@pytest.fixture(autouse=True)
+def _batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch commits at its end, however long the machine takes to come there."""
+    monkeypatch.setattr("sessions.batch.SECONDS", 3600.0)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from sessions.events import ItemAdded
 from sessions.shared_commits import SharedCommits
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,14 +33,6 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
     monkeypatch.setattr(SharedCommits, "_join", watched)
     return jobs
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that other threads bring about."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.001)
 
 
 def together(store: SessionStore, joined: list[Job], calls: Sequence[Call]) -> list[Any]:

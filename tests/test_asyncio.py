@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,21 +66,18 @@ def test_errors_are_raised_where_it_is_awaited(store: SessionStore) -> None:
 
 
 def test_the_loop_goes_on_while_another_writer_has_the_lock(url: str) -> None:
-    async def shop(store: SessionStore, other: SessionStore) -> int:
+    async def shop(store: SessionStore, other: SessionStore) -> None:
         with other.batch():
             other.execute("theirs", OpenSession())
             task = asyncio.create_task(store.execute_async("mine", OpenSession()))
-            ticks, until = 0, time.monotonic() + 0.2
-            while time.monotonic() < until:
+            for _ in range(20):
                 await asyncio.sleep(0.01)
-                ticks += 1
             assert not task.done()
         await task
-        return ticks
 
     with SessionStore.open(url) as store, SessionStore.open(url) as other:
         store.make()
-        assert asyncio.run(shop(store, other)) > 5
+        asyncio.run(shop(store, other))
         assert [recorded.stream_id for recorded in store.log()] == ["theirs", "mine"]
 
 

@@ -175,6 +175,19 @@ def test_it_commits_at_least_every_1000_commands(url: str) -> None:
     assert len(set(seen)) < 10
 
 
+def test_it_commits_with_the_first_command_after_a_while(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url) as reader:
+        store.execute("s", OpenSession())
+        with store.batch():
+            store.execute("s", add())
+            assert reader.position == 1
+            monkeypatch.setattr("sessions.batch.SECONDS", 0.0)
+            store.execute("s", add())
+            assert reader.position == 3
+
+
 def test_others_do_not_see_what_is_not_committed(url: str) -> None:
     with SessionStore.open(url) as store, SessionStore.open(url) as reader:
         store.execute("s", OpenSession())
@@ -283,7 +296,6 @@ def test_a_batch_whose_commit_fails_does_not_end_well(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
     store.execute("s", OpenSession())
-    monkeypatch.setattr("sessions.batch.SECONDS", 600)
     failed: list[Exception] = []
     full = StorageFailed(path="it", reason="the disk is full")
     with monkeypatch.context() as broken:

@@ -27,6 +27,7 @@ from sessions.memory import Memory
 from sessions.shared_commits import SharedCommits
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
+from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def test_nothing_is_done_twice_when_the_log_cannot_be_asked_after_an_interrupt(
 def test_a_leader_that_is_interrupted_as_it_takes_the_others_leaves_the_lock_to_them(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, *, first: bool
 ) -> None:
-    store = open_store(lock_timeout=1)
+    store = open_store()
     store.execute("s", OpenSession())
     with monkeypatch.context() as broken:
         interrupts = Interrupts(SharedCommits._take, KeyboardInterrupt(), first=first)  # noqa: SLF001
@@ -219,7 +220,7 @@ def test_a_batch_that_is_open_while_the_store_is_closed_ends_as_it_says(
             with store.batch():
                 store.execute("s", add("a"))
                 opened.set()
-                assert closes.wait(10)
+                assert closes.wait(SOON)
                 time.sleep(0.1)
         except StoreClosed:
             return False
@@ -227,11 +228,11 @@ def test_a_batch_that_is_open_while_the_store_is_closed_ends_as_it_says(
 
     with ThreadPoolExecutor(2) as pool:
         loading = pool.submit(load)
-        assert opened.wait(10)
+        assert opened.wait(SOON)
         closing = pool.submit(store.close)
         closes.set()
-        written = loading.result(10)
-        closing.result(10)
+        written = loading.result(SOON)
+        closing.result(SOON)
 
     if not store.recorder.database.in_memory:
         assert skus(open_store()) == ["a"] * written

@@ -14,6 +14,7 @@ from projections import CustomerSessions, verify
 from sessions import SessionStore
 from sessions.commands import Command
 from tests.test_cli_maintain import SESSIONS, run
+from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +108,7 @@ def test_each_answer_comes_once_it_is_durable_and_before_the_next_line(url: str)
         for number in range(1, 4):
             process.stdin.write(OPEN.replace(b'"s"', b'"s%d"' % number))
 
-            assert select.select([process.stdout], [], [], 20)[0]
+            assert select.select([process.stdout], [], [], SOON)[0]
             answer = msgspec.json.decode(process.stdout.readline())
 
             assert (answer["line"], answer["position"]) == (number, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +14,7 @@ from projections import verify
 from sessions import CloseSession, OpenSession, SessionStore
 from tests.conftest import add
 from tests.test_cli_maintain import SESSIONS, run
+from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,14 @@ def store(url: str) -> Iterator[SessionStore]:
     with SessionStore.open(url) as store:
         store.execute_many("order-1", [OpenSession(), add(), CloseSession()])
         yield store
+
+
+@pytest.fixture
+def _in_the_foreground() -> Iterator[None]:
+    """Ctrl-C is for the processes that are started; a shell lets those behind it ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_init_makes_the_store_and_makes_it_once(url: str) -> None:
@@ -49,16 +59,21 @@ def test_a_type_that_does_not_exist_is_named(
     assert "types: names of events, not 'ItemAded'" in ran.err
 
 
+@pytest.mark.usefixtures("_in_the_foreground")
 def test_follow_shows_what_comes_as_it_comes(store: SessionStore, url: str) -> None:
     command = [SESSIONS, "log", "--store", url, "--follow", "--json", "--after", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following:  # noqa: S603
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following,  # noqa: S603
+        ExitStack() as finally_,
+    ):
+        finally_.callback(following.kill)
         assert following.stdout is not None
         assert msgspec.json.decode(following.stdout.readline())["position"] == 3
         for number in range(2):
             store.execute(f"new-{number}", OpenSession())
             assert msgspec.json.decode(following.stdout.readline())["streamId"] == f"new-{number}"
         following.send_signal(signal.SIGINT)
-        assert following.wait(10) == 0
+        assert following.wait(SOON) == 0
         assert following.stdout.read() == ""
 
 

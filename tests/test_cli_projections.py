@@ -20,8 +20,8 @@ from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, followed
 from tests.tampering import change
 from tests.test_cli_maintain import run
-from tests.test_parked import until
 from tests.test_runner import is_held
+from tests.waiting import SOON, come, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,7 +184,7 @@ def ended(
 ) -> tuple[int, str, str]:
     """What it leaves when it is asked to end."""
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=SOON)
     return process.returncode, out, err
 
 
@@ -212,7 +212,7 @@ def test_run_says_why_it_does_not_follow_and_when_that_changes(
     )
 
     with running(url, pytestconfig.rootpath, "spend") as process:
-        StoredProjection(store, SPEND).wait(4, timeout=30)
+        come(StoredProjection(store, SPEND), 4)
         until(lambda: is_held(store))
         rebuild(newer, names=["spend"], mode="followed")
         because = "the store keeps spend 2, here is spend 1"
@@ -231,14 +231,9 @@ def test_a_signal_ends_a_run_when_what_is_at_work_is_committed(
     store: SessionStore, url: str, pytestconfig: pytest.Config, number: signal.Signals
 ) -> None:
     with running(url, pytestconfig.rootpath) as process:
-        for _ in range(50):
-            try:
-                StoredProjection(store, SPEND).wait(4, timeout=30)
-            except Exception:  # noqa: BLE001, S112  nobody is at work yet
-                continue
-            break
+        come(StoredProjection(store, SPEND), 4)
         last = store.execute("c", OpenSession()).position
-        StoredProjection(store, SPEND).wait(last, timeout=30)
+        come(StoredProjection(store, SPEND), last)
         parked = "sales of 'a' waits at position 2 (ItemAdded): ValueError('a bad item')\n"
         assert ended(process, number) == (0, "", parked)
     Runner(store).run(until=last)

@@ -43,7 +43,7 @@ from sessions.infrastructure import PositionRecorder
 from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, in_mode
 from tests.test_cli_maintain import run
-from tests.test_parked import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

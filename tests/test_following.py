@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -19,13 +20,15 @@ from sessions import (
     StoreClosed,
     UndecodableEvent,
 )
-from tests.conftest import add
+from sessions.signals import signal_of
+from tests.conftest import add, in_threads
 from tests.tampering import unguarded
+from tests.waiting import SOON, until
 from tests.watching import AT_ONCE, watching
 
 if TYPE_CHECKING:
     from sessions import SessionStore
-    from tests.conftest import OpenStore
+    from tests.watching import Seen
 
 INTERRUPTED = """
 import signal
@@ -40,6 +43,13 @@ while time.monotonic() < end:
     heard.give()
 signal.signal(signal.SIGALRM, signal.SIG_IGN)
 """
+
+
+@pytest.fixture
+def _only_told(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks by himself, or hears of other processes: who goes on was told so in this one."""
+    monkeypatch.setattr(store.recorder.database, "poll_seconds", 3600.0)
+    monkeypatch.setattr(store.recorder.database, "listen", lambda: None)
 
 
 def test_past_and_new_events_come_in_order(store: SessionStore) -> None:
@@ -78,32 +88,49 @@ def test_it_waits_for_a_position_that_is_not_there_yet(
     assert seen.positions == [5, 6]
 
 
+@pytest.mark.usefixtures("_only_told")
 def test_an_event_of_this_process_comes_at_once(store: SessionStore) -> None:
     store.execute("s", OpenSession())
-    delays = []
     with watching(store.follow()) as seen:
         seen.wait_for(1)
-        for position in range(2, 7):
-            time.sleep(0.03)
-            before = time.time()
-            store.execute("s", add(str(position)))
-            seen.wait_for(position)
-            delays.append(seen.times[-1] - before)
-
-    assert sorted(delays)[2] < AT_ONCE
+        until(lambda: median_delay(store, seen) < AT_ONCE)
 
 
+def median_delay(store: SessionStore, seen: Seen) -> float:
+    """How long an event is on its way; more where the machine is busy with something else."""
+    delays = []
+    for number in range(5):
+        time.sleep(0.03)
+        before = time.monotonic()
+        seen.wait_for(store.execute("s", add(str(number))).position)
+        delays.append(seen.times[-1] - before)
+    return sorted(delays)[2]
+
+
+@pytest.mark.usefixtures("_only_told")
 def test_stop_ends_it_at_once_from_any_thread(store: SessionStore) -> None:
     store.execute("s", OpenSession())
     with watching(store.follow()) as seen:
         seen.wait_for(1)
         time.sleep(0.05)
-        before = time.monotonic()
         seen.follower.stop()
-        seen.thread.join(10)
+        seen.thread.join(SOON)
+        assert not seen.thread.is_alive()
 
-    assert time.monotonic() - before < AT_ONCE
     assert seen.positions == [1]
+
+
+@pytest.mark.usefixtures("_only_told")
+def test_a_stop_that_comes_just_before_it_waits_ends_it_at_once(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    follower = store.follow(after=1)
+    monkeypatch.setattr(store.recorder.database, "listen", follower.stop)
+
+    with watching(follower) as seen:
+        seen.thread.join(SOON)
+        assert not seen.thread.is_alive()
 
 
 def test_it_stops_within_a_page(store: SessionStore) -> None:
@@ -126,10 +153,7 @@ def test_only_the_types_that_are_asked_for_come_and_the_position_moves_past_the_
         seen.wait_for(4)
         store.execute_many("t", [OpenSession(), add()])
         seen.wait_for(5)
-        deadline = time.monotonic() + 10
-        while seen.follower.position < 6:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: seen.follower.position == 6)
 
     assert seen.positions == [1, 4, 5]
 
@@ -152,20 +176,42 @@ def test_an_unknown_type_is_refused(store: SessionStore) -> None:
         store.follow(after=-1)
 
 
-def test_it_ends_when_the_store_is_closed(open_store: OpenStore) -> None:
-    store = open_store()
+@pytest.mark.usefixtures("_only_told")
+def test_it_ends_when_the_store_is_closed(store: SessionStore) -> None:
     store.execute("s", OpenSession())
     with watching(store.follow()) as seen:
         seen.wait_for(1)
         time.sleep(0.05)
-        before = time.monotonic()
         store.close()
-        seen.thread.join(10)
+        seen.thread.join(SOON)
         assert not seen.thread.is_alive()
 
-    assert time.monotonic() - before < 3
     with pytest.raises(StoreClosed):
         store.execute("s", add())
+
+
+def test_who_follows_a_store_that_is_closed_lets_nothing_listen(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+    follower = store.follow()
+    store.close()
+
+    assert list(follower) == []
+    assert "customer-sessions-listen" not in [each.name for each in threading.enumerate()]
+
+
+def test_stores_that_are_opened_at_once_share_what_wakes_their_followers() -> None:
+    class Slow(str):
+        """A path that another thread asks for meanwhile."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            time.sleep(0.01)
+            return super().__hash__()
+
+    one, other = in_threads(2, lambda _: signal_of(Slow("elsewhere.db")))
+
+    assert one is other
 
 
 def test_an_event_that_cannot_be_decoded_raises_each_time_and_is_not_passed(
@@ -197,13 +243,13 @@ def test_a_follower_is_an_iterator_for_eventsourcing_too(store: SessionStore) ->
         assert next(subscription).id == 2
         waiting = pool.submit(next, subscription)
         store.execute("s", CloseSession())
-        closed = waiting.result(10)
+        closed = waiting.result(SOON)
         assert (closed.id, closed.topic, closed.originator_id) == (3, "SessionClosed", "session-s")
 
         ending = pool.submit(lambda: list(subscription))
         time.sleep(0.05)
         subscription.stop()
-        assert ending.result(10) == []
+        assert ending.result(SOON) == []
 
 
 def test_a_subscription_to_topics_gives_only_these(store: SessionStore) -> None:
@@ -220,4 +266,4 @@ def test_the_handler_of_a_systems_signal_may_wake_who_waits_whatever_it_interrup
     pytestconfig: pytest.Config,
 ) -> None:
     command = [sys.executable, "-c", INTERRUPTED]
-    subprocess.run(command, check=True, cwd=pytestconfig.rootpath, timeout=30)  # noqa: S603
+    subprocess.run(command, check=True, cwd=pytestconfig.rootpath, timeout=SOON)  # noqa: S603

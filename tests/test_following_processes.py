@@ -5,19 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sessions import OpenSession, SessionStore
 from tests.conftest import in_threads
+from tests.waiting import until
 from tests.watching import AT_ONCE, watching
 
 if TYPE_CHECKING:
-    from tests.conftest import OpenStore
+    from collections.abc import Iterator
 
-SOON = 0.25 + 0.75
-"""What is promised of other processes, and some more for a busy machine."""
+    from tests.conftest import OpenStore
+    from tests.watching import Seen
+
+PROMISED = 0.25
+"""Seconds within which what other processes write is seen, even if nothing is heard of them."""
 
 WRITE = """
 import sys, time
@@ -27,7 +32,7 @@ with SessionStore.open(sys.argv[1]) as store:
     print("ready", flush=True)
     for line in sys.stdin:
         store.execute(line.strip(), OpenSession())
-        print(time.time(), flush=True)
+        print(time.monotonic(), flush=True)
 """
 
 FOLLOW_TO_THE_END = """
@@ -49,7 +54,7 @@ print("main ends", flush=True)
 def test_it_ends_when_the_interpreter_exits(url: str) -> None:
     command = [sys.executable, "-W", "error", "-c", FOLLOW_TO_THE_END, url]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
 
     assert (done.stdout, done.stderr) == ("main ends\nended\n", "")
     assert done.returncode == 0
@@ -71,17 +76,26 @@ def test_an_event_of_another_process_is_seen_soon(
                 monkeypatch.setattr(store.recorder.database, "listen", lambda: None)
             with watching(store.follow()) as seen:
                 seen.wait_for(1)
-                delays = []
-                for position in range(2, 7):
-                    time.sleep(0.07)
-                    other.stdin.write(f"s{position}\n")
-                    other.stdin.flush()
-                    seen.wait_for(position)
-                    delays.append(seen.times[-1] - float(other.stdout.readline()))
+                delays = delays_of(other, seen)
+                until(lambda: in_time(list(islice(delays, 5)), AT_ONCE if hears else PROMISED))
         other.stdin.close()
 
-    assert max(delays) < SOON
-    assert sorted(delays)[2] < (0.25 if not hears else AT_ONCE)
+
+def delays_of(other: subprocess.Popen[str], seen: Seen) -> Iterator[float]:
+    """How long each event of another process is on its way."""
+    assert other.stdin
+    assert other.stdout
+    for position in count(2):
+        time.sleep(0.07)
+        other.stdin.write(f"s{position}\n")
+        other.stdin.flush()
+        seen.wait_for(position)
+        yield seen.times[-1] - float(other.stdout.readline())
+
+
+def in_time(delays: list[float], median: float) -> bool:
+    """Whether all came when they should; some do not where the machine does something else."""
+    return sorted(delays)[2] < median and max(delays) < PROMISED + 0.75
 
 
 def test_four_write_and_two_follow_every_position_once(open_store: OpenStore) -> None:

@@ -25,6 +25,7 @@ from sessions.infrastructure import (
 )
 from sessions.recorder import SessionRecorder
 from sessions.url import database_of
+from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +186,7 @@ def test_fault_4_a_projection_runner_follows_a_store(url: str) -> None:
             application_class=Shop, projection_class=Seen, view_class=PositionRecorder, env=env
         ) as runner:
             store.execute("t", OpenSession())
-            runner.wait(2, timeout=10)
+            runner.wait(2, timeout=SOON)
             view: TrackingRecorder = runner.projection.view
             assert view.max_tracking_id("Shop") == 2
         runner.app.close()

@@ -14,19 +14,17 @@ import pytest
 from projections.verify import verify
 from sessions import OpenSession, SessionStore
 from tests.interrupts import Interrupt
+from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SOON = 5.0
-"""Seconds that are more than enough for a command."""
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before
 @pytest.mark.parametrize("how", ["execute", "await", "batch"])
 def test_an_interrupt_at_any_moment_leaves_a_store_that_works(url: str, how: str) -> None:
     options = "&pool=2" if url.startswith("postgresql") else ""
-    store = SessionStore.open(url + options, lock_timeout=1)
+    store = SessionStore.open(url + options)
     store.execute("before", OpenSession())
     interrupted = {"execute": execute, "await": awaited, "batch": batch}[how]
 

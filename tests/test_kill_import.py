@@ -6,8 +6,10 @@ import os
 import random
 import signal
 import subprocess
+import sys
+import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,10 +18,14 @@ from sessions import SessionStore, StoreNotFound
 from sessions.cli.retail import import_invoices
 from sessions.cli.retail_file import read_invoices
 from tests.retail_reference import figures
-from tests.test_cli_maintain import SESSIONS, run
+from tests.test_cli_maintain import run
 from tests.test_retail import EXTRACT, summary
 
+if TYPE_CHECKING:
+    import pytest
+
 KILLS = 4
+CALL = "import sys; from tests.test_kill_import import work; work(*sys.argv[1:])"
 _ANSWERS = "SELECT idempotency_key, request, answer FROM answers ORDER BY recorded_at"
 
 
@@ -31,18 +37,22 @@ def _end(store: SessionStore) -> int:
         return 0
 
 
-def _killed_behind(url: str, position: int, seconds: float) -> None:
+def work(url: str, position: str, seconds: str) -> None:
     """Import until the log is longer than that, and then for some seconds."""
-    command = [SESSIONS, "import-retail", str(EXTRACT), "--store", url]
-    with (
-        SessionStore.open(url, read_only=True) as store,
-        subprocess.Popen(command, stdout=subprocess.DEVNULL) as process,  # noqa: S603
-    ):
-        while process.poll() is None and _end(store) <= position:
-            time.sleep(0.002)
-        time.sleep(seconds)
-        os.kill(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    imported = threading.Event()
+
+    def kill() -> None:
+        with SessionStore.open(url, read_only=True) as store:
+            while _end(store) <= int(position) and not imported.is_set():
+                time.sleep(0.002)
+        time.sleep(float(seconds))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    run("import-retail", str(EXTRACT), "--store", url)
+    imported.set()
+    killing.join()
 
 
 def _facts(store: SessionStore) -> tuple[list[Any], list[Any]]:
@@ -55,7 +65,9 @@ def _views(store: SessionStore) -> list[CustomerSession]:
     return [CustomerSessions(store).get(session_id) for (session_id,) in rows]
 
 
-def test_a_killed_import_leaves_whole_invoices_and_is_finished_by_the_next(url: str) -> None:
+def test_a_killed_import_leaves_whole_invoices_and_is_finished_by_the_next(
+    url: str, pytestconfig: pytest.Config
+) -> None:
     with SessionStore.open("memory:") as never_killed:
         import_invoices(never_killed, read_invoices(EXTRACT), lambda *_: None)
         log, answers = _facts(never_killed)
@@ -64,8 +76,13 @@ def test_a_killed_import_leaves_whole_invoices_and_is_finished_by_the_next(url: 
     ends = [0]
 
     for kill in range(KILLS):
-        behind = max(ends[-1], kill * len(log) // (KILLS + 2))
-        _killed_behind(url, behind, chosen.random() / 10)
+        behind, seconds = max(ends[-1], kill * len(log) // (KILLS + 2)), chosen.random() / 10
+        killed = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", CALL, url, str(behind), str(seconds)],
+            cwd=pytestconfig.rootpath,
+            check=False,
+        )
+        assert killed.returncode == -signal.SIGKILL
 
         with SessionStore.open(url) as store:
             assert verify(store) == []

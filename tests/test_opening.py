@@ -36,6 +36,7 @@ from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
 from sessions.postgres_place import place_of
 from tests.conftest import add, in_processes, in_threads
 from tests.tampering import change, opened
+from tests.waiting import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -378,16 +379,20 @@ def test_a_reader_that_ends_as_the_store_is_closed_leaves_nothing_open(sqlite_ur
 def test_a_writer_that_waits_too_long_is_told_that_a_retry_can_help(
     url: str, seconds: float
 ) -> None:
-    hasty = SessionStore.open(url, lock_timeout=seconds)
-    with SessionStore.open(url) as store, hasty as other:
+    with (
+        SessionStore.open(url) as store,
+        patiently(lambda: SessionStore.open(url, lock_timeout=seconds)) as other,
+    ):
         store.execute("s", OpenSession())
+        patiently(lambda: other.position)  # it has a connection
         with store.batch():
             store.execute("s", add())
             with pytest.raises(StoreBusy) as busy:
                 other.execute("s", add())
             assert other.position == 1
 
-        assert (busy.value.retry, other.execute("s", add()).position) == (True, 3)
+        assert busy.value.retry
+        assert patiently(lambda: other.execute("s", add())).position == 3
 
 
 def test_a_reader_in_memory_waits_for_a_batch_no_longer_than_it_may() -> None:

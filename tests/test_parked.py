@@ -49,6 +49,7 @@ from tests.sample_projections import (
     with_fold,
 )
 from tests.tampering import unguarded
+from tests.waiting import come, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -473,7 +474,7 @@ def test_another_version_is_not_asked(store: SessionStore) -> None:
 def test_a_thread_with_a_batch_open_is_told_so(
     open_store: OpenStore, mode: Mode, what: str
 ) -> None:
-    store = open_store(projections=in_mode(mode, SALES), lock_timeout=0.2)
+    store = open_store(projections=in_mode(mode, SALES))
     store.execute("a", OpenSession())
     store.execute("a", add(BAD))
     caught_up(store)
@@ -499,7 +500,7 @@ def test_a_key_goes_on_where_a_pool_has_no_second_connection(
     keys = of_session if key == "a session" else by_sku
     projection = replace(SALES, mode=mode, keys=keys)
     url = f"{postgres_url}&pool=1"
-    with SessionStore.open(url, projections=[projection], lock_timeout=1) as store:
+    with SessionStore.open(url, projections=[projection]) as store:
         store.execute("a", OpenSession())
         store.execute("a", add(BAD))
         caught_up(store)
@@ -519,11 +520,11 @@ def by_sku(recorded: Recorded) -> list[str]:
 def test_keys_go_on_beside_a_runner_that_uses_the_rest_of_the_pool(postgres_url: str) -> None:
     projection = in_mode("followed", SALES)
     url = f"{postgres_url}&pool=2"
-    with SessionStore.open(url, projections=projection, lock_timeout=2) as store, Runner(store):
+    with SessionStore.open(url, projections=projection) as store, Runner(store):
         for number in range(20):
             store.execute(f"s{number}", OpenSession())
             last = store.execute(f"s{number}", add(BAD)).position
-        of(store).wait(last)
+        come(of(store), last)
 
         for number in range(20):
             store.execute(f"t{number}", OpenSession())
@@ -614,14 +615,14 @@ def test_a_runner_knows_at_once_what_waits_no_longer(open_store: OpenStore) -> N
             if session == "b":
                 store.execute("b", OpenSession())
             store.execute(session, add(BAD))
-        of(store).wait(store.position)
+        come(of(store), store.position)
         assert [each.key for each in of(other).parked()] == ["a", "b"]
 
         is_mended.set()
         assert of(other, projection).retry("a")
         assert of(other, projection).skip("b")
         last = other.execute("a", add("x")).position
-        of(other).wait(last)
+        come(of(other), last)
 
         assert there(of(other).get("a")).lines == (Line(BAD, 1), Line("x", 1))
         assert of(other).parked() == []
@@ -728,13 +729,13 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
         newer = open_store(projections=store.projections)
         if newer is not store:
             with Runner(newer):
-                of(store).wait(7)
+                come(of(store), 7)
         else:
             Runner(SessionStore(store.recorder.database, 1, projections=store.projections)).run(
                 until=7
             )
         store.execute("c", OpenSession())
-        of(store).wait(8)
+        come(of(store), 8)
     assert verify(store) == []
 
 
@@ -749,7 +750,7 @@ def test_an_event_that_cannot_be_read_stops_none_that_does_not_want_it(
         connection.execute("UPDATE events SET data = '{}' WHERE position = 2")
 
     with Runner(store) as runner:
-        of(store, SPEND).wait(last)
+        come(of(store, SPEND), last)
         assert runner.paused.keys() == {"sales"}
 
     assert of(store, SPEND).get("p") == Spend(opened=2)
@@ -781,13 +782,3 @@ def test_commands_on_its_stream_are_refused_and_others_go_on(
 
     assert other.position == 9
     assert of(store).parked() == []
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that comes soon."""
-    never = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        never.wait(0.01)
-    pytest.fail("it does not come")

@@ -14,6 +14,7 @@ from sessions.errors import StoreUnavailable
 from sessions.postgres_place import place_of
 from sessions.shown_url import without_password
 from tests.postgres_line import Line
+from tests.waiting import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +145,7 @@ def test_a_store_that_loses_its_server_does_not_show_it(postgres_url: str, passw
     with Line(postgres_url) as line:
         url = line.url.replace("@", f":{quote(password, safe='')}@", 1)
         with SessionStore.open(url, lock_timeout=0.3) as store:
-            store.execute("s", OpenSession())
+            patiently(lambda: store.execute("s", OpenSession()))
             line.cut()
 
             errors = []

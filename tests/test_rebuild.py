@@ -8,9 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -54,6 +53,7 @@ from sessions.errors import (
 )
 from tests.conftest import add
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, count, in_mode
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +88,12 @@ def knows(store: SessionStore, *projections: Projection[Any]) -> SessionStore:
     """The same store, opened by a process that knows other projections."""
     database = store.recorder.database
     return SessionStore(database, 1, read_only=True, projections=in_mode("inline", *projections))
+
+
+def is_free(store: SessionStore) -> bool:
+    """Whether nobody rebuilds."""
+    with store.recorder.database.held("rebuild") as held:
+        return held is not None
 
 
 def spend(store: SessionStore) -> StoredProjection[Any]:
@@ -223,9 +229,9 @@ def test_the_switch_needs_one_connection_alone(
         SessionStore.open(postgres_url, projections=known) as store,
         SessionStore.open(postgres_url, 2, projections=known) as other,
         SessionStore.open(
-            f"{postgres_url}&pool=2", read_only=True, lock_timeout=1, projections=known
+            f"{postgres_url}&pool=2", read_only=True, lock_timeout=10, projections=known
         ) as builder,
-        ThreadPoolExecutor(1) as pool,
+        ExitStack() as finally_,
     ):
         fill(store, "a", 3)
 
@@ -233,8 +239,9 @@ def test_the_switch_needs_one_connection_alone(
             if done == 12 and store.position == 12:
                 fill(store, "b", 1)
                 fill(other, "new", 1)
-                pool.submit(builder.query, "SELECT pg_sleep(2)")
-                time.sleep(0.2)
+                database: Any = builder.recorder.database
+                taken = database._connections.take()  # noqa: SLF001  for as long as it lasts
+                finally_.callback(taken.give_back)
 
         assert rebuild(builder, take_the_other_connection).events == 20
 
@@ -327,6 +334,7 @@ def test_a_process_that_is_killed_leaves_what_is_there_and_the_next_goes_on(
                     drop(store, "spend")
                 os.kill(process.pid, signal.SIGKILL)
             assert verify(store) == []
+            until(lambda: is_free(store))  # a server is late to notice that a process is gone
 
         assert rebuild(store).events == 16
         assert [row[2:] for row in store.query(BUILDS)] == [

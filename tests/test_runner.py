@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,15 +22,13 @@ from sessions import CloseSession, OpenSession, SessionStore, SetProfile, Storag
 from sessions.errors import InvalidValue, ProjectionNotFound, ViewBehind
 from tests.conftest import add, in_threads
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
-from tests.test_parked import until
+from tests.waiting import SOON, come, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sessions.head import Build
     from tests.conftest import OpenStore
-
-SOON = 20.0
-"""Seconds that are more than enough for what takes less than one."""
 
 RUN = """
 import sys
@@ -144,8 +142,8 @@ def test_one_that_breaks_off_between_fold_and_commit_goes_on_without_a_trace(
 def test_while_many_write_each_event_is_folded_once(store: SessionStore) -> None:
     with Runner(store, page=3):
         in_threads(4, lambda number: fill(store, f"t{number}-", 3))
-        spend(store).wait(80, timeout=SOON)
-        sales(store).wait(80, timeout=SOON)
+        come(spend(store), 80)
+        come(sales(store), 80)
 
     assert spend(store).get("p") == Spend(16, 16)
     assert verify(store) == []
@@ -159,23 +157,23 @@ def test_one_works_and_the_other_takes_over(store: SessionStore) -> None:
     with one:
         until(lambda: one.working == ["sales", "spend"])
         with other:
-            spend(store).wait(20, timeout=SOON)
+            come(spend(store), 20)
             assert other.working == []
 
             one.stop()
             until(lambda: other.working == ["sales", "spend"])
 
             last = fill(store, "b")
-            spend(store).wait(last, timeout=SOON)
+            come(spend(store), last)
     assert (one.working, other.working) == ([], [])
     assert verify(store) == []
 
 
 def test_two_share_the_projections_that_they_are_named(store: SessionStore) -> None:
     with Runner(store, ["sales"]) as one, Runner(again(store), ["spend"]) as other:
-        spend(store).wait(20, timeout=SOON)
-        sales(store).wait(20, timeout=SOON)
-        assert (one.working, other.working) == (["sales"], ["spend"])
+        come(spend(store), 20)
+        come(sales(store), 20)
+        until(lambda: (one.working, other.working) == (["sales"], ["spend"]))
     assert verify(store) == []
 
 
@@ -201,13 +199,13 @@ def test_a_process_that_is_killed_is_followed_by_the_next_and_nothing_is_folded_
     with SessionStore.open(url, projections=followed(MENDED, SPEND)) as store:
         last = fill(store, "a")
         with running(url, directory) as one, running(url, directory) as other:
-            spend(store).wait(last, timeout=SOON)
+            come(spend(store), last)
             for number, process in enumerate((one, other)):
                 last = fill(store, f"b{number}")
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait(SOON)
                 if process is one:
-                    sales(store).wait(last, timeout=SOON)
+                    come(sales(store), last)
         last = fill(store, "c")
         Runner(store).run(until=last)
 
@@ -219,7 +217,7 @@ def test_stop_ends_it_in_another_thread(store: SessionStore) -> None:
     runner = Runner(store)
     thread = threading.Thread(target=runner.run)
     thread.start()
-    spend(store).wait(20, timeout=SOON)
+    come(spend(store), 20)
 
     runner.stop()
 
@@ -232,7 +230,7 @@ def test_a_store_that_is_closed_ends_it(url: str) -> None:
     store = SessionStore.open(url, projections=followed(MENDED))
     last = fill(store, "a")
     with Runner(store):
-        sales(store).wait(last, timeout=SOON)
+        come(sales(store), last)
         store.close()
 
 
@@ -244,7 +242,7 @@ def test_it_waits_for_a_store_that_nobody_has_made_yet(url: str) -> None:
     ):
         last = fill(store, "a")
         until(lambda: early.query("SELECT 1 FROM positions") != [])
-        spend(store).wait(last, timeout=SOON)
+        come(spend(store), last)
         assert spend(early).get("p") == Spend(4, 4)
 
 
@@ -259,7 +257,7 @@ def test_one_that_is_stopped_before_there_is_a_store_ends_well(
     assert caplog.records == []
     with Runner(store):
         executed = store.execute("a", OpenSession())
-        StoredProjection(store, MENDED).wait(executed.position, timeout=SOON)
+        come(StoredProjection(store, MENDED), executed.position)
 
 
 def test_it_waits_for_a_writer_that_has_the_lock_for_long(url: str) -> None:
@@ -277,7 +275,7 @@ def test_it_waits_for_a_writer_that_has_the_lock_for_long(url: str) -> None:
             assert thread.is_alive()
 
         until(lambda: runner.working == ["spend"])
-        spend(store).wait(2, timeout=SOON)
+        come(spend(store), 2)
         runner.stop()
         thread.join(SOON)
 
@@ -306,7 +304,7 @@ def test_it_can_be_run_again(open_store: OpenStore) -> None:
     for number in range(2):
         with runner:
             last = store.execute(f"a{number}", OpenSession(profile_id="p")).position
-            spend(store).wait(last, timeout=SOON)
+            come(spend(store), last)
 
     last = store.execute("b", OpenSession(profile_id="p")).position
     runner.run(until=last)
@@ -334,9 +332,8 @@ def test_one_that_loses_the_right_to_work_leaves_it_to_whoever_takes_it_again(
                 until(lambda: is_held(store))
 
                 last = fill(store, f"b{number}")
-                spend(store).wait(last, timeout=SOON)
-                until(lambda: one.working + other.working == ["spend"])
-                assert is_held(store)
+                come(spend(store), last)
+                until(lambda: one.working + other.working == ["spend"] and is_held(store))
         assert verify(store) == []
 
 
@@ -395,13 +392,12 @@ def take_away(store: SessionStore, server: str, what: str) -> None:
         Path(f"{database.path}-{what.replace('/', '-')}.lock").unlink()
         return
     lock = database._locks.of(f"held/{what}")  # noqa: SLF001
+    end = (
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory' "
+        "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = %s"
+    )
     with psycopg.connect(server, autocommit=True) as connection:
-        ended = connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' "
-            "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = %s",
-            [lock],
-        )
-        assert ended.fetchall() == [(True,)]
+        until(lambda: connection.execute(end, [lock]).fetchall() == [(True,)])
 
 
 def is_held(store: SessionStore) -> bool:
@@ -414,14 +410,36 @@ def is_held(store: SessionStore) -> bool:
 
 
 def test_who_waits_reads_what_was_written(store: SessionStore) -> None:
-    with Runner(store):
+    with Runner(store) as runner:
+        until(lambda: runner.working == ["sales", "spend"])
         for number in range(10):
             executed = store.execute(f"w{number}", OpenSession(profile_id="w"))
             spend(store).wait(executed.position, timeout=SOON)
             assert spend(store).get("w") == Spend(number + 1)
 
 
-def test_who_waits_in_vain_is_told_why(store: SessionStore) -> None:
+def test_who_waits_while_one_takes_over_from_another_is_not_told_that_nobody_is_at_work(
+    store: SessionStore,
+) -> None:
+    with ExitStack() as at_work:
+
+        class Looks(StoredProjection[Any]):
+            """One that looks just before another runner takes over."""
+
+            def _is_followed(self, build: Build) -> bool:
+                found = super()._is_followed(build)
+                runner = at_work.enter_context(Runner(again(store), ["spend"]))
+                until(lambda: runner.working or spend(store).position == 20)
+                return found
+
+        Looks(store, SPEND).wait(20, timeout=SOON)
+
+        assert spend(store).position == 20
+
+
+def test_who_waits_in_vain_is_told_why(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Runner(store).run(until=20)
     last = store.execute("b", OpenSession(profile_id="p")).position
 
@@ -433,6 +451,11 @@ def test_who_waits_in_vain_is_told_why(store: SessionStore) -> None:
         pytest.raises(ViewBehind, match=r"it is followed, but did not come .* within 0\.05 s"),
     ):
         spend(store).wait(last, timeout=0.05)
+    looks = iter([False, False, True])  # one takes over when it is given up
+    with monkeypatch.context() as late:
+        late.setattr(StoredProjection, "_is_followed", lambda *_: next(looks))
+        with pytest.raises(ViewBehind, match="nobody follows the log"):
+            spend(store).wait(last, timeout=SOON)
     rebuild(store, names=["spend"], mode="inline")
     spend(store).wait(last, timeout=0.05)
     with pytest.raises(ViewBehind, match="the log itself has not come that far"):
@@ -493,7 +516,7 @@ def right(store: SessionStore) -> str:
 
 def test_a_mode_that_is_switched_ends_and_begins_the_work(store: SessionStore) -> None:
     with Runner(store) as runner:
-        spend(store).wait(20, timeout=SOON)
+        come(spend(store), 20)
 
         assert rebuild(again(store), names=["spend"], mode="inline").switched
         store.execute("b", OpenSession(profile_id="p"))
@@ -503,8 +526,8 @@ def test_a_mode_that_is_switched_ends_and_begins_the_work(store: SessionStore) -
         rebuild(again(store), names=["spend"], mode="followed")
         until(lambda: runner.working == ["sales", "spend"])
         last = store.execute("c", OpenSession(profile_id="p")).position
-        spend(store).wait(last, timeout=SOON)
-        sales(store).wait(last, timeout=SOON)
+        come(spend(store), last)
+        come(sales(store), last)
         assert spend(store).get("p") == Spend(6, 4)
 
         rebuild(again(store), names=["spend"], mode="live")
@@ -516,12 +539,12 @@ def test_a_mode_that_is_switched_ends_and_begins_the_work(store: SessionStore) -
 
 def test_a_rebuild_in_the_same_mode_is_gone_on_with(store: SessionStore) -> None:
     with Runner(store):
-        spend(store).wait(20, timeout=SOON)
+        come(spend(store), 20)
         for number in range(3):
             assert rebuild(again(store)).switched
             last = fill(store, f"b{number}", 1)
-            spend(store).wait(last, timeout=SOON)
-            sales(store).wait(last, timeout=SOON)
+            come(spend(store), last)
+            come(sales(store), last)
         assert spend(store).get("p") == Spend(7, 7)
     assert verify(store) == []
 
@@ -534,14 +557,14 @@ def test_an_old_version_is_left_once_a_newer_one_takes_its_place(store: SessionS
         projections=followed(MENDED, replace(SPEND, version=2)),
     )
     with Runner(store) as old, Runner(newer) as new:
-        spend(store).wait(20, timeout=SOON)
-        sales(store).wait(20, timeout=SOON)
+        come(spend(store), 20)
+        come(sales(store), 20)
         assert "spend" not in new.working
 
         rebuild(newer, names=["spend"])
         last = store.execute("b", OpenSession(profile_id="p")).position
         until(lambda: "spend" in new.working and "spend" not in old.working)
-        StoredProjection(newer, newer.projections[-1]).wait(last, timeout=SOON)
+        come(StoredProjection(newer, newer.projections[-1]), last)
 
 
 def test_applications_are_followed_each_by_itself(open_store: OpenStore) -> None:
@@ -554,8 +577,8 @@ def test_applications_are_followed_each_by_itself(open_store: OpenStore) -> None
     Runner(stores[0]).run(until=5)
     assert [spend(store).position for store in stores] == [5, 0]
     with Runner(stores[0]) as one, Runner(stores[1]) as two:
-        spend(stores[1]).wait(10, timeout=SOON)
-        sales(stores[1]).wait(10, timeout=SOON)
+        come(spend(stores[1]), 10)
+        come(sales(stores[1]), 10)
         until(lambda: one.working == two.working == ["sales", "spend"])
 
     assert [spend(store).get("p") for store in stores] == [Spend(1, 1), Spend(2, 2)]

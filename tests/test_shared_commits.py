@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,8 @@ from sessions.inline import InlineViews
 from sessions.job import Job
 from sessions.shared_commits import SharedCommits
 from tests.conftest import add, in_threads
-from tests.groups import joined, together, until
+from tests.groups import joined, together
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def events_of(store: SessionStore, *sessions: str) -> list[int]:
 
 
 def test_commands_of_sixteen_threads_share_commits(
-    store: SessionStore, commits: list[None]
+    store: SessionStore, commits: list[None], joined: list[Job]
 ) -> None:
     def work(number: int) -> list[Executed]:
         mine, key = f"s{number}", f"k{number}"
@@ -82,7 +82,7 @@ def test_commands_of_sixteen_threads_share_commits(
     with ThreadPoolExecutor(1) as pool:
         with store.recorder.database.writing():
             working = pool.submit(in_threads, 16, work)
-            time.sleep(0.2)
+            until(lambda: len(joined) == 16)
         answers = working.result()
 
     assert len(commits) < 16 * 6
@@ -197,7 +197,9 @@ def test_a_dry_run_sees_those_before_it_and_leaves_no_trace(
     assert verify(store) == []
 
 
-def test_who_waits_outside_for_too_long_is_told_that_the_queue_is_full() -> None:
+def test_who_waits_outside_for_too_long_is_told_that_the_queue_is_full(
+    joined: list[Job],
+) -> None:
     may_go = threading.Event()
 
     def perform(take: Take) -> None:
@@ -209,7 +211,7 @@ def test_who_waits_outside_for_too_long_is_told_that_the_queue_is_full() -> None
     shared = SharedCommits(perform, path="the store", timeout=0.1, waiting=2)
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(shared.do, job) for job in accepted[:2]]
-        time.sleep(0.05)
+        until(lambda: len(joined) == 2)
         with pytest.raises(QueueFull, match="2 commands wait for the store") as full:
             shared.do(Job((), None, {}))
         may_go.set()
@@ -240,9 +242,9 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(
             waiting = [pool.submit(call) for call in calls(store, "a", "b", "c")]
             until(lambda: len(joined) == 4)
             closing.start()
-            time.sleep(0.05)
+            until(lambda: store._commits._closed)  # noqa: SLF001  there is no other sign of it
             late = pool.submit(refused)
-            assert late.result(5)
+            assert late.result(SOON)
             assert closing.is_alive()
         found = [each.result() for each in waiting]
     closing.join()

@@ -15,6 +15,7 @@ from projections import building, rebuild, verify
 from projections.write_behind import WriteBehind
 from sessions import OpenSession, SessionStore, SetDiscount
 from sessions.schema import POSITIONS
+from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,7 +131,7 @@ def test_a_server_writes_while_the_next_page_is_folded(postgres_url: str) -> Non
     folded = threading.Event()
 
     def until_folded(_: Connection) -> None:
-        assert folded.wait(5)
+        assert folded.wait(SOON)
 
     with (
         SessionStore.open(postgres_url) as store,

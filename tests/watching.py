@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tests.waiting import SOON
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,12 +33,12 @@ class Seen:
         for recorded in self.follower:
             with self._changed:
                 self.positions.append(recorded.position)
-                self.times.append(time.time())
+                self.times.append(time.monotonic())
                 self._changed.notify_all()
 
-    def wait_for(self, position: int, seconds: float = 20) -> None:
+    def wait_for(self, position: int) -> None:
         with self._changed:
-            came = self._changed.wait_for(lambda: position in self.positions[-1:], seconds)
+            came = self._changed.wait_for(lambda: position in self.positions[-1:], SOON)
         assert came, f"{position} does not come, after {self.positions[-3:]}"
 
 
@@ -48,5 +50,5 @@ def watching(follower: Follower) -> Iterator[Seen]:
         yield seen
     finally:
         follower.stop()
-        seen.thread.join(10)
+        seen.thread.join(SOON)
     assert not seen.thread.is_alive()

@@ -8,6 +8,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from sessions.errors import SessionsError
+from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,12 +85,12 @@ class Watcher:
                 return
             sleep(_PAUSE)
 
-    def stop(self, seconds: float = 10) -> None:
+    def stop(self, seconds: float = SOON) -> None:
         """End it, and see that it does."""
         self.follower.stop()
         self.join(seconds)
 
-    def join(self, seconds: float = 10) -> None:
+    def join(self, seconds: float = SOON) -> None:
         """See that it ends."""
         self._thread.join(seconds)
         if self._thread.is_alive():

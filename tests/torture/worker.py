@@ -13,23 +13,21 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sessions.errors import SessionsError
 from tests.torture import projecting
 from tests.torture.caller import Caller
 from tests.torture.watching import Watcher
+from tests.waiting import SOON, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection as Pipe
     from pathlib import Path
 
-    from sessions import SessionStore
     from sessions.database import Connection, Database
     from sessions.head import Head
 
 LOCK_TIMEOUTS = (0.4, 2.0, 2.0, 10.0, 10.0, 10.0)
 _FEW = ("SessionOpened", "SessionClosed")
-_CATCH_UP = 20.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def run(plan: Plan, pipe: Pipe) -> None:
     random = Random(f"{plan.seed}/{plan.name}")  # noqa: S311
     lock_timeout = random.choice(LOCK_TIMEOUTS)
     stores = [
-        projecting.open_store(plan.url, lock_timeout=lock_timeout)
+        patiently(lambda: projecting.open_store(plan.url, lock_timeout=lock_timeout))
         for _ in range(random.choice([1, 1, 1, 2]))
     ]
     if random.random() < 0.4:
@@ -90,7 +88,8 @@ def run(plan: Plan, pipe: Pipe) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    watcher.wait(newest(stores[0]), _CATCH_UP)
+    newest = patiently(lambda: stores[0].position)  # once the server is there
+    watcher.wait(newest, SOON)
     if random.random() < 0.5:
         watcher.stop()
         projections.close()
@@ -98,17 +97,6 @@ def run(plan: Plan, pipe: Pipe) -> None:
         store.close()
     watcher.join()
     projections.close()
-
-
-def newest(store: SessionStore) -> int:
-    """Where the log ends, once the server is there."""
-    deadline = monotonic() + _CATCH_UP
-    while True:
-        try:
-            return store.position
-        except SessionsError as error:
-            if not error.retry or monotonic() > deadline:
-                raise
 
 
 def pause(database: Database, random: Random) -> None:

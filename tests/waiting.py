@@ -1,0 +1,46 @@
+"""Waiting for what other threads, processes and servers bring about, however slow the machine is.
+
+Each wait ends as soon as it can; the bounds are for what never comes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sessions import SessionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from projections import StoredProjection
+
+T = TypeVar("T")
+
+SOON = 60.0
+"""Seconds that are more than enough for what takes less than one."""
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that comes soon."""
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.005)
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """What a call answers whose timeouts are short: it is made again while its errors say so."""
+    deadline = time.monotonic() + SOON
+    while True:
+        try:
+            return call()
+        except SessionsError as error:
+            if not error.retry or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)
+
+
+def come(stored: StoredProjection[Any], position: int) -> None:
+    """Wait until it has come to a position, also where a runner is only about to begin."""
+    patiently(lambda: stored.wait(position, timeout=SOON))
