@@ -2,6 +2,7 @@
 
 from projections.attachments import Attachment
 from projections.building import Rebuilt
+from projections.comparing import Compared
 from projections.copying import Copied, copy
 from projections.customer_histories import CustomerHistories
 from projections.customer_history import CustomerHistory, Move, SessionHistory, Stay
@@ -9,6 +10,7 @@ from projections.customer_session import CartItem, CustomerSession
 from projections.customer_sessions import CustomerSessions
 from projections.difference import Difference
 from projections.figures import Figures
+from projections.folding import Progress
 from projections.history_replay import HistoryStep
 from projections.rebuild import drop, rebuild
 from projections.runner import Runner
@@ -17,14 +19,16 @@ from projections.stored import StoredProjection
 from projections.timeline import Change, Step
 from projections.verify import verify
 from sessions.installed import installed
-from sessions.projection import Projection, Rows
-from sessions.tables import Column
+from sessions.parked import Parked
+from sessions.projection import Projection, Rows, Storage
+from sessions.tables import Column, Table
 
 __all__ = [
     "Attachment",
     "CartItem",
     "Change",
     "Column",
+    "Compared",
     "Copied",
     "CustomerHistories",
     "CustomerHistory",
@@ -34,6 +38,8 @@ __all__ = [
     "Figures",
     "HistoryStep",
     "Move",
+    "Parked",
+    "Progress",
     "Projection",
     "ProjectionStatus",
     "Rebuilt",
@@ -42,7 +48,9 @@ __all__ = [
     "SessionHistory",
     "Stay",
     "Step",
+    "Storage",
     "StoredProjection",
+    "Table",
     "copy",
     "drop",
     "installed",

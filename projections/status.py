@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from projections.known import parked_keys
 from sessions import clock, kept
+from sessions.kept import Status
+from sessions.projection import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from sessions.parked import Parked
     from sessions.store import SessionStore
 
-_STATUSES: tuple[kept.Status, ...] = ("current", "building", "old")
+_STATUSES: tuple[Status, ...] = ("current", "building", "old")
 _NEXT = "SELECT recorded_at FROM events WHERE application_id = ? AND position = ?"
 
 
@@ -43,8 +45,8 @@ class ProjectionStatus(msgspec.Struct, frozen=True, rename="camel"):
     version: int | None
     installed: int | None
     build: int | None
-    mode: str
-    status: str
+    mode: Mode
+    status: Status | Literal["missing"]
     position: int | None
     lag_events: int | None
     lag_seconds: float | None
@@ -83,7 +85,7 @@ def parked(store: SessionStore) -> list[Parked]:
     return sorted(found, key=lambda each: each.position)
 
 
-def _builds(store: SessionStore) -> Iterator[tuple[str, Current, str]]:
+def _builds(store: SessionStore) -> Iterator[tuple[str, Current, Status]]:
     for of in _STATUSES:
         for name, build in kept.builds(store.query, of).items():
             if any(name == each.name for each in store.projections) or of == "current":
@@ -95,7 +97,11 @@ def _come(store: SessionStore, build: Current) -> int:
 
 
 def _status(
-    store: SessionStore, build: Current, of: str, before: dict[tuple[str, int], int], seconds: float
+    store: SessionStore,
+    build: Current,
+    of: Status,
+    before: dict[tuple[str, int], int],
+    seconds: float,
 ) -> ProjectionStatus:
     follows = of == "building" or (of == "current" and build.mode == "followed")
     come = _come(store, build) if follows else None

@@ -7,6 +7,8 @@ decider itself. The views are in `projections`.
 from sessions.answers import (
     Executed,
 )
+from sessions.batch import Batch
+from sessions.claims import Claim, Usage
 from sessions.commands import (
     AddItem,
     ApplyCoupon,
@@ -136,12 +138,14 @@ __all__ = [
     "ApplyCoupon",
     "ApplyReferral",
     "AttributesChanged",
+    "Batch",
     "BatchFailed",
     "BatchOpen",
     "CancelSession",
     "CartItem",
     "CartLine",
     "CartReplaced",
+    "Claim",
     "ClaimRefused",
     "CloseSession",
     "Command",
@@ -234,6 +238,7 @@ __all__ = [
     "TotalDeclared",
     "UndecodableEvent",
     "UnknownEvent",
+    "Usage",
     "VersionConflict",
     "VersionNotFound",
     "ViewBehind",

@@ -20,7 +20,7 @@ from sessions.reader import StoreReader
 from sessions.shared_commits import SharedCommits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from sessions.commands import Command
@@ -172,7 +172,7 @@ class CommandExecutor(StoreReader):
         if self._batch is not None:
             raise BatchOpen(what=what)
 
-    def follow(self, after: int = 0, *, types: Sequence[str] = ()) -> Follower:
+    def follow(self, after: int = 0, *, types: Iterable[str] = ()) -> Follower:
         """As `StoreReader.follow`, which see: what is committed, and nothing else.
 
         Raises:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from sessions.projection import Mode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,7 @@ class Current(msgspec.Struct, frozen=True):
     name: str
     build: int
     version: int
-    mode: str
+    mode: Mode
     revision: int
 
     @property

@@ -136,7 +136,7 @@ class StoreReader(ABC):
             yield from map(_of, self.events(stream_id, after=version - 1, until=version))
 
     def log(
-        self, after: int = 0, *, until: int | None = None, types: Sequence[str] = ()
+        self, after: int = 0, *, until: int | None = None, types: Iterable[str] = ()
     ) -> Iterator[Recorded]:
         """The application's events in order, read lazily in pages.
 
@@ -151,16 +151,16 @@ class StoreReader(ABC):
             UndecodableEvent: The data of one does not fit its shape.
         """
         rules.count("after", after, least=0)
-        types = _names(types)
+        names = _names(types)
         query, page = partial(self.query, passing=True), self.recorder.database.page
         while True:
-            rows = self.recorder.log_rows(query, after, page, until, types)
+            rows = self.recorder.log_rows(query, after, page, until, names)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < page:
                 return
             after = rows[-1][0]
 
-    def follow(self, after: int = 0, *, types: Sequence[str] = ()) -> Follower:
+    def follow(self, after: int = 0, *, types: Iterable[str] = ()) -> Follower:
         """The log from a position on, and then each new event as soon as it is committed.
 
         Every event comes once and in order, whoever writes it. An event of this process is seen
@@ -196,8 +196,9 @@ def _of(recorded: Recorded) -> Happened:
     )
 
 
-def _names(types: Sequence[str]) -> Sequence[str]:
-    for name in types:
+def _names(types: Iterable[str]) -> Sequence[str]:
+    names = tuple(types)
+    for name in names:
         if name not in EVENTS:
             raise InvalidValue(field="types", rule="names of events", value=repr(name))
-    return tuple(types)
+    return names
