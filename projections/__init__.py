@@ -10,6 +10,7 @@ from projections.customer_session import CartItem, CustomerSession
 from projections.customer_sessions import CustomerSessions
 from projections.difference import Difference
 from projections.figures import Figures
+from projections.folding import Progress
 from projections.history_replay import HistoryStep
 from projections.rebuild import drop, rebuild
 from projections.runner import Runner
@@ -19,8 +20,8 @@ from projections.timeline import Change, Step
 from projections.verify import verify
 from sessions.installed import installed
 from sessions.parked import Parked
-from sessions.projection import Projection, Rows
-from sessions.tables import Column
+from sessions.projection import Projection, Rows, Storage
+from sessions.tables import Column, Table
 
 __all__ = [
     "Attachment",
@@ -38,6 +39,7 @@ __all__ = [
     "HistoryStep",
     "Move",
     "Parked",
+    "Progress",
     "Projection",
     "ProjectionStatus",
     "Rebuilt",
@@ -46,7 +48,9 @@ __all__ = [
     "SessionHistory",
     "Stay",
     "Step",
+    "Storage",
     "StoredProjection",
+    "Table",
     "copy",
     "drop",
     "installed",

@@ -8,7 +8,7 @@ number of their build until they are dropped.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -192,7 +192,7 @@ class Building:
     def _mode_of(self, projection: Projection[Any] | None, current: Build | None) -> Mode:
         if projection is None:
             return "inline"
-        return self._mode or (cast("Mode", current.mode) if current else projection.mode)
+        return self._mode or (current.mode if current else projection.mode)
 
     # --- catching up
 

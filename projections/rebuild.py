@@ -14,7 +14,7 @@ from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
 from sessions.projection import Mode, check_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sessions.database import Database, Query
     from sessions.head import Build
@@ -28,7 +28,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
     store: SessionStore,
     progress: Progress = silent,
     *,
-    names: Sequence[str] = (),
+    names: Iterable[str] = (),
     mode: Mode | None = None,
     allow_older: bool = False,
     stop: Callable[[], bool] = bool,
@@ -68,8 +68,9 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
     """
     store.check_no_batch("rebuild")
     store.check_made()
-    _check(named(store, names), mode)
+    names = tuple(names)
     database, projections = store.recorder.database, named(store, names)
+    _check(projections, mode)
     building = Building(database, projections, mode, claims=not names, allow_older=allow_older)
     labels = [each.label for each in projections]
     with tracing.span("rebuild", projections=labels), alone(database, building):

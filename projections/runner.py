@@ -32,7 +32,7 @@ from sessions.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from sessions.errors import UndecodableEvent, UnknownEvent
@@ -60,7 +60,7 @@ class Runner:
         paused: What this process cannot read and left to a newer one, by projection.
     """
 
-    def __init__(self, store: SessionStore, names: Sequence[str] = (), *, page: int = PAGE) -> None:
+    def __init__(self, store: SessionStore, names: Iterable[str] = (), *, page: int = PAGE) -> None:
         """Run some followed projections, or all that the process knows.
 
         Args:
@@ -75,7 +75,7 @@ class Runner:
         self.paused: dict[str, SessionsError] = {}
         self._store = store
         self._database = store.recorder.database
-        self._posts = [Post(store, each) for each in named(store, names)]
+        self._posts = [Post(store, each) for each in named(store, tuple(names))]
         self._page = rules.count("page", page)
         self._until: int | None = None
         self._progress: Progress = silent

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from projections.known import parked_keys
 from sessions import clock, kept, rules
+from sessions.kept import Status
+from sessions.projection import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +44,8 @@ class ProjectionStatus(msgspec.Struct, frozen=True, rename="camel"):
     version: int | None
     installed: int | None
     build: int | None
-    mode: str
-    status: str
+    mode: Mode
+    status: Status | Literal["missing"]
     position: int | None
     lag_events: int | None
     lag_seconds: float | None
@@ -84,7 +86,7 @@ def parked(store: SessionStore) -> list[Parked]:
     return sorted(found, key=lambda each: each.position)
 
 
-def _builds(store: SessionStore) -> Iterator[tuple[str, Build, str]]:
+def _builds(store: SessionStore) -> Iterator[tuple[str, Build, Status]]:
     for of in kept.STATUSES:
         for name, build in kept.builds(store.query, of).items():
             if any(name == each.name for each in store.projections) or of == "current":
@@ -96,7 +98,11 @@ def _come(store: SessionStore, build: Build) -> int:
 
 
 def _status(
-    store: SessionStore, build: Build, of: str, before: dict[tuple[str, int], int], seconds: float
+    store: SessionStore,
+    build: Build,
+    of: Status,
+    before: dict[tuple[str, int], int],
+    seconds: float,
 ) -> ProjectionStatus:
     follows = of == "building" or (of == "current" and build.mode == "followed")
     come = _come(store, build) if follows else None

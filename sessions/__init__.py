@@ -7,6 +7,7 @@ decider itself. The views are in `projections`.
 from sessions.answers import (
     Executed,
 )
+from sessions.batch import Batch
 from sessions.claims import Claim, Usage
 from sessions.commands import (
     AddItem,
@@ -138,6 +139,7 @@ __all__ = [
     "ApplyCoupon",
     "ApplyReferral",
     "AttributesChanged",
+    "Batch",
     "BatchFailed",
     "BatchOpen",
     "CancelSession",

@@ -21,7 +21,7 @@ from sessions.reader import StoreReader, names_of
 from sessions.shared_commits import SharedCommits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from sessions.commands import Command
@@ -183,7 +183,7 @@ class CommandExecutor(StoreReader):
         if self._batch is not None:
             raise BatchOpen(what=what)
 
-    def follow(self, after: int = 0, *, types: Sequence[str] = ()) -> Follower:
+    def follow(self, after: int = 0, *, types: Iterable[str] = ()) -> Follower:
         """The log from a position on, and then each new event as soon as it is committed.
 
         Every event comes once and in order, whoever writes it. An event of this process is seen

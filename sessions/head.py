@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
+from sessions.projection import Mode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -35,7 +37,7 @@ class Build(msgspec.Struct, frozen=True):
     name: str
     number: int
     version: int
-    mode: str
+    mode: Mode
     revision: int
 
     @property

@@ -29,14 +29,29 @@ def statements(dialect: Dialect) -> list[str]:
 
 
 _POSITIONS = (
-    "CREATE TABLE positions (follower TEXT NOT NULL, upstream TEXT NOT NULL, "
-    "position INTEGER NOT NULL, PRIMARY KEY (follower, upstream)) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS positions (follower {id} NOT NULL, upstream {id} NOT NULL, "
+    "position {integer} NOT NULL{key}){order}"
 )
+_POSITIONS_KEY = ", PRIMARY KEY (follower, upstream)"
+_POSITIONS_ONCE = (
+    "CREATE UNIQUE INDEX IF NOT EXISTS positions_upstream_once ON positions "
+    "(short_key(follower), short_key(upstream))"
+)
+
+
+def _types(dialect: Dialect) -> Mapping[str, str]:
+    return cast("Mapping[str, str]", dialect.types)
+
+
+def _positions(dialect: Dialect) -> list[str]:
+    key = "" if dialect.hashes else _POSITIONS_KEY
+    made = _POSITIONS.format(**_types(dialect), key=key, order=dialect.clustered)
+    return [made, _POSITIONS_ONCE] if dialect.hashes else [made]
 
 
 def _only_added_to(dialect: Dialect) -> list[str]:
     """The log says itself where it ends, since nothing is taken from it; followers keep theirs."""
-    return ["DROP TABLE applications", _POSITIONS, *dialect.refuse_changes]
+    return ["DROP TABLE applications", *_positions(dialect), *dialect.refuse_changes]
 
 
 _PROJECTIONS = (
@@ -58,19 +73,24 @@ _PARKED_ONCE = (
     "CREATE UNIQUE INDEX parked_position_once ON parked "
     "(application_id, projection, build, short_key(key), position)"
 )
+_NO_FUNCTIONS = [f"DROP FUNCTION IF EXISTS {name}" for name in ("begin_writing", "confirm_writing")]
 
 
 def _builds(dialect: Dialect) -> list[str]:
-    """Of each projection there may be several builds, each in its mode; keys may be parked."""
-    types = cast("Mapping[str, str]", dialect.types)
+    """Of each projection there may be several builds, each in its mode; keys may be parked.
+
+    The first stores of version 2 have no `positions`, and not both functions.
+    """
+    types = _types(dialect)
     made = [
+        *_positions(dialect),
         _PROJECTIONS.format(**types),
         _CURRENT,
         "DROP TABLE inline_views",
         _PARKED.format(**types, key="" if dialect.hashes else _PARKED_KEY),
     ]
     if dialect.hashes:
-        made += [_PARKED_ONCE, "DROP FUNCTION begin_writing", "DROP FUNCTION confirm_writing"]
+        made += [_PARKED_ONCE, *_NO_FUNCTIONS]
     return [*made, *[each for each in dialect.functions if "_writing(" in each]]
 
 

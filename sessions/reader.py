@@ -139,7 +139,7 @@ class StoreReader(ABC):
             yield from map(_of, self.events(stream_id, after=version - 1, until=version))
 
     def log(
-        self, after: int = 0, *, until: int | None = None, types: Sequence[str] = ()
+        self, after: int = 0, *, until: int | None = None, types: Iterable[str] = ()
     ) -> Iterator[Recorded]:
         """The application's events in order, read lazily in pages.
 
@@ -154,10 +154,10 @@ class StoreReader(ABC):
             UndecodableEvent: The data of one does not fit its shape.
         """
         rules.count("after", after, least=0)
-        types = names_of(types)
+        names = names_of(types)
         query, page = partial(self.query, passing=True), self.recorder.database.page
         while True:
-            rows = self.recorder.log_rows(query, after, page, until, types)
+            rows = self.recorder.log_rows(query, after, page, until, names)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < page:
                 return
@@ -174,13 +174,14 @@ def _of(recorded: Recorded) -> Happened:
     )
 
 
-def names_of(types: Sequence[str]) -> Sequence[str]:
+def names_of(types: Iterable[str]) -> Sequence[str]:
     """Names of events, if all of them are.
 
     Raises:
         InvalidValue: No event has such a name.
     """
-    for name in types:
+    names = tuple(types)
+    for name in names:
         if name not in EVENTS:
             raise InvalidValue(field="types", rule="names of events", value=repr(name))
-    return tuple(types)
+    return names

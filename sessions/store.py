@@ -17,7 +17,7 @@ from sessions.url import database_of
 from sessions.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -45,7 +45,7 @@ class SessionStore(CommandExecutor):
         *,
         read_only: bool = False,
         now: Callable[[], datetime] = clock.now,
-        projections: Sequence[Projection[Any]] | None = None,
+        projections: Iterable[Projection[Any]] | None = None,
     ) -> None:
         self.projections = installed() if projections is None else tuple(projections)
         check_distinct(self.projections)
@@ -71,7 +71,7 @@ class SessionStore(CommandExecutor):
         read_only: bool = False,
         lock_timeout: float = LOCK_TIMEOUT,
         now: Callable[[], datetime] = clock.now,
-        projections: Sequence[Projection[Any]] | None = None,
+        projections: Iterable[Projection[Any]] | None = None,
     ) -> Self:
         """Open the store at a URL, and move it forward where an older version made it.
 

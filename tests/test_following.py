@@ -88,6 +88,15 @@ def test_it_waits_for_a_position_that_is_not_there_yet(
     assert seen.positions == [5, 6]
 
 
+def test_types_that_can_be_read_once_are_as_good_as_a_list(store: SessionStore) -> None:
+    store.execute_many("s", [OpenSession(), add("a"), CloseSession()])
+
+    with store.follow(types=iter(["ItemAdded", "SessionClosed"])) as follower:
+        assert [recorded.position for recorded in islice(follower, 2)] == [2, 3]
+    assert [recorded.position for recorded in store.log(types=iter(["ItemAdded"]))] == [2]
+    assert [recorded.position for recorded in store.log(types={"SessionClosed"})] == [3]
+
+
 @pytest.mark.usefixtures("_only_told")
 def test_an_event_of_this_process_comes_at_once(store: SessionStore) -> None:
     store.execute("s", OpenSession())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from projections import CustomerSessions, rebuild, verify
+from projections import CustomerSessions, drop, rebuild, verify
 from sessions import (
     CloseSession,
     NotAStore,
@@ -270,6 +270,28 @@ def test_what_a_store_of_version_2_holds_goes_on(version_2: str) -> None:
         assert not views.get("order-3").first_session
         assert rebuild(store).events == 7
         assert verify(store) == []
+
+
+def test_the_first_stores_of_version_2_become_what_a_new_one_is(
+    version_2: str, fresh_url: str
+) -> None:
+    with SessionStore.open(fresh_url) as fresh:
+        fresh.make()
+    change(version_2, "DROP TABLE positions")
+    if version_2.startswith("postgres"):
+        change(version_2, "DROP FUNCTION begin_writing")
+        change(version_2, "DROP FUNCTION confirm_writing")
+
+    with SessionStore.open(version_2) as store:
+        store.execute("order-3", OpenSession())
+        assert rebuild(store).events == 6
+        assert verify(store) == []
+
+    with SessionStore.open(version_2) as store:
+        drop(store, "attachments")
+        drop(store, "customer_sessions")
+    assert dump_of(version_2, ["positions"]) == {"positions": []}
+    assert definitions(version_2) == definitions(fresh_url)
 
 
 def test_a_reader_does_not_move_a_store_of_version_2_forward(version_2: str) -> None:

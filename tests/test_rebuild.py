@@ -134,6 +134,14 @@ def test_only_what_is_named_is_built(store: SessionStore) -> None:
     assert [name for name in now if now[name] != before[name]] == ["spend"]
 
 
+def test_names_that_can_be_read_once_are_as_good_as_a_list(store: SessionStore) -> None:
+    done = rebuild(store, names=iter(["spend"]), mode="followed")
+    Runner(store, iter(["spend"])).run(until=store.position)
+
+    assert done.projections == ["spend 1"]
+    assert StoredProjection(store, SPEND).position == store.position
+
+
 def test_what_was_taken_for_new_may_be_there(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import re
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -151,6 +152,14 @@ def test_it_has_every_field_of_what_is_read(section: str, names: Iterable[str]) 
     for name in names:
         head, *tail = name.split("_")
         row(section, head + "".join([part.title() for part in tail]))
+
+
+def test_every_type_that_it_names_can_be_imported() -> None:
+    named = {
+        node.id for scope in scopes() for node in ast.walk(scope) if isinstance(node, ast.Name)
+    }
+    public = {*sessions.__all__, *projections.__all__, *vars(testing), *vars(typing), "View"}
+    assert {name for name in named if name[0].isupper()} - public == set()
 
 
 def test_it_has_every_public_name() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 import pytest
 
@@ -42,6 +42,12 @@ def test_an_inline_projection_is_always_at_the_end(store: SessionStore) -> None:
     )
     assert (found.position, found.lag_events, found.lag_seconds, found.parked) == (3, 0, 0.0, 0)
     assert found.rate is None
+
+
+def test_a_type_checker_knows_which_modes_and_statuses_there_are(store: SessionStore) -> None:
+    for found in status(store):
+        assert_type(found.mode, Literal["inline", "followed", "live"])
+        assert_type(found.status, Literal["current", "building", "old", "missing"])
 
 
 def test_a_followed_one_is_as_far_behind_as_it_is(store: SessionStore) -> None:
