@@ -86,7 +86,7 @@ class SessionStore(CommandExecutor):
 
         Raises:
             InvalidURL: It names no place where a store can be.
-            NotAStore: There is something else.
+            NotAStore: There is something else, or a database that does not take all text.
             StoreTooNew: A newer version of this library made it.
             StoreTooOld: An older version made it, and it is opened to be read only.
             StoreUnavailable: The server cannot be reached.
