@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from projections.beginning import Beginning
 from projections.customer_session import CustomerSession, SessionView
 from projections.customer_session import fold as fold_session
 from projections.figures import Figures, changed
@@ -68,7 +69,7 @@ class SessionHistory(msgspec.Struct, frozen=True):
 
     stays: tuple[Stay, ...]
     view: SessionView
-    events: tuple[Recorded, ...]
+    events: Beginning
 
     @property
     def session_id(self) -> str:
@@ -217,7 +218,7 @@ def _came(
     """A session that comes to the customer, with what happened before."""
     came_from = event.old_profile_id if isinstance(event, ProfileChanged) else None
     stay = Stay(recorded.at, recorded.position, event.first_session, came_from)
-    events = (*before, recorded)
+    events = Beginning([*before, recorded], len(before) + 1)
     view = reduce(fold_session, before, None)
     return SessionHistory(
         (*(known.stays if known else ()), stay), fold_session(view, recorded), events
@@ -231,4 +232,4 @@ def _went_on(known: SessionHistory, recorded: Recorded) -> SessionHistory:
         moved = Move(event.profile_id, recorded.at, recorded.position)
         stay = msgspec.structs.replace(stay, moved_to=moved)
     view = fold_session(known.view, recorded)
-    return SessionHistory((*past, stay), view, (*known.events, recorded))
+    return SessionHistory((*past, stay), view, known.events.then(recorded))

@@ -21,8 +21,8 @@ def now() -> datetime:
 
 
 def new_command_id(at: datetime) -> str:
-    """A new UUIDv7 (RFC 9562) of a time, in its canonical text form."""
-    time, rest = int(at.timestamp() * 1000), _random.getrandbits(80)
+    """A new UUIDv7 (RFC 9562) of a time, in its canonical text form; it knows none before 1970."""
+    time, rest = max(0, int(at.timestamp() * 1000)), _random.getrandbits(80)
     number = time << 80 | rest & _RANDOM_BITS | _VERSION_AND_VARIANT
     digits = number.to_bytes(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -16,7 +16,7 @@ import psycopg
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, LogMoved
-from sessions.errors import OutcomeUnknown, StorageFailed
+from sessions.errors import NotAStore, OutcomeUnknown, StorageFailed
 from sessions.head import Head
 from sessions.listening import Listener
 from sessions.postgres_connection import BEGIN, PostgresConnection, Together, pipelined
@@ -99,7 +99,15 @@ class PostgresDatabase(Database):
         return set(found)
 
     def prepare(self, connection: Connection) -> None:
-        """Make the schema, where nobody did."""
+        """Make the schema, where nobody did.
+
+        Raises:
+            NotAStore: The database's encoding does not take all text.
+        """
+        ((encoding,),) = connection.execute("SHOW server_encoding").fetchall()
+        if encoding != "UTF8":
+            reason = f"its database has the encoding {encoding}, and a store needs UTF8"
+            raise NotAStore(path=self.path, reason=reason)
         sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
         if not connection.execute(sql, (self._place.schema,)).fetchall():
             connection.execute(f"CREATE SCHEMA {quoted(self._place.schema)}")

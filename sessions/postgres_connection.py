@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +25,9 @@ _LEAVE = ("ROLLBACK TO SAVEPOINT look", "RELEASE SAVEPOINT look")
 """What was said since is said no more: that the transaction only reads, too."""
 
 _BEGUN = {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
+
+_REFUSED = (psycopg.Error, TypeError, UnicodeError)
+"""What the server says, or psycopg before it sends anything: all else is an interrupt."""
 
 _QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
 
@@ -129,19 +133,34 @@ def pipelined(raw: psycopg.Connection[Any]) -> Iterator[None]:
     """What is executed inside goes to the server in one round trip; the first error is raised.
 
     Psycopg would warn of what follows from an error that leaves its pipeline: that the rest is
-    aborted. So none leaves it before it has ended.
+    aborted. So none leaves it before it has ended. An interrupt takes away answers for which the
+    end of the pipeline would wait for ever, or which another would get: it ends the connection.
     """
+    before = sys.exception()
     first: BaseException | None = None
     try:
         with raw.pipeline():
             try:
                 yield
-            except BaseException as error:  # noqa: BLE001  raised below
+            except _REFUSED as error:
                 first = error
-    except psycopg.Error as later:
-        raise first or later from None
+            except BaseException as interrupt:  # noqa: BLE001  raised below
+                first = interrupt
+                raw.close()
+    except BaseException as later:  # noqa: BLE001  raised below
+        first = first or _interrupt_of(later, before)
+        if not isinstance(first, _REFUSED):
+            raw.close()
     if first is not None:
-        raise first
+        raise first from None
+
+
+def _interrupt_of(error: BaseException, before: BaseException | None) -> BaseException:
+    """What ended a pipeline: where that is an interrupt, psycopg says that it could not end it."""
+    hidden = error.__context__
+    if hidden is None or hidden is before or isinstance(hidden, _REFUSED):
+        return error
+    return hidden
 
 
 class Together:

@@ -6,6 +6,7 @@ import threading
 import time
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg.types.string import TextLoader
@@ -59,7 +60,7 @@ class Connections:
         self._patience = max(_LEAST_SECONDS, min(lock_timeout, _CONNECT_SECONDS))
         self._mutex = threading.Lock()
         self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
-        self._taken: set[psycopg.Connection[Any]] = set()
+        self._taken: WeakSet[psycopg.Connection[Any]] = WeakSet()
         self.closed = False
 
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
@@ -70,7 +71,7 @@ class Connections:
         except PoolTimeout as error:
             if self.closed:  # while it waited
                 raise StoreClosed from error
-            raise self._reason(error) from error
+            raise self._reason(pool, error) from error
         taken = self._taken
 
         def give_back() -> None:
@@ -109,8 +110,14 @@ class Connections:
             connection.end()
             raise
 
-    def _reason(self, error: PoolTimeout) -> psycopg.Error:
-        """Why the pool gave no connection: all are in use, or the server says why itself."""
+    def _reason(
+        self, pool: ConnectionPool[psycopg.Connection[Any]], error: PoolTimeout
+    ) -> psycopg.Error:
+        """Why the pool gave no connection: all are in use, or the server says why itself.
+
+        Else it has lost them: who is interrupted within it leaves one that nobody has. The next
+        attempt makes another pool.
+        """
         size = self._place.pool_size
         if len(self._taken) >= size:
             return PoolTimeout(f"all {size} connections are in use (pool= in the URL allows more)")
@@ -118,7 +125,14 @@ class Connections:
             self.connect(connect_timeout=_CONNECT_SECONDS).close()
         except psycopg.Error as refused:
             return refused
+        self._leave(pool)
         return error
+
+    def _leave(self, pool: ConnectionPool[psycopg.Connection[Any]]) -> None:
+        with self._mutex:
+            if self._pool is pool:
+                self._pool = None
+        pool.close()
 
     def until_reached(self, work: Callable[[], T]) -> T:
         """Do what is safe to be done again, until the server is there; or give up."""
@@ -158,7 +172,11 @@ class Connections:
     def connect(self, **options: Any) -> psycopg.Connection[Any]:  # noqa: ANN401  as libpq's are
         """A connection that is not the pool's."""
         raw = psycopg.connect(self._place.server, **_OPTIONS, **options)
-        self._configure(raw)
+        try:
+            self._configure(raw)
+        except BaseException:
+            raw.close()
+            raise
         return raw
 
     def _configure(self, raw: psycopg.Connection[Any]) -> None:
@@ -188,7 +206,7 @@ class Connections:
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
         _inherited.append(self._pool)
-        self._mutex, self._pool, self._taken = threading.Lock(), None, set()
+        self._mutex, self._pool, self._taken = threading.Lock(), None, WeakSet()
 
 
 def quoted(name: str) -> str:

@@ -182,7 +182,7 @@ def happened_at(value: datetime | None, latest: datetime | None, now: datetime) 
     if latest is not None and at < latest:
         rule = f"not before the session's latest event at {latest.isoformat()}"
         raise InvalidValue(field="at", rule=rule, value=at.isoformat())
-    if at > now + CLOCK_SKEW:
+    if at - now > CLOCK_SKEW:
         rule = "not more than five minutes ahead of the clock"
         raise InvalidValue(field="at", rule=rule, value=at.isoformat())
     return at

@@ -90,7 +90,7 @@ class SessionStore(CommandExecutor):
 
         Raises:
             InvalidURL: It names no place where a store can be.
-            NotAStore: A file or a schema of something else is there.
+            NotAStore: Something else is there, or a database that does not take all text.
             StoreTooNew: A newer version of this library made it.
             StoreTooOld: An older version made it, and it is opened to be read only.
             StoreUnavailable: The server cannot be reached.

@@ -17,6 +17,8 @@ from sessions import (
 from tests.conftest import add
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from projections import Figures
     from sessions import Recorded
     from tests.conftest import Clock
@@ -42,7 +44,7 @@ def ids(history: CustomerHistory, *, belongs: bool = True) -> list[str]:
     return [each.session_id for each in history.sessions if each.belongs is belongs]
 
 
-def types(events: tuple[Recorded, ...]) -> list[str]:
+def types(events: Sequence[Recorded]) -> list[str]:
     return [recorded.type for recorded in events]
 
 

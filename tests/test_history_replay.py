@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from projections import CustomerHistories, CustomerHistory, HistoryStep, Move
 from projections.customer_history import fold
@@ -18,8 +20,10 @@ from sessions import (
     ProfileNotYet,
     SessionStore,
     SetProfile,
+    SetQuantity,
     StoreNotFound,
 )
+from tests.conftest import add
 from tests.customers import DAY, TEN, guest_becomes_known, ids, order, sums
 
 if TYPE_CHECKING:
@@ -169,6 +173,38 @@ def test_a_fold_leaves_the_history_before_it_as_it_was(
     assert before == histories.get("p", position=1)
     assert after == histories.get("p", position=2)
     assert fold(CustomerHistory("q"), event) == CustomerHistory("q")
+
+
+def test_one_history_may_go_on_in_two_ways(
+    store: SessionStore, histories: CustomerHistories
+) -> None:
+    store.execute("s", OpenSession(profile_id="p"))
+    before = histories.get("p")
+    (one, other) = (store.execute("s", command).events[0] for command in (add("one"), add("other")))
+    other = replace(other, version=one.version)
+
+    after_one, after_other = fold(before, one), fold(before, other)
+
+    (opened,) = before.session("s").events
+    assert after_one.session("s").events == (opened, one)
+    assert after_other.session("s").events == (opened, other)
+    assert after_one.session("s").events[-1:] == (one,)
+    assert fold(before, one) == after_one != after_other
+
+
+def test_a_replay_of_a_long_session_takes_memory_for_its_events_and_not_for_their_square(
+    store: SessionStore, histories: CustomerHistories
+) -> None:
+    store.execute_many("s", [OpenSession(profile_id="p"), add()])
+    store.execute_many("s", [SetQuantity(position=0, quantity=2 + n % 2) for n in range(4000)])
+
+    tracemalloc.start()
+    replayed = list(histories.replay("p"))
+    (_, peak) = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert len(replayed) == store.position
+    assert peak < 30 * 2**20
 
 
 def test_a_history_is_that_of_one_moment_whoever_writes_meanwhile(

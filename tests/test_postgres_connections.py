@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import psycopg
@@ -13,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from projections import CustomerSessions, Runner, StoredProjection, verify
 from sessions import OpenSession, SessionStore
-from sessions.errors import StorageFailed, StoreUnavailable
+from sessions.errors import NotAStore, StorageFailed, StoreUnavailable
 from sessions.postgres_pool import Connections
 from tests.conftest import add
 from tests.postgres_line import Line
@@ -156,6 +157,22 @@ def test_a_statement_that_a_server_refuses_is_not_asked_again(
             store.query("SELECT ?, ?", [1])
 
         assert len(taken) == 1
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_store_is_not_made_in_a_database_that_does_not_take_all_text(
+    postgres: str, encoding: str
+) -> None:
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        settings = f"ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        connection.execute(f"CREATE DATABASE {name} {settings}".encode())
+        try:
+            url = urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
+            with pytest.raises(NotAStore, match=f"the encoding {encoding}, and a store needs UTF8"):
+                SessionStore.open(url)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 # --- a role that may not

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -144,6 +145,16 @@ def test_a_clock_may_be_of_any_timezone(open_store: OpenStore) -> None:
     assert (opened.at, opened.at.tzinfo, opened.recorded_at) == (NOW, UTC, NOW)
     assert given(OPENED).when(CloseSession(), now=NOW.astimezone(EAST)).decide().at.tzinfo is UTC
     assert verify(store) == []
+
+
+@pytest.mark.parametrize("says", [datetime.min, datetime(1969, 12, 31), datetime.max])  # noqa: DTZ001, DTZ901
+def test_a_clock_may_say_any_time(open_store: OpenStore, says: datetime) -> None:
+    says = says.replace(tzinfo=UTC)
+
+    (opened,) = open_store(now=lambda: says).execute("s", OpenSession(at=says)).events
+
+    assert (opened.at, opened.recorded_at) == (says, says)
+    assert UUID(opened.command_id).version == 7
 
 
 def test_a_clock_without_a_timezone_is_refused(open_store: OpenStore) -> None:
