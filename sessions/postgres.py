@@ -9,7 +9,7 @@ at the beginning and at the end of a transaction goes to the server in one round
 from __future__ import annotations
 
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -148,8 +148,11 @@ class PostgresDatabase(Database):
             if relations:  # before the first look: a name is not part of what it sees
                 connection.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
             yield
-        finally:
-            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(psycopg.Error):  # an interrupt may have left it waiting for an answer
+                connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
 
     # --- writing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 import psycopg_pool
@@ -18,6 +18,8 @@ from tests.test_interrupted_anywhere import batch, execute, soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sessions.postgres_connection import PostgresConnection
 
 
 class SoftTimeLimitError(Exception):
@@ -120,3 +122,20 @@ def test_connections_that_an_interrupt_took_out_of_the_pool_are_replaced(
 
         store.execute("after", OpenSession())
         assert [recorded.stream_id for recorded in store.log()] == ["before", "after"]
+
+
+def test_an_interrupt_in_a_snapshot_reaches_its_caller(postgres_url: str) -> None:
+    with SessionStore.open(postgres_url) as store:
+        database = store.recorder.database
+
+        with (
+            pytest.raises(KeyboardInterrupt),
+            database.private() as connection,
+            database.snapshot(connection),
+        ):
+            interrupted(cast("PostgresConnection", connection))
+
+
+def interrupted(connection: PostgresConnection) -> None:
+    connection.raw.pgconn.send_query(b"SELECT 1")
+    raise KeyboardInterrupt  # before it has the answer
