@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -27,32 +28,40 @@ class Held(Forked, Protocol):
 _watched: weakref.WeakSet[Forked] = weakref.WeakSet()
 _held: weakref.WeakSet[Held] = weakref.WeakSet()
 _holding: list[Held] = []
+_mutex = threading.RLock()
+"""Whoever adds to what is watched has it, and a fork while it is copied: never while it waits."""
 
 
 def watch(one: Forked) -> None:
     """Let something begin again in each child that this process forks."""
-    _watched.add(one)
+    with _mutex:
+        _watched.add(one)
 
 
 def watch_and_hold(one: Held) -> None:
     """As `watch`, and wait for its work to end before a child is forked."""
     watch(one)
-    _held.add(one)
+    with _mutex:
+        _held.add(one)
 
 
 def _before_fork() -> None:
-    _holding[:] = sorted(_held, key=id)
+    with _mutex:
+        _holding[:] = sorted(_held, key=id)
     for one in _holding:
         one.hold_for_fork()
+    _mutex.acquire()
 
 
 def _after_in_parent() -> None:
+    _mutex.release()
     for one in _holding:
         one.go_on_after_fork()
     _holding.clear()
 
 
 def _after_in_child() -> None:
+    _mutex.release()
     _holding.clear()
     for one in list(_watched):
         one.begin_again_in_child()
