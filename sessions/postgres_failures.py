@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 from psycopg import errors as pg
-from psycopg_pool import PoolClosed, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from sessions.database import Failures
 from sessions.errors import (
@@ -13,7 +13,6 @@ from sessions.errors import (
     StatementTimeout,
     StorageFailed,
     StoreBusy,
-    StoreClosed,
     StoreUnavailable,
 )
 
@@ -34,8 +33,6 @@ class PostgresFailures(Failures):
         reason = reason_of(error)
         if isinstance(error, pg.InsufficientPrivilege):
             reason = f"{reason}: {GRANT}"
-        if isinstance(error, PoolClosed):
-            return StoreClosed()
         if isinstance(error, pg.LockNotAvailable):
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
         return _kind_of(error)(path=self._path, reason=reason)

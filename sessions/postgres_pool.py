@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 import psycopg
 from psycopg.types.string import TextLoader
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from sessions.errors import StoreClosed
 from sessions.postgres_connection import BEGIN, PostgresConnection, pipelined
@@ -43,6 +43,8 @@ _DURABLE = (
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
 
+_LEFT = "its connections were lost, and are made anew"
+
 _inherited: list[object] = []
 """Pools of a parent process: closing one in a child would harm the parent's."""
 
@@ -72,6 +74,10 @@ class Connections:
             if self.closed:  # while it waited
                 raise StoreClosed from error
             raise self._reason(pool, error) from error
+        except PoolClosed as error:
+            if self.closed:
+                raise StoreClosed from error
+            raise psycopg.OperationalError(_LEFT) from error
         taken = self._taken
 
         def give_back() -> None:

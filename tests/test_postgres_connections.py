@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -23,6 +23,8 @@ from tests.waiting import come, patiently, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sessions.postgres import PostgresDatabase
 
 ODD = "Zoë 漢字 🛒"
 """Text of which LATIN1 has a part only."""
@@ -137,6 +139,22 @@ def refusal(call: Callable[[], object]) -> str:
     with pytest.raises(StoreUnavailable) as unavailable:
         call()
     return str(unavailable.value)
+
+
+def test_who_asks_a_pool_that_another_thread_has_just_left_is_told_to_ask_again(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with patiently(lambda: SessionStore.open(postgres_url, lock_timeout=0)) as store:
+        connections = cast("PostgresDatabase", store.recorder.database)._connections  # noqa: SLF001
+        left, opened = connections._opened(), connections._opened  # noqa: SLF001
+        connections._leave(left)  # noqa: SLF001
+        seen = iter([left])
+        monkeypatch.setattr(connections, "_opened", lambda: next(seen, None) or opened())
+
+        with pytest.raises(StoreUnavailable, match="were lost, and are made anew") as unavailable:
+            store.position  # noqa: B018
+        assert unavailable.value.retry
+        assert patiently(lambda: store.position) == 0
 
 
 def test_a_statement_that_a_server_refuses_is_not_asked_again(
