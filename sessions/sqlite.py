@@ -86,11 +86,13 @@ class SqliteDatabase(Database):
                 return self.look(self._connections.writer(), sql, parameters)
         connection = self._connections.take_reader(passing=passing)
         try:
-            with self._failures:
-                rows = list(connection.execute(sql, parameters))
-                if connection.in_transaction:
-                    raise self._no_select(connection, sql)
-                return rows
+            rows = list(connection.execute(sql, parameters))
+            if connection.in_transaction:
+                raise self._no_select(connection, sql)
+        except sqlite3.Error as error:
+            raise self._failures.of(error) from error
+        else:
+            return rows
         finally:
             self._connections.give_back(connection, passing=passing)
 
