@@ -137,7 +137,10 @@ def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
 
 
 def folded(application_id: int, session_id: str, events: Iterable[Happened]) -> SessionView | None:
-    """`fold` of all of a session's events; None if there are none."""
+    """`fold` of all of a session's events; None if there are none.
+
+    It looks up what `evolve` would: a call less for each event is a fiftieth of a pass over a log.
+    """
     session, version, count, last = None, 0, 0, ""
     for _, version, at, command_id, event in events:  # noqa: B007  the last one's is the view's
         if session is None:
@@ -152,7 +155,7 @@ def folded(application_id: int, session_id: str, events: Iterable[Happened]) -> 
 
 
 def _cart_item(position: int, line: Line) -> CartItem:
-    item, quantity, returned = line.item, line.quantity, line.returned
+    item = line.item
     return CartItem(
         item.sku,
         item.price,
@@ -164,10 +167,10 @@ def _cart_item(position: int, line: Line) -> CartItem:
         item.width,
         item.length,
         item.attributes,
-        quantity=quantity,
+        quantity=line.quantity,
         position=position,
-        returned_quantity=returned,
-        remaining_quantity=quantity - returned,
+        returned_quantity=line.returned,
+        remaining_quantity=line.remaining,
     )
 
 

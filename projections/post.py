@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from projections import not_followed
 from projections.folding import HELD, BuildOf, Tracked
+from projections.known import is_kept
 from sessions import kept
 from sessions.events import EVENTS
 from sessions.views import Views
@@ -88,7 +89,7 @@ class Post:
 
     def _is_due(self, build: Build) -> bool:
         """Whether a build is one for this process, which may have left it to a newer one."""
-        if build.mode != "followed" or build.version != self.projection.version:
+        if build.mode != "followed" or not is_kept(self.projection, build):
             return False
         if self._paused_at is not None:
             query, application = self._store.recorder.database.query, self._store.application_id
@@ -118,6 +119,9 @@ class Post:
 def _hindrance(projection: Projection[Any], build: Build) -> str | None:
     """Why who has a projection cannot follow a build of it; None where he can, or need not."""
     if build.mode == "followed":
-        is_same = build.version == projection.version
-        return None if is_same else f"the store keeps {build.label}, here is {projection.label}"
+        return (
+            None
+            if is_kept(projection, build)
+            else f"the store keeps {build.label}, here is {projection.label}"
+        )
     return f"the store keeps it {build.mode}" if projection.mode == "followed" else None

@@ -40,8 +40,8 @@ def watch(one: Forked) -> None:
 
 def watch_and_hold(one: Held) -> None:
     """As `watch`, and wait for its work to end before a child is forked."""
-    watch(one)
     with _mutex:
+        watch(one)
         _held.add(one)
 
 

@@ -72,7 +72,7 @@ class Mapper:
     def encode(self, event: Event) -> tuple[str, int, str]:
         """The stored name, version and data of an event."""
         name = type(event).__name__
-        return name, self._newest[name], _ENCODER.encode(event).decode()
+        return name, self._newest[name], encode_json(event)
 
     def decode(self, name: str, version: int, data: str, where: int) -> Event:
         """The event of stored data, brought up to the newest shape.

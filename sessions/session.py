@@ -125,8 +125,8 @@ def _filled(session: Session, lines: tuple[Line, ...], at: datetime) -> Session:
 def _item_added(session: Session, event: ItemAdded, at: datetime) -> Session:
     lines, position = session.lines, event.position
     line = Line(event.item, event.line_quantity)
-    if position == len(lines):  # mostly, so that it costs no further call
-        return replace(session, updated=at, lines=(*lines, line), declared_total=None)
+    if position == len(lines):
+        return _filled(session, (*lines, line), at)
     return _filled(session, (*lines[:position], line, *lines[position + 1 :]), at)
 
 
