@@ -64,11 +64,14 @@ class StoreReader(ABC):
             position: Only what the log held up to this position.
 
         Raises:
-            InvalidValue: `after` is not a whole number from 0, or `as_of` has no timezone.
+            InvalidValue: `session_id` is no id, `after`, `until` or `position` is not a whole
+                number from 0, or `as_of` has no timezone.
+            LimitExceeded: `session_id` has over 1000 characters, or a number over 63 bits.
             UnknownEvent: A newer library wrote one.
             UndecodableEvent: The data of one does not fit its shape.
         """
-        rules.count("after", after, least=0)
+        rules.text("integrationId", session_id)
+        _check_counts(after=after, until=until, position=position)
         as_of = None if as_of is None else rules.moment("as_of", as_of)
         read = partial(self.recorder.stream_rows, self.query, SESSION, session_id)
         while True:
@@ -149,11 +152,13 @@ class StoreReader(ABC):
             types: Names of events, such as `SessionClosed`, to see only these.
 
         Raises:
-            InvalidValue: `after` is not a whole number from 0, or no event has such a name.
+            InvalidValue: `after` or `until` is not a whole number from 0, or no event has such a
+                name.
+            LimitExceeded: A number has over 63 bits.
             UnknownEvent: A newer library wrote one.
             UndecodableEvent: The data of one does not fit its shape.
         """
-        rules.count("after", after, least=0)
+        _check_counts(after=after, until=until)
         names = names_of(types)
         query, page = partial(self.query, passing=True), self.recorder.database.page
         while True:
@@ -162,6 +167,13 @@ class StoreReader(ABC):
             if len(rows) < page:
                 return
             after = rows[-1][0]
+
+
+def _check_counts(*, after: int, **ends: int | None) -> None:
+    rules.count("after", after, least=0)
+    for field, end in ends.items():
+        if end is not None:
+            rules.count(field, end, least=0)
 
 
 def _of(recorded: Recorded) -> Happened:

@@ -113,6 +113,32 @@ def test_a_moment_that_never_was_is_an_error(history: CustomerSessions) -> None:
             history.get("nobody", **moment)
 
 
+@pytest.mark.parametrize("wrong", ["a\0", "\ud800", "x" * 1001, "", 3, None])
+def test_the_events_of_what_is_no_id_are_refused_on_every_database(
+    store: SessionStore,
+    wrong: Any,  # noqa: ANN401
+) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(Refused, match="integrationId: "):
+        list(store.events(wrong))
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**63, "1", True, 1.0])
+def test_where_the_reading_of_events_ends_is_a_whole_number_on_every_database(
+    store: SessionStore,
+    wrong: Any,  # noqa: ANN401
+) -> None:
+    store.execute("s", OpenSession())
+
+    for field in ("after", "until", "position"):
+        with pytest.raises(Refused, match=f"^{field}: "):
+            list(store.events("s", **{field: wrong}))
+    for field in ("after", "until"):
+        with pytest.raises(Refused, match=f"^{field}: "):
+            list(store.log(**{field: wrong}))
+
+
 def test_all_sessions_as_they_were_at_a_moment(history: CustomerSessions) -> None:
     def seen(**moment: Any) -> list[tuple[str, int]]:  # noqa: ANN401
         return [(view.integration_id, view.update_count) for view in history.all(**moment)]
