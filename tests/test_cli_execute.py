@@ -176,6 +176,12 @@ def test_a_line_that_is_no_object_with_an_id_and_a_tag_is_answered_and_the_rest_
     assert _malformed(line)
 
 
+def test_a_line_that_is_no_utf_8_is_answered_with_the_byte_at_which_it_is_none() -> None:
+    said = _malformed(b'{"command":"open","integrationId":"\xff"}')
+
+    assert said == "JSON is malformed: invalid UTF-8 (byte 35)"
+
+
 @pytest.mark.parametrize("line", [b"\xff", b"\xbf", b"\xbb\xbb", b"\xef"])
 def test_a_line_of_broken_utf_8_is_not_blank(line: bytes) -> None:
     assert _malformed(line)

@@ -115,6 +115,22 @@ def test_a_store_that_exists_is_named_without_its_password(postgres_url: str) ->
     assert "hunter2" not in ran.err
 
 
+def test_what_to_type_next_makes_a_store_where_that_of_the_demo_is_gone() -> None:
+    ran = run("demo", "--store", "memory:")
+
+    assert ran.code == 0
+    (command,) = ran.out.partition("What to type next")[2].strip().split("\n")
+    assert command.partition("  #")[0].endswith("sessions demo")
+
+
+def test_what_to_type_next_names_no_password(postgres_url: str) -> None:
+    ran = run("demo", "--store", f"{postgres_url}&password=hunter2")
+
+    assert ran.code == 0
+    assert "hunter2" not in ran.out + ran.err
+    assert "export SESSIONS_STORE=URL  # the one that you gave" in ran.out
+
+
 def test_a_file_that_is_no_store_is_refused_and_left_alone(folder: Path) -> None:
     (folder / "notes.db").write_text("hello")
 

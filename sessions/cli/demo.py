@@ -146,7 +146,12 @@ def _returned(items: list[CartItem]) -> int:
 def _what_next(url: str, application: int) -> None:
     print_heading("What to type next")
     program = "sessions" if shutil.which("sessions") else sys.argv[0]
-    print_text(f"  export SESSIONS_STORE={quote(url)}")
+    if url.startswith("memory:"):
+        print_text(f"  {program} demo  # its store stays: this one was in memory, and is gone")
+        return
+    hidden = without_password(url) != url
+    named = "URL  # the one that you gave, with its password" if hidden else quote(url)
+    print_text(f"  export SESSIONS_STORE={named}")
     if application != 1 or "SESSIONS_APPLICATION" in os.environ:
         print_text(f"  export SESSIONS_APPLICATION={application}")
     for line in (

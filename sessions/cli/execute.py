@@ -162,10 +162,19 @@ def _why(error: Exception, line: bytes) -> str:
     """Why a line is no command; of its shape, always with a path."""
     said = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        return _HALF_A_PAIR if _is_json(line) else said
+        return _HALF_A_PAIR if _is_json(line) else _no_text(line) or said
     if " - at `" not in said:  # msgspec names no path at the top
         said += " - at `$`"
     return f"{said}: there are {_TAGS}" if said.endswith("`$.command`") else said
+
+
+def _no_text(line: bytes) -> str:
+    """Where a line is no UTF-8, as msgspec says of other places; "" if it is."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return f"JSON is malformed: invalid UTF-8 (byte {error.start})"
+    return ""
 
 
 def _is_json(line: bytes) -> bool:
