@@ -162,6 +162,11 @@ def test_every_type_that_it_names_can_be_imported() -> None:
     assert {name for name in named if name[0].isupper()} - public == set()
 
 
+def test_it_states_each_class_once() -> None:
+    stated_ones = [scope.name for scope in scopes() if isinstance(scope, ast.ClassDef)]
+    assert sorted(stated_ones) == sorted(set(stated_ones))
+
+
 def test_it_has_every_public_name() -> None:
     public = {*sessions.__all__, *projections.__all__}
     assert public - set(re.findall(r"\w+", PAGE)) == set()
