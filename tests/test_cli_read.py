@@ -133,6 +133,20 @@ def test_a_timeline_says_when_by_whom_and_what_changed() -> None:
     assert step["changes"] == [{"path": "coupon", "before": "", "after": "C"}]
 
 
+@pytest.mark.parametrize(
+    ("actor", "shown"), [({"id": 7, "on": True}, '{"id":7,"on":true}'), (7, "7"), (None, "")]
+)
+def test_a_timeline_shows_an_actor_that_is_no_text_as_json(
+    store_url: str, actor: object, shown: str
+) -> None:
+    with SessionStore.open(store_url) as store:
+        store.execute("acted", OpenSession(), metadata={"actor": actor})
+
+    (row,) = run("timeline", "acted").rows[1:]
+
+    assert row.split("\t")[2] == shown
+
+
 def test_a_timeline_tells_a_null_from_what_is_missing(store_url: str) -> None:
     with SessionStore.open(store_url) as store:
         store.execute("nulls", OpenSession())

@@ -227,7 +227,8 @@ def _step_row(step: Step) -> tuple[object, ...]:
         for change in step.changes
         if change.path not in hidden and (recorded.version > 1 or change.after)
     ]
-    who = recorded.metadata.get("actor", "")
+    actor = recorded.metadata.get("actor")
+    who = actor if isinstance(actor, str | None) else encode_json(actor)
     return recorded.version, time_text(recorded.at), who, recorded.type, "; ".join(changes)
 
 
