@@ -51,7 +51,7 @@ class AnonymousSessions(Part):
     def wrong(self) -> Iterator[Difference]:
         """The events that say otherwise."""
         for position in self.not_first:
-            yield Difference(_EVENTS, (position, ""), "firstSession", False, True, position)  # noqa: FBT003
+            yield Difference(_EVENTS, (position, ""), "firstSession", False, True, position)  # noqa: FBT003  stored, expected
 
 
 def wrong_of_profiles(query: Query, attachments: Table) -> Iterator[Difference]:

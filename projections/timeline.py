@@ -74,5 +74,5 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:  # noqa: A
             )
 
 
-def _at(values: list[Any], index: int) -> Any:  # noqa: ANN401
+def _at(values: list[Any], index: int) -> Any:  # noqa: ANN401  JSON
     return values[index] if index < len(values) else UNSET

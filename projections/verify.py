@@ -251,7 +251,7 @@ class _Verification:
 class _Within(_Verification):
     """One in a transaction that was begun already, and sees one and the same state anyway."""
 
-    def _snapshot(self, relations: Sequence[str] = ()) -> _Transaction:  # noqa: ARG002
+    def _snapshot(self, relations: Sequence[str] = ()) -> _Transaction:  # noqa: ARG002  as the base has it
         return nullcontext()
 
     def _transaction(self) -> _Transaction:

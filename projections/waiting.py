@@ -73,7 +73,7 @@ def _is_alone(query: Query, build: Build, *, is_skip: bool) -> bool:
     return is_current and (begun is None or begun.version != build.version)
 
 
-def _fold_from(  # noqa: PLR0913, PLR0917
+def _fold_from(  # noqa: PLR0913, PLR0917  what is retried, and where
     store: SessionStore,
     projection: Projection[Any],
     connection: Connection,

@@ -107,7 +107,7 @@ def _plain_text(value: object) -> str:
     return str.__str__(value)
 
 
-def _notation(value: Any) -> Any:  # noqa: ANN401
+def _notation(value: Any) -> Any:  # noqa: ANN401  JSON of any shape
     """One notation for one value: 59.90 is 59.9, and a time is its instant."""
     match value:
         case Decimal() if rules.is_money(value):

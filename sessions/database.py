@@ -43,10 +43,10 @@ class LogMoved(News):
 class Connection(Protocol):
     """A connection in a transaction: what statements are executed on."""
 
-    def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> Any:  # noqa: ANN401
+    def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> Any:  # noqa: ANN401  of either driver
         """Execute a statement; the answer is a cursor."""
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> Any:  # noqa: ANN401
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> Any:  # noqa: ANN401  of either driver
         """Execute a statement for each row."""
 
 
@@ -170,7 +170,7 @@ class Database(ABC):
         None of the relations is renamed before it ends.
         """
 
-    def any_text(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002
+    def any_text(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002  for those that need it
         """Within it, what the database keeps as text and is not is read as bytes."""
         return nullcontext()
 

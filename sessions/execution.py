@@ -98,7 +98,7 @@ class CommandExecutor(StoreReader):
         request = Request(session_id, command, expected_version)
         return self._run(self._job([request], idempotency_key, metadata, dry_run=dry_run))[0]
 
-    async def execute_async(  # noqa: PLR0913
+    async def execute_async(  # noqa: PLR0913  as execute
         self,
         session_id: str,
         command: Command,
@@ -126,7 +126,7 @@ class CommandExecutor(StoreReader):
         with tracing.span("execute", commands=1):
             return (await self._commits.do_async(job))[0]
 
-    def execute_many(  # noqa: PLR0913
+    def execute_many(  # noqa: PLR0913  as execute
         self,
         session_id: str,
         commands: Iterable[Command],

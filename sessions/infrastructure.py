@@ -84,7 +84,7 @@ class PositionedRecorder(SessionRecorder, PositionRecorder, ProcessRecorder):
         self,
         connection: Connection,
         tracking: Tracking | None = None,
-        **_: Any,  # noqa: ANN401
+        **_: Any,  # noqa: ANN401  eventsourcing's signature
     ) -> None:
         if tracking is not None:
             self.advance(connection, tracking)
@@ -93,7 +93,7 @@ class PositionedRecorder(SessionRecorder, PositionRecorder, ProcessRecorder):
 class AggregateSessionRecorder(SessionRecorder):
     """A recorder of aggregates alone: it tells no positions."""
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:  # noqa: ANN401
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:  # noqa: ANN401  eventsourcing's signature
         """Append events as they are."""
         super().insert_events(stored_events, **kwargs)
 

@@ -197,7 +197,7 @@ def _of_old(steps: Sequence[Upcaster]) -> Callable[[str], Any]:
     """What decodes an old shape, and takes it step by step to the newest."""
     decode = msgspec.json.Decoder(steps[0].shape).decode
 
-    def decoded(data: str) -> Any:  # noqa: ANN401
+    def decoded(data: str) -> Any:  # noqa: ANN401  an event of any old shape
         event = decode(data)
         for step in steps:
             event = step.to_next(event)

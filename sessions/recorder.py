@@ -203,7 +203,7 @@ class SessionRecorder(ApplicationRecorder):
             database.end(connection)
         return list(range(first, first + len(rows)))
 
-    def _write_with(self, connection: Connection, **kwargs: Any) -> None:  # noqa: ANN401
+    def _write_with(self, connection: Connection, **kwargs: Any) -> None:  # noqa: ANN401  eventsourcing's arguments
         """What else a recorder writes with events."""
 
     def select_events(

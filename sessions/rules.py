@@ -88,10 +88,10 @@ def count(field: str, value: object, *, least: int = 1) -> int:
 
 def seconds(field: str, value: object) -> float:
     """How long something is waited for: up to what any database and lock can count."""
-    if type(value) not in {int, float} or not 0 <= value <= MAX_SECONDS:  # type: ignore[operator]
+    if type(value) not in {int, float} or not 0 <= value <= MAX_SECONDS:  # type: ignore[operator]  # it is a number
         rule = f"seconds from 0 to {MAX_SECONDS}"
         raise InvalidValue(field=field, rule=rule, value=_shown(value))
-    return value  # type: ignore[return-value]
+    return value  # type: ignore[return-value]  # it is a number
 
 
 def attributes(field: str, value: object) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def metadata(field: str, value: object) -> dict[str, Any]:
     return copy
 
 
-def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401
+def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401  JSON of any shape
     """A JSON value; a copy of the caller's. Its levels are lists and objects in one another."""
     match value:
         case None | bool():

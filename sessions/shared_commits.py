@@ -43,7 +43,7 @@ _ASYNC_PAUSE = 0.005
 class Lock(Protocol):
     """What callers wait for."""
 
-    def acquire(self, blocking: bool = ..., timeout: float = ..., /) -> bool:  # noqa: FBT001
+    def acquire(self, blocking: bool = ..., timeout: float = ..., /) -> bool:  # noqa: FBT001  as threading's
         """Wait until it is free, and take it."""
 
     def release(self) -> None:
@@ -199,7 +199,7 @@ class SharedCommits:
     def _wait_outside(self, gate: Lock, deadline: float) -> None:
         admitted = False
         try:
-            admitted = gate.acquire(True, max(0.0, deadline - monotonic()))  # noqa: FBT003
+            admitted = gate.acquire(True, max(0.0, deadline - monotonic()))  # noqa: FBT003  as threading's
         finally:
             if not admitted:
                 self._left_outside(gate)

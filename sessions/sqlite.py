@@ -266,8 +266,8 @@ class SqliteDatabase(Database):
 
     def handing_on(
         self,
-        connection: Connection,  # noqa: ARG002
-        tables: Sequence[str],  # noqa: ARG002
+        connection: Connection,  # noqa: ARG002  PostgreSQL needs it
+        tables: Sequence[str],  # noqa: ARG002  PostgreSQL needs it
     ) -> AbstractContextManager[None]:
         """There are no roles, and a view goes by the name."""
         return nullcontext()

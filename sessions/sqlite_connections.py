@@ -214,7 +214,7 @@ class Connections:
                 deadline = deadline or monotonic() + self._lock_timeout
                 if monotonic() > deadline:
                     raise
-                sleep(random.uniform(*_PAUSE))  # noqa: S311
+                sleep(random.uniform(*_PAUSE))  # noqa: S311  no secret
             else:
                 return
 

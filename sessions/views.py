@@ -206,7 +206,7 @@ class Views(Generic[V]):
             try:
                 view = self.projection.after(view, event)
                 self._made[key] = self._made_of(key, view)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001  whatever a fold raises parks its key
                 self._parked[key] = event, _reason(error)
                 return
             self._changed[key] = view

@@ -216,7 +216,7 @@ class Writer:
         for number, job in enumerate(jobs):
             try:
                 transaction = self.begin()
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001  it is handed to the callers
                 _fail(jobs[number:], error)
                 return
             try:

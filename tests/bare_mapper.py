@@ -8,5 +8,5 @@ from eventsourcing.persistence import Mapper, StoredEvent
 
 
 class BareMapper(Mapper[str]):
-    def to_domain_event(self, stored_event: StoredEvent) -> Any:  # noqa: ANN401
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
         return stored_event

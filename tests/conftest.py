@@ -31,7 +31,7 @@ T = TypeVar("T")
 class OpenStore(Protocol):
     """Opens a store on the test's database, the same one each time."""
 
-    def __call__(self, application_id: int = 1, **options: Any) -> SessionStore: ...  # noqa: ANN401
+    def __call__(self, application_id: int = 1, **options: Any) -> SessionStore: ...
 
 
 class Clock:
@@ -64,7 +64,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Connection]]:
     opened: list[Connection] = []
     connect = sqlite3.connect
 
-    def tracked(*args: Any, **options: Any) -> Connection:  # noqa: ANN401
+    def tracked(*args: Any, **options: Any) -> Connection:
         opened.append(connect(*args, **{"factory": Connection, **options}))
         return opened[-1]
 
@@ -124,7 +124,7 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     in_memory: dict[int, SessionStore] = {}
     with ExitStack() as opened:
 
-        def opener(application_id: int = 1, **options: Any) -> SessionStore:  # noqa: ANN401
+        def opener(application_id: int = 1, **options: Any) -> SessionStore:
             if application_id in in_memory:
                 return in_memory[application_id]
             is_memory = request.param == "memory"
@@ -157,7 +157,7 @@ def histories(store: SessionStore) -> CustomerHistories:
     return CustomerHistories(store)
 
 
-def add(sku: str = "9696", price: str = "59.9", **fields: Any) -> AddItem:  # noqa: ANN401
+def add(sku: str = "9696", price: str = "59.9", **fields: Any) -> AddItem:
     """An AddItem whose price is written as text."""
     return AddItem(sku=sku, price=Decimal(price), **fields)
 

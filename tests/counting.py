@@ -128,7 +128,7 @@ PROFILES = Projection(
 )
 
 
-def named(projection: Projection[Any], name: str, mode: Any) -> Projection[Any]:  # noqa: ANN401
+def named(projection: Projection[Any], name: str, mode: Any) -> Projection[Any]:
     """The same projection under another name."""
     rows = [msgspec.structs.replace(rows, name=f"{name}_rows") for rows in projection.rows]
     return replace(projection, name=name, rows=tuple(rows), mode=mode)

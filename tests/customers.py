@@ -27,7 +27,7 @@ TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def order(store: SessionStore, name: str, *prices: str, **fields: Any) -> None:  # noqa: ANN401
+def order(store: SessionStore, name: str, *prices: str, **fields: Any) -> None:
     """An order of p: a line of one unit for each price."""
     items = [CartItem(sku=str(i), price=Decimal(price)) for i, price in enumerate(prices)]
     store.execute(name, OpenSession(**{"profile_id": "p", "cart_items": items, **fields}))

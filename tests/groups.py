@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def joined(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """The jobs that were accepted, in order."""
     jobs: list[Job] = []
-    join = SharedCommits._join  # noqa: SLF001  there is no other sign of it
+    join = SharedCommits._join
 
-    def watched(commits: SharedCommits, job: Job) -> Any:  # noqa: ANN401
+    def watched(commits: SharedCommits, job: Job) -> Any:
         outcome = join(commits, job)
         jobs.append(job)
         return outcome
@@ -43,7 +43,7 @@ def together(store: SessionStore, joined: list[Job], calls: Sequence[Call]) -> l
             futures = []
             for number, call in enumerate(calls, len(joined) + 1):
                 futures.append(pool.submit(call))
-                until(lambda number=number: len(joined) == number)  # type: ignore[misc]
+                until(lambda number=number: len(joined) == number)  # type: ignore[misc]  # a lambda with a default
         return [future.exception() or future.result() for future in futures]
 
 

@@ -60,7 +60,7 @@ class CooperativeLock:
         self.taken = False
         scheduler.locks.append(self)
 
-    def acquire(self, blocking: bool = True, timeout: float = -1, /) -> bool:  # noqa: FBT001, FBT002
+    def acquire(self, blocking: bool = True, timeout: float = -1, /) -> bool:  # noqa: FBT001, FBT002  as threading's
         assert blocking
         if self._shared:  # nobody else knows of a new gate
             timed = ("time out",) if timeout >= 0 else ()

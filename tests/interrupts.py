@@ -50,7 +50,7 @@ class Interrupt:
         sys.settrace(self._before)
         self._traced.clear()
 
-    def _called(self, frame: FrameType, event: str, argument: object) -> Any:  # noqa: ANN401, ARG002
+    def _called(self, frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG002  as sys.settrace asks
         caller = self._traced.get(frame.f_back) if frame.f_back else None
         if caller is not None and frame.f_code.co_name != "__init__":  # type() calls that
             caller.called_python = True
@@ -60,7 +60,7 @@ class Interrupt:
         self._traced[frame] = _Traced()
         return self._goes_on
 
-    def _goes_on(self, frame: FrameType, event: str, argument: object) -> Any:  # noqa: ANN401, ARG002
+    def _goes_on(self, frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG002  as sys.settrace asks
         if event == "opcode" and self._traced[frame].handles_signals(frame):
             self._left -= 1
             if self._left == 0:

@@ -75,7 +75,7 @@ class Line:
         shutil.rmtree(self._directory)
 
     def _start(self, work: object, *args: socket.socket) -> None:
-        thread = threading.Thread(target=work, args=args)  # type: ignore[arg-type]
+        thread = threading.Thread(target=work, args=args)  # type: ignore[arg-type]  # any callable
         self._threads.append(thread)
         thread.start()
 

@@ -92,7 +92,7 @@ SALES = Projection(
     rows=(
         Rows(
             "sold_lines",
-            (Column("sku", "id"), Column("units", "integer"), Column("closed", "time", True)),  # noqa: FBT003
+            (Column("sku", "id"), Column("units", "integer"), Column("closed", "time", True)),  # noqa: FBT003  nullable
             key=("sku",),
             of=_lines,
             indexes=(("application_id", "sku"),),
@@ -158,7 +158,7 @@ def in_mode(mode: Mode, *projections: Projection[Any]) -> tuple[Projection[Any],
     return (*installed(), *[replace(each, mode=mode) for each in projections])
 
 
-def with_fold(fold: Callable[[Any, Recorded], Any], **options: Any) -> Projection[Any]:  # noqa: ANN401
+def with_fold(fold: Callable[[Any, Recorded], Any], **options: Any) -> Projection[Any]:
     """The sales with another fold."""
     return replace(SALES, fold=fold, **options)
 

@@ -130,7 +130,7 @@ def test_a_full_queue_lets_tasks_wait_up_to_a_timeout(url: str) -> None:
 
     with SessionStore.open(url) as store, SessionStore.open(url) as other:
         store.make()
-        store._commits._most, store._commits._timeout = 1, 0.1  # noqa: SLF001  a queue for one
+        store._commits._most, store._commits._timeout = 1, 0.1
         asyncio.run(shop(store, other))
 
 

@@ -25,7 +25,7 @@ from sessions.commands import Command
 from tests.scenario import OPENED, given
 
 
-def with_attributes(attributes: Any) -> list[tuple[str, Command]]:  # noqa: ANN401
+def with_attributes(attributes: Any) -> list[tuple[str, Command]]:
     said: dict[str, Any] = {"sku": "a", "price": Decimal(1), "attributes": attributes}
     return [
         ("attributes", SetAttributes(attributes=attributes)),
@@ -87,7 +87,7 @@ def test_a_null_inside_a_value_or_on_a_line_is_kept() -> None:
         (MappingProxyType({"a": 1}), {"a": 1}),
     ],
 )
-def test_other_lists_and_objects_are_kept_as_json_has_them(given_value: Any, kept: Any) -> None:  # noqa: ANN401
+def test_other_lists_and_objects_are_kept_as_json_has_them(given_value: Any, kept: Any) -> None:
     setting = given(OPENED).when(SetAttributes(attributes={"a": given_value}))
     setting.then(AttributesChanged({"a": kept}))
     assert type(setting.after().attributes["a"]) is type(kept)
@@ -170,7 +170,7 @@ BAD_NAMES = ["", "1", "_a", "a-b", "a b", "a.b", "a\n", "\na", "ä", "aé", "a\0
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
-def test_any_other_name_is_refused(name: Any) -> None:  # noqa: ANN401
+def test_any_other_name_is_refused(name: Any) -> None:
     for field, command in with_attributes({"ok": 1, name: 1}):
         given(OPENED).when(command).refused(InvalidValue, field=field)
 
@@ -181,7 +181,7 @@ def test_a_bad_name_is_refused_even_where_it_would_be_removed() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, [], "a", 1, [("a", 1)]], ids=ascii)
-def test_attributes_are_an_object(wrong: Any) -> None:  # noqa: ANN401
+def test_attributes_are_an_object(wrong: Any) -> None:
     for field, command in with_attributes(wrong):
         given(OPENED).when(command).refused(InvalidValue, field=field)
     given().when(OpenSession(attributes=wrong)).refused(InvalidValue, field="attributes")

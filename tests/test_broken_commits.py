@@ -48,7 +48,7 @@ class Interrupts:
         self._error: BaseException | None = error
         self._first = first
 
-    def __call__(self, *args: Any, **named: Any) -> Any:  # noqa: ANN401
+    def __call__(self, *args: Any, **named: Any) -> Any:
         error, self._error = self._error, None
         if error is not None and self._first:
             raise error
@@ -102,7 +102,7 @@ def test_nothing_is_done_twice_when_the_log_cannot_be_asked_after_an_interrupt(
     adding = [lambda n=n: store.execute("s", add(str(n))) for n in range(3)]
     busy = StoreBusy(path=database.path, seconds=1)
 
-    def then_busy(*given: Any) -> None:  # noqa: ANN401
+    def then_busy(*given: Any) -> None:
         commit(*given)
         monkeypatch.setattr(database, "begin", Interrupts(database.begin, busy, first=True))
         raise KeyboardInterrupt
@@ -126,7 +126,7 @@ def test_a_leader_that_is_interrupted_as_it_takes_the_others_leaves_the_lock_to_
     store = open_store()
     store.execute("s", OpenSession())
     with monkeypatch.context() as broken:
-        interrupts = Interrupts(SharedCommits._take, KeyboardInterrupt(), first=first)  # noqa: SLF001
+        interrupts = Interrupts(SharedCommits._take, KeyboardInterrupt(), first=first)
         broken.setattr(SharedCommits, "_take", partialmethod(interrupts))
         with pytest.raises(KeyboardInterrupt):
             store.execute("s", add("never"))

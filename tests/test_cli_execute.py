@@ -102,7 +102,7 @@ def test_every_command_is_executed_by_its_tag(url: str) -> None:
 def test_each_answer_comes_once_it_is_durable_and_before_the_next_line(url: str) -> None:
     command = [SESSIONS, "execute", "-"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-    with subprocess.Popen(command, **pipes) as process:  # noqa: S603
+    with subprocess.Popen(command, **pipes) as process:
         assert process.stdin
         assert process.stdout
         for number in range(1, 4):

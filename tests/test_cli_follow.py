@@ -63,7 +63,7 @@ def test_a_type_that_does_not_exist_is_named(
 def test_follow_shows_what_comes_as_it_comes(store: SessionStore, url: str) -> None:
     command = [SESSIONS, "log", "--store", url, "--follow", "--json", "--after", "2"]
     with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following,  # noqa: S603
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as following,
         ExitStack() as finally_,
     ):
         finally_.callback(following.kill)

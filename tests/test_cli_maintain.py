@@ -70,9 +70,7 @@ def closed_pipe(arguments: Sequence[str], stdin: bytes = b"") -> tuple[int, str]
     reading, writing = os.pipe()
     os.close(reading)
     command = [SESSIONS, *arguments]
-    ran = subprocess.run(  # noqa: S603
-        command, input=stdin, stdout=writing, stderr=subprocess.PIPE, check=False
-    )
+    ran = subprocess.run(command, input=stdin, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     return ran.returncode, ran.stderr.decode()
 
@@ -171,7 +169,7 @@ def test_a_stored_value_that_cannot_be_read_is_named_too(
     monkeypatch.setenv("SESSIONS_STORE", sqlite_url)
     with SessionStore.open(sqlite_url) as store:
         store.execute("a", OpenSession())
-    change(sqlite_url, f"UPDATE customer_sessions SET {setting}")  # noqa: S608
+    change(sqlite_url, f"UPDATE customer_sessions SET {setting}")
 
     plain, json = run("verify"), run("verify", "--json")
 

@@ -48,7 +48,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two more projections are installed: sales and spend."""
 
     class Entry:
-        def __init__(self, projection: Any) -> None:  # noqa: ANN401
+        def __init__(self, projection: Any) -> None:
             self.load = lambda: projection
 
     entries = [Entry(each) for each in followed(SALES, SPEND)]
@@ -70,7 +70,7 @@ def store(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[SessionStore]:
         yield store
 
 
-def projections(*arguments: str) -> Any:  # noqa: ANN401
+def projections(*arguments: str) -> Any:
     return run("projections", *arguments)
 
 
@@ -164,7 +164,7 @@ def test_run_once_where_nothing_is_followed_says_so(store: SessionStore) -> None
 def running(url: str, directory: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that follows, as a process manager starts it."""
     command = [sys.executable, "-c", SITE, "projections", "run", *names, "--store", url]
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=directory
     ) as process:
         try:

@@ -46,7 +46,7 @@ def store_url(url: str, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> str:
     return url
 
 
-def shown(url: str, session_id: str, **moment: Any) -> str:  # noqa: ANN401
+def shown(url: str, session_id: str, **moment: Any) -> str:
     """The CustomerSession object of a session."""
     with SessionStore.open(url, read_only=True) as store:
         return CustomerSessions(store).get(session_id, **moment).to_json()

@@ -60,7 +60,7 @@ def test_what_is_written_is_utf_8_whatever_the_locale_is(
         store.execute("köln-€", OpenSession())
     environment = {**os.environ, "SESSIONS_STORE": sqlite_url, "PYTHONIOENCODING": encoding}
 
-    ran = subprocess.run(  # noqa: S603
+    ran = subprocess.run(
         [SESSIONS, *command.split()], env=environment, capture_output=True, check=False
     )
 
@@ -72,5 +72,5 @@ def ended(url: str, arguments: str) -> tuple[int, bytes]:
     """The exit code of the command line in a shell, and what it complained about."""
     environment = {**os.environ, "SESSIONS_STORE": url}
     shell = ["sh", "-c", f"{SESSIONS} {arguments}"]
-    ran = subprocess.run(shell, env=environment, capture_output=True, check=False)  # noqa: S603
+    ran = subprocess.run(shell, env=environment, capture_output=True, check=False)
     return ran.returncode, ran.stderr

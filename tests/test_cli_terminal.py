@@ -39,7 +39,7 @@ def terminal(*arguments: str, columns: int) -> str:
     reading, writing = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": f"{columns}"}
     shown = b""
-    with subprocess.Popen([SESSIONS, *arguments], stdout=writing, env=environment) as process:  # noqa: S603
+    with subprocess.Popen([SESSIONS, *arguments], stdout=writing, env=environment) as process:
         os.close(writing)
         try:
             while data := os.read(reading, 65536):

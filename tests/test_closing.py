@@ -96,7 +96,7 @@ def test_an_old_order_without_lines_is_closed_at_its_declared_total() -> None:
 
 
 @pytest.mark.parametrize("state", ["cancelled", "partially_returned", "", "OPEN", None, 1, []])
-def test_a_session_begins_open_or_closed(state: Any) -> None:  # noqa: ANN401
+def test_a_session_begins_open_or_closed(state: Any) -> None:
     given().when(OpenSession(state=state)).refused(InvalidValue, field="state")
 
 

@@ -125,7 +125,7 @@ def test_taking_away_what_is_not_there_is_no_event(command: Command) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", None, 7, b"A", "\0", "\ud800"])
-def test_a_code_is_a_text(wrong: Any) -> None:  # noqa: ANN401  what a caller may pass by mistake
+def test_a_code_is_a_text(wrong: Any) -> None:
     given(OPENED).when(ApplyCoupon(coupon=wrong)).refused(InvalidValue, field="coupon")
     given(OPENED).when(ApplyReferral(referral=wrong)).refused(InvalidValue, field="referral")
     if wrong != "":
@@ -203,7 +203,7 @@ def test_identifiers_are_replaced_as_a_whole() -> None:
         (["\0"], "identifiers[0]"),
     ],
 )
-def test_identifiers_are_a_list_of_texts(wrong: Any, field: str) -> None:  # noqa: ANN401
+def test_identifiers_are_a_list_of_texts(wrong: Any, field: str) -> None:
     given(OPENED).when(SetIdentifiers(identifiers=wrong)).refused(InvalidValue, field=field)
     given().when(OpenSession(identifiers=wrong)).refused(InvalidValue, field=field)
 
@@ -240,7 +240,7 @@ def test_discounts_never_change_the_total() -> None:
 
 
 @pytest.mark.parametrize("label", ["", "\0", 7, None])
-def test_a_label_is_a_text(label: Any) -> None:  # noqa: ANN401  what a caller may pass by mistake
+def test_a_label_is_a_text(label: Any) -> None:
     setting = SetDiscount(label=label, value=Decimal(1))
     given(OPENED).when(setting).refused(InvalidValue, field="label")
     given(OPENED).when(RemoveDiscount(label=label)).refused(InvalidValue, field="label")

@@ -321,7 +321,7 @@ def test_one_that_is_killed_is_no_store_before_it_is_run_again(
     target = road[1]
     command = [sys.executable, "-c", KILLED, where, *road]
 
-    ran = subprocess.run(command, cwd=pytestconfig.rootpath, check=False)  # noqa: S603
+    ran = subprocess.run(command, cwd=pytestconfig.rootpath, check=False)
 
     assert ran.returncode == -signal.SIGKILL
     assert is_closed(target)

@@ -38,7 +38,7 @@ TURN = re.compile(r"^\$ (.*(?:\n> .*)*)\n((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
 
 def _bash(script: str) -> tuple[int, str]:
-    done = subprocess.run(  # noqa: S603  the documentation's own lines
+    done = subprocess.run(
         ["/usr/bin/env", "bash", "-c", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -188,7 +188,7 @@ def test_the_examples_of_a_page_run(
             example.evaluate()
 
 
-def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every command of the command line by its name; those of a group have two words."""
     for name, command in group.commands.items():
         yield prefix + name, command

@@ -175,14 +175,14 @@ def test_a_refusal_says_what_it_is_about(store: SessionStore) -> None:
     with pytest.raises(InvalidValue) as refused:
         store.execute("s", add(price="-1"))
 
-    copy: InvalidValue = pickle.loads(pickle.dumps(refused.value))  # noqa: S301
+    copy: InvalidValue = pickle.loads(pickle.dumps(refused.value))  # noqa: S301  its own pickle
     for error in (refused.value, copy):
         assert (error.session, error.command, error.index) == ("s", "add-item", None)
         assert (error.field, error.rule) == ("price", "a finite number >= 0")
 
 
 @pytest.mark.parametrize("command", [None, CloseSession, "close", {"command": "close"}])
-def test_what_is_no_command_is_refused_by_name(store: SessionStore, command: Any) -> None:  # noqa: ANN401
+def test_what_is_no_command_is_refused_by_name(store: SessionStore, command: Any) -> None:
     store.execute("s", OpenSession())
     with store.batch():
         store.execute("s", add())

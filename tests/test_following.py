@@ -275,4 +275,4 @@ def test_the_handler_of_a_systems_signal_may_wake_who_waits_whatever_it_interrup
     pytestconfig: pytest.Config,
 ) -> None:
     command = [sys.executable, "-c", INTERRUPTED]
-    subprocess.run(command, check=True, cwd=pytestconfig.rootpath, timeout=SOON)  # noqa: S603
+    subprocess.run(command, check=True, cwd=pytestconfig.rootpath, timeout=SOON)

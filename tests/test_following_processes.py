@@ -54,7 +54,7 @@ print("main ends", flush=True)
 def test_it_ends_when_the_interpreter_exits(url: str) -> None:
     command = [sys.executable, "-W", "error", "-c", FOLLOW_TO_THE_END, url]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert (done.stdout, done.stderr) == ("main ends\nended\n", "")
     assert done.returncode == 0
@@ -65,7 +65,7 @@ def test_an_event_of_another_process_is_seen_soon(
     url: str, monkeypatch: pytest.MonkeyPatch, *, hears: bool
 ) -> None:
     command = [sys.executable, "-c", WRITE, url]
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdin

@@ -41,7 +41,7 @@ thread.join()
 
 
 def test_a_fork_holds_all_that_is_watched_while_other_threads_let_more_be() -> None:
-    ended = subprocess.run(  # noqa: S603
+    ended = subprocess.run(
         [sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60, check=False
     )
 

@@ -81,7 +81,7 @@ WRONG: list[tuple[Any, dict[str, Any]]] = [
 def test_what_is_no_customer_or_no_moment_is_refused(
     store: SessionStore,
     histories: CustomerHistories,
-    profile: Any,  # noqa: ANN401
+    profile: Any,
     moment: dict[str, Any],
 ) -> None:
     store.execute("s", OpenSession(profile_id="p"))
@@ -214,7 +214,7 @@ def test_a_history_is_that_of_one_moment_whoever_writes_meanwhile(
     store.execute("guest", OpenSession(profile_id="q"))
     expected, query = histories.get("p"), store.query
 
-    def interrupted(*args: Any, **options: Any) -> list[Any]:  # noqa: ANN401
+    def interrupted(*args: Any, **options: Any) -> list[Any]:
         rows = query(*args, **options)
         order(store, f"new-{len(asked)}", "9")
         store.execute("s", CancelSession()) if not asked else None
@@ -237,7 +237,7 @@ def test_a_customer_with_many_sessions_is_read_in_few_statements(
     asked: list[str] = []
     query = store.query
 
-    def counted(sql: str, *args: Any, **options: Any) -> list[Any]:  # noqa: ANN401
+    def counted(sql: str, *args: Any, **options: Any) -> list[Any]:
         asked.append(sql)
         return query(sql, *args, **options)
 

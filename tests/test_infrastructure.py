@@ -41,7 +41,7 @@ class Given:
         if not self.url.endswith(":"):
             self.url = request.getfixturevalue(self.url)
 
-    def made(self, kind: Any, *arguments: object) -> Any:  # noqa: ANN401
+    def made(self, kind: Any, *arguments: object) -> Any:
         database = database_of(self.url, lock_timeout=30)
         self.addCleanup(database.close)
         SessionStore(database, 1).make()
@@ -55,12 +55,12 @@ class Given:
 
 
 class Positions(Given):
-    def create_recorder(self) -> Any:  # noqa: ANN401
+    def create_recorder(self) -> Any:
         return self.made(PositionRecorder, "follower")
 
 
 class Process(Given):
-    def create_recorder(self) -> Any:  # noqa: ANN401
+    def create_recorder(self) -> Any:
         return self.made(PositionedRecorder, 1, "follower")
 
 
@@ -168,7 +168,7 @@ class Seen(Projection[PositionRecorder]):
     name = "seen"
     topics = ()
 
-    def process_event(self, domain_event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
         assert domain_event is not None
         self.view.insert_tracking(tracking)
 

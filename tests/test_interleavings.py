@@ -63,7 +63,7 @@ class ForgetsWhoCameMeanwhile(Watched):
 class LeadsTwice(Watched):
     """Whoever comes leads."""
 
-    def _join(self, job: Job) -> Any:  # noqa: ANN401
+    def _join(self, job: Job) -> Any:
         self._led = False
         return super()._join(job)
 
@@ -164,7 +164,7 @@ class Callers:
         self.commits.close()
 
 
-def callers(number: int, *, closes: bool = False, **options: Any) -> Build:  # noqa: ANN401
+def callers(number: int, *, closes: bool = False, **options: Any) -> Build:
     """A scenario of callers, and of one that closes."""
 
     def build(scheduler: Scheduler) -> Scenario:

@@ -45,7 +45,7 @@ def _say(*answer: object) -> None:
 
 def _killed_after(url: str, name: str, answers: int, seconds: float) -> list[tuple[str, int, int]]:
     command = [sys.executable, "-c", CALL, url, name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         said = [process.stdout.readline() for _ in range(answers)]
         try:
@@ -62,7 +62,7 @@ def test_no_answered_command_is_lost_and_the_views_are_whole(
     url: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
     monkeypatch.chdir(pytestconfig.rootpath)
-    chosen = random.Random(4711)  # noqa: S311  an example, the same each time
+    chosen = random.Random(4711)
     answers: list[tuple[str, int, int]] = []
     for kill in range(KILLS):
         after, seconds = chosen.randrange(1, 60), chosen.random() / 50

@@ -72,12 +72,12 @@ def test_a_killed_import_leaves_whole_invoices_and_is_finished_by_the_next(
         import_invoices(never_killed, read_invoices(EXTRACT), lambda *_: None)
         log, answers = _facts(never_killed)
         views = _views(never_killed)
-    chosen = random.Random(4711)  # noqa: S311  an example, the same each time
+    chosen = random.Random(4711)
     ends = [0]
 
     for kill in range(KILLS):
         behind, seconds = max(ends[-1], kill * len(log) // (KILLS + 2)), chosen.random() / 10
-        killed = subprocess.run(  # noqa: S603
+        killed = subprocess.run(
             [sys.executable, "-c", CALL, url, str(behind), str(seconds)],
             cwd=pytestconfig.rootpath,
             check=False,

@@ -56,8 +56,8 @@ def follow(url: str, _: str) -> None:
 
 
 def build(url: str, _: str) -> None:
-    building._PAGE, building._LEFT_FOR_SWITCH = 40, 10  # noqa: SLF001
-    inserting._MANY = 1  # noqa: SLF001
+    building._PAGE, building._LEFT_FOR_SWITCH = 40, 10
+    inserting._MANY = 1
     with _store(url) as store:
         while True:
             with suppress(RebuildRunning):  # until the server sees that the other is gone
@@ -109,7 +109,7 @@ def test_no_event_is_skipped_or_folded_twice_whoever_is_killed(
     url: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
     monkeypatch.chdir(pytestconfig.rootpath)
-    chosen = random.Random(4711)  # noqa: S311  an example
+    chosen = random.Random(4711)
     crew = Crew(url)
     with _store(url) as store:
         store.execute("first", OpenSession(profile_id="p"))

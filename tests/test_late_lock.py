@@ -92,7 +92,7 @@ def test_a_key_that_others_use_at_the_very_moment_is_no_error(
     used: list[str] = []
 
     def late(*arguments: object) -> object:
-        found = answer(*arguments)  # type: ignore[arg-type]
+        found = answer(*arguments)  # type: ignore[arg-type]  # handed on
         if not used and not mine.recorder.database.path.endswith("store.db"):
             used.append("k")
             other.execute("s", nothing, idempotency_key="k")

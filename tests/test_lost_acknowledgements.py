@@ -84,7 +84,7 @@ def test_an_acknowledgement_that_is_lost_answers_with_its_own_events(
 
 
 @pytest.mark.parametrize(("what", "times"), [("lose_commits", 2), ("lose_answers", 1)])
-def test_what_is_lost_of_a_group_is_in_the_log_once(  # noqa: PLR0913, PLR0917
+def test_what_is_lost_of_a_group_is_in_the_log_once(  # noqa: PLR0913, PLR0917  its parameters and fixtures
     store: SessionStore, postgres_url: str, line: Line, joined: list[Job], what: str, times: int
 ) -> None:
     setattr(line, what, times)
@@ -105,7 +105,7 @@ def test_a_batch_whose_acknowledgement_is_lost_is_in_the_log(
         store.execute("s", add("a"))
         line.lose_answers = 1
 
-    with pytest.raises(StoreUnavailable), store.batch():  # noqa: PT012
+    with pytest.raises(StoreUnavailable), store.batch():  # noqa: PT012  the batch raises at its end
         store.execute("s", add("b"))
         line.lose_commits = 1
 
@@ -139,7 +139,7 @@ def test_a_commit_of_which_nothing_can_be_known_is_not_executed_again(
     begin = database.begin
     begun: list[Begun] = []
 
-    def busy_then(*args: Any, **how: Any) -> Begun:  # noqa: ANN401
+    def busy_then(*args: Any, **how: Any) -> Begun:
         if len(begun) == 1:
             begun.append(begun[0])
             raise StoreBusy(path="p", seconds=0)
@@ -204,7 +204,7 @@ def test_the_pool_heals_after_all_its_connections_were_ended(
 def test_a_connection_that_is_ended_in_a_batch_drops_what_is_not_committed(
     store: SessionStore, postgres: str
 ) -> None:
-    with pytest.raises(StoreUnavailable), store.batch():  # noqa: PT012
+    with pytest.raises(StoreUnavailable), store.batch():  # noqa: PT012  the batch raises at its end
         store.execute("s", add("lost"))
         ((pid,),) = store.query("SELECT pg_backend_pid()")
         with psycopg.connect(postgres, autocommit=True) as connection:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def _mostly(valid: list[Any], *others: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401
+def _mostly(valid: list[Any], *others: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from([*valid * 6, *others])
 
 
@@ -44,7 +44,7 @@ ATTRIBUTES = st.dictionaries(NAMES, st.sampled_from([None, 1, 1.0, "x", [None]])
 IDENTIFIERS = _mostly([[], ["i"], ["i", "j"]], ["i"] * 5, ["i"] * 6)
 
 
-def _object(optional: Dict, **required: Any) -> st.SearchStrategy[Dict]:  # noqa: ANN401
+def _object(optional: Dict, **required: Any) -> st.SearchStrategy[Dict]:
     return st.fixed_dictionaries(required, optional=optional)
 
 

@@ -34,7 +34,7 @@ def _any_context(request: pytest.FixtureRequest) -> Iterator[None]:
 pytestmark = pytest.mark.usefixtures("_any_context")
 
 
-def with_money(value: Any) -> list[tuple[str, Command]]:  # noqa: ANN401  what a caller may pass
+def with_money(value: Any) -> list[tuple[str, Command]]:
     return [
         ("price", AddItem(sku="a", price=value)),
         ("cartItems[0].price", ReplaceCart(cart_items=[CartItem(sku="a", price=value)])),
@@ -110,7 +110,7 @@ NOT_MONEY = [
 
 
 @pytest.mark.parametrize("value", NOT_MONEY, ids=ascii)
-def test_money_is_a_finite_decimal_from_0_and_never_a_float(value: Any) -> None:  # noqa: ANN401
+def test_money_is_a_finite_decimal_from_0_and_never_a_float(value: Any) -> None:
     for field, command in with_money(value):
         given(OPENED).when(command).refused(InvalidValue, field=field)
 

@@ -135,7 +135,7 @@ def _wrongly(old: object) -> NoReturn:
     raise KeyError(old)
 
 
-def mapper(**changed: Any) -> Mapper:  # noqa: ANN401  an upcaster's function
+def mapper(**changed: Any) -> Mapper:
     chain = {
         ("CodeEntered", 1): Upcaster(CodeV1, changed.get("to_2", _to_2)),
         ("CodeEntered", 2): Upcaster(CodeV2, changed.get("to_3", _to_3)),

@@ -82,7 +82,7 @@ def test_a_url_that_names_no_place_is_refused(
 
 
 @pytest.mark.parametrize("url", [None, b"memory:", 7])
-def test_a_url_is_a_text(url: Any) -> None:  # noqa: ANN401  anything
+def test_a_url_is_a_text(url: Any) -> None:
     with pytest.raises(InvalidURL, match=f"'{type(url).__name__}' .*: a URL is a text"):
         SessionStore.open(url)
 
@@ -367,7 +367,7 @@ def test_a_reader_that_ends_as_the_store_is_closed_leaves_nothing_open(sqlite_ur
     store = SessionStore.open(sqlite_url)
     store.execute("s", OpenSession())
     store.query("SELECT 1")
-    idle = store.recorder.database._connections._readers  # type: ignore[attr-defined]  # noqa: SLF001
+    idle = store.recorder.database._connections._readers  # type: ignore[attr-defined]  # SQLite's
     idle[False] = Closes(idle[False])
 
     assert store.query("SELECT 1") == [(1,)]
@@ -406,7 +406,7 @@ def test_a_reader_in_memory_waits_for_a_batch_no_longer_than_it_may() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, 2_147_484, "1"])
-def test_what_is_no_time_to_wait_for_others_is_refused(url: str, seconds: Any) -> None:  # noqa: ANN401
+def test_what_is_no_time_to_wait_for_others_is_refused(url: str, seconds: Any) -> None:
     with pytest.raises(InvalidValue, match=r"^lock_timeout: seconds from 0 to 2147483, not "):
         SessionStore.open(url, lock_timeout=seconds)
 
@@ -460,7 +460,7 @@ def test_no_read_transaction_stays_open_between_the_pages_of_the_log(
 
 
 def test_a_store_may_be_used_after_a_fork_by_parent_and_child(url: str) -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", FORK, url], check=True, timeout=60)  # noqa: S603
+    subprocess.run([sys.executable, "-W", "error", "-c", FORK, url], check=True, timeout=60)
 
     with SessionStore.open(url) as store:
         assert store.position == 1 + 3 * 40
@@ -493,7 +493,7 @@ store.close()
 
 def test_a_batch_that_is_open_is_committed_before_a_fork_and_goes_on_in_both(url: str) -> None:
     command = [sys.executable, "-W", "error", "-c", FORK_IN_BATCH, url]
-    subprocess.run(command, check=True, timeout=60)  # noqa: S603
+    subprocess.run(command, check=True, timeout=60)
 
     with SessionStore.open(url) as store:
         streams = [each.stream_id for each in store.log()]
@@ -560,7 +560,7 @@ except StorageFailed as error:
 def test_a_file_in_a_directory_that_may_not_be_written_says_why_it_cannot_be_read() -> None:
     with TemporaryDirectory() as path:
         Path(path).chmod(0o755)
-        ran = subprocess.run(  # noqa: S603
+        ran = subprocess.run(
             [sys.executable, "-c", READ_AS_NOBODY, path], capture_output=True, text=True, check=True
         )
         Path(path).chmod(0o755)

@@ -136,7 +136,7 @@ def test_the_command_succeeds_and_its_key_waits_with_event_and_error(
     assert parked(store) == [waiting]
 
 
-class Shown(Exception):  # noqa: N818
+class Shown(Exception):  # noqa: N818  it is told apart by its text
     """An error that is shown as a text, or not at all."""
 
     def __repr__(self) -> str:
@@ -193,7 +193,7 @@ def test_what_a_handler_of_a_signal_raises_when_a_view_is_read_lets_no_key_wait(
     signals: list[Exception] = []
     storage = SPEND.storage
 
-    def interrupted(row: Sequence[Any]) -> Any:  # noqa: ANN401  whatever it is
+    def interrupted(row: Sequence[Any]) -> Any:
         if signals:
             raise signals.pop()
         return storage.from_row(row)

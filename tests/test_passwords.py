@@ -19,7 +19,7 @@ from tests.waiting import patiently
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECRET = "hunter2"  # noqa: S105
+SECRET = "hunter2"  # noqa: S105  it must not be seen
 SPECIAL = "hunter2@:/?#[]&=% 'hunter2\"\\ü"
 
 MALFORMED = [

@@ -116,7 +116,7 @@ def test_a_moment_that_never_was_is_an_error(history: CustomerSessions) -> None:
 @pytest.mark.parametrize("wrong", ["a\0", "\ud800", "x" * 1001, "", 3, None])
 def test_the_events_of_what_is_no_id_are_refused_on_every_database(
     store: SessionStore,
-    wrong: Any,  # noqa: ANN401
+    wrong: Any,
 ) -> None:
     store.execute("s", OpenSession())
 
@@ -127,7 +127,7 @@ def test_the_events_of_what_is_no_id_are_refused_on_every_database(
 @pytest.mark.parametrize("wrong", [-1, 2**63, "1", True, 1.0])
 def test_where_the_reading_of_events_ends_is_a_whole_number_on_every_database(
     store: SessionStore,
-    wrong: Any,  # noqa: ANN401
+    wrong: Any,
 ) -> None:
     store.execute("s", OpenSession())
 
@@ -140,7 +140,7 @@ def test_where_the_reading_of_events_ends_is_a_whole_number_on_every_database(
 
 
 def test_all_sessions_as_they_were_at_a_moment(history: CustomerSessions) -> None:
-    def seen(**moment: Any) -> list[tuple[str, int]]:  # noqa: ANN401
+    def seen(**moment: Any) -> list[tuple[str, int]]:
         return [(view.integration_id, view.update_count) for view in history.all(**moment)]
 
     assert seen() == [("other", 2), ("s", 3)]
@@ -268,7 +268,7 @@ def test_what_is_found_is_read_page_by_page(store: SessionStore, views: Customer
             at = _minutes(-(number // 4))
             store.execute(f"s{number:02}", OpenSession(profile_id="p" if number % 2 else "", at=at))
 
-    def pages(**filters: Any) -> list[CustomerSession]:  # noqa: ANN401
+    def pages(**filters: Any) -> list[CustomerSession]:
         found = page = views.find(limit=3, **filters)
         while page:
             page = views.find(limit=3, after=page[-1], **filters)

@@ -128,7 +128,7 @@ def test_a_server_that_is_gone_says_why_it_cannot_be_reached(postgres_url: str) 
         line.cut()
 
         for call in (lambda: store.query("SELECT 1"), lambda: store.execute("s", add("x"))):
-            until(lambda call=call: "No such file or directory" in refusal(call))  # type: ignore[misc]
+            until(lambda call=call: "No such file or directory" in refusal(call))  # type: ignore[misc]  # a lambda with a default
 
         line.mend()
         assert patiently(lambda: store.query("SELECT 1")) == [(1,)]
@@ -145,14 +145,14 @@ def test_who_asks_a_pool_that_another_thread_has_just_left_is_told_to_ask_again(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with patiently(lambda: SessionStore.open(postgres_url, lock_timeout=0)) as store:
-        connections = cast("PostgresDatabase", store.recorder.database)._connections  # noqa: SLF001
-        left, opened = connections._opened(), connections._opened  # noqa: SLF001
-        connections._leave(left)  # noqa: SLF001
+        connections = cast("PostgresDatabase", store.recorder.database)._connections
+        left, opened = connections._opened(), connections._opened
+        connections._leave(left)
         seen = iter([left])
         monkeypatch.setattr(connections, "_opened", lambda: next(seen, None) or opened())
 
         with pytest.raises(StoreUnavailable, match="were lost, and are made anew") as unavailable:
-            store.position  # noqa: B018
+            store.position  # noqa: B018  it is read from the database
         assert unavailable.value.retry
         assert patiently(lambda: store.position) == 0
 
@@ -163,7 +163,7 @@ def test_a_statement_that_a_server_refuses_is_not_asked_again(
     taken: list[None] = []
     take = Connections.take
 
-    def counted(*given: Any) -> Any:  # noqa: ANN401
+    def counted(*given: Any) -> Any:
         taken.append(None)
         return take(*given)
 

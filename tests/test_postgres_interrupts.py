@@ -46,7 +46,7 @@ class Waits:
     def go_on(self) -> None:
         self._left = 0
 
-    def __call__(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  as psycopg's
+    def __call__(self, *args: Any, **options: Any) -> Any:
         is_mine = threading.current_thread() is threading.main_thread()
         self._left -= is_mine
         comes = is_mine and self._left == 0
@@ -79,7 +79,7 @@ def test_an_interrupt_while_the_server_works_reaches_the_caller_and_nobody_waits
     waits: Waits,
     how: Callable[[SessionStore, str], None],
     raises: type[BaseException],
-    early: bool,  # noqa: FBT001
+    early: bool,  # noqa: FBT001  a parameter of the test
 ) -> None:
     with SessionStore.open(f"{postgres_url}&pool=2", lock_timeout=3) as store:
         store.execute("before", OpenSession())
@@ -110,7 +110,7 @@ def test_connections_that_an_interrupt_took_out_of_the_pool_are_replaced(
         store.execute("before", OpenSession())
         getconn = psycopg_pool.ConnectionPool.getconn
 
-        def interrupted(*args: Any) -> None:  # noqa: ANN401  as psycopg's
+        def interrupted(*args: Any) -> None:
             getconn(*args).close()
             raise KeyboardInterrupt
 

@@ -104,7 +104,7 @@ WRONG: list[tuple[Any, type[Refused]]] = [
 
 
 @pytest.mark.parametrize(("wrong", "error"), WRONG)
-def test_a_profile_is_a_text(wrong: Any, error: type[Refused]) -> None:  # noqa: ANN401
+def test_a_profile_is_a_text(wrong: Any, error: type[Refused]) -> None:
     given().when(OpenSession(profile_id=wrong)).refused(error, field="profileId")
     given(OPENED).when(SetProfile(profile_id=wrong)).refused(error, field="profileId")
 

@@ -88,7 +88,7 @@ def test_no_name_is_one_that_the_store_or_a_database_gives(name: str) -> None:
         replace(SALES, rows=(with_columns(Column("sku"), name=name),))
 
 
-def with_columns(*columns: Column, name: str = "sold", **options: Any) -> Rows[Any]:  # noqa: ANN401
+def with_columns(*columns: Column, name: str = "sold", **options: Any) -> Rows[Any]:
     """A relation of rows that nobody writes."""
     return Rows(name, columns, of=lambda _: (), **{"key": (columns[0].name,), **options})
 
@@ -165,14 +165,14 @@ def test_a_version_is_counted_from_1(version: int) -> None:
 
 
 @pytest.mark.parametrize("kind", [AddItem, "ItemAdded", "Foo"])
-def test_the_types_that_are_wanted_are_those_of_events(kind: Any) -> None:  # noqa: ANN401
+def test_the_types_that_are_wanted_are_those_of_events(kind: Any) -> None:
     with pytest.raises(InvalidValue, match=r"types: classes of events, not .*(Add|Foo)"):
         replace(SALES, types=(SessionOpened, kind))
 
 
 def test_there_are_three_modes() -> None:
     with pytest.raises(InvalidValue, match="mode: one of inline, followed, live"):
-        replace(SALES, mode="Inline")  # type: ignore[arg-type]
+        replace(SALES, mode="Inline")  # type: ignore[arg-type]  # it is wrong
 
 
 @pytest.mark.parametrize(

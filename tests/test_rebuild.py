@@ -248,7 +248,7 @@ def test_the_switch_needs_one_connection_alone(
                 fill(store, "b", 1)
                 fill(other, "new", 1)
                 database: Any = builder.recorder.database
-                taken = database._connections.take()  # noqa: SLF001  for as long as it lasts
+                taken = database._connections.take()
                 finally_.callback(taken.give_back)
 
         assert rebuild(builder, take_the_other_connection).events == 20
@@ -330,7 +330,7 @@ def test_a_process_that_is_killed_leaves_what_is_there_and_the_next_goes_on(
         fill(store, "a", 4)
         for position in (3, 9):
             command = [sys.executable, "-c", REBUILD, url, str(position)]
-            with subprocess.Popen(  # noqa: S603
+            with subprocess.Popen(
                 command, stdout=subprocess.PIPE, text=True, cwd=pytestconfig.rootpath
             ) as process:
                 assert process.stdout is not None
@@ -466,7 +466,7 @@ def test_the_build_before_stays_until_it_is_dropped_or_built_once_more(store: Se
         old, built = store.query(BUILDS)
         assert old == (*before[:4], "old")
         assert built[2:] == (1, "inline", "current")
-        found = store.query(f"SELECT profile_id FROM spend_build_{old[1]} ORDER BY profile_id")  # noqa: S608
+        found = store.query(f"SELECT profile_id FROM spend_build_{old[1]} ORDER BY profile_id")
         assert found == [("p",), ("q",)]
         tables = [name for name in relations(store) if re.fullmatch("sales_build_[0-9]+", name)]
         assert len(tables) == 1
@@ -543,7 +543,7 @@ def test_several_projections_are_built_in_one_pass(
     reads: list[int] = []
     log_rows = type(store.recorder).log_rows
 
-    def counted(self: Any, query: Any, after: int, *arguments: Any) -> Any:  # noqa: ANN401
+    def counted(self: Any, query: Any, after: int, *arguments: Any) -> Any:
         reads.append(after)
         return log_rows(self, query, after, *arguments)
 
@@ -568,7 +568,7 @@ class Moves(msgspec.Struct, frozen=True):
     seen: int = 0
 
 
-def moves(view: Moves | None, recorded: Any) -> Moves:  # noqa: ANN401
+def moves(view: Moves | None, recorded: Any) -> Moves:
     before = view or Moves()
     return Moves(before.came + (recorded.type != "SessionOpened"), before.seen + 1)
 
@@ -679,7 +679,7 @@ def test_what_it_cannot_do_is_refused_and_changes_nothing(store: SessionStore) -
     with pytest.raises(ProjectionNotFound, match="'spent'"):
         rebuild(store, names=["spend", "spent"])
     with pytest.raises(InvalidValue, match="mode: one of inline, followed, live"):
-        rebuild(store, mode="lively")  # type: ignore[arg-type]
+        rebuild(store, mode="lively")  # type: ignore[arg-type]  # it is wrong
     with pytest.raises(InvalidValue, match="since SQL asks"):
         rebuild(store, names=["customer_sessions"], mode="live")
     with store.batch(), pytest.raises(SessionsError, match="batch"):
@@ -1016,7 +1016,7 @@ def test_a_view_of_a_relation_that_goes_is_named_and_nothing_is_switched(
     with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED)) as store:
         fill(store, "a", 1)
         with store.recorder.database.writing() as connection:
-            connection.execute(f"CREATE VIEW mine AS SELECT session_id FROM {of}")  # noqa: S608
+            connection.execute(f"CREATE VIEW mine AS SELECT session_id FROM {of}")
             connection.execute(f"GRANT SELECT ON {of} TO pg_monitor")
             connection.execute(f"COMMENT ON TABLE {of} IS 'sold'")
         builder = knows(store, replace(MENDED, **change))

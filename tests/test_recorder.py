@@ -56,7 +56,7 @@ class Contract:
     def new_originator_id(self) -> str:
         return f"session-{uuid4().hex}"
 
-    def create_recorder(self) -> Any:  # noqa: ANN401  each case has its own kind
+    def create_recorder(self) -> Any:
         database = database_of(self.url, lock_timeout=30)
         self.addCleanup(database.close)
         recorder = self.kind(database, 1)
@@ -279,7 +279,7 @@ def test_fault_13_a_session_that_was_read_is_not_read_again(
     read: list[int] = []
     stream_rows = SessionRecorder.stream_rows
 
-    def watched(*args: Any, **options: Any) -> Sequence[Any]:  # noqa: ANN401
+    def watched(*args: Any, **options: Any) -> Sequence[Any]:
         rows = stream_rows(*args, **options)
         read.append(len(rows))
         return rows

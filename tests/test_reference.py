@@ -93,12 +93,12 @@ def named(cell: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", cell))
 
 
-def encoded(kind: Any) -> set[str]:  # noqa: ANN401  a Struct
+def encoded(kind: Any) -> set[str]:
     return {field.encode_name for field in fields(kind)}
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
-def test_it_has_every_command_with_its_fields(kind: Any) -> None:  # noqa: ANN401
+def test_it_has_every_command_with_its_fields(kind: Any) -> None:
     _, name, described = row("Commands", kind.__struct_config__.tag)
     assert name == f"`{kind.__name__}`"
     assert encoded(kind) - encoded(BaseCommand) <= named(described)

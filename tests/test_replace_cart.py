@@ -47,7 +47,7 @@ def test_an_empty_cart_is_a_cart() -> None:
 
 
 @pytest.mark.parametrize("begin", [True, False])
-def test_items_merge_as_if_they_were_added_one_by_one(begin: bool) -> None:  # noqa: FBT001
+def test_items_merge_as_if_they_were_added_one_by_one(begin: bool) -> None:  # noqa: FBT001  a parameter of the test
     items = [
         CartItem(sku="9696", price=Decimal("60.0"), quantity=2),
         CartItem(sku="6478", price=Decimal(20)),

@@ -172,7 +172,7 @@ def test_an_empty_list_is_refused() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "abc", {}, 1])
-def test_items_are_a_list(wrong: Any) -> None:  # noqa: ANN401  what a caller may pass by mistake
+def test_items_are_a_list(wrong: Any) -> None:
     given(*ORDER).when(ReturnItems(items=wrong)).refused(InvalidValue, field="items")
 
 

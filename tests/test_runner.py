@@ -118,7 +118,7 @@ def test_one_that_breaks_off_between_fold_and_commit_goes_on_without_a_trace(
     writing, turns = database.writing, iter(range(1000))
 
     @contextmanager
-    def broken(self: Any, *arguments: Any) -> Iterator[Any]:  # noqa: ANN401
+    def broken(self: Any, *arguments: Any) -> Iterator[Any]:
         with writing(self, *arguments) as connection:
             yield connection
             if next(turns) % 3 == 1:
@@ -181,9 +181,7 @@ def test_two_share_the_projections_that_they_are_named(store: SessionStore) -> N
 def running(url: str, directory: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that follows."""
     command = [sys.executable, "-W", "error", "-c", RUN, url]
-    with subprocess.Popen(  # noqa: S603
-        command, stdout=subprocess.PIPE, text=True, cwd=directory
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=directory) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "runs\n"
@@ -290,7 +288,7 @@ def test_an_error_of_it_is_logged_told_to_who_waits_and_reaches_who_leaves_the_b
     last = store.execute("a", OpenSession()).position
 
     with pytest.raises(ArithmeticError), Runner(store) as runner:
-        cast("threading.Thread", runner._thread).join(SOON)  # noqa: SLF001
+        cast("threading.Thread", runner._thread).join(SOON)
     assert "its projections are followed no longer" in caplog.text
     with pytest.raises(ViewBehind, match="the runner of this process ended: ArithmeticError"):
         spend(store).wait(last)
@@ -376,7 +374,7 @@ def test_a_file_that_is_read_only_is_not_believed_to_be_locked() -> None:
     with TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         command = [sys.executable, "-c", LOCK_AS_NOBODY, f"{directory}/store.db"]
-        ran = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
 
     taken, free = ran.stdout.splitlines()
     assert taken == "None"
@@ -391,7 +389,7 @@ def take_away(store: SessionStore, server: str, what: str) -> None:
     if not database.dialect.packs:
         Path(f"{database.path}-{what.replace('/', '-')}.lock").unlink()
         return
-    lock = database._locks.of(f"held/{what}")  # noqa: SLF001
+    lock = database._locks.of(f"held/{what}")
     end = (
         "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory' "
         "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = %s"
@@ -465,7 +463,7 @@ def test_who_waits_in_vain_is_told_why(
 @pytest.mark.parametrize("timeout", [math.nan, math.inf, -math.inf, -1, -0.1, 10**400, "1", True])
 def test_what_is_no_time_to_wait_is_refused_at_once(
     store: SessionStore,
-    timeout: Any,  # noqa: ANN401
+    timeout: Any,
 ) -> None:
     with pytest.raises(InvalidValue, match=r"^timeout: seconds from 0 to 2147483, not "):
         spend(store).wait(store.position + 1, timeout=timeout)
@@ -474,7 +472,7 @@ def test_what_is_no_time_to_wait_is_refused_at_once(
 @pytest.mark.parametrize("position", [-1, 1.0, math.nan, "1", None, True])
 def test_what_is_no_position_to_wait_for_is_refused(
     store: SessionStore,
-    position: Any,  # noqa: ANN401
+    position: Any,
 ) -> None:
     with pytest.raises(InvalidValue, match=r"^position: a whole number >= 0, not "):
         spend(store).wait(position)
@@ -483,7 +481,7 @@ def test_what_is_no_position_to_wait_for_is_refused(
 @pytest.mark.parametrize("page", [0, -1, 1.0, "1", None])
 def test_a_page_without_a_position_is_refused(
     store: SessionStore,
-    page: Any,  # noqa: ANN401
+    page: Any,
 ) -> None:
     with pytest.raises(InvalidValue, match=r"^page: a whole number >= 1, not "):
         Runner(store, page=page)
@@ -492,7 +490,7 @@ def test_a_page_without_a_position_is_refused(
 @pytest.mark.parametrize("until", [-1, 1.0, math.nan, "1"])
 def test_what_is_no_position_to_come_to_is_refused(
     store: SessionStore,
-    until: Any,  # noqa: ANN401
+    until: Any,
 ) -> None:
     with pytest.raises(InvalidValue, match=r"^until: a whole number >= 0, not "):
         Runner(store).run(until=until)
@@ -586,7 +584,7 @@ def test_applications_are_followed_each_by_itself(open_store: OpenStore) -> None
 
 
 @pytest.mark.parametrize("mode", ["inline", "live"])
-def test_what_is_not_followed_is_no_work(open_store: OpenStore, mode: Any) -> None:  # noqa: ANN401
+def test_what_is_not_followed_is_no_work(open_store: OpenStore, mode: Any) -> None:
     store = open_store(projections=in_mode(mode, MENDED))
     fill(store, "a")
     runner = Runner(store)

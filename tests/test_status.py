@@ -93,7 +93,7 @@ def test_the_rate_is_told_by_two_looks(store: SessionStore) -> None:
 @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, "1", None])
 def test_what_is_no_time_between_two_looks_is_refused(
     store: SessionStore,
-    seconds: Any,  # noqa: ANN401
+    seconds: Any,
 ) -> None:
     with pytest.raises(InvalidValue, match=r"^seconds: seconds from 0 to 2147483, not "):
         status(store, seconds=seconds)

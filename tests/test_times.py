@@ -87,7 +87,7 @@ def test_a_time_is_an_instant_whatever_its_timezone(zone: timezone) -> None:
 @pytest.mark.parametrize(
     "wrong", [AT.replace(tzinfo=None), "2026-11-23T10:00:00Z", AT.date(), 0, False, ""], ids=ascii
 )
-def test_a_time_has_a_timezone(wrong: Any) -> None:  # noqa: ANN401
+def test_a_time_has_a_timezone(wrong: Any) -> None:
     rule = "a time with a timezone"
     given(OPENED).when(CloseSession(at=wrong)).refused(InvalidValue, field="at", rule=rule)
     given().when(OpenSession(at=wrong)).refused(InvalidValue, field="at", rule=rule)
@@ -147,7 +147,7 @@ def test_a_clock_may_be_of_any_timezone(open_store: OpenStore) -> None:
     assert verify(store) == []
 
 
-@pytest.mark.parametrize("says", [datetime.min, datetime(1969, 12, 31), datetime.max])  # noqa: DTZ001, DTZ901
+@pytest.mark.parametrize("says", [datetime.min, datetime(1969, 12, 31), datetime.max])  # noqa: DTZ001, DTZ901  it must have a timezone
 def test_a_clock_may_say_any_time(open_store: OpenStore, says: datetime) -> None:
     says = says.replace(tzinfo=UTC)
 

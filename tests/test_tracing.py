@@ -153,7 +153,7 @@ print(*[span.name for span in exporter.get_finished_spans()])
 
 
 def test_a_provider_that_is_set_later_gets_the_spans_from_then_on() -> None:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", SET_LATER], check=True, capture_output=True, text=True
     )
 

@@ -43,7 +43,7 @@ class Seen(msgspec.Struct, frozen=True):
     value: Any = None
 
 
-def _value(recorded: Recorded) -> Any:  # noqa: ANN401
+def _value(recorded: Recorded) -> Any:
     event = recorded.event
     return event.values["about"] if isinstance(event, AttributesChanged) else "first"
 
@@ -100,7 +100,7 @@ def next_about(store: SessionStore, *values: object) -> None:
     ],
 )
 @pytest.mark.parametrize("first", ["unfit", "fit"])
-def test_a_key_that_is_not_of_its_kind_waits_and_the_others_go_on(  # noqa: PLR0913, PLR0917
+def test_a_key_that_is_not_of_its_kind_waits_and_the_others_go_on(  # noqa: PLR0913, PLR0917  its parameters and fixtures
     open_store: OpenStore, mode: Mode, kind: Kind, unfit: Key, fit: Key, label: str, first: str
 ) -> None:
     seen = by(Column("about", kind), mode)
@@ -221,7 +221,7 @@ def test_who_asks_for_what_is_no_key_is_told(
     open_store: OpenStore,
     mode: Mode,
     kind: Kind,
-    unfit: Any,  # noqa: ANN401
+    unfit: Any,
 ) -> None:
     seen = by(Column("about", kind), mode)
     store = open_store(projections=[seen])
@@ -271,7 +271,7 @@ def test_a_text_is_no_list_of_keys(
     open_store: OpenStore,
     mode: Mode,
     kind: Kind,
-    keys: Any,  # noqa: ANN401
+    keys: Any,
 ) -> None:
     seen = replace(by(Column("about", kind), mode), keys=lambda _: keys)
     store = open_store(projections=[seen])
@@ -337,7 +337,7 @@ def kept(column: Column, value: object, mode: Mode) -> Projection[Kept]:
         ("money", Decimal("1E+20000")),
         ("money", Decimal("NaN")),
         ("time", BEFORE_YEAR_ONE),
-        ("time", datetime(2026, 1, 1)),  # noqa: DTZ001
+        ("time", datetime(2026, 1, 1)),  # noqa: DTZ001  it must have a timezone
         ("json", "{"),
         ("json", "NaN"),
         ("json", 1),
@@ -385,10 +385,10 @@ class Mean(msgspec.Struct, frozen=True):
 def test_a_number_that_json_has_not_lets_the_key_wait(
     open_store: OpenStore,
     mode: Mode,
-    view: Any,  # noqa: ANN401
+    view: Any,
     number: float,
 ) -> None:
-    def fold(_: Any, recorded: Recorded) -> Any:  # noqa: ANN401
+    def fold(_: Any, recorded: Recorded) -> Any:
         means = Mean({"a": [number if recorded.version >= 2 else 0.5, None]})
         return Mean({}, next=means) if view is Mean else [{"null": [means.of]}]
 
@@ -410,7 +410,7 @@ def test_a_number_that_json_has_not_lets_the_key_wait(
 def test_a_fold_that_answers_with_nothing_lets_the_key_wait(
     open_store: OpenStore, mode: Mode
 ) -> None:
-    def forgets(view: Seen | None, recorded: Recorded) -> Any:  # noqa: ANN401
+    def forgets(view: Seen | None, recorded: Recorded) -> Any:
         return None if recorded.version == 2 else _seen(view, recorded)
 
     projection = Projection(name="seen", version=1, view=Seen, fold=forgets, mode=mode)
@@ -431,11 +431,11 @@ class Weight(msgspec.Struct, frozen=True):
     grams: int = 0
 
 
-@pytest.mark.parametrize("wrong", [Weight("heavy"), Weight(Decimal("2.5")), "heavy"])  # type: ignore[arg-type]
+@pytest.mark.parametrize("wrong", [Weight("heavy"), Weight(Decimal("2.5")), "heavy"])  # type: ignore[arg-type]  # one is wrong
 def test_a_view_that_is_not_of_its_type_lets_the_key_wait(
     open_store: OpenStore,
     mode: Mode,
-    wrong: Any,  # noqa: ANN401
+    wrong: Any,
 ) -> None:
     projection: Projection[Weight] = Projection(
         name="weights",

@@ -128,13 +128,13 @@ COLUMNS = (
 
 @pytest.mark.parametrize("changed", COLUMNS.split())
 def test_a_changed_column_of_a_view_is_found(store: SessionStore, changed: str) -> None:
-    change(store, f"UPDATE customer_sessions SET {changed} WHERE {ONE}")  # noqa: S608
+    change(store, f"UPDATE customer_sessions SET {changed} WHERE {ONE}")
 
     assert differs(store) == [f"customer_sessions a {changed.partition('=')[0]}"]
 
 
 def test_both_values_are_shown(store: SessionStore) -> None:
-    change(store, f"UPDATE customer_sessions SET document = '{{}}' WHERE {ONE}")  # noqa: S608
+    change(store, f"UPDATE customer_sessions SET document = '{{}}' WHERE {ONE}")
 
     (difference,) = verify(store)
     assert difference.stored == "{}"
@@ -188,7 +188,7 @@ def test_a_value_that_cannot_be_read_is_a_difference_and_shown_as_it_is(
 @pytest.mark.parametrize("open_store", ["memory", "sqlite"], indirect=True)
 @pytest.mark.parametrize("key", ["x'ff'", "CAST(x'ff' AS TEXT)"])
 def test_a_key_that_cannot_be_read_is_a_row_too_many(store: SessionStore, key: str) -> None:
-    change(store, f"UPDATE customer_sessions SET session_id = {key} WHERE {ONE}")  # noqa: S608
+    change(store, f"UPDATE customer_sessions SET session_id = {key} WHERE {ONE}")
 
     found = [(d.key, d.stored, d.expected, d.position) for d in verify(store)]
     assert found == [(("a",), None, "a row", 1), ((b"\xff",), "a row", None, None)]
@@ -206,7 +206,7 @@ FIRST_ATTACHMENT = "DELETE FROM attachments WHERE position = 1"
 ANOTHER_PROFILE = "UPDATE attachments SET profile_id = 'z' WHERE position = 8"
 ANOTHER_SESSION = "UPDATE attachments SET session_id = 'z' WHERE position = 9"
 ROWS = {
-    "a view is missing": (f"DELETE FROM customer_sessions WHERE {ONE}", "customer_sessions a "),  # noqa: S608
+    "a view is missing": (f"DELETE FROM customer_sessions WHERE {ONE}", "customer_sessions a "),
     "a view without events": (AN_EXTRA_VIEW, "customer_sessions x "),
     "a claim is missing": (
         "DELETE FROM claims WHERE limit_name LIKE '%p'",
@@ -278,7 +278,7 @@ ENVELOPES = (
 @pytest.mark.parametrize("envelope", ENVELOPES.split())
 def test_an_event_with_another_envelope_is_found(store: SessionStore, envelope: str) -> None:
     column, value = envelope.split("=")
-    change(store, f"UPDATE events SET {column} = ? WHERE position = 8", value)  # noqa: S608
+    change(store, f"UPDATE events SET {column} = ? WHERE position = 8", value)
 
     assert verify(store) != []
 
@@ -289,7 +289,7 @@ def test_what_postgresql_would_not_even_take_is_found_in_sqlite(
     store: SessionStore, column: str
 ) -> None:
     name, value = column.split("=")
-    change(store, f"UPDATE events SET {name} = ? WHERE position = 3", value)  # noqa: S608
+    change(store, f"UPDATE events SET {name} = ? WHERE position = 3", value)
 
     assert verify(store) != []
 
@@ -540,7 +540,7 @@ def test_a_key_that_waits_otherwise_than_the_log_says_is_found(
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "1", None, True])
 def test_what_is_no_number_of_differences_is_refused(
     store: SessionStore,
-    limit: Any,  # noqa: ANN401
+    limit: Any,
 ) -> None:
     with pytest.raises(InvalidValue, match=r"^limit: a whole number >= 1, not "):
         verify(store, limit=limit)

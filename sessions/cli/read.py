@@ -110,7 +110,7 @@ def timeline(
             print_steps(steps)
 
 
-def log(  # noqa: PLR0913
+def log(  # noqa: PLR0913  a parameter is an option
     *,
     after: Annotated[int, typer.Option(min=0, metavar="P", help="Begin after this position.")] = 0,
     limit: Annotated[
@@ -145,7 +145,7 @@ def log(  # noqa: PLR0913
 
 def _print_log(
     events: Iterator[Recorded],
-    json: bool,  # noqa: FBT001
+    json: bool,  # noqa: FBT001  the command's own flag
     show: Callable[[Sequence[str], Iterable[Sequence[object]]], None],
 ) -> None:
     if json:

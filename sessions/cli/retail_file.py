@@ -36,11 +36,11 @@ _DATES = ("%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M", "%Y-%m-%d %H:%M")
 
 
 class BadLine(SessionsError):  # noqa: N818  as in sessions.errors
-    """line {line} of the file, {column}: {rule}, not {value!r}"""  # noqa: D415
+    """line {line} of the file, {column}: {rule}, not {value!r}"""  # noqa: D415  a message
 
 
-class BadFile(SessionsError):  # noqa: N818
-    """{path} cannot be read: {reason}"""  # noqa: D415
+class BadFile(SessionsError):  # noqa: N818  as in sessions.errors
+    """{path} cannot be read: {reason}"""  # noqa: D415  a message
 
 
 class OrderLine(msgspec.Struct, frozen=True):

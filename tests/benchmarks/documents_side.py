@@ -98,7 +98,7 @@ class SqliteDocuments(SQLiteTrackingRecorder, Documents):
 
 
 class PostgresDocuments(PostgresTrackingRecorder, Documents):
-    def __init__(self, datastore: PostgresDatastore, **names: Any) -> None:  # noqa: ANN401
+    def __init__(self, datastore: PostgresDatastore, **names: Any) -> None:
         super().__init__(datastore, **names)
         table = Identifier(datastore.schema, "documents")
         made = SQL("CREATE TABLE IF NOT EXISTS {} (id uuid PRIMARY KEY, document jsonb NOT NULL)")
@@ -136,11 +136,11 @@ class SessionDocuments(Projection[Documents]):
     name = "documents"
 
     @singledispatchmethod
-    def process_event(self, domain_event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
         raise NotImplementedError(domain_event, tracking)
 
     @process_event.register(EVENTS.Opened)
-    def _opened(self, event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+    def _opened(self, event: Any, tracking: Tracking) -> None:
         document = Document(
             session=event.session_id,
             profile=event.profile,
@@ -153,7 +153,7 @@ class SessionDocuments(Projection[Documents]):
         self.view.add(event.originator_id, document, tracking)
 
     @process_event.register(EVENTS.ItemAdded)
-    def _item_added(self, event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+    def _item_added(self, event: Any, tracking: Tracking) -> None:
         def change(document: Document) -> None:
             name, price, quantity = event.name, str(event.price), event.quantity
             document["items"].append(Item(sku=event.sku, name=name, price=price, quantity=quantity))
@@ -162,7 +162,7 @@ class SessionDocuments(Projection[Documents]):
         self.view.change(event.originator_id, change, tracking)
 
     @process_event.register(EVENTS.QuantitySet)
-    def _quantity_set(self, event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+    def _quantity_set(self, event: Any, tracking: Tracking) -> None:
         def change(document: Document) -> None:
             document["items"][event.position]["quantity"] = event.quantity
             _add_up(document)
@@ -170,21 +170,21 @@ class SessionDocuments(Projection[Documents]):
         self.view.change(event.originator_id, change, tracking)
 
     @process_event.register(EVENTS.CouponApplied)
-    def _coupon_applied(self, event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+    def _coupon_applied(self, event: Any, tracking: Tracking) -> None:
         def change(document: Document) -> None:
             document["coupon"] = event.coupon
 
         self.view.change(event.originator_id, change, tracking)
 
     @process_event.register(EVENTS.DiscountSet)
-    def _discount_set(self, event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+    def _discount_set(self, event: Any, tracking: Tracking) -> None:
         def change(document: Document) -> None:
             document["discounts"][event.label] = str(event.value)
 
         self.view.change(event.originator_id, change, tracking)
 
     @process_event.register(EVENTS.Closed)
-    def _closed(self, event: Any, tracking: Tracking) -> None:  # noqa: ANN401
+    def _closed(self, event: Any, tracking: Tracking) -> None:
         def change(document: Document) -> None:
             document["state"] = "closed"
 

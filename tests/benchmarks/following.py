@@ -74,7 +74,7 @@ def _follow(url: str, after: int, events: int, seen: Connection) -> None:
 
 def _delays(side: OursSide, name: str, commits: int, seen: Seen) -> list[float]:
     """The milliseconds from each commit's answer to its event; the first one warms up."""
-    pauses, delays = Random(7), []  # noqa: S311
+    pauses, delays = Random(7), []
     for number in range(commits + 1):
         sleep(pauses.uniform(0.005, 0.025))  # at no pace that a follower could be in step with
         side.open(f"{name}-{number}", "")

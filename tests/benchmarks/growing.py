@@ -135,7 +135,7 @@ def rebuild_peak(path: Path) -> float:
 
 def _peak(module: str, *arguments: str) -> float:
     command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(done.stdout.split()[1]) / 1024
 
 
@@ -152,5 +152,5 @@ def _always(session: str) -> Iterator[str]:
 def _scattered(sessions: int) -> Iterator[str]:
     """The sessions in a random order, over and over."""
     numbers = list(range(sessions))
-    Random(7).shuffle(numbers)  # noqa: S311
+    Random(7).shuffle(numbers)
     return map(session_id, cycle(numbers))

@@ -27,7 +27,7 @@ SECONDS = 2  # long enough for what should happen at once
 class Totals(Projection[PostgresTrackingRecorder]):
     """Takes what it is given, and records how far it came."""
 
-    def process_event(self, domain_event: object, tracking: Tracking) -> None:  # noqa: ARG002
+    def process_event(self, domain_event: object, tracking: Tracking) -> None:  # noqa: ARG002  as eventsourcing's
         self.view.insert_tracking(tracking)
 
 

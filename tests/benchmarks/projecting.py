@@ -59,7 +59,7 @@ def waited(name: str, url: str, commits: int) -> Row:
 
 
 def _wait(side: OursSide, stored: StoredProjection[Cart], number: int) -> float:
-    sleep(Random(number).uniform(0.005, 0.025))  # noqa: S311  in step with nobody
+    sleep(Random(number).uniform(0.005, 0.025))
     side.open(f"waited-for-{number}", f"cust-{number}")
     position = side.store.position
     answered = perf_counter()

@@ -22,7 +22,7 @@ Where = TypeVar("Where")
 def verdict(shows: Callable[[Where], bool], where: Where) -> str:
     try:
         return "shown" if shows(where) else "not shown (mended?)"
-    except Exception as error:  # noqa: BLE001 - a mended class may refuse in its own way
+    except Exception as error:  # noqa: BLE001  a mended class may refuse in its own way
         return f"not shown (mended?): {error!r}"
 
 

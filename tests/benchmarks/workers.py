@@ -58,7 +58,7 @@ class Workers:
         return PROCESSES * CALLERS * self._sessions * EVENTS
 
 
-def work(  # noqa: PLR0913, PLR0917
+def work(  # noqa: PLR0913, PLR0917  what a process is told
     barrier: Barrier, one_by_one: Lock, side: Open, sessions: int, blocks: int, first: int
 ) -> None:
     """What a process does; where it fails, the others learn of it at their barrier."""

@@ -103,7 +103,7 @@ def wanted(random: Random, at: Place) -> Wanted:
 @lru_cache(4)
 def keyed(seed: int, round_: int) -> list[Wanted]:
     """What all callers of a round ask, with the same keys."""
-    random = Random(f"{seed}/{round_}/keys")  # noqa: S311
+    random = Random(f"{seed}/{round_}/keys")
     found: list[Wanted] = []
     while len(found) < KEYS:
         drawn = wanted(random, Place(round_, len(found) * PER_SESSION))

@@ -35,7 +35,7 @@ class Caller:
         self._name = name
         self._round = int(name.split(".", maxsplit=1)[0])
         self._seed = seed
-        self._random = Random(f"{seed}/{name}")  # noqa: S311
+        self._random = Random(f"{seed}/{name}")
         self._journal = Journal(directory / f"{name}.journal")
         self._numbers = count()
         self._turns = 0
@@ -99,7 +99,7 @@ class Caller:
         asked = self._asked(wanted)
         try:
             self._answered(asked, self._execute(asked))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  the journal tells what it was
             return not self._ended(asked, error).retry
         return True
 
@@ -118,7 +118,7 @@ class Caller:
                         outcomes.append(error)
                     if self._random.random() < 0.2:
                         time.sleep(self._random.random() / 50)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  the journal tells what it was
             for asked in all_asked:
                 self._ended(asked, error, in_batch=True)
             return
@@ -152,7 +152,7 @@ class Caller:
             self._answered(asked, [executed])
         except TimeoutError:  # whether it was asked for in time, the log tells
             return
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  the journal tells what it was
             self._ended(asked, error)
 
     def _asked(self, wanted: Wanted, how: str = "") -> Asked:
@@ -171,9 +171,9 @@ class Caller:
         options = {"idempotency_key": key, "expected_version": asked.expected, "metadata": meta}
         if len(asked.requests) > 1:
             commands = [command for _, command in asked.requests]
-            return store.execute_many(session_id, commands, **options)  # type: ignore[arg-type]
+            return store.execute_many(session_id, commands, **options)  # type: ignore[arg-type]  # options of different types
         dry_run = asked.how == DRY
-        return [store.execute(session_id, command, dry_run=dry_run, **options)]  # type: ignore[arg-type]
+        return [store.execute(session_id, command, dry_run=dry_run, **options)]  # type: ignore[arg-type]  # options of different types
 
     def _answered(self, asked: Asked, executed: Sequence[Executed]) -> None:
         self._journal.note(Answered(asked.ask, monotonic(), answers(executed)))

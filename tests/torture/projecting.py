@@ -28,7 +28,7 @@ REBUILDS = 0.3
 """How often a process rebuilds."""
 
 
-def open_store(url: str, **options: Any) -> SessionStore:  # noqa: ANN401
+def open_store(url: str, **options: Any) -> SessionStore:
     """A store that has them."""
     return SessionStore.open(url, projections=KNOWN, **options)
 
@@ -40,7 +40,7 @@ def runner(store: SessionStore, random: Random) -> Runner:
 
 def rebuild_now_and_then(store: SessionStore, random: Random, until: float) -> None:
     """Build views anew, in small batches; some are left to whoever comes next."""
-    building._PAGE, building._LEFT_FOR_SWITCH = 500, 50  # noqa: SLF001
+    building._PAGE, building._LEFT_FOR_SWITCH = 500, 50
     names = random.choice([[], [each.name for each in COUNTING], ["carts"], ["kept_carts"]])
     ends = random.choice([monotonic() + random.random(), inf, inf])
     while monotonic() < until:

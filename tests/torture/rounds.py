@@ -77,7 +77,7 @@ class Rounds:
             TortureError: It hangs, or something is wrong after it.
         """
         torture = self._torture
-        random = Random(f"{torture.seed}/{number}")  # noqa: S311
+        random = Random(f"{torture.seed}/{number}")
         directory = torture.directory / f"round-{number}"
         directory.mkdir()
         after = random.choice([0, self._noted])

@@ -70,7 +70,7 @@ class Watcher:
                 if not error.retry:
                     self._note("failed", repr(error))
                     return
-            except Exception:  # noqa: BLE001
+            except Exception:  # noqa: BLE001  whatever it is, the round fails by it
                 self._note("failed", repr(traceback.format_exc()))
                 return
             else:

@@ -58,7 +58,7 @@ def run(plan: Plan, pipe: Pipe) -> None:
     said = os.open(plan.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 2)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    random = Random(f"{plan.seed}/{plan.name}")  # noqa: S311
+    random = Random(f"{plan.seed}/{plan.name}")
     lock_timeout = random.choice(LOCK_TIMEOUTS)
     stores = [
         patiently(lambda: projecting.open_store(plan.url, lock_timeout=lock_timeout))
@@ -66,7 +66,7 @@ def run(plan: Plan, pipe: Pipe) -> None:
     ]
     if random.random() < 0.4:
         for store in stores:
-            pause(store.recorder.database, Random(random.random()))  # noqa: S311
+            pause(store.recorder.database, Random(random.random()))
     after = random.choice([0, plan.noted, plan.noted, plan.noted])
     types = _FEW if random.random() < 0.25 else ()
     watcher = Watcher(stores[0], plan.directory / f"{plan.name}.watched", after, types)
