@@ -12,6 +12,7 @@ import pytest
 
 from projections import verify
 from sessions import CloseSession, OpenSession, SessionStore
+from sessions.events import EVENTS
 from tests.conftest import add
 from tests.test_cli_maintain import SESSIONS, run
 from tests.waiting import SOON
@@ -50,13 +51,14 @@ def test_log_shows_only_the_types_that_are_asked_for(store: SessionStore, url: s
 
 
 @pytest.mark.parametrize("follow", [[], ["--follow"]])
-def test_a_type_that_does_not_exist_is_named(
+def test_a_type_that_does_not_exist_is_wrong_usage_and_those_that_there_are_are_named(
     store: SessionStore, url: str, follow: list[str]
 ) -> None:
     assert store.position == 3
-    ran = run("log", "--store", url, "--type", "ItemAded", *follow)
-    assert ran.code == 1
-    assert "types: names of events, not 'ItemAded'" in ran.err
+    ran = run("log", "--store", url, "--type", "ItemAdded", "--type", "ItemAded", *follow)
+    assert ran.code == 2
+    said = "".join(ran.err.replace("│", " ").split())
+    assert f"'ItemAded'isnoevent:thereare{','.join(EVENTS)}" in said
 
 
 @pytest.mark.usefixtures("_in_the_foreground")

@@ -191,7 +191,6 @@ def test_the_log_is_shown_after_a_position_and_up_to_a_number() -> None:
         ("show a --store sqlite:///none.db", "there is no store at"),
         ("show a --version 99999999999999999999", "version"),
         ("log --store sqlite:///none.db", "there is no store at"),
-        ("log --type Nothing", "types: names of events, not 'Nothing'"),
         ("log --after 99999999999999999999", "after: at most"),
     ],
 )
@@ -213,7 +212,7 @@ WRONG = (
     "show|show a b|show a --version 0|show a --version x|show a --position -1|show a --as-of now|"
     "show a --as-of 2026-11-23T10:00:00|show a --as-of 0001-01-01T00:00+14:00|"
     "show a --version 1 --position 1|history p --as-of x|"
-    "log --after -1|log --limit 0|log --colour|timeline|"
+    "log --after -1|log --limit 0|log --colour|log --type Nothing|timeline|"
     "log --application 0|log --application x|log --store shop.db|log --store mysql:///x|nothing"
 )
 

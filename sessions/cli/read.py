@@ -25,6 +25,7 @@ from sessions.cli.common import (
     print_text,
     time_text,
 )
+from sessions.events import EVENTS
 from sessions.mapper import encode_json
 from sessions.store import SessionStore
 
@@ -45,6 +46,14 @@ PositionOption = Annotated[
     typer.Option(min=0, metavar="P", help="As the store knew it at this log position."),
 ]
 SessionArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's integrationId.")]
+
+
+def _event(name: str) -> str:
+    """The name of an event, given on the command line."""
+    if name not in EVENTS:
+        message = f"{name!r} is no event: there are {', '.join(EVENTS)}"
+        raise typer.BadParameter(message)
+    return name
 
 
 def show(  # noqa: PLR0913  a parameter is an option
@@ -123,7 +132,9 @@ def log(  # noqa: PLR0913  a parameter is an option
     ] = False,
     types: Annotated[
         list[str] | None,
-        typer.Option("--type", metavar="EVENT", help="Only such events; may be repeated."),
+        typer.Option(
+            "--type", parser=_event, metavar="EVENT", help="Only such events; may be repeated."
+        ),
     ] = None,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
