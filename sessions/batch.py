@@ -31,6 +31,7 @@ class Batch:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._transaction: Transaction | None = None
+        self._asked = 0
         self._answered = 0
         self._since = 0.0
         self._lost = 0
@@ -66,18 +67,20 @@ class Batch:
         transaction = self._transaction
         if transaction is None:
             transaction = self._transaction = self._writer.begin()
-            self._answered, self._since = 0, time.monotonic()
+            self._asked, self._answered, self._since = 0, 0, time.monotonic()
+        self._asked += len(job.requests)
         try:
             transaction.prepare(job.requests)
             executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
         except BaseException as error:
             self._struck(transaction, error)
+            if self._is_due():  # what is refused must not keep the lock from others for ever
+                self.commit()
             raise
-        commands = self._answered + len(job.requests)
-        if commands >= COMMANDS or time.monotonic() - self._since > SECONDS:
+        if self._is_due():
             self.commit()
         else:
-            self._answered = commands
+            self._answered += len(job.requests)
         return executed
 
     def query(self, sql: str, parameters: Sequence[object]) -> list[Any]:
@@ -110,6 +113,9 @@ class Batch:
         if self._lost:
             reason = f"{type(self._cause).__name__}: {self._cause}"
             raise BatchFailed(answered=self._lost, reason=reason) from self._cause
+
+    def _is_due(self) -> bool:
+        return self._asked >= COMMANDS or time.monotonic() - self._since > SECONDS
 
     def _struck(self, transaction: Transaction, error: BaseException) -> None:
         """A call failed: what failed in deciding or reading is that call's alone."""

@@ -188,6 +188,25 @@ def test_it_commits_with_the_first_command_after_a_while(
             assert reader.position == 3
 
 
+@pytest.mark.parametrize("limit", ["COMMANDS", "SECONDS"])
+def test_commands_that_are_refused_do_not_keep_it_from_committing(
+    url: str, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url, lock_timeout=0.01) as other:
+        with store.batch():
+            store.execute("s", OpenSession())
+            monkeypatch.setattr(f"sessions.batch.{limit}", 0)
+            with pytest.raises(SessionExists):
+                store.execute("s", OpenSession())
+
+            assert other.execute("t", OpenSession()).position == 2
+            with pytest.raises(SessionExists):
+                store.execute("t", OpenSession())
+            assert other.execute("u", OpenSession()).position == 3
+
+        assert store.position == 3
+
+
 def test_others_do_not_see_what_is_not_committed(url: str) -> None:
     with SessionStore.open(url) as store, SessionStore.open(url) as reader:
         store.execute("s", OpenSession())
