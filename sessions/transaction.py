@@ -13,7 +13,7 @@ from sessions.claim_rows import Ledger
 from sessions.claims import released_by
 from sessions.database import query_on
 from sessions.decide import Decision, Known, asks, decide
-from sessions.errors import IdempotencyKeyReused, Refused, VersionConflict
+from sessions.errors import IdempotencyKeyReused, InvalidValue, Refused, VersionConflict
 from sessions.events import (
     SESSION,
     AttributesChanged,
@@ -134,8 +134,14 @@ class Transaction:
         """
         if key is None:
             return self._decided(requests, meta, keep=not dry_run)
-        fingerprint = answers.fingerprint(requests)
         kept = self._answer(key)
+        try:
+            fingerprint = answers.fingerprint(requests)
+        except InvalidValue as error:
+            if kept is not None:
+                raise IdempotencyKeyReused(key=key) from error
+            self._decided(requests, meta, keep=False)  # who breaks a rule is told which
+            raise
         if kept is None:
             now = self._means.now()
             executed = self._decided(requests, meta, keep=not dry_run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from sessions import (
     InvalidValue,
     LimitExceeded,
     OpenSession,
+    Refused,
     RemoveCoupon,
     ReplaceCart,
     SessionNotOpen,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from tests.conftest import Clock, OpenStore
 
 BERLIN = timezone(timedelta(hours=1))
+DEEP: list[Any] = reduce(lambda inner, _: [inner], range(5000), [])
 RICH = add(weight=Decimal("0.50"), attributes={"a": [1, 1.0, 2**70, None, {"ü": True}]})
 
 
@@ -213,20 +216,38 @@ def test_a_key_is_a_text_of_1_to_255_characters(
     [
         SetAttributes(attributes={"a": object()}),
         SetAttributes(attributes={"a": "\ud800"}),
+        SetAttributes(attributes={"a": DEEP}),
         SetProfile(profile_id="\ud800"),
         ApplyCoupon(coupon="C", at=datetime.min.replace(tzinfo=BERLIN)),
     ],
-    ids=["no JSON", "no Unicode", "no profile", "before year 1"],
+    ids=["no JSON", "no Unicode", "too deep", "no profile", "before year 1"],
 )
 def test_a_value_that_has_no_stored_form_is_refused_with_a_key_as_without(
     store: SessionStore, command: Command
 ) -> None:
     store.execute("s", OpenSession())
+    store.execute("closed", OpenSession(state="closed"), idempotency_key="used")
 
-    with pytest.raises(InvalidValue):
+    with pytest.raises(Refused) as without:
         store.execute("s", command)
-    with pytest.raises(InvalidValue):
+    with pytest.raises(type(without.value)) as refused:
         store.execute("s", command, idempotency_key="k")
+    assert (str(refused.value), refused.value.fields) == (str(without.value), without.value.fields)
+    with pytest.raises(SessionNotOpen):
+        store.execute("closed", command, idempotency_key="k")
+    with pytest.raises(IdempotencyKeyReused):
+        store.execute("s", command, idempotency_key="used")
+    assert (store.answered("k"), store.position) == (None, 3)
+
+
+def test_what_is_ignored_must_be_json_all_the_same_where_a_key_keeps_it(
+    store: SessionStore,
+) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(InvalidValue, match="command: JSON values"):
+        store.execute("s", add(position=object()), idempotency_key="k")
+    assert (store.answered("k"), store.position) == (None, 1)
 
 
 def test_one_key_from_16_threads_at_the_same_moment_gives_one_answer(
