@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from sessions import answers, rules, tracing
 from sessions.answers import Executed, Request
 from sessions.batch import Batch
-from sessions.commands import COMMANDS
-from sessions.errors import BatchOpen, InvalidValue
+from sessions.commands import COMMANDS, name_of
+from sessions.errors import BatchOpen, InvalidValue, Refused
 from sessions.following import Follower
 from sessions.job import Job
 from sessions.reader import StoreReader, names_of
@@ -254,14 +254,14 @@ class CommandExecutor(StoreReader):
         dry_run: bool,
     ) -> Job:
         for number, request in enumerate(requests):
-            session_id = rules.text("integrationId", request.session_id)
-            if session_id is not request.session_id:
-                requests[number] = replace(request, session_id=session_id)
-            if type(request.command) not in COMMANDS:
-                shown = ascii(request.command)
-                raise InvalidValue(field="command", rule="one of the commands", value=shown)
-            if request.expected_version is not None:
-                rules.count("expectedVersion", request.expected_version, least=0)
+            try:
+                requests[number] = _checked(request)
+            except Refused as refusal:
+                if type(request.command) in COMMANDS:
+                    refusal.about(session=request.session_id, command=name_of(request.command))
+                if len(requests) > 1:
+                    refusal.about(index=number)
+                raise
         if key is not None:
             key = rules.text("idempotencyKey", key, most=rules.MAX_KEY)
         meta = rules.metadata("metadata", metadata) if metadata else {}
@@ -274,3 +274,14 @@ class CommandExecutor(StoreReader):
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))
+
+
+def _checked(request: Request) -> Request:
+    """A request that can be decided: its session has an id, and its command is one."""
+    session_id = rules.text("integrationId", request.session_id)
+    if type(request.command) not in COMMANDS:
+        shown = ascii(request.command)
+        raise InvalidValue(field="command", rule="one of the commands", value=shown)
+    if request.expected_version is not None:
+        rules.count("expectedVersion", request.expected_version, least=0)
+    return request if session_id is request.session_id else replace(request, session_id=session_id)

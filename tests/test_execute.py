@@ -181,6 +181,23 @@ def test_a_refusal_says_what_it_is_about(store: SessionStore) -> None:
         assert (error.field, error.rule) == ("price", "a finite number >= 0")
 
 
+def test_a_refusal_says_which_of_many_commands_could_not_even_be_decided(
+    store: SessionStore,
+) -> None:
+    unfit: Any = None
+    with pytest.raises(InvalidValue, match="integrationId") as no_id:
+        store.execute_all([("s", OpenSession()), ("", CloseSession())])
+    with pytest.raises(InvalidValue, match="one of the commands") as no_command:
+        store.execute_many("s", [OpenSession(), unfit])
+    with pytest.raises(InvalidValue, match="expectedVersion") as no_version:
+        store.execute("s", OpenSession(), expected_version=-1)
+
+    refused = no_id.value, no_command.value, no_version.value
+    assert [(e.session, e.command, e.index) for e in refused] == [
+        ("", "close", 1), (None, None, 1), ("s", "open", None),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("command", [None, CloseSession, "close", {"command": "close"}])
 def test_what_is_no_command_is_refused_by_name(store: SessionStore, command: Any) -> None:
     store.execute("s", OpenSession())
