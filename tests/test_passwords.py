@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from rich.pretty import pretty_repr
 
 from sessions import InvalidURL, OpenSession, SessionsError, SessionStore
 from sessions.errors import StoreUnavailable
@@ -118,6 +119,7 @@ def test_what_a_server_says_is_one_line(url: str) -> None:
 @pytest.mark.parametrize("url", NOWHERE)
 def test_the_place_of_a_url_does_not_show_it(url: str) -> None:
     assert SECRET not in repr(place_of(url))
+    assert SECRET not in pretty_repr(place_of(url))
     assert SECRET not in without_password(url)
 
 
