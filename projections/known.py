@@ -42,12 +42,14 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
 
     Raises:
         ProjectionNotKept: It fails, and the store does not keep one of them.
+        CopyUnfinished: The same, because the store is being copied to.
     """
 
     def asked(sql: str, parameters: Sequence[object]) -> list[Any]:
         try:
             return store.query(sql, parameters)
         except StorageFailed as error:
+            kept.check_whole(store.query)
             builds = kept.builds(store.query, "current")
             for each in projections:
                 if not is_kept(each, builds.get(each.name)):

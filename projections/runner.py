@@ -30,6 +30,7 @@ from sessions.errors import (
     StoreClosed,
     StoreNotFound,
 )
+from sessions.signals import is_exiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -165,6 +166,7 @@ class Runner:
         seen = signal.count if seen is None else seen
         if not self._is_stopped:
             signal.wait(seen, seconds)
+        self._is_stopped |= is_exiting()
 
     def _wait_for_store(self) -> None:
         """The first command makes it."""
@@ -198,7 +200,7 @@ class Runner:
     def _has_come(self) -> bool:
         until = self._until
         if until is None:
-            return False
+            return is_exiting()
         current = self._current()
         builds = [(post.projection, current.get(post.projection.name)) for post in self._posts]
         followed = [(p, build) for p, build in builds if build and build.mode == "followed"]
@@ -241,8 +243,6 @@ class Runner:
     def _wait(self, seen: int) -> None:
         self._database.listen()
         self._sleep(min(self._database.poll_seconds, _TAKE_OVER_SECONDS), seen)
-        if not threading.main_thread().is_alive():
-            self.stop()
 
     def _take_over(self) -> None:
         """Work at what nobody else works at, and no longer at what is not current."""

@@ -249,9 +249,11 @@ class StoredProjection(Generic[V]):
 
         Raises:
             ProjectionNotKept: It is of another version, or there is none.
+            CopyUnfinished: There is none, because the store is being copied to.
         """
         build = kept.builds(self._store.query, "current").get(self.projection.name)
         if build is None or not is_kept(self.projection, build):
+            kept.check_whole(self._store.query)
             raise not_kept(self.projection, build)
         return build
 

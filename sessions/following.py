@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from sessions.errors import StoreClosed
 from sessions.events import Recorded
+from sessions.signals import is_exiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ class Following(ABC, Generic[T]):
         return self
 
     def __next__(self) -> T:
-        while not self._stopped:
+        while not (self._stopped or is_exiting()):
             try:
                 following = next(self._page, None)
             except BaseException:
@@ -77,7 +77,6 @@ class Following(ABC, Generic[T]):
             return
         if self._read_to == self.position and not self._stopped:  # or it has seen the stop's signal
             database.signal.wait(seen, database.poll_seconds)
-            self._stopped |= not threading.main_thread().is_alive()
 
     def __enter__(self) -> Self:
         return self

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection
 
+_HERE = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+_ME = "(SELECT oid FROM pg_roles WHERE rolname = current_user)"
+"""Found by their names: a cast would read these as SQL, without capitals and quotes."""
+
 _TO = """
     CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
     || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
@@ -33,13 +37,13 @@ _TO = """
 _GIVEN = f"""
 SELECT relname, NULL, format('GRANT %s ON %I TO %s', privilege_type, relname, {_TO})
 FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner)))
-WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
-    AND grantee <> current_user::regrole
+WHERE relnamespace = {_HERE} AND relname = ANY(?)
+    AND grantee <> {_ME}
 UNION ALL
 SELECT relname, attname,
     format('GRANT %s (%I) ON %I TO %s', privilege_type, attname, relname, {_TO})
 FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid, aclexplode(attacl)
-WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
+WHERE relnamespace = {_HERE} AND relname = ANY(?)
 UNION ALL
 SELECT relname, attname, CASE objsubid
     WHEN 0 THEN format('COMMENT ON TABLE %I IS %L', relname, description)
@@ -47,16 +51,16 @@ SELECT relname, attname, CASE objsubid
 FROM pg_class AS class
 JOIN pg_description ON objoid = class.oid AND classoid = 'pg_class'::regclass
 LEFT JOIN pg_attribute ON attrelid = class.oid AND attnum = objsubid
-WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
+WHERE relnamespace = {_HERE} AND relname = ANY(?)
 """
 """The relation, the column if it is of one, and the statement that gives it once more."""
 
-_COLUMNS = """
+_COLUMNS = f"""
 SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
+WHERE relnamespace = {_HERE} AND relname = ANY(?)
 """
 
-_SECURITY = """
+_SECURITY = f"""
 SELECT tablename, policyname, format('CREATE POLICY %I ON %I AS %s FOR %s TO %s%s%s',
     policyname, tablename, permissive, cmd,
     (SELECT string_agg(CASE role WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(role) END, ', ')
@@ -67,17 +71,17 @@ UNION ALL
 SELECT relname, '', format('ALTER TABLE %I %s ROW LEVEL SECURITY', relname, how)
 FROM pg_class JOIN (VALUES ('ENABLE'), ('FORCE')) AS ways (how)
     ON CASE how WHEN 'ENABLE' THEN relrowsecurity ELSE relforcerowsecurity END
-WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(?)
+WHERE relnamespace = {_HERE} AND relname = ANY(?)
 """
 
-_DEPENDENTS = """
+_DEPENDENTS = f"""
 SELECT DISTINCT quote_ident(space.nspname) || '.' || quote_ident(view.relname), view.oid
 FROM pg_depend AS link
 JOIN pg_rewrite AS rule ON link.classid = 'pg_rewrite'::regclass AND link.objid = rule.oid
 JOIN pg_class AS view ON view.oid = rule.ev_class
 JOIN pg_namespace AS space ON space.oid = view.relnamespace
 JOIN pg_class AS used ON link.refclassid = 'pg_class'::regclass AND link.refobjid = used.oid
-WHERE used.relnamespace = current_schema()::regnamespace AND used.relname = ANY(?)
+WHERE used.relnamespace = {_HERE} AND used.relname = ANY(?)
     AND view.oid <> used.oid
 ORDER BY 1
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -36,6 +37,9 @@ class Place(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:  # the server's text may hold a password
         return f"Place({self.schema!r}, {self.pool_size!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # msgspec makes one of all fields
+        return [("schema", self.schema), ("pool_size", self.pool_size)]
 
 
 def place_of(url: str) -> Place:

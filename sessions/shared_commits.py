@@ -85,7 +85,8 @@ class SharedCommits:
 
         Args:
             perform: Runs one transaction of the jobs that it takes once it has the database's
-                lock. Each is done then; one that is not is taken again.
+                lock. Each is done then; one that is not is taken again. It takes more, as often
+                as it likes, where it has the same answer for all who wait.
             path: What errors call the store.
             timeout: Seconds that a caller waits outside of a full queue.
             together: The most commands of one commit.
@@ -238,8 +239,8 @@ class SharedCommits:
         with self._mutex:
             waiting = list(self._queue)
             taken = waiting[: self._together]
-            self._taken, self._queue = taken, deque(waiting[self._together :])
-            self._shared = len(taken)
+            self._taken, self._queue = [*self._taken, *taken], deque(waiting[self._together :])
+            self._shared = len(self._taken)
             if self._outside:
                 self._admit(len(taken))
             return taken

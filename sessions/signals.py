@@ -8,6 +8,15 @@ import weakref
 from sessions import forks
 
 
+def is_exiting() -> bool:
+    """Whether the interpreter exits, and waits for its threads.
+
+    The main thread is alive still while those of executors are waited for: only `threading` knows.
+    """
+    known: bool | None = getattr(threading, "_SHUTTING_DOWN", None)
+    return not threading.main_thread().is_alive() if known is None else known
+
+
 class Signal:
     """Tells the followers of a database, in this process, that something was committed.
 

@@ -20,6 +20,7 @@ from sessions.errors import (
     OutcomeUnknown,
     Refused,
     SessionsError,
+    StoreBusy,
     StoreUnavailable,
     VersionConflict,
 )
@@ -186,12 +187,13 @@ class Writer:
         """Let those who wait decide in one transaction; what breaks one of them leaves the rest.
 
         A refusal is its job's own. Anything else that goes wrong drops the transaction; its jobs
-        are then done one by one, so that it strikes whom it must.
+        are then done one by one, so that it strikes whom it must. A lock that is not free in time
+        is the same for all who wait: each waits for it once.
         """
         try:
             transaction = self.begin(lock=False)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is theirs
-            _fail(take(), error)
+        except Exception as error:  # noqa: BLE001  whatever it is, all who wait waited for it
+            _fail_all(take, error)
             return
         try:
             jobs = take()
@@ -203,6 +205,8 @@ class Writer:
                 self._do(transaction, jobs)
             except LogMoved:
                 self._do(self.begin(), jobs)
+        except StoreBusy as error:  # they would wait for the same once more
+            _fail_all(take, error, jobs)
         except Exception as error:
             if all(job.done for job in jobs):
                 raise
@@ -287,3 +291,9 @@ def _finish(jobs: Sequence[Job], outcomes: Sequence[list[Executed] | Exception])
 def _fail(jobs: Sequence[Job], error: Exception) -> None:
     for job in jobs:
         job.finish(error)
+
+
+def _fail_all(take: Take, error: Exception, jobs: Sequence[Job] = ()) -> None:
+    _fail(jobs, error)
+    while more := take():
+        _fail(more, error)

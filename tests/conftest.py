@@ -119,6 +119,15 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=BACKENDS)
+def any_url(request: pytest.FixtureRequest) -> str:
+    """A store that is not there yet; one in memory is its process's own."""
+    if request.param == "memory":
+        return "memory:"
+    named: str = request.getfixturevalue(f"{request.param}_url")
+    return named
+
+
+@pytest.fixture(params=BACKENDS)
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     """Opens stores on one database; in memory an application's is opened once."""
     in_memory: dict[int, SessionStore] = {}

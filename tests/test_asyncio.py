@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from sessions import (
     QueueFull,
     SessionNotFound,
     SessionStore,
+    StoreBusy,
     StoreClosed,
 )
 from tests.conftest import add
@@ -20,7 +21,7 @@ from tests.conftest import add
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions.database import Connection
+    from sessions.database import Begun, Connection
     from sessions.head import Head
 
 
@@ -132,6 +133,31 @@ def test_a_full_queue_lets_tasks_wait_up_to_a_timeout(url: str) -> None:
         store.make()
         store._commits._most, store._commits._timeout = 1, 0.1
         asyncio.run(shop(store, other))
+
+
+def test_a_lock_that_is_not_free_in_time_is_said_to_all_who_wait(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def shop(store: SessionStore) -> list[object]:
+        calls = [store.execute_async(f"s{number}", OpenSession()) for number in range(2000)]
+        return list(await asyncio.gather(*calls, return_exceptions=True))
+
+    with SessionStore.open(url) as other, SessionStore.open(url, lock_timeout=2) as store:
+        tries, begin = list[None](), store.recorder.database.begin
+
+        def counted(*given: Any, **how: Any) -> Begun:  # noqa: ANN401
+            tries.append(None)
+            return begin(*given, **how)
+
+        monkeypatch.setattr(store.recorder.database, "begin", counted)
+        with other.batch():
+            other.execute("theirs", OpenSession())
+
+            answers = asyncio.run(shop(store))
+
+        assert {type(answer) for answer in answers} == {StoreBusy}
+        assert len(tries) <= 2  # and not one for each 256
+        assert store.execute("mine", OpenSession()).position == 2
 
 
 def test_inside_a_batch_it_belongs_to_the_batch(store: SessionStore) -> None:

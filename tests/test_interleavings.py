@@ -79,7 +79,7 @@ class TakesTheNewestFirst(Watched):
 class Callers:
     """Callers, each in a thread, and what became of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  all but the first have defaults
         self,
         scheduler: Scheduler,
         kind: type[Watched] = Watched,
@@ -87,9 +87,11 @@ class Callers:
         together: int = 9,
         waiting: int = 9,
         undone: slice | None = None,
+        all_at_once: bool = False,
     ) -> None:
         self._scheduler = scheduler
         self._undone = undone
+        self._all_at_once = all_at_once
         self._in_order = not (undone and undone.start)
         self._leading = False
         self.performed: list[Job] = []
@@ -108,8 +110,11 @@ class Callers:
         self._leading = True
         try:
             self._scheduler.step("waits for the database")
-            jobs = take()
+            jobs = list(take())
             self._scheduler.step("decides")
+            while more := self._all_at_once and take():
+                self._scheduler.step("has the same answer for more of them")
+                jobs += more
             if self._undone is not None:  # once
                 jobs, self._undone = jobs[self._undone], None
             for job in jobs:
@@ -196,6 +201,12 @@ def test_three_callers_are_all_done_in_every_order(together: int, preemptions: i
 @pytest.mark.parametrize("undone", [slice(1), slice(1, None), slice(0)], ids=str)
 def test_who_is_left_undone_is_done_by_the_next(undone: slice) -> None:
     assert search(callers(3, undone=undone), preemptions=1) > 20
+
+
+def test_all_who_wait_are_answered_at_once_in_every_order() -> None:
+    assert search(callers(3, together=1, all_at_once=True), preemptions=1) > 20
+    assert search(callers(3, together=1, waiting=1, all_at_once=True), preemptions=1) > 20
+    assert search(callers(2, together=1, all_at_once=True), preemptions=1, faults=1) > 20
 
 
 def test_a_full_queue_lets_another_in_whenever_there_is_room() -> None:

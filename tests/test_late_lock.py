@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,12 +16,19 @@ from sessions import (
     SessionNotOpen,
     SessionStore,
     SetProfile,
+    StoreBusy,
     VersionConflict,
 )
 from tests.conftest import add
+from tests.groups import joined
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from sessions.job import Job
+
+__all__ = ["joined"]
 
 
 @pytest.fixture
@@ -112,3 +120,35 @@ def test_a_log_that_has_moved_is_no_news_for_people(
     assert mine.execute_all(many)[-1].position == 2005
 
     assert caplog.messages == []
+
+
+def test_who_waits_for_a_lock_that_is_not_free_in_time_waits_for_it_once(
+    mine: SessionStore, url: str, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore.open(url, lock_timeout=2) as store, ThreadPoolExecutor(4) as pool:
+        for number in range(3):
+            store.execute(f"alone-{number}", OpenSession())
+        database, before, waits = store.recorder.database, len(joined), list[str]()
+
+        def counted(name: str) -> Callable[..., Any]:
+            call = getattr(database, name)
+
+            def called(*given: Any, **how: Any) -> Any:  # noqa: ANN401
+                try:
+                    return call(*given, **how)
+                except StoreBusy:
+                    waits.append(name)
+                    raise
+
+            return called
+
+        for name in ("begin", "commit"):
+            monkeypatch.setattr(database, name, counted(name))
+        with mine.recorder.database.writing():
+            calls = [pool.submit(store.execute, f"s{number}", OpenSession()) for number in range(4)]
+            until(lambda: len(joined) == before + 4)
+            errors = [call.exception() for call in calls]
+
+        assert [type(error) for error in errors] == [StoreBusy] * 4
+        assert len(waits) == 1
+        assert verify(store) == []

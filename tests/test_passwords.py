@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from rich.pretty import pretty_repr
 
 from sessions import InvalidURL, OpenSession, SessionsError, SessionStore
 from sessions.errors import StoreUnavailable
 from sessions.postgres_place import place_of
 from sessions.shown_url import without_password
 from tests.postgres_line import Line
+from tests.test_cli_maintain import run
 from tests.waiting import patiently
 
 if TYPE_CHECKING:
@@ -117,6 +119,7 @@ def test_what_a_server_says_is_one_line(url: str) -> None:
 @pytest.mark.parametrize("url", NOWHERE)
 def test_the_place_of_a_url_does_not_show_it(url: str) -> None:
     assert SECRET not in repr(place_of(url))
+    assert SECRET not in pretty_repr(place_of(url))
     assert SECRET not in without_password(url)
 
 
@@ -156,3 +159,42 @@ def test_a_store_that_loses_its_server_does_not_show_it(postgres_url: str, passw
             database = store.recorder.database
 
             assert SECRET not in " ".join([*errors, database.path, repr(database), repr(store)])
+
+
+@pytest.mark.parametrize("password", [SECRET, f"x y{SECRET}", f"'\"\\{SECRET}", f"x@{SECRET}"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "URL",
+        "log URL",
+        "log --after URL",
+        "log --type URL",
+        "log --type=URL",
+        "show URL",
+        "show s --as-of URL",
+        "show s --as-of=URL",
+        "show s URL",
+        "history p URL",
+        "execute URL",
+        "import-retail URL",
+        "demo URL",
+        "init URL",
+        "copy URL URL URL",
+        "projections URL",
+        "projections run URL",
+        "projections skip URL URL",
+        "projections rebuild --mode URL",
+    ],
+)
+def test_a_url_at_a_wrong_place_of_the_command_line_is_shown_without_it(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, arguments: str, password: str
+) -> None:
+    SessionStore.open(sqlite_url).close()
+    monkeypatch.setenv("SESSIONS_STORE", sqlite_url)
+    url = f"postgresql://u:{password}@localhost:1/d?schema=s"
+
+    ran = run(*[argument.replace("URL", url) for argument in arguments.split()], columns=1000)
+
+    assert ran.code in {1, 2}
+    assert SECRET not in ran.out + ran.err
+    assert ran.err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -12,8 +14,15 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from projections import CustomerSessions, Runner, StoredProjection, verify
-from sessions import OpenSession, SessionStore
+from projections import CustomerSessions, Runner, StoredProjection, parked, status, verify
+from sessions import (
+    ApplyCoupon,
+    CloseSession,
+    OpenSession,
+    ReopenSession,
+    SessionStore,
+    SetProfile,
+)
 from sessions.errors import NotAStore, StorageFailed, StoreUnavailable
 from sessions.postgres_pool import Connections
 from tests.conftest import add
@@ -25,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sessions.postgres import PostgresDatabase
+
+GUIDE = Path(__file__).parents[1] / "docs" / "how-to" / "run-on-postgresql.md"
+INLINE = ("customer_sessions", "attachments")
 
 ODD = "Zoë 漢字 🛒"
 """Text of which LATIN1 has a part only."""
@@ -213,3 +225,48 @@ def test_a_role_that_may_not_is_told_what_to_do(postgres: str, postgres_url: str
             connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}".encode())
         with pytest.raises(StorageFailed, match=f"permission denied for table .*: {what_to_do}"):
             SessionStore.open(url)
+
+
+def grants_of_the_page(schema: str, column: int) -> Iterator[str]:
+    """What the how-to guide says that a role needs at least, to write (1) or to read only (2)."""
+    text = GUIDE.read_text("utf-8").partition("This is what a role needs at least:")[2]
+    for row in text.strip().partition("\n\n")[0].splitlines():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        on, may = cells[0], ", ".join(re.findall("`(.*?)`", cells[column].partition(";")[0]))
+        named = INLINE if "inline" in on else re.findall("`(.*?)`", on)
+        names = ", ".join(f"{schema}.{name}" for name in named)
+        if may and on == "the schema":
+            yield f"GRANT {may} ON SCHEMA {schema} TO "
+        elif may and names and "the database" not in on:
+            yield f"GRANT {may} ON {'FUNCTION' if 'function' in on else 'TABLE'} {names} TO "
+
+
+def test_what_the_guide_grants_is_enough_to_write_and_to_read(
+    postgres: str, postgres_url: str
+) -> None:
+    schema = postgres_url.rpartition("schema=")[2]
+    SessionStore.open(postgres_url).close()
+    with new_role(postgres) as app, new_role(postgres) as reader:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            public = f"REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC"
+            connection.execute(public.encode())
+            for role, column in ((app, 1), (reader, 2)):
+                for grant in grants_of_the_page(schema, column):
+                    connection.execute(f"{grant}{role}".encode())
+
+        with SessionStore.open(f"{postgres_url}&user={app}") as store:
+            for _ in range(2):
+                store.execute("s", OpenSession(profile_id="p"), idempotency_key="k")
+            store.execute_many("s", [add("x"), ApplyCoupon(coupon="C"), CloseSession()])
+            store.execute_many("s", [ReopenSession(), SetProfile(profile_id="q")])
+        with SessionStore.open(f"{postgres_url}&user={reader}", read_only=True) as store:
+            views = CustomerSessions(store)
+            with store.follow() as follower:
+                assert [next(follower).position for _ in range(6)] == [1, 2, 3, 4, 5, 6]
+            assert (views.get("s").profile_id, views.get("s", version=1).profile_id) == ("q", "p")
+            assert len(list(views.timeline("s"))) == len(list(store.events("s"))) == 6
+            assert [each.integration_id for each in views.of_profile("q")] == ["s"]
+            assert [each.integration_id for each in views.find(state="open")] == ["s"]
+            assert {each.lag_events for each in status(store)} == {0}
+            assert not parked(store)
+            assert verify(store) == []

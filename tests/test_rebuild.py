@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import msgspec
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from projections import (
     Column,
@@ -785,6 +786,26 @@ def test_who_may_use_a_relation_may_use_the_one_that_takes_its_place(postgres_ur
             assert granted(store, "spend", reader) == {"INSERT, may be granted"}
             assert granted(store, "claims.holder", reader) == {"SELECT", "UPDATE"}
             assert granted(store, "claims.limit_name", reader) == {"SELECT"}
+
+
+@pytest.mark.parametrize("name", ["my-shop", "Shop", "a b", 'a".b', "\U0001f600' ${;--%s ?1"])
+def test_a_schema_and_its_owner_may_have_any_name(postgres: str, name: str) -> None:
+    owner, schema = Identifier(f"owner of {name}"), Identifier(name)
+    options = f"user={quote(f'owner of {name}')}&schema={quote(name)}"
+    url = f"{postgres}{'&' if '?' in postgres else '?'}{options}"
+    with psycopg.connect(postgres, autocommit=True) as connection, ExitStack() as finally_:
+        for made in ("CREATE ROLE {} LOGIN", "CREATE SCHEMA {1} AUTHORIZATION {0}"):
+            connection.execute(SQL(made).format(owner, schema))
+        for left in ("DROP ROLE {}", "DROP SCHEMA {1} CASCADE"):
+            finally_.callback(connection.execute, SQL(left).format(owner, schema))
+        with SessionStore.open(url, projections=in_mode("inline", MENDED, SPEND)) as store:
+            fill(store, "a", 1)
+            connection.execute(SQL("GRANT SELECT ON {1}.sales TO pg_monitor").format(owner, schema))
+
+            rebuild(store)
+
+            assert granted(store, "sales", "pg_monitor") == {"SELECT"}
+            assert verify(store) == []
 
 
 def seen_as(url: str, name: str, sql: str) -> list[Any]:

@@ -41,6 +41,32 @@ with SessionStore.open(sys.argv[1], read_only=True, projections=followed(MENDED,
     runner.run()
 """
 
+RUN_TO_THE_END = """
+import sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from projections import Runner
+from sessions import OpenSession, SessionStore
+from tests.sample_projections import MENDED, followed
+url, how, events = sys.argv[1:]
+store = SessionStore.open(url, projections=followed(MENDED))
+with store.batch():
+    for number in range(int(events)):
+        store.execute(f"s{number}", OpenSession())
+has_run = threading.Event()
+def progress(done, of):
+    has_run.set()
+    time.sleep(0.1)
+def run():
+    Runner(store, page=1).run(progress=progress)
+    print("ended", flush=True)
+if how == "thread":
+    threading.Thread(target=run).start()
+else:
+    ThreadPoolExecutor().submit(run)
+has_run.wait()
+print("main ends", flush=True)
+"""
+
 
 @pytest.fixture
 def store(open_store: OpenStore) -> SessionStore:
@@ -593,3 +619,19 @@ def test_what_is_not_followed_is_no_work(open_store: OpenStore, mode: Any) -> No
 
     assert sales(store).get("a0") is not None
     assert runner.working == []
+
+
+# --- when the interpreter exits
+
+
+@pytest.mark.parametrize("how", ["thread", "executor"])
+@pytest.mark.parametrize("events", [1, 1000], ids=["it waits", "it is behind"])
+def test_a_runner_that_nobody_stops_ends_when_the_interpreter_exits(
+    any_url: str, how: str, events: int
+) -> None:
+    command = [sys.executable, "-W", "error", "-c", RUN_TO_THE_END, any_url, how, str(events)]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+
+    assert (done.stdout, done.stderr) == ("main ends\nended\n", "")
+    assert done.returncode == 0

@@ -7,15 +7,33 @@ import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from sessions.cli import demo, execute, history, import_retail, maintain, projections, read
-from sessions.cli.common import complain
+from sessions.cli.common import complain, without_passwords
 from sessions.errors import InvalidURL, SessionsError
+
+
+class _Commands(TyperGroup):
+    """All commands: what is wrong with their usage may repeat a URL, but not its password."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  typer has moved its class
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            wrong: Any = error
+            if hasattr(wrong, "format_message"):
+                wrong.message = without_passwords(wrong.message)
+            raise
+
 
 app = typer.Typer(
     name="sessions",
+    cls=_Commands,
     help=(
         "Customer sessions, event-sourced: carts that become orders, with all their history.\n\n"
         "Begin with **sessions demo**. Everything else works on the store that --store "

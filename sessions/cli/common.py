@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,9 @@ from rich.text import Text
 from sessions import clock, rules
 from sessions.cli.tables import for_people
 from sessions.errors import InvalidValue, SessionsError
+from sessions.shown_url import without_password
 
+_URL = re.compile(r"\w+:/.*", re.DOTALL)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 out = Console(highlight=False)
@@ -87,7 +90,17 @@ def time_text(moment: datetime) -> str:
 
 def complain(error: SessionsError | str) -> None:
     """Say what is wrong, on standard error."""
-    err.print(Text.assemble(("error: ", "red"), _harmless(str(error))), soft_wrap=True)
+    said = _harmless(without_passwords(str(error)))
+    err.print(Text.assemble(("error: ", "red"), said), soft_wrap=True)
+
+
+def without_passwords(text: str) -> str:
+    """A text without the passwords of URLs that were given, at whatever place of the line."""
+    for argument in sys.argv:
+        for url in _URL.findall(argument):
+            text = text.replace(repr(url)[1:-1], without_password(url))
+            text = text.replace(url, without_password(url))
+    return text
 
 
 def remark(text: str) -> None:
