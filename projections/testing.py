@@ -6,7 +6,8 @@
 
 Each fold is also tried in the ways in which it will be run. The views must be the same whether
 all events come in one page or in any two, or one by one, with every view kept in a store and read
-again in between; a page that is delivered twice must change nothing; and no event may be changed.
+again in between; a page that is delivered twice must change nothing; and no event and no view may
+be changed in place.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Given:
         for recorded in self.log:
             for key in projection.touched(recorded):
                 projection.check_key(key, recorded)
-                views[key] = projection.after(views.get(key), recorded)
+                views[key] = _after(projection, views.get(key), recorded)
         if self.log != before:
             _fail(f"the fold of {projection.name} changes its events")
         for pages in _splits(self.log):
@@ -115,6 +116,15 @@ class Given:
 def given(*events: Event, session: str = "order-1") -> Given:
     """What happened in a session, from its beginning."""
     return Given().and_given(*events, session=session)
+
+
+def _after(projection: Projection[V], view: V | None, recorded: Recorded) -> V:
+    """The view after an event; the one before, of which rows may be there, stays what it was."""
+    before = deepcopy(view)
+    after = projection.after(view, recorded)
+    if view != before:
+        _fail(f"the fold of {projection.name} changes the view that it is given")
+    return after
 
 
 def _splits(log: Sequence[Recorded]) -> Iterator[list[Sequence[Recorded]]]:

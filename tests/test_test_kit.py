@@ -53,6 +53,20 @@ def test_a_fold_whose_views_depend_on_the_pages_is_told() -> None:
         ORDER.when_folded(replace(COUNTS, fold=remembers))
 
 
+class Names(msgspec.Struct):
+    names: list[str] = []
+
+
+def test_a_fold_that_changes_its_view_in_place_is_told() -> None:
+    def adds(view: Names | None, recorded: Recorded) -> Names:
+        names = view.names if view else []
+        names.append(recorded.type)
+        return Names(names)
+
+    with pytest.raises(AssertionError, match="the fold of names changes the view that it is given"):
+        ORDER.when_folded(Projection(name="names", version=1, view=Names, fold=adds))
+
+
 def _twice(view: Count) -> Sequence[Sequence[object]]:
     return [("sku", number) for number in range(view.events)]
 
