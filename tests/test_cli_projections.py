@@ -151,6 +151,20 @@ def test_run_once_ends_with_an_event_that_it_cannot_read(store: SessionStore, ur
     assert StoredProjection(store, SALES).position == 2
 
 
+def test_run_says_as_json_how_far_each_has_come_at_its_end(store: SessionStore) -> None:
+    ran = projections("run", "--once", "--json")
+
+    assert (ran.code, ran.err) == (0, "")
+    sales, spend = ran.json
+    (as_status,) = (row for row in projections("status", "--json").json if row["name"] == "sales")
+    assert sales | {"rate": 0.0} == as_status
+    assert (sales["position"], sales["parked"], sales["rate"] > 0) == (4, 1, True)
+    assert spend["name"] == "spend"
+    store.execute("c", OpenSession())
+    (again,) = projections("run", "spend", "--once", "--json").json
+    assert (again["position"], again["lagEvents"]) == (5, 0)
+
+
 NONE = "none of them is followed: see `sessions projections list`\n"
 
 
@@ -269,6 +283,26 @@ def test_rebuild_says_what_waits_and_what_differed(url: str) -> None:
         "spend 1  1 of 1 views were not what the log says",
         "1 keys wait: see `sessions projections parked`",
     ]
+
+
+def test_a_rebuild_that_is_interrupted_says_that_it_can_be_gone_on_with(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("projections.building.count_of_events", interrupted)
+        ran = projections("rebuild", "spend")
+
+    assert (ran.out, ran.err) == ("", "stopped: the same command goes on with it\n")
+    building = [
+        row["build"] for row in projections("list", "--json").json if row["status"] == "building"
+    ]
+    assert projections("rebuild", "spend").code == 0
+    assert store.query(
+        "SELECT build FROM projections WHERE name = 'spend' AND status = 'current'"
+    ) == [tuple(building)]
 
 
 def test_drop_removes_what_a_rebuild_has_left(store: SessionStore) -> None:
