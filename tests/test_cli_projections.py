@@ -174,6 +174,16 @@ def test_run_once_where_nothing_is_followed_says_so(store: SessionStore) -> None
     assert projections("run", "--once") == (0, "", NONE)
 
 
+@pytest.mark.usefixtures("store")
+def test_run_says_so_too_where_what_is_followed_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = tuple(each for each in installed() if each.mode == "inline")
+    monkeypatch.setattr("sessions.store.installed", lambda: ours)
+
+    assert projections("run", "--once", "--json") == (0, "", NONE)
+
+
 @contextmanager
 def running(url: str, directory: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that follows, as a process manager starts it."""
@@ -324,6 +334,7 @@ def test_what_is_uninstalled_is_taken_out(
     ran = run("rebuild")
 
     assert ran.rows[1] == "spend 1  it is not installed here, and kept no longer"
+    assert "spend\t1\t\tinline\told\t" in projections("list").out
     assert run("execute", stdin=opening).code == 0
     assert projections("drop", "spend").rows == ["dropped spend 1"]
     assert "spend" not in projections("list").out

@@ -121,7 +121,9 @@ def run(
 
 
 def _followed(store: SessionStore, names: list[str] | None) -> list[projections.ProjectionStatus]:
-    found = [each for each in projections.status(store) if not names or each.name in names]
+    """What is followed, of those that are known here and named."""
+    asked = {each.name for each in named(store, names or ())}
+    found = [each for each in projections.status(store) if each.name in asked]
     return [e for e in found if e.mode == "followed" and e.status in {"current", "missing"}]
 
 
