@@ -96,7 +96,8 @@ class Projection(Generic[V]):
             and no word of SQL's own.
         version: Raise it when the fold, the view or what is kept of it changes.
         view: The views' type: what msgspec can write as JSON, and read again.
-        fold: The view after an event; pure. The view is None before the first.
+        fold: The view after an event; pure. The view is None before the first. It is called once
+            for each of the event's keys, and is not told which.
         keys: The keys of the views that an event changes, in a list or tuple: texts, "" too (at
             most 1000 characters in an `id`), or integers, as the key's column says. An event for
             which it raises waits under `UNTOLD`, and one with another key under what that is
