@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +123,48 @@ def test_a_key_that_is_not_of_its_kind_waits_and_the_others_go_on(  # noqa: PLR0
     assert verify(store) == []
     assert views.skip(label) is False
     assert views.get(fit) == Seen(2, str(fit))
+
+
+class Local(msgspec.Struct, frozen=True):
+    at: datetime
+    times: tuple[datetime, ...]
+
+
+BERLIN = timezone(timedelta(hours=1))
+LATE = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)
+TIMES = (LATE, LATE + timedelta(microseconds=1), LATE + timedelta(milliseconds=1))
+
+
+def test_a_time_of_any_timezone_is_kept_as_the_moment_that_it_is(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    there = tuple([each.astimezone(BERLIN) for each in TIMES])
+    local = Projection(
+        name="local",
+        version=1,
+        view=Local,
+        fold=lambda *_: Local(there[0], there),
+        types=(SessionOpened,),
+        columns=(Column("at", "time"),),
+        rows=(
+            Rows(
+                "times", (Column("at", "time"),), key=("at",), of=lambda v: [(t,) for t in v.times]
+            ),
+        ),
+        mode=mode,
+    )
+    store = open_store(projections=[local])
+
+    about(store)
+
+    written = store.query("SELECT at FROM local UNION ALL SELECT at FROM times ORDER BY 1")
+    assert [datetime.fromisoformat(at) for (at,) in written] == [LATE, *TIMES]
+    view = StoredProjection(store, local).get("s")
+    assert view is not None
+    assert view.at == LATE
+    rebuild(store)
+    assert StoredProjection(store, local).parked() == []
+    assert verify(store) == []
 
 
 @pytest.mark.parametrize(("kind", "key"), [("integer", 7), ("id", "7")])
