@@ -167,6 +167,55 @@ def test_a_time_of_any_timezone_is_kept_as_the_moment_that_it_is(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1.1", "1.10"), ("0", "-0"), ("100", "1E+2"), ("999999999999.999998", "999999999999.999999")],
+)
+def test_rows_whose_keys_are_one_amount_to_a_database_wait(
+    open_store: OpenStore, mode: Mode, one: str, other: str
+) -> None:
+    rows: Rows[Seen] = Rows(
+        "prices",
+        (Column("price", "money"), Column("units", "integer")),
+        key=("price",),
+        of=lambda view: [(Decimal(one), 1), (Decimal(other), 1)][: view.count],
+    )
+    seen = replace(by(Column("about", "id"), mode), rows=(rows,))
+    store = open_store(projections=[seen])
+
+    about(store, "x", "y", "x")
+
+    (waiting,) = StoredProjection(store, seen).parked()
+    assert (waiting.key, waiting.position) == ("x", 4)
+    assert "prices: a key of its own for each row of a view" in waiting.error
+    assert store.query("SELECT about, units FROM prices ORDER BY about") == [("x", 1), ("y", 1)]
+    assert verify(store) == []
+
+
+def test_an_amount_in_a_key_may_be_written_otherwise(open_store: OpenStore, mode: Mode) -> None:
+    rows: Rows[Seen] = Rows(
+        "prices",
+        (Column("price", "money"), Column("units", "integer")),
+        key=("price",),
+        of=lambda view: [(Decimal("1.1") + Decimal("0.00") * (view.count % 2), view.count)],
+    )
+    seen = replace(by(Column("about", "id"), mode), rows=(rows,))
+    store = open_store(projections=[seen])
+
+    about(store, "x")
+    next_about(store, "x2")
+    for value in ("x", "y", "x"):
+        next_about(store, value)
+
+    assert store.query("SELECT about, units FROM prices ORDER BY 1") == [
+        ("x", 3),
+        ("x2", 1),
+        ("y", 1),
+    ]
+    assert StoredProjection(store, seen).parked() == []
+    assert verify(store) == []
+
+
 @pytest.mark.parametrize(("kind", "key"), [("integer", 7), ("id", "7")])
 def test_a_key_goes_on_by_itself_or_by_the_text_that_is_shown(
     open_store: OpenStore, mode: Mode, kind: Kind, key: Key
