@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
+from projections import (
+    Column,
+    Projection,
+    Rows,
+    Runner,
+    Storage,
+    StoredProjection,
+    Table,
+    rebuild,
+    verify,
+)
 from projections.testing import given
 from sessions import (
     InvalidValue,
@@ -189,6 +199,32 @@ def test_rows_whose_keys_are_one_amount_to_a_database_wait(
     assert (waiting.key, waiting.position) == ("x", 4)
     assert "prices: a key of its own for each row of a view" in waiting.error
     assert store.query("SELECT about, units FROM prices ORDER BY about") == [("x", 1), ("y", 1)]
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("row", [("x", "two"), ("x", None), ("x",), ("x", 2, 2)], ids=repr)
+def test_a_row_of_ones_own_that_does_not_fit_its_columns_waits(
+    open_store: OpenStore, mode: Mode, row: Sequence[object]
+) -> None:
+    table = Table(
+        "seen",
+        (Column("application_id", "integer"), Column("about", "id"), Column("n", "integer")),
+        key=("application_id", "about"),
+    )
+    own: Storage[Seen] = Storage(
+        table,
+        lambda key, view: (key, view.count) if view.count != 2 else row,
+        lambda read: Seen(read[1], read[0]),
+    )
+    seen = replace(by(Column("about", "id"), mode), kept=own)
+    store = open_store(projections=[seen])
+
+    about(store, "x", "y", "x", "z")
+
+    (waiting,) = StoredProjection(store, seen).parked()
+    assert (waiting.key, waiting.position) == ("x", 4)
+    rows = store.query("SELECT about, n FROM seen ORDER BY 1")
+    assert rows == [("x", 1), ("y", 1), ("z", 1)]
     assert verify(store) == []
 
 
