@@ -202,6 +202,32 @@ def test_rows_whose_keys_are_one_amount_to_a_database_wait(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize(("text", "waits"), [("a\0b", True), ("a\\u0000b", False), ("\\\0", True)])
+@pytest.mark.parametrize("where", ["view", "row"])
+def test_a_nul_in_what_is_kept_as_json_waits(
+    open_store: OpenStore, mode: Mode, text: str, where: str, *, waits: bool
+) -> None:
+    json = msgspec.json.encode({"text": text}).decode()
+    rows: Rows[Seen] = Rows(
+        "texts",
+        (Column("number", "integer"), Column("text", "json")),
+        key=("number",),
+        of=lambda _: [(1, "[]"), (2, json if where == "row" else "{}")],
+    )
+    seen = replace(
+        by(Column("about", "id"), mode),
+        fold=lambda _, __: Seen(1, text if where == "view" else ""),
+        rows=(rows,),
+    )
+    store = open_store(projections=[seen])
+
+    about(store, "x", "y")
+
+    waiting = [each.key for each in StoredProjection(store, seen).parked()]
+    assert waiting == (["x", "y"] if waits else [])
+    assert verify(store) == []
+
+
 @pytest.mark.parametrize("row", [("x", "two"), ("x", None), ("x",), ("x", 2, 2)], ids=repr)
 def test_a_row_of_ones_own_that_does_not_fit_its_columns_waits(
     open_store: OpenStore, mode: Mode, row: Sequence[object]
