@@ -143,8 +143,9 @@ class Projection(Generic[V]):
         for table in self.tables:
             check_table(table)
         check_distinct([self])
-        if self.version < 1:
-            raise InvalidValue(field="version", rule="from 1", value=self.version)
+        if type(self.version) is not int or self.version < 1:
+            rule = "a whole number from 1"
+            raise InvalidValue(field="version", rule=rule, value=repr(self.version))
         check_mode(self.mode)
         for each in self.types:
             if each not in get_args(Event):

@@ -159,9 +159,9 @@ def test_no_column_of_a_key_is_without_a_value_and_no_index_without_a_column() -
         replace(SALES, indexes=((),))
 
 
-@pytest.mark.parametrize("version", [0, -1])
-def test_a_version_is_counted_from_1(version: int) -> None:
-    with pytest.raises(InvalidValue, match="version: from 1"):
+@pytest.mark.parametrize("version", [0, -1, 1.5, 1.0, True, "1", None])
+def test_a_version_is_counted_from_1(version: Any) -> None:  # noqa: ANN401
+    with pytest.raises(InvalidValue, match="version: a whole number from 1"):
         replace(SALES, version=version)
 
 
@@ -557,7 +557,7 @@ def test_projections_of_other_packages_are_found_by_their_entry_points(
         ("json:decoder", "it is of the type module"),
         ("json:nothing", "AttributeError"),
         ("no_such_module:PROJECTION", "ModuleNotFoundError.*no_such_module"),
-        ("broken_shop:PROJECTION", "InvalidValue.*version: from 1, not 0"),
+        ("broken_shop:PROJECTION", "InvalidValue.*version: a whole number from 1, not 0"),
     ],
 )
 def test_an_entry_point_that_brings_no_projection_is_named(
