@@ -92,5 +92,5 @@ PROJECTION = Projection(
     types=(SessionOpened, ProfileChanged),
     mode="inline",
     begins=lambda _: True,
-    kept=Storage(TABLE, _to_row, _from_row),
+    kept=Storage(TABLE, _to_row, _from_row, always_fits=True),
 )

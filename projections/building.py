@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from projections.pages import Page
     from sessions.database import Connection, Database, Query
     from sessions.head import Build
+    from sessions.parked import Skip
     from sessions.projection import Mode, Projection
 
 _CLAIMS = "claims"
@@ -175,8 +176,8 @@ class Building:
         if current is not None and version < current.version and not self._allows_older:
             found = f"{name} {version}"
             raise ProjectionTooOld(stored=current.label, found=found)
-        mode, is_same = self._mode_of(projection, current), current and current.version == version
-        skipped = skips(before, current) if current and is_same else []
+        mode = self._mode_of(projection, current)
+        skipped = _skips_of(before, name, version)
         begun = kept.builds(query, "building").get(name)
         if begun is not None:
             asked = (version, mode, skipped)
@@ -283,3 +284,10 @@ class Building:
             switch = switch_claims if build.name == _CLAIMS else kept.switch
             switch(self._database, connection, build)
         return retired
+
+
+def _skips_of(query: Query, name: str, version: int) -> list[Skip]:
+    """The events that a version leaves out, be it the current one or the one before."""
+    found = (kept.builds(query, "current").get(name), kept.builds(query, "old").get(name))
+    same = next((build for build in found if build and build.version == version), None)
+    return skips(query, same) if same else []

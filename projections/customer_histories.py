@@ -10,8 +10,8 @@ from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
 from projections.known import asking
 from projections.moments import EVER, check_one, known_until
-from sessions import clock, rules, schema
-from sessions.errors import ProfileNotFound, ProfileNotYet
+from sessions import clock, kept, rules, schema
+from sessions.errors import ProfileNotFound, ProfileNotYet, ViewBehind
 from sessions.events import SESSION
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ _UP_TO = "position <= ? AND at <= ?"
 class CustomerHistories:
     """The histories of the customers of a store's application.
 
-    Others may write meanwhile: a history is that of one position of the log. It is read whole,
-    in two or three statements for a customer with up to 500 sessions.
+    Others may write meanwhile: a history is that of one position of the log, or, where somebody
+    lets `attachments` be followed, as far as that has come. It is read whole, in two or three
+    statements for a customer with up to 500 sessions.
     """
 
     def __init__(self, store: SessionStore) -> None:
@@ -61,6 +62,7 @@ class CustomerHistories:
             ProfileNotFound: No session ever came to the profile; `ProfileNotYet`: none by then.
             ProjectionNotKept: The store does not keep `attachments`, or another version of it.
             PositionNotFound: The position is beyond the log's end.
+            ViewBehind: `attachments` is followed, and has not come to the position.
             InvalidValue, LimitExceeded: The id is not 1 to 1000 characters, both moments are given,
                 or what is given is not one.
             UnknownEvent: A newer library wrote an event of the history.
@@ -95,7 +97,7 @@ class CustomerHistories:
         rules.text("profileId", profile_id)
         past = check_one(as_of=as_of, position=position)
         at = EVER if as_of is None else clock.text(rules.moment("as_of", as_of))
-        until = known_until(self._store, position)
+        until = self._until(position)
         customer = (self._store.application_id, profile_id)
         found = self._query(self._attached, (*customer, until, at))
         if not found:
@@ -104,6 +106,23 @@ class CustomerHistories:
                 raise ProfileNotYet(profile=profile_id, moment=moment)
             raise ProfileNotFound(profile=profile_id)
         return self._events([session_id for (session_id,) in found], until, at)
+
+    def _until(self, position: int | None) -> int:
+        """The position up to which it is asked about: a given one, or all that is known.
+
+        Where somebody lets `attachments` be followed, no more is known than it has come to.
+        """
+        query, application = self._store.query, self._store.application_id
+        head = self._store.recorder.head(query)
+        until, name = known_until(self._store, position, head), attachments.PROJECTION.name
+        for build in head.views:
+            if build.name == name and build.mode == "followed":
+                come = kept.position(query, build, application)
+                if position is not None and come < position:
+                    reason = "it is followed: wait for it"
+                    raise ViewBehind(projection=name, position=come, asked=position, reason=reason)
+                return min(until, come)
+        return until
 
     def _events(self, session_ids: Sequence[str], until: int, at: str) -> list[Recorded]:
         rows = []

@@ -262,5 +262,5 @@ PROJECTION = Projection(
     fold=fold,
     key=Column("session_id", "id"),
     mode="inline",
-    kept=Storage(TABLE, to_row, from_row),
+    kept=Storage(TABLE, to_row, from_row, always_fits=True),
 )

@@ -8,6 +8,7 @@ from sessions import rules
 from sessions.errors import InvalidValue, PositionNotFound
 
 if TYPE_CHECKING:
+    from sessions.head import Head
     from sessions.store import SessionStore
 
 EVER = "9999-12-31T23:59:59.999999Z"
@@ -28,13 +29,13 @@ def check_one(**moments: object) -> bool:
     return given == 1
 
 
-def known_until(store: SessionStore, position: int | None) -> int:
+def known_until(store: SessionStore, position: int | None, head: Head | None = None) -> int:
     """The position up to which the log is asked about: a given one, or else its end.
 
     Raises:
         PositionNotFound: It is beyond the log's end.
     """
-    newest = store.position
+    newest = store.position if head is None else head.position
     if position is None:
         return newest
     if rules.count("position", position, least=0) > newest:

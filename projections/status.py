@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from projections.known import parked_keys
-from sessions import clock, kept, rules
+from sessions import clock, kept, rules, schema
 from sessions.kept import Status
 from sessions.projection import Mode
 
@@ -89,7 +89,7 @@ def parked(store: SessionStore) -> list[Parked]:
 def _builds(store: SessionStore) -> Iterator[tuple[str, Build, Status]]:
     for of in kept.STATUSES:
         for name, build in kept.builds(store.query, of).items():
-            if any(name == each.name for each in store.projections) or of == "current":
+            if name != schema.CLAIMS.name:  # a rebuild's, and no projection
                 yield name, build, of
 
 

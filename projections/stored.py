@@ -30,6 +30,8 @@ _LOOK_SECONDS = 1.0
 
 So nobody is at work where two looks, one after the other, have found nobody.
 """
+_BEGIN_SECONDS = 2 * _LOOK_SECONDS
+"""So long a runner may take to begin with what the store does not know yet."""
 
 
 class StoredProjection(Generic[V]):
@@ -146,7 +148,7 @@ class StoredProjection(Generic[V]):
 
         Raises:
             ViewBehind: They have not come that far in time, or nobody is at work.
-            ProjectionNotKept: The store keeps another version, or none.
+            ProjectionNotKept: The store keeps another version, or none and no runner begins one.
             InvalidValue: `position` is not a whole number from 0, or `timeout` is not 0 to
                 2,147,483 seconds.
         """
@@ -154,10 +156,11 @@ class StoredProjection(Generic[V]):
         rules.seconds("timeout", timeout)
         now, signal = time.monotonic, self._database.signal
         deadline, look = now() + timeout, now() + min(_LOOK_SECONDS, timeout)
+        begun = now() + min(_BEGIN_SECONDS, timeout)
         self._database.listen()
         nobody = False
         while True:
-            seen, build = signal.count, self._build()
+            seen, build = signal.count, self._build_by(begun)
             reached = come(self._store, build, self._store.query)
             if reached >= position:
                 return
@@ -251,11 +254,25 @@ class StoredProjection(Generic[V]):
             ProjectionNotKept: It is of another version, or there is none.
             CopyUnfinished: There is none, because the store is being copied to.
         """
-        build = kept.builds(self._store.query, "current").get(self.projection.name)
-        if build is None or not is_kept(self.projection, build):
-            kept.check_whole(self._store.query)
-            raise not_kept(self.projection, build)
-        return build
+        return self._build_by(0.0)
+
+    def _build_by(self, by: float) -> Build:
+        """The build that the store keeps, or that a runner begins by then.
+
+        Raises:
+            ProjectionNotKept: It is of another version, or there is none.
+            CopyUnfinished: There is none, because the store is being copied to.
+        """
+        signal, may_begin = self._database.signal, self.projection.mode == "followed"
+        while True:
+            seen = signal.count
+            build = kept.builds(self._store.query, "current").get(self.projection.name)
+            if build is not None and is_kept(self.projection, build):
+                return build
+            if build is not None or not may_begin or time.monotonic() >= by:
+                kept.check_whole(self._store.query)
+                raise not_kept(self.projection, build)
+            signal.wait(seen, self._database.poll_seconds)
 
 
 def _check_shown(key: Key) -> None:

@@ -6,7 +6,8 @@
 
 Each fold is also tried in the ways in which it will be run. The views must be the same whether
 all events come in one page or in any two, or one by one, with every view kept in a store and read
-again in between; a page that is delivered twice must change nothing; and no event may be changed.
+again in between; a page that is delivered twice must change nothing; and no event and no view may
+be changed in place.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
-"""When the first given event happened; each later one happened a second after the one before."""
+"""When the first given event happened, if it is not said; each later one a second after it."""
 
 _SECOND = timedelta(seconds=1)
 _APPLICATION = 1
@@ -53,6 +54,10 @@ class Folded(Generic[V]):
     def then(self, key: Key, view: V) -> Folded[V]:
         """Expect a view.
 
+        Args:
+            key: Its key.
+            view: What it is.
+
         Raises:
             AssertionError: There is another one, or none.
         """
@@ -64,6 +69,9 @@ class Folded(Generic[V]):
 
     def then_nothing(self, key: Key) -> Folded[V]:
         """Expect that no event touches a key.
+
+        Args:
+            key: The key.
 
         Raises:
             AssertionError: One does.
@@ -79,29 +87,43 @@ class Given:
 
     log: tuple[Recorded, ...] = ()
 
-    def and_given(self, *events: Event, session: str = "order-1") -> Given:
-        """What happened next, in this or in another session."""
+    def and_given(
+        self, *events: Event, session: str = "order-1", at: datetime | None = None
+    ) -> Given:
+        """What happened next, in this or in another session.
+
+        Args:
+            events: The events, in order.
+            session: The session's id.
+            at: When the first of them happened; if not said, a second after the event before.
+        """
         log = list(self.log)
+        when = at or (log[-1].at + _SECOND if log else AT)
         for event in events:
             version = 1 + sum(each.stream_id == session for each in log)
-            position, at = len(log) + 1, AT + len(log) * _SECOND
-            ids = (_APPLICATION, position, SESSION, session, version)
-            log.append(Recorded(*ids, at, at, f"command-{position}", {}, event))
+            ids = (_APPLICATION, len(log) + 1, SESSION, session, version)
+            log.append(Recorded(*ids, when, when, f"command-{len(log) + 1}", {}, event))
+            when += _SECOND
         return Given(tuple(log))
 
     def when_folded(self, projection: Projection[V]) -> Folded[V]:
         """Fold the events, in every way in which they may come.
 
+        Args:
+            projection: The projection, in whatever mode.
+
         Raises:
-            AssertionError: They do not all make the same views, or a view cannot be kept as the
-                projection says; the message says which, and why.
+            AssertionError: They do not all make the same views, a view cannot be kept as the
+                projection says, or the fold changes what it is given; the message says which,
+                and why.
+            Exception: What the fold, or `keys`, raised.
         """
         before = deepcopy(self.log)
         views: dict[Key, V] = {}
         for recorded in self.log:
             for key in projection.touched(recorded):
                 projection.check_key(key, recorded)
-                views[key] = projection.after(views.get(key), recorded)
+                views[key] = _after(projection, views.get(key), recorded)
         if self.log != before:
             _fail(f"the fold of {projection.name} changes its events")
         for pages in _splits(self.log):
@@ -112,9 +134,24 @@ class Given:
         return Folded(views)
 
 
-def given(*events: Event, session: str = "order-1") -> Given:
-    """What happened in a session, from its beginning."""
-    return Given().and_given(*events, session=session)
+def given(*events: Event, session: str = "order-1", at: datetime = AT) -> Given:
+    """What happened in a session, from its beginning.
+
+    Args:
+        events: The events, in order.
+        session: The session's id.
+        at: When the first of them happened; each later one a second after the one before.
+    """
+    return Given().and_given(*events, session=session, at=at)
+
+
+def _after(projection: Projection[V], view: V | None, recorded: Recorded) -> V:
+    """The view after an event; the one before, of which rows may be there, stays what it was."""
+    before = deepcopy(view)
+    after = projection.after(view, recorded)
+    if view != before:
+        _fail(f"the fold of {projection.name} changes the view that it is given")
+    return after
 
 
 def _splits(log: Sequence[Recorded]) -> Iterator[list[Sequence[Recorded]]]:

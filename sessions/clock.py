@@ -29,6 +29,8 @@ def new_command_id(at: datetime) -> str:
 
 
 def text(moment: datetime) -> str:
-    """A UTC time as RFC 3339 with microseconds and `Z`: it sorts as the time does."""
+    """A time as RFC 3339 in UTC, with microseconds and `Z`: it sorts as the time does."""
     written: str = msgspec.to_builtins(moment)
-    return written if len(written) == _LENGTH else f"{written[:-1]}.000000Z"
+    if len(written) == _LENGTH:
+        return written
+    return f"{written[:-1]}.000000Z" if written[-1] == "Z" else text(moment.astimezone(UTC))

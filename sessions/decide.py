@@ -190,14 +190,16 @@ def _closed(session: Session) -> SessionClosed:
 
 
 def _cancelled(session: Session) -> SessionCancelled:
+    discounts = rules.in_order(session.discounts)
     if session.closed is None:
-        return SessionCancelled(session.state, discounts=session.discounts)
+        return SessionCancelled(session.state, discounts=discounts)
     return SessionCancelled(
-        session.state, session.closed, session.coupon, session.referral, session.discounts
+        session.state, session.closed, session.coupon, session.referral, discounts
     )
 
 
 def _reopened(session: Session) -> SessionReopened:
     if session.closed is None:
         raise AssertionError
-    return SessionReopened(session.closed, session.coupon, session.referral, session.discounts)
+    discounts = rules.in_order(session.discounts)
+    return SessionReopened(session.closed, session.coupon, session.referral, discounts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -14,23 +16,35 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+_FLOATS = (inspect.FloatType, inspect.AnyType, inspect.CustomType)
+_SETS = (inspect.SetType, inspect.FrozenSetType)
 
 
 def writes(view: type[V]) -> Callable[[V], str]:
     """What makes JSON of views of a type.
 
     It raises ValueError for a float that is no finite number: that would be written as null, and
-    read as something else. Where the type has no floats, nobody looks for them.
+    read as something else. Where the type has no floats, nobody looks for them. Where it has sets,
+    names and their values are sorted, for a set has another order in each process.
     """
-    return _checked if _may_hold_floats(inspect.type_info(view), set()) else _written
+    kind = inspect.type_info(view)
+    write = _sorted if _may_hold(kind, _SETS, set()) else _written
+    return partial(_checked, write) if _may_hold(kind, _FLOATS, set()) else write
 
 
 def _written(view: object) -> str:
     return _encode(view).decode()
 
 
-def _checked(view: object) -> str:
-    text = _written(view)
+def _sorted(view: object) -> str:
+    plain = msgspec.to_builtins(
+        view, builtin_types=(Decimal,), str_keys=True, order="deterministic"
+    )
+    return _written(plain)
+
+
+def _checked(write: Callable[[V], str], view: V) -> str:
+    text = write(view)
     if "null" in text:
         _check_finite(msgspec.to_builtins(view))
     return text
@@ -51,17 +65,17 @@ def _check_finite(value: object) -> None:
             pass
 
 
-def _may_hold_floats(kind: object, seen: set[int]) -> bool:
-    """Whether a float is among what a type is made of; a type may be made of itself."""
-    if isinstance(kind, inspect.FloatType | inspect.AnyType | inspect.CustomType):
+def _may_hold(kind: object, sought: tuple[type, ...], seen: set[int]) -> bool:
+    """Whether one of those is among what a type is made of; a type may be made of itself."""
+    if isinstance(kind, sought):
         return True
     if id(kind) in seen:
         return False
     seen.add(id(kind))
     match kind:
         case inspect.Type() | inspect.Field():
-            return any(_may_hold_floats(part, seen) for part in msgspec.structs.astuple(kind))
+            return any(_may_hold(part, sought, seen) for part in msgspec.structs.astuple(kind))
         case tuple():
-            return any(_may_hold_floats(part, seen) for part in kind)
+            return any(_may_hold(part, sought, seen) for part in kind)
         case _:
             return False

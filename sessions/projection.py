@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
+from msgspec.structs import replace
 
 from sessions import documents
 from sessions.errors import InvalidValue
@@ -50,13 +51,16 @@ class Storage(msgspec.Struct, Generic[V], frozen=True):
 
     Attributes:
         table: Where: a column `application_id`, the key's column, and more.
-        to_row: The row of a key and its view, without the application's id.
+        to_row: The row of a key and its view, without the application's id. A view waits whose row
+            is not what the columns take.
         from_row: The view of such a row.
+        always_fits: Whether that cannot be, so that no row is checked.
     """
 
     table: Table
     to_row: Callable[[Any, V], Sequence[object]]
     from_row: Callable[[Sequence[Any]], V]
+    always_fits: bool = False
 
 
 class Rows(msgspec.Struct, Generic[V], frozen=True):
@@ -96,7 +100,8 @@ class Projection(Generic[V]):
             and no word of SQL's own.
         version: Raise it when the fold, the view or what is kept of it changes.
         view: The views' type: what msgspec can write as JSON, and read again.
-        fold: The view after an event; pure. The view is None before the first.
+        fold: The view after an event; pure. The view is None before the first. It is called once
+            for each of the event's keys, and is not told which.
         keys: The keys of the views that an event changes, in a list or tuple: texts, "" too (at
             most 1000 characters in an `id`), or integers, as the key's column says. An event for
             which it raises waits under `UNTOLD`, and one with another key under what that is
@@ -138,8 +143,9 @@ class Projection(Generic[V]):
         for table in self.tables:
             check_table(table)
         check_distinct([self])
-        if self.version < 1:
-            raise InvalidValue(field="version", rule="from 1", value=self.version)
+        if type(self.version) is not int or self.version < 1:
+            rule = "a whole number from 1"
+            raise InvalidValue(field="version", rule=rule, value=repr(self.version))
         check_mode(self.mode)
         for each in self.types:
             if each not in get_args(Event):
@@ -153,7 +159,7 @@ class Projection(Generic[V]):
     @cached_property
     def storage(self) -> Storage[V]:
         """How its views are kept."""
-        return self.kept or _as_json(self)
+        return _checked(self.kept) if self.kept else _as_json(self)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
@@ -252,6 +258,18 @@ class Projection(Generic[V]):
             message = f"the fold of {self.name} answers with None, which is no view"
             raise TypeError(message)
         return folded
+
+
+def _checked(storage: Storage[V]) -> Storage[V]:
+    if storage.always_fits:
+        return storage
+
+    def to_row(key: Key, view: V) -> Sequence[object]:
+        row = storage.to_row(key, view)
+        storage.table.check(row)
+        return row
+
+    return replace(storage, to_row=to_row)
 
 
 def _as_json(projection: Projection[V]) -> Storage[V]:

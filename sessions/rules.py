@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ MAX_DEPTH = 100
 MAX_INT_BITS = 4096
 MAX_SECONDS = 2_147_483
 CLOCK_SKEW = timedelta(minutes=5)
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _JSON = msgspec.json.Encoder(order="deterministic")
@@ -102,7 +104,7 @@ def attributes(field: str, value: object) -> dict[str, Any]:
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             rule = "names of a letter, then letters, digits and _"
             raise InvalidValue(field=field, rule=rule, value=_shown(name))
-    return {name: json(f"{field}.{name}", inner) for name, inner in value.items()}
+    return in_order({name: json(f"{field}.{name}", inner) for name, inner in value.items()})
 
 
 def metadata(field: str, value: object) -> dict[str, Any]:
@@ -129,14 +131,20 @@ def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401  JSO
         case Mapping() | Sequence() if depth == MAX_DEPTH:
             raise LimitExceeded(field=field, limit=f"{MAX_DEPTH} levels", value="deeper")
         case Mapping():
-            return {
+            copy = {
                 text(field, key, least=0, most=None): json(f"{field}.{key}", inner, depth + 1)
                 for key, inner in value.items()
             }
+            return in_order(copy)
         case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
             return [json(f"{field}[{i}]", inner, depth + 1) for i, inner in enumerate(value)]
         case _:
             raise InvalidValue(field=field, rule="a JSON value", value=_shown(value))
+
+
+def in_order(named: dict[str, T]) -> dict[str, T]:
+    """What is stored of a dict, by name: who folds an event sees the same before and after."""
+    return dict(sorted(named.items())) if len(named) > 1 else named
 
 
 def same_json(one: object, other: object) -> bool:

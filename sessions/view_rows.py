@@ -36,6 +36,8 @@ class ViewRows(Generic[V]):
         self._table = table
         self._rows = rows
         self._application_id = application_id
+        kinds = {column.name: column.kind for column in table.columns}
+        self._amounts = [at for at, name in enumerate(table.key) if kinds[name] == "money"]
         self._insert = Insert(table, dialect, table.upsert(dialect), copies=copies)
         self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
 
@@ -50,12 +52,30 @@ class ViewRows(Generic[V]):
         for made in self._rows.of(view):
             self._table.check((key, *made))
             row = self._table.values((self._application_id, key, *made))
-            if rows.setdefault(self._table.key_of(row), row) is not row:
-                own = self._table.key_of(row)[2:]
-                rule = "a key of its own for each row of a view"
-                message = f"{self._rows.name}: {rule}, not twice {own!r}"
-                raise ValueError(message)
+            own = self._table.key_of(row)
+            if rows.setdefault(own, row) is not row:
+                raise self._not_distinct(own)
+        if self._amounts:
+            self._check_amounts(rows)
         return rows
+
+    def _check_amounts(self, rows: KeyedRows) -> None:
+        """Refuse keys with amounts that are one number to a database, such as 1.1 and 1.10.
+
+        SQLite compares them as floats.
+        """
+        seen: set[tuple[object, ...]] = set()
+        for key in rows:
+            as_numbers = list(key)
+            for at in self._amounts:
+                as_numbers[at] = float(str(key[at]))
+            if tuple(as_numbers) in seen:
+                raise self._not_distinct(key)
+            seen.add(tuple(as_numbers))
+
+    def _not_distinct(self, key: tuple[object, ...]) -> ValueError:
+        rule = "a key of its own for each row of a view"
+        return ValueError(f"{self._rows.name}: {rule}, not twice {key[2:]!r}")
 
     def writes(self, changes: Iterable[tuple[KeyedRows, KeyedRows]]) -> Sequence[Write]:
         """What writes the rows that views have and had not before, and deletes those they had."""

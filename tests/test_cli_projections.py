@@ -151,6 +151,20 @@ def test_run_once_ends_with_an_event_that_it_cannot_read(store: SessionStore, ur
     assert StoredProjection(store, SALES).position == 2
 
 
+def test_run_says_as_json_how_far_each_has_come_at_its_end(store: SessionStore) -> None:
+    ran = projections("run", "--once", "--json")
+
+    assert (ran.code, ran.err) == (0, "")
+    sales, spend = ran.json
+    (as_status,) = (row for row in projections("status", "--json").json if row["name"] == "sales")
+    assert sales | {"rate": 0.0} == as_status
+    assert (sales["position"], sales["parked"], sales["rate"] > 0) == (4, 1, True)
+    assert spend["name"] == "spend"
+    store.execute("c", OpenSession())
+    (again,) = projections("run", "spend", "--once", "--json").json
+    assert (again["position"], again["lagEvents"]) == (5, 0)
+
+
 NONE = "none of them is followed: see `sessions projections list`\n"
 
 
@@ -158,6 +172,16 @@ def test_run_once_where_nothing_is_followed_says_so(store: SessionStore) -> None
     rebuild(store, mode="inline")
 
     assert projections("run", "--once") == (0, "", NONE)
+
+
+@pytest.mark.usefixtures("store")
+def test_run_says_so_too_where_what_is_followed_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours = tuple(each for each in installed() if each.mode == "inline")
+    monkeypatch.setattr("sessions.store.installed", lambda: ours)
+
+    assert projections("run", "--once", "--json") == (0, "", NONE)
 
 
 @contextmanager
@@ -271,6 +295,26 @@ def test_rebuild_says_what_waits_and_what_differed(url: str) -> None:
     ]
 
 
+def test_a_rebuild_that_is_interrupted_says_that_it_can_be_gone_on_with(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("projections.building.count_of_events", interrupted)
+        ran = projections("rebuild", "spend")
+
+    assert (ran.out, ran.err) == ("", "stopped: the same command goes on with it\n")
+    building = [
+        row["build"] for row in projections("list", "--json").json if row["status"] == "building"
+    ]
+    assert projections("rebuild", "spend").code == 0
+    assert store.query(
+        "SELECT build FROM projections WHERE name = 'spend' AND status = 'current'"
+    ) == [tuple(building)]
+
+
 def test_drop_removes_what_a_rebuild_has_left(store: SessionStore) -> None:
     rebuild(store, names=["spend"])
 
@@ -290,6 +334,7 @@ def test_what_is_uninstalled_is_taken_out(
     ran = run("rebuild")
 
     assert ran.rows[1] == "spend 1  it is not installed here, and kept no longer"
+    assert "spend\t1\t\tinline\told\t" in projections("list").out
     assert run("execute", stdin=opening).code == 0
     assert projections("drop", "spend").rows == ["dropped spend 1"]
     assert "spend" not in projections("list").out

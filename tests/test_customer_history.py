@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projections import CustomerHistories, CustomerHistory, Move, Stay
+from projections import CustomerHistories, CustomerHistory, Move, Runner, Stay, rebuild
 from sessions import (
     CloseSession,
     NotInHistory,
@@ -15,6 +15,7 @@ from sessions import (
     ReopenSession,
     SessionStore,
     SetProfile,
+    ViewBehind,
 )
 from tests.conftest import add
 from tests.customers import DAY, TEN, guest_becomes_known, ids, order, sums, types
@@ -63,6 +64,26 @@ def test_a_session_that_is_not_in_the_history_is_an_error(
             NotInHistory, match=f"the history of profile 'p' has no session '{name}"
         ):
             histories.get("p").session(name)
+
+
+def test_a_history_is_one_moments_where_its_sessions_are_followed_too(
+    store: SessionStore, histories: CustomerHistories
+) -> None:
+    store.execute("s", OpenSession(profile_id="p"))
+    rebuild(store, names=["attachments"], mode="followed")
+    store.execute("t", OpenSession(profile_id="p"))
+    store.execute("s", CloseSession())
+
+    assert [types(each.events) for each in histories.get("p").sessions] == [["SessionOpened"]]
+    assert [step.recorded.position for step in histories.replay("p")] == [1]
+    assert ids(histories.get("p", position=1)) == ["s"]
+    with pytest.raises(ViewBehind, match="attachments has come to position 1, not to 2: it is fol"):
+        histories.get("p", position=2)
+
+    Runner(store).run(until=3)
+
+    assert ids(histories.get("p", position=2)) == ids(histories.get("p")) == ["s", "t"]
+    assert histories.get("p").figures.orders == 1
 
 
 def test_a_guests_session_moves_to_the_known_customer_with_its_past(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,10 +10,15 @@ import pytest
 
 from projections import Projection, rebuild, verify
 from sessions import (
+    CancelSession,
+    CartItem,
     CloseSession,
     OpenSession,
     ReopenSession,
+    ReplaceCart,
     SessionStore,
+    SetAttributes,
+    SetDiscount,
     SetProfile,
     ViewsDiffer,
 )
@@ -20,9 +26,11 @@ from sessions.events import ProfileChanged, Recorded, SessionOpened
 from sessions.head import CATCH_UP
 from sessions.installed import installed
 from sessions.tables import Column
+from tests.conftest import add
 from tests.sample_projections import profiles
 
 if TYPE_CHECKING:
+    from sessions import Command
     from tests.conftest import OpenStore
 
 
@@ -122,6 +130,49 @@ def test_a_key_whose_fold_fails_is_parked_and_the_command_succeeds(open_store: O
     assert rows(store) == [("p", 1, 0), ("r", 1, 0)]
     assert store.query("SELECT key, position FROM parked ORDER BY key") == [("p", 2), ("q", 2)]
     assert verify(store) == []
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """All that a fold can see, in the order in which it sees it."""
+
+    what: tuple[str, ...] = ()
+
+
+SEEN = Projection(
+    name="seen",
+    version=1,
+    view=Seen,
+    fold=lambda view, recorded: Seen((*(view or Seen()).what, repr(recorded))),
+    mode="inline",
+)
+
+
+def test_a_fold_sees_in_the_transaction_what_it_sees_in_the_log(open_store: OpenStore) -> None:
+    store = open_store(projections=(*installed(), SEEN))
+    unordered = {"z": {"b": 1, "a": [{"d": 1, "c": 2}]}, "\U0001f600": 3, "\uffff": 4}
+    named: dict[str, Any] = {"b": unordered, "a": 1}
+    commands: list[Command] = [
+        OpenSession(attributes=named, identifiers=["b", "a"]),
+        add(attributes=named),
+        ReplaceCart(
+            cart_items=[CartItem(sku="s", price=Decimal(5), attributes=named)], total=Decimal("1.0")
+        ),
+        SetAttributes(attributes={"d": 1, "c": 2}),
+        SetAttributes(attributes={"d": None, "c": None}),
+        *[SetDiscount(label=label, value=Decimal("1.50")) for label in "ba"],
+        CloseSession(),
+        ReopenSession(),
+        *[SetDiscount(label=label, value=Decimal(2)) for label in "dc"],
+        CancelSession(),
+    ]
+
+    for command in commands:
+        store.execute("s", command, metadata=named)
+
+    (inline,) = store.query("SELECT document FROM seen")
+    assert verify(store) == []
+    rebuild(store, names=["seen"], mode="followed")
+    assert store.query("SELECT document FROM seen") == [inline]
 
 
 @pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)

@@ -679,6 +679,23 @@ def test_a_new_version_forgets_what_was_skipped(store: SessionStore, mode: Mode)
     assert store.query("SELECT * FROM parked") == []
 
 
+def test_the_version_before_leaves_out_what_was_skipped_when_it_comes_back(
+    store: SessionStore, mode: Mode
+) -> None:
+    of(store).skip("a")
+    before = of(store).get("a")
+    newer = replace(MENDED, version=2)
+    mended = SessionStore(
+        store.recorder.database, 1, read_only=True, projections=in_mode(mode, newer)
+    )
+    rebuild(mended, names=["sales"])
+
+    assert rebuild(store, names=["sales"], allow_older=True).parked == 0
+
+    assert of(store).get("a") == before
+    assert verify(store) == []
+
+
 def test_nothing_is_skipped_while_a_rebuild_waits_which_would_not_know(store: SessionStore) -> None:
     assert not rebuild(store, names=["sales"], stop=lambda: True).switched
 

@@ -42,6 +42,7 @@ from tests.sample_projections import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sessions import Recorded
     from sessions.kinds import Kind
     from tests.conftest import Clock, OpenStore
 
@@ -158,9 +159,9 @@ def test_no_column_of_a_key_is_without_a_value_and_no_index_without_a_column() -
         replace(SALES, indexes=((),))
 
 
-@pytest.mark.parametrize("version", [0, -1])
-def test_a_version_is_counted_from_1(version: int) -> None:
-    with pytest.raises(InvalidValue, match="version: from 1"):
+@pytest.mark.parametrize("version", [0, -1, 1.5, 1.0, True, "1", None])
+def test_a_version_is_counted_from_1(version: Any) -> None:  # noqa: ANN401
+    with pytest.raises(InvalidValue, match="version: a whole number from 1"):
         replace(SALES, version=version)
 
 
@@ -312,6 +313,42 @@ def test_keys_of_any_length_and_text_are_told_apart(open_store: OpenStore) -> No
     rebuild(store)
     assert [stored(store, "spend").get(name) for name in names] == [Spend(2)] * len(names)
     assert verify(store) == []
+
+
+class Sets(msgspec.Struct, frozen=True):
+    """A view with sets, which have another order in each process, and with what is beside them."""
+
+    units: frozenset[int] = frozenset()
+    skus: dict[int, frozenset[str]] = {}
+    price: Decimal = Decimal(0)
+    share: float = 0.5
+    at: datetime | None = None
+
+
+def _collect(view: Sets | None, recorded: Recorded) -> Sets:
+    event, before = recorded.event, view or Sets()
+    assert isinstance(event, ItemAdded)
+    of_line = before.skus.get(event.position, frozenset())
+    skus = before.skus | {event.position: of_line | {event.item.sku}}
+    return Sets(before.units | {event.quantity}, skus, event.item.price, at=recorded.at)
+
+
+def test_a_set_is_kept_in_one_order_whoever_folds(open_store: OpenStore, clock: Clock) -> None:
+    sets = Projection(
+        name="sets", version=1, view=Sets, fold=_collect, types=(ItemAdded,), mode="inline"
+    )
+    store = open_store(projections=(*installed(), sets), now=clock)
+    store.execute("s", OpenSession())
+
+    for units, price in ((16, "12345678.901"), (8, "2"), (1, "12345678.901")):  # 16 and 8 collide
+        store.execute("s", add("a", price, quantity=units))
+
+    ((document,),) = store.query("SELECT document FROM sets")
+    assert document == (
+        '{"units":[1,8,16],"skus":{"0":["a"],"1":["a"]},"price":12345678.901,"share":0.5,'
+        '"at":"2026-11-23T10:00:00Z"}'
+    )
+    assert stored(store, "sets").get("s") == stored(store, "sets").get("s", position=store.position)
 
 
 # --- its indexes
@@ -520,7 +557,7 @@ def test_projections_of_other_packages_are_found_by_their_entry_points(
         ("json:decoder", "it is of the type module"),
         ("json:nothing", "AttributeError"),
         ("no_such_module:PROJECTION", "ModuleNotFoundError.*no_such_module"),
-        ("broken_shop:PROJECTION", "InvalidValue.*version: from 1, not 0"),
+        ("broken_shop:PROJECTION", "InvalidValue.*version: a whole number from 1, not 0"),
     ],
 )
 def test_an_entry_point_that_brings_no_projection_is_named(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 
 from projections import Runner, StoredProjection, rebuild, verify
 from sessions import CloseSession, OpenSession, SessionStore, SetProfile, StorageFailed
-from sessions.errors import InvalidValue, ProjectionNotFound, ViewBehind
+from sessions.errors import InvalidValue, ProjectionNotFound, ProjectionNotKept, ViewBehind
 from tests.conftest import add, in_threads
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
 from tests.waiting import SOON, come, until
@@ -440,6 +441,27 @@ def test_who_waits_reads_what_was_written(store: SessionStore) -> None:
             executed = store.execute(f"w{number}", OpenSession(profile_id="w"))
             spend(store).wait(executed.position, timeout=SOON)
             assert spend(store).get("w") == Spend(number + 1)
+
+
+def test_who_waits_for_what_the_store_does_not_know_yet_gives_a_runner_time_to_begin(
+    open_store: OpenStore,
+) -> None:
+    older = open_store()
+    last = fill(older, "a")
+    store = SessionStore(older.recorder.database, 1, projections=followed(MENDED, SPEND))
+
+    with pytest.raises(ProjectionNotKept, match="spend 1"):
+        spend(store).wait(last, timeout=0.05)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(spend(store).wait, last)
+        assert not wait([waiting], timeout=0.1).done
+        with Runner(store):
+            waiting.result()
+
+    assert spend(store).get("p") == Spend(4, 4)
+    unknown = replace(SPEND, name="unknown", mode="inline")
+    with pytest.raises(ProjectionNotKept, match="unknown 1"):
+        StoredProjection(store, unknown).wait(last)
 
 
 def test_who_waits_while_one_takes_over_from_another_is_not_told_that_nobody_is_at_work(

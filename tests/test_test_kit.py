@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import msgspec
 import pytest
 
 from projections import Column, Projection, Rows
-from projections.testing import given
-from sessions import SessionClosed, SessionOpened
+from projections.testing import AT, given
+from sessions import SessionCancelled, SessionClosed, SessionOpened, SessionReopened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,30 @@ def test_another_view_than_the_expected_one_is_shown() -> None:
         folded.then_nothing("order-1")
 
 
+class Days(msgspec.Struct, frozen=True):
+    at: tuple[datetime, ...] = ()
+
+
+def test_events_may_be_given_on_any_day() -> None:
+    days = Projection(
+        name="days",
+        version=1,
+        view=Days,
+        fold=lambda view, recorded: Days((*(view or Days()).at, recorded.at)),
+    )
+    second, later = timedelta(seconds=1), AT + timedelta(days=3)
+
+    (
+        given(SessionOpened(first_session=True), SessionClosed(total=Decimal(60)))
+        .and_given(SessionReopened(AT), SessionClosed(total=Decimal(60)), at=later)
+        .and_given(SessionCancelled("closed", later))
+        .when_folded(days)
+        .then("order-1", Days((AT, AT + second, later, later + second, later + 2 * second)))
+    )
+    once = given(SessionOpened(first_session=True), at=later)
+    once.when_folded(days).then("order-1", Days((later,)))
+
+
 def test_a_fold_whose_views_depend_on_the_pages_is_told() -> None:
     def remembers(view: Count | None, _: Recorded) -> Count:
         calls.append(view)
@@ -51,6 +76,20 @@ def test_a_fold_whose_views_depend_on_the_pages_is_told() -> None:
 
     with pytest.raises(AssertionError, match=r"in pages of \[2\] events the views are"):
         ORDER.when_folded(replace(COUNTS, fold=remembers))
+
+
+class Names(msgspec.Struct):
+    names: list[str] = []
+
+
+def test_a_fold_that_changes_its_view_in_place_is_told() -> None:
+    def adds(view: Names | None, recorded: Recorded) -> Names:
+        names = view.names if view else []
+        names.append(recorded.type)
+        return Names(names)
+
+    with pytest.raises(AssertionError, match="the fold of names changes the view that it is given"):
+        ORDER.when_folded(Projection(name="names", version=1, view=Names, fold=adds))
 
 
 def _twice(view: Count) -> Sequence[Sequence[object]]:

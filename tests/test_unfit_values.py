@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
+from projections import (
+    Column,
+    Projection,
+    Rows,
+    Runner,
+    Storage,
+    StoredProjection,
+    Table,
+    rebuild,
+    verify,
+)
 from projections.testing import given
 from sessions import (
     InvalidValue,
@@ -123,6 +133,149 @@ def test_a_key_that_is_not_of_its_kind_waits_and_the_others_go_on(  # noqa: PLR0
     assert verify(store) == []
     assert views.skip(label) is False
     assert views.get(fit) == Seen(2, str(fit))
+
+
+class Local(msgspec.Struct, frozen=True):
+    at: datetime
+    times: tuple[datetime, ...]
+
+
+BERLIN = timezone(timedelta(hours=1))
+LATE = datetime(2026, 11, 23, 23, 30, tzinfo=UTC)
+TIMES = (LATE, LATE + timedelta(microseconds=1), LATE + timedelta(milliseconds=1))
+
+
+def test_a_time_of_any_timezone_is_kept_as_the_moment_that_it_is(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    there = tuple([each.astimezone(BERLIN) for each in TIMES])
+    local = Projection(
+        name="local",
+        version=1,
+        view=Local,
+        fold=lambda *_: Local(there[0], there),
+        types=(SessionOpened,),
+        columns=(Column("at", "time"),),
+        rows=(
+            Rows(
+                "times", (Column("at", "time"),), key=("at",), of=lambda v: [(t,) for t in v.times]
+            ),
+        ),
+        mode=mode,
+    )
+    store = open_store(projections=[local])
+
+    about(store)
+
+    written = store.query("SELECT at FROM local UNION ALL SELECT at FROM times ORDER BY 1")
+    assert [datetime.fromisoformat(at) for (at,) in written] == [LATE, *TIMES]
+    view = StoredProjection(store, local).get("s")
+    assert view is not None
+    assert view.at == LATE
+    rebuild(store)
+    assert StoredProjection(store, local).parked() == []
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1.1", "1.10"), ("0", "-0"), ("100", "1E+2"), ("999999999999.999998", "999999999999.999999")],
+)
+def test_rows_whose_keys_are_one_amount_to_a_database_wait(
+    open_store: OpenStore, mode: Mode, one: str, other: str
+) -> None:
+    rows: Rows[Seen] = Rows(
+        "prices",
+        (Column("price", "money"), Column("units", "integer")),
+        key=("price",),
+        of=lambda view: [(Decimal(one), 1), (Decimal(other), 1)][: view.count],
+    )
+    seen = replace(by(Column("about", "id"), mode), rows=(rows,))
+    store = open_store(projections=[seen])
+
+    about(store, "x", "y", "x")
+
+    (waiting,) = StoredProjection(store, seen).parked()
+    assert (waiting.key, waiting.position) == ("x", 4)
+    assert "prices: a key of its own for each row of a view" in waiting.error
+    assert store.query("SELECT about, units FROM prices ORDER BY about") == [("x", 1), ("y", 1)]
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize(("text", "waits"), [("a\0b", True), ("a\\u0000b", False), ("\\\0", True)])
+@pytest.mark.parametrize("where", ["view", "row"])
+def test_a_nul_in_what_is_kept_as_json_waits(
+    open_store: OpenStore, mode: Mode, text: str, where: str, *, waits: bool
+) -> None:
+    json = msgspec.json.encode({"text": text}).decode()
+    rows: Rows[Seen] = Rows(
+        "texts",
+        (Column("number", "integer"), Column("text", "json")),
+        key=("number",),
+        of=lambda _: [(1, "[]"), (2, json if where == "row" else "{}")],
+    )
+    seen = replace(
+        by(Column("about", "id"), mode),
+        fold=lambda _, __: Seen(1, text if where == "view" else ""),
+        rows=(rows,),
+    )
+    store = open_store(projections=[seen])
+
+    about(store, "x", "y")
+
+    waiting = [each.key for each in StoredProjection(store, seen).parked()]
+    assert waiting == (["x", "y"] if waits else [])
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("row", [("x", "two"), ("x", None), ("x",), ("x", 2, 2)], ids=repr)
+def test_a_row_of_ones_own_that_does_not_fit_its_columns_waits(
+    open_store: OpenStore, mode: Mode, row: Sequence[object]
+) -> None:
+    table = Table(
+        "seen",
+        (Column("application_id", "integer"), Column("about", "id"), Column("n", "integer")),
+        key=("application_id", "about"),
+    )
+    own: Storage[Seen] = Storage(
+        table,
+        lambda key, view: (key, view.count) if view.count != 2 else row,
+        lambda read: Seen(read[1], read[0]),
+    )
+    seen = replace(by(Column("about", "id"), mode), kept=own)
+    store = open_store(projections=[seen])
+
+    about(store, "x", "y", "x", "z")
+
+    (waiting,) = StoredProjection(store, seen).parked()
+    assert (waiting.key, waiting.position) == ("x", 4)
+    rows = store.query("SELECT about, n FROM seen ORDER BY 1")
+    assert rows == [("x", 1), ("y", 1), ("z", 1)]
+    assert verify(store) == []
+
+
+def test_an_amount_in_a_key_may_be_written_otherwise(open_store: OpenStore, mode: Mode) -> None:
+    rows: Rows[Seen] = Rows(
+        "prices",
+        (Column("price", "money"), Column("units", "integer")),
+        key=("price",),
+        of=lambda view: [(Decimal("1.1") + Decimal("0.00") * (view.count % 2), view.count)],
+    )
+    seen = replace(by(Column("about", "id"), mode), rows=(rows,))
+    store = open_store(projections=[seen])
+
+    about(store, "x")
+    next_about(store, "x2")
+    for value in ("x", "y", "x"):
+        next_about(store, value)
+
+    assert store.query("SELECT about, units FROM prices ORDER BY 1") == [
+        ("x", 3),
+        ("x2", 1),
+        ("y", 1),
+    ]
+    assert StoredProjection(store, seen).parked() == []
+    assert verify(store) == []
 
 
 @pytest.mark.parametrize(("kind", "key"), [("integer", 7), ("id", "7")])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated
@@ -122,6 +123,7 @@ def rebuilt(  # noqa: PLR0913  they are the options of two commands
 ) -> None:
     """Build projections anew, and tell what came of it."""
     with (
+        _going_on_later(),
         SessionStore.open(store, application, read_only=True) as opened,
         progress("rebuilding") as told,
     ):
@@ -140,6 +142,16 @@ def rebuilt(  # noqa: PLR0913  they are the options of two commands
         print_text(f"{done.parked} keys wait: see `sessions projections parked`")
 
 
+@contextmanager
+def _going_on_later() -> Iterator[None]:
+    """Who stops it is told that it can be gone on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        remark("stopped: the same command goes on with it")
+        raise
+
+
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="The URL of the store.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="The URL of the new one.")],
@@ -152,6 +164,7 @@ def copy(
     it is run again. Nobody can write to TO before all is compared and verified.
     """
     with (
+        _going_on_later(),
         SessionStore.open(source, read_only=True) as one,
         SessionStore.open(target, read_only=True) as other,
         progress("copying") as told,

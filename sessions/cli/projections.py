@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, cast
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 import projections
 from projections.known import named
@@ -94,6 +96,7 @@ def run(
             "--once", metavar=FLAG, help="End when all have come to the log's present end."
         ),
     ] = False,
+    json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
     application: ApplicationOption = 1,
 ) -> None:
@@ -101,22 +104,40 @@ def run(
 
     Several processes may run the same ones: one works, and the others take over when it ends,
     however it ends. Those that the store keeps in another version or mode are waited for, which is
-    said on standard error.
+    said on standard error. With --json it says at its end how far each has come, as status does.
     """
     with SessionStore.open(store, application, read_only=True) as opened:
         end = opened.position
         runner = projections.Runner(opened, names or ())
-        if not _followed(opened, names):
+        before, begun = _followed(opened, names), time.monotonic()
+        if not before:
             remark("none of them is followed: see `sessions projections list`")
         with _stopped_by_signals(runner), progress("following") as told:
             runner.run(until=end if once else None, progress=told)
+        if json:
+            _show(_since(before, begun, _followed(opened, names)), _STATUS, json=True)
     for name, error in runner.paused.items():
-        print_text(str(error), title=name)
+        remark(f"{name}: {error}")
 
 
-def _followed(store: SessionStore, names: list[str] | None) -> bool:
-    found = [each for each in projections.status(store) if not names or each.name in names]
-    return any(each.mode == "followed" and each.status != "old" for each in found)
+def _followed(store: SessionStore, names: list[str] | None) -> list[projections.ProjectionStatus]:
+    """What is followed, of those that are known here and named."""
+    asked = {each.name for each in named(store, names or ())}
+    found = [each for each in projections.status(store) if each.name in asked]
+    return [e for e in found if e.mode == "followed" and e.status in {"current", "missing"}]
+
+
+def _since(
+    before: list[projections.ProjectionStatus],
+    begun: float,
+    now: list[projections.ProjectionStatus],
+) -> list[projections.ProjectionStatus]:
+    """How projections do now, each with the rate at which it came there."""
+    seconds, came_from = time.monotonic() - begun, {each.name: each.position for each in before}
+    return [
+        replace(each, rate=((each.position or 0) - (came_from.get(each.name) or 0)) / seconds)
+        for each in now
+    ]
 
 
 @contextmanager
