@@ -51,7 +51,7 @@ class Connection(Protocol):
 
 
 class Copying(Connection, Protocol):
-    """A connection of a database that takes many new rows as one stream (`Dialect.packs`)."""
+    """A connection of a database that takes many new rows as one stream (`Dialect.joins_rows`)."""
 
     def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
         """Whether rows were written: none is, where one of them is there already."""
@@ -89,11 +89,13 @@ class Begun(msgspec.Struct, frozen=True):
         connection: Its connection.
         head: The rows of `HEAD`; None where it is proved that they say what is known.
         news: What others wrote since, as rows of `Dialect.event`; `CATCH_UP` of them at most.
+        answers: The rows of each SELECT that was to be asked; or none, where later is as well.
     """
 
     connection: Connection
     head: list[Any] | None
     news: Sequence[Any] = ()
+    answers: Sequence[list[Any]] = ()
 
 
 def query_on(connection: Connection) -> Query:
@@ -175,12 +177,21 @@ class Database(ABC):
         return nullcontext()
 
     @abstractmethod
-    def begin(self, known: Head | None, application_id: int, *, lock: bool = True) -> Begun:
+    def begin(
+        self,
+        known: Head | None,
+        application_id: int,
+        asking: Callable[[], Sequence[Statement]] = tuple,
+        *,
+        lock: bool = True,
+    ) -> Begun:
         """Begin a transaction that has an application's lock; `end` must follow, in its thread.
 
         Args:
             known: What its last `commit` said will be known.
             application_id: The application whose log is written.
+            asking: The SELECTs that will be asked in it, if that is known; they are answered at
+                once where that saves a round trip.
             lock: Take the lock at once. Where it costs a round trip, and nobody else wrote the
                 last time, it may else be taken by `commit`, before anything is written.
 

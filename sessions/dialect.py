@@ -24,7 +24,7 @@ class Dialect:
         hashes: Whether an index has no room for an id of any length: it holds a short form then
             (`short_key`), and an id is found by that.
         names_indexes: Whether an index has to be given a name; else it gets one that is free.
-        packs: Whether many rows are best written as one JSON text, and not row by row.
+        joins_rows: Whether many rows are best written by one statement, and not row by row.
         differs: The condition that two values differ, of which either may be NULL.
         functions: The statements that make the functions it needs.
         event: What is read of an event, for `Mapper.recorded`: nothing twice.
@@ -35,7 +35,7 @@ class Dialect:
     clustered: str
     hashes: bool
     names_indexes: bool
-    packs: bool
+    joins_rows: bool
     differs: str
     functions: Sequence[str]
     event: str
@@ -83,7 +83,7 @@ SQLITE = Dialect(
     clustered=" WITHOUT ROWID",
     hashes=False,
     names_indexes=True,
-    packs=False,
+    joins_rows=False,
     differs="{0} IS NOT {1}",
     functions=[],
     event=_EVENT.format("metadata"),
@@ -160,7 +160,7 @@ POSTGRES = Dialect(
     clustered="",
     hashes=True,
     names_indexes=False,
-    packs=True,
+    joins_rows=True,
     differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
     functions=[_SHORT_KEY, _BEGIN_WRITING, _CONFIRM_WRITING],
     event=_EVENT.format("CAST(metadata AS text)"),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sessions.database import Connection, Copying
     from sessions.dialect import Dialect
@@ -17,13 +18,20 @@ Write: TypeAlias = "Callable[[Connection], object]"
 _MANY = 50
 """So many rows at least are copied: it takes round trips of its own."""
 
+_TOGETHER = (256, 64, 16, 8)
+"""The sizes of statements for many rows; for fewer than the last there is one of each size. A
+server plans each once, and keeps it: so there are not too many."""
+
+_MOST_VALUES = 65_535
+"""So many values PostgreSQL takes with a statement."""
+
 
 class Insert:
     """INSERT of many rows, with what is to be done where a row is there already.
 
-    On SQLite a row costs least by itself. PostgreSQL has work with each statement and each
-    parameter: it takes several rows best as one JSON text, at a third of the cost; and many as a
-    COPY, at half of that, which nobody can have while a pipeline is open.
+    On SQLite a row costs least by itself. PostgreSQL has work with each statement: it takes several
+    rows best as one, at three quarters of the cost; and many as a COPY, at half of that, which
+    nobody can have together with other statements.
 
     Args:
         table: The relation.
@@ -36,14 +44,13 @@ class Insert:
         self, table: Table, dialect: Dialect, conflict: str = "", *, copies: bool = False
     ) -> None:
         self._table = table
-        self._packs = dialect.packs
-        self._copies = copies and dialect.packs
+        self._joins = dialect.joins_rows
+        self._copies = copies and dialect.joins_rows
+        self._conflict = conflict
+        most = _MOST_VALUES // len(table.columns)
+        self._sizes = [size for size in _TOGETHER if size <= most]
         self._row = f"{table.insert()} {conflict}"
-        columns, typed = table.column_list, table.typed_columns(dialect)
-        self._rows = (
-            f"INSERT INTO {table.name} ({columns}) SELECT {columns} "
-            f"FROM json_to_recordset(?) AS given ({typed}) {conflict}"
-        )
+        self._joined: dict[int, str] = {}
 
     def __call__(
         self,
@@ -56,10 +63,24 @@ class Insert:
             rows = [*rows, *new]
         if len(rows) == 1:
             connection.execute(self._row, rows[0])
-        elif rows and self._packs:
-            connection.execute(self._rows, (self._table.as_json(rows),))
+        elif self._joins:
+            for part in self._parts(rows):
+                connection.execute(self._of(len(part)), list(chain.from_iterable(part)))
         elif rows:
             connection.executemany(self._row, rows)
+
+    def _parts(self, rows: Sequence[Sequence[object]]) -> Iterator[Sequence[Sequence[object]]]:
+        while rows:
+            size = next((size for size in self._sizes if size <= len(rows)), len(rows))
+            yield rows[:size]
+            rows = rows[size:]
+
+    def _of(self, count: int) -> str:
+        """INSERT of so many rows."""
+        sql = self._joined.get(count)
+        if sql is None:
+            sql = self._joined[count] = f"{self._table.insert(count)} {self._conflict}"
+        return sql
 
     def _copy(self, connection: Connection, rows: Sequence[Sequence[object]]) -> bool:
         into = f"{self._table.name} ({self._table.column_list})"

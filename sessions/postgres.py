@@ -8,6 +8,7 @@ at the beginning and at the end of a transaction goes to the server in one round
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -19,7 +20,7 @@ from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, LogMove
 from sessions.errors import NotAStore, OutcomeUnknown, StorageFailed
 from sessions.head import Head
 from sessions.listening import Listener
-from sessions.postgres_connection import BEGIN, PostgresConnection, Together, pipelined
+from sessions.postgres_connection import BEGIN, Collected, PostgresConnection
 from sessions.postgres_dependents import handing_on
 from sessions.postgres_failures import GRANT, PostgresFailures, is_gone, reason_of
 from sessions.postgres_lock import IS_HELD, Locks, digest, held_by
@@ -44,6 +45,7 @@ _RELATIONS = (
     "FROM pg_catalog.pg_tables WHERE schemaname = ?"
 )
 _NOTIFY = "SELECT pg_notify(?, '')"
+_BEGIN_WRITING = "SELECT * FROM begin_writing(?, ?, ?)"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
 
 
@@ -156,7 +158,14 @@ class PostgresDatabase(Database):
 
     # --- writing
 
-    def begin(self, known: Head | None, application_id: int, *, lock: bool = True) -> Begun:
+    def begin(
+        self,
+        known: Head | None,
+        application_id: int,
+        asking: Callable[[], Sequence[Statement]] = tuple,
+        *,
+        lock: bool = True,
+    ) -> Begun:
         """Begin a transaction that has the application's lock, in one round trip.
 
         Where nobody else wrote the last time, the lock is taken with the commit, in its round
@@ -169,17 +178,15 @@ class PostgresDatabase(Database):
                 lambda: self._connections.begun((), lambda taken, _: Begun(taken, None), confirmed)
             )
 
-        asked = [f"SELECT * FROM begin_writing({', '.join(map(str, locks))})"]
-        if known is not None:
-            news_since = self.dialect.news.replace("?", str(application_id), 1)
-            asked.append(news_since.replace("?", str(known.position), 1))
+        since = sys.maxsize if known is None else known.position
+        first = [(_BEGIN_WRITING, locks), (self.dialect.news, (application_id, since))]
 
-        def begun(connection: PostgresConnection, rows: list[list[Any]]) -> Begun:
-            head, *news = rows
+        def begun(taken: PostgresConnection, rows: list[list[Any]]) -> Begun:
+            head, news, *answers = rows
             self._alone = Head.of(head) == known
-            return Begun(connection, head, *news)
+            return Begun(taken, head, news, answers)
 
-        return self._locked(lambda: self._connections.begun(asked, begun))
+        return self._locked(lambda: self._connections.begun([*first, *asking()], begun))
 
     def _locked(self, begin: Callable[[], T]) -> T:
         """Begin a transaction when no other thread has one: what it will know is its own."""
@@ -198,7 +205,7 @@ class PostgresDatabase(Database):
 
     def ask(self, connection: Connection, statements: Sequence[Statement]) -> list[list[Any]]:
         """The rows of each of several SELECTs, in one round trip."""
-        return _own(connection).ask(statements)
+        return [answer.fetchall() for answer in _own(connection).ask(statements)]
 
     def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT in a transaction, which goes on as it was."""
@@ -215,17 +222,16 @@ class PostgresDatabase(Database):
         write: Callable[[Connection], bool],
     ) -> None:
         """Let a function write, and make the transaction durable, in one round trip."""
-        taken = _own(connection)
+        taken, collected = _own(connection), Collected()
+        if taken.confirms is not None:
+            collected.execute(BEGIN)
+            collected.execute(_CONFIRM, taken.confirms)
+        written = write(collected)
+        if written:
+            collected.execute(_NOTIFY, (self._channel,))
+        collected.execute("COMMIT")
         try:
-            with pipelined(taken.raw):
-                if taken.confirms is not None:
-                    taken.execute(BEGIN)
-                    taken.execute(_CONFIRM, taken.confirms)
-                together = Together(connection)
-                written = write(together)
-                if written:
-                    together.finish(_NOTIFY, (self._channel,))
-                connection.execute("COMMIT")
+            taken.ask(collected.statements)
         except psycopg.Error as error:
             late = taken.confirms is not None and isinstance(error, psycopg.IntegrityError)
             if late or error.sqlstate == dialect.LOG_MOVED:  # or a key was answered meanwhile
@@ -257,9 +263,7 @@ class PostgresDatabase(Database):
         try:
             with self._failures:
                 yield connection
-                with pipelined(connection.raw):
-                    connection.execute(_NOTIFY, (self._channel,))
-                    connection.execute("COMMIT")
+                connection.ask([(_NOTIFY, (self._channel,)), ("COMMIT", ())])
         finally:
             if what is None:
                 self.end(connection)

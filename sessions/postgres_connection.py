@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,21 +11,17 @@ from psycopg import pq
 from psycopg.errors import UniqueViolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sessions.database import Connection, Statement
+    from sessions.database import Statement
+    from sessions.postgres_round_trip import Answer, ServerConnection
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the role's default is: a statement has to see what was committed before the lock."""
 
-_LOOK = ("SAVEPOINT look", "SET TRANSACTION READ ONLY")
-_LEAVE = ("ROLLBACK TO SAVEPOINT look", "RELEASE SAVEPOINT look")
+_LOOK: Sequence[Statement] = [("SAVEPOINT look", ()), ("SET TRANSACTION READ ONLY", ())]
+_LEAVE: Sequence[Statement] = [("ROLLBACK TO SAVEPOINT look", ()), ("RELEASE SAVEPOINT look", ())]
 """What was said since is said no more: that the transaction only reads, too."""
-
-_BEGUN = {pq.TransactionStatus.INTRANS, pq.TransactionStatus.INERROR}
-
-_REFUSED = (psycopg.Error, TypeError, UnicodeError)
-"""What the server says, or psycopg before it sends anything: all else is an interrupt."""
 
 _QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
 
@@ -58,7 +52,7 @@ class PostgresConnection:
 
     def __init__(
         self,
-        raw: psycopg.Connection[Any],
+        raw: ServerConnection,
         give_back: Callable[[], object] = bool,
         confirms: Sequence[object] | None = None,
     ) -> None:
@@ -66,15 +60,18 @@ class PostgresConnection:
         self.confirms = confirms
         self.give_back = give_back
 
-    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> psycopg.Cursor[Any]:
+    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> Answer:
         """Execute a statement with `?` for each parameter."""
-        return self.raw.execute(cast("Any", numbered(sql)), parameters or None)
+        return self.raw.trips.ask([(numbered(sql), parameters)])[0]
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> psycopg.Cursor[Any]:
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> None:
         """Execute a statement for each row."""
-        cursor = self.raw.cursor()
-        cursor.executemany(cast("Any", numbered(sql)), rows)
-        return cursor
+        sql = numbered(sql)
+        self.raw.trips.ask([(sql, row) for row in rows])
+
+    def ask(self, statements: Sequence[Statement]) -> list[Answer]:
+        """What the server says to each of several statements, in one round trip."""
+        return self.raw.trips.ask([(numbered(sql), parameters) for sql, parameters in statements])
 
     def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
         """Whether rows were written as one stream: none is, where one of them is there already."""
@@ -87,30 +84,14 @@ class PostgresConnection:
             return False
         return True
 
-    def ask(self, statements: Sequence[Statement]) -> list[list[Any]]:
-        """The rows of each of several SELECTs, in one round trip."""
-        if not statements:
-            return []
-        with pipelined(self.raw):
-            cursors = [self.execute(*statement) for statement in statements]
-        return [cursor.fetchall() for cursor in cursors]
-
     def look(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT in a transaction, which goes on as it was: in one round trip."""
-        raw = self.raw
         try:
-            with pipelined(raw):
-                for statement in _LOOK:
-                    raw.execute(statement)
-                cursor = self.execute(sql, parameters)
-                for statement in _LEAVE:
-                    raw.execute(statement)
-        except Exception:
-            if raw.info.transaction_status in _BEGUN:  # it was not left
-                for statement in _LEAVE:
-                    raw.execute(statement)
+            return self.ask([*_LOOK, (sql, parameters), *_LEAVE])[len(_LOOK)].fetchall()
+        except psycopg.Error:
+            if self.raw.info.transaction_status == pq.TransactionStatus.INERROR:  # it was not left
+                self.ask(_LEAVE)
             raise
-        return cursor.fetchall()
 
     @property
     def goes_on(self) -> bool:
@@ -128,63 +109,16 @@ class PostgresConnection:
             self.give_back()
 
 
-@contextmanager
-def pipelined(raw: psycopg.Connection[Any]) -> Iterator[None]:
-    """What is executed inside goes to the server in one round trip; the first error is raised.
+class Collected:
+    """Collects statements that nobody has to have answers to, to send them together."""
 
-    Psycopg would warn of what follows from an error that leaves its pipeline: that the rest is
-    aborted. So none leaves it before it has ended. An interrupt takes away answers for which the
-    end of the pipeline would wait for ever, or which another would get: it ends the connection.
-    """
-    before = sys.exception()
-    first: BaseException | None = None
-    try:
-        with raw.pipeline():
-            try:
-                yield
-            except _REFUSED as error:
-                first = error
-            except BaseException as interrupt:  # noqa: BLE001  raised below
-                first = interrupt
-                raw.close()
-    except BaseException as later:  # noqa: BLE001  raised below
-        first = first or _interrupt_of(later, before)
-        if not isinstance(first, _REFUSED):
-            raw.close()
-    if first is not None:
-        raise first from None
-
-
-def _interrupt_of(error: BaseException, before: BaseException | None) -> BaseException:
-    """What ended a pipeline: where that is an interrupt, psycopg says that it could not end it."""
-    hidden = error.__context__
-    if hidden is None or hidden is before or isinstance(hidden, _REFUSED):
-        return error
-    return hidden
-
-
-class Together:
-    """Collects statements that do not depend on each other, to execute them as one.
-
-    A statement costs a server and a client about as much as the rows in it do.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._statements: list[str] = []
-        self._parameters: list[object] = []
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
 
     def execute(self, sql: str, parameters: Sequence[object] = (), /) -> None:
         """Execute a statement later."""
-        self._statements.append(sql)
-        self._parameters += parameters
+        self.statements.append((sql, parameters))
 
     def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> None:
-        """Execute a statement for each row, now."""
-        self._connection.executemany(sql, rows)
-
-    def finish(self, sql: str, parameters: Sequence[object]) -> None:
-        """Execute what was collected, and a last statement."""
-        steps = [f"step_{i} AS ({step})" for i, step in enumerate(self._statements)]
-        together = f"WITH {', '.join(steps)} {sql}" if steps else sql
-        self._connection.execute(together, (*self._parameters, *parameters))
+        """Execute a statement for each row, later."""
+        self.statements += [(sql, row) for row in rows]

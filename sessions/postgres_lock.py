@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,7 +12,7 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.database import Connection, StillHeld
+    from sessions.database import Connection, Statement, StillHeld
 
 IS_HELD = (
     "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
@@ -34,17 +34,21 @@ class Locks:
 
     def of(self, what: int | str) -> int:
         """The lock of an application's log, or of something named."""
-        name = digest(f"customer-sessions/{self._schema}/{what}")
-        return int.from_bytes(name[:8], "big", signed=True)
+        return _number_of(f"customer-sessions/{self._schema}/{what}")
 
-    def taken_for(self, what: str | None) -> list[str]:
+    def taken_for(self, what: str | None) -> list[Statement]:
         """The SELECTs that take the lock of the whole store, or of something named."""
         if what is None:
-            return [f"SELECT pg_advisory_xact_lock({self.store})"]
+            return [("SELECT pg_advisory_xact_lock(?)", (self.store,))]
         return [
-            f"SELECT pg_advisory_xact_lock_shared({self.store})",
-            f"SELECT pg_advisory_xact_lock({self.of(what)})",
+            ("SELECT pg_advisory_xact_lock_shared(?)", (self.store,)),
+            ("SELECT pg_advisory_xact_lock(?)", (self.of(what),)),
         ]
+
+
+@lru_cache(maxsize=256)
+def _number_of(name: str) -> int:
+    return int.from_bytes(digest(name)[:8], "big", signed=True)
 
 
 def digest(text: str) -> bytes:

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import psycopg
+from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from sessions.errors import StoreClosed
-from sessions.postgres_connection import BEGIN, PostgresConnection, pipelined
+from sessions.postgres_connection import BEGIN, PostgresConnection
 from sessions.postgres_failures import is_gone
+from sessions.postgres_round_trip import ServerConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sessions.database import Statement
     from sessions.postgres_place import Place
 
 T = TypeVar("T")
@@ -34,7 +37,7 @@ _LEAST_SECONDS = 1.0
 
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,
-    "cursor_factory": psycopg.RawCursor,
+    "prepare_threshold": None,  # what it prepared it would let go with all that is ours
     "application_name": "customer-sessions",
     "client_encoding": "UTF8",  # what is said first is in it: a schema's name
 }
@@ -61,8 +64,8 @@ class Connections:
         self._lock_timeout = lock_timeout
         self._patience = max(_LEAST_SECONDS, min(lock_timeout, _CONNECT_SECONDS))
         self._mutex = threading.Lock()
-        self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
-        self._taken: WeakSet[psycopg.Connection[Any]] = WeakSet()
+        self._pool: ConnectionPool[ServerConnection] | None = None
+        self._taken: WeakSet[ServerConnection] = WeakSet()
         self.closed = False
 
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
@@ -95,30 +98,23 @@ class Connections:
 
     def begun(
         self,
-        asked: Sequence[str],
+        asked: Sequence[Statement],
         made: Callable[[PostgresConnection, list[list[Any]]], T],
         confirms: Sequence[object] | None = None,
     ) -> T:
         """What is made of a connection in a transaction, and of each SELECT's rows, first in it.
 
-        One text costs less than a pipeline; there is nothing in it but our own words and numbers.
         Where nothing is asked, the commit begins the transaction.
         """
         connection = self.take(confirms)
         try:
-            rows = []
-            if asked:
-                answers = connection.execute("; ".join([BEGIN, *asked]))
-                while answers.nextset():
-                    rows.append(answers.fetchall())
-            return made(connection, rows)
+            answers = connection.ask([(BEGIN, ()), *asked])[1:] if asked else []
+            return made(connection, [answer.fetchall() for answer in answers])
         except BaseException:
             connection.end()
             raise
 
-    def _reason(
-        self, pool: ConnectionPool[psycopg.Connection[Any]], error: PoolTimeout
-    ) -> psycopg.Error:
+    def _reason(self, pool: ConnectionPool[ServerConnection], error: PoolTimeout) -> psycopg.Error:
         """Why the pool gave no connection: all are in use, or the server says why itself.
 
         Else it has lost them: who is interrupted within it leaves one that nobody has. The next
@@ -134,7 +130,7 @@ class Connections:
         self._leave(pool)
         return error
 
-    def _leave(self, pool: ConnectionPool[psycopg.Connection[Any]]) -> None:
+    def _leave(self, pool: ConnectionPool[ServerConnection]) -> None:
         with self._mutex:
             if self._pool is pool:
                 self._pool = None
@@ -154,7 +150,7 @@ class Connections:
             self._opened().check()
         raise AssertionError
 
-    def _opened(self) -> ConnectionPool[psycopg.Connection[Any]]:
+    def _opened(self) -> ConnectionPool[ServerConnection]:
         pool = self._pool
         if pool is not None:
             return pool
@@ -164,6 +160,7 @@ class Connections:
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self._place.server,
+                    connection_class=ServerConnection,
                     kwargs=_OPTIONS,
                     configure=self._configure,
                     min_size=1,
@@ -175,9 +172,9 @@ class Connections:
                 )
             return self._pool
 
-    def connect(self, **options: Any) -> psycopg.Connection[Any]:  # noqa: ANN401  as libpq's are
+    def connect(self, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
         """A connection that is not the pool's."""
-        raw = psycopg.connect(self._place.server, **_OPTIONS, **options)
+        raw = ServerConnection.connect(self._place.server, **_OPTIONS, **options)
         try:
             self._configure(raw)
         except BaseException:
@@ -185,9 +182,10 @@ class Connections:
             raise
         return raw
 
-    def _configure(self, raw: psycopg.Connection[Any]) -> None:
+    def _configure(self, raw: ServerConnection) -> None:
         for name in ("json", "timestamptz"):
             raw.adapters.register_loader(name, TextLoader)
+        raw.adapters.register_dumper(int, Int8Dumper)  # a statement is then prepared for all sizes
         milliseconds = max(1, round(self._lock_timeout * 1000))
         settings = (
             ("search_path", quoted(self._place.schema)),
@@ -196,10 +194,8 @@ class Connections:
             ("default_transaction_read_only", "on"),  # a writer says that it writes
             ("lock_timeout", f"{milliseconds}ms"),
         )
-        with pipelined(raw):
-            for setting in settings:
-                raw.execute("SELECT set_config($1, $2, false)", setting)
-            raw.execute(_DURABLE)
+        set_config = "SELECT set_config($1, $2, false)"
+        raw.trips.ask([*((set_config, setting) for setting in settings), (_DURABLE, ())])
 
     def close(self) -> None:
         """Close the pool; a connection that is taken is closed when it is given back."""

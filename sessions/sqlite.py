@@ -133,6 +133,7 @@ class SqliteDatabase(Database):
         self,
         known: Head | None,
         application_id: int,
+        asking: Callable[[], Sequence[Statement]] = tuple,  # noqa: ARG002  later is as well
         *,
         lock: bool = True,  # noqa: ARG002  it costs nothing here
     ) -> Begun:

@@ -12,13 +12,12 @@ import msgspec
 from sessions.kinds import ADAPT, Kind, as_given, fits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from sessions.dialect import Dialect
 
     Pick = Callable[[Sequence[object]], tuple[object, ...]]
 
-_JSON = msgspec.json.Encoder()
 _MOST_INDEXED = 2600
 """So many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
 
@@ -65,10 +64,6 @@ class Table:
     def column_list(self) -> str:
         """The columns' names, for a SELECT."""
         return ", ".join(column.name for column in self.columns)
-
-    def typed_columns(self, dialect: Dialect) -> str:
-        """The columns with their types, for a SELECT from what has none."""
-        return ", ".join(f"{column.name} {dialect.types[column.kind]}" for column in self.columns)
 
     def create(self, dialect: Dialect) -> list[str]:
         """The statements that make the relation."""
@@ -130,12 +125,10 @@ class Table:
     def _ids(self) -> frozenset[str]:
         return frozenset(column.name for column in self.columns if column.kind == "id")
 
-    def insert(self) -> str:
-        """INSERT of a whole row."""
-        return (
-            f"INSERT INTO {self.name} ({self.column_list}) "
-            f"VALUES ({', '.join('?' * len(self.columns))})"
-        )
+    def insert(self, count: int = 1) -> str:
+        """INSERT of whole rows."""
+        row = f"({', '.join('?' * len(self.columns))})"
+        return f"INSERT INTO {self.name} ({self.column_list}) VALUES {', '.join([row] * count)}"
 
     def upsert(self, dialect: Dialect) -> str:
         """What ends an INSERT that takes the place of the row that has its key, if there is one."""
@@ -143,22 +136,6 @@ class Table:
         values = ", ".join(f"{name} = excluded.{name}" for name in changed)
         what = f"UPDATE SET {values}" if changed else "NOTHING"
         return f"ON CONFLICT ({self._distinct(self.key, dialect)}) DO {what}"
-
-    def as_json(self, rows: Iterable[Sequence[object]]) -> str:
-        """Adapted rows as a JSON array of objects; what is JSON already stays byte for byte."""
-        return _JSON.encode(
-            [dict(zip(self._names, self._raw(row), strict=True)) for row in rows]
-        ).decode()
-
-    def _raw(self, row: Sequence[object]) -> Sequence[object]:
-        raw = list(row)
-        for index in self._json:
-            raw[index] = msgspec.Raw(str(raw[index]).encode())
-        return raw
-
-    @cached_property
-    def _json(self) -> list[int]:
-        return [i for i, column in enumerate(self.columns) if column.kind == "json"]
 
     def update(self, dialect: Dialect) -> str:
         """UPDATE of the columns that no index has, by the key: no index is touched."""

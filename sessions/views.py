@@ -74,7 +74,7 @@ class Views(Generic[V]):
         self._is_beside = bool(suffix)
         self._most_held = held
         self._upsert = Insert(table, dialect, table.upsert(dialect), copies=copies)
-        self._updates_alone = not dialect.packs
+        self._updates_alone = not dialect.joins_rows
         self._update = table.update(dialect)
         self._rows = [
             ViewRows(rows, table.beside(suffix), application_id, dialect, copies=copies)

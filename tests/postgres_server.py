@@ -51,6 +51,7 @@ def new_schema(server: str) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     yield f"{server}{'&' if '?' in server else '?'}schema={name}"
     with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("SET lock_timeout = '60s'")  # a test that failed may have left a lock
         connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
 
 

@@ -26,6 +26,7 @@ POSTGRES = {
     "sessions.postgres_lock",
     "sessions.postgres_place",
     "sessions.postgres_pool",
+    "sessions.postgres_round_trip",
     "sessions.listening",
 }
 SQLITE = {"sessions.sqlite", "sessions.sqlite_connections", "sessions.sqlite_lock"}

@@ -160,7 +160,7 @@ def test_no_column_of_a_key_is_without_a_value_and_no_index_without_a_column() -
 
 
 @pytest.mark.parametrize("version", [0, -1, 1.5, 1.0, True, "1", None])
-def test_a_version_is_counted_from_1(version: Any) -> None:  # noqa: ANN401
+def test_a_version_is_counted_from_1(version: Any) -> None:
     with pytest.raises(InvalidValue, match="version: a whole number from 1"):
         replace(SALES, version=version)
 

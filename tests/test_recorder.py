@@ -216,7 +216,7 @@ def test_fault_8_who_reads_before_writing_is_not_turned_away_by_another_writer(
         store = (one, two)[number % 2]
         for written in range(25):
             with store.recorder.database.writing() as connection:
-                connection.execute("SELECT max(position) FROM events").fetchone()
+                connection.execute("SELECT max(position) FROM events").fetchall()
                 connection.execute("UPDATE answers SET request = ''")
             store.execute("s", SetAttributes(attributes={f"n{number}": written}))
         return store.position

@@ -1,0 +1,218 @@
+"""Round trips to PostgreSQL: statements that are sent at once, and what the server says to each.
+
+This is libpq's pipeline mode, by psycopg's wrapper of it. A pipeline of psycopg's cursors sends its
+statements one by one, each of which wakes the server, and costs the client several times as much.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
+from psycopg import pq, waiting
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many, send
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from psycopg import abc
+    from psycopg.abc import Buffer, PQGen
+    from psycopg.pq.abc import PGconn, PGresult
+
+    from sessions.database import Statement
+
+MOST_PREPARED = 200
+"""So many statements at most the server keeps parsed and planned for a connection."""
+
+_LOOK_SECONDS = 0.1
+"""How often psycopg looks by itself whether it was interrupted, while it waits for the server."""
+
+_ROWS = pq.ExecStatus.TUPLES_OK
+_FAILED = pq.ExecStatus.FATAL_ERROR
+_COPIES = {pq.ExecStatus.COPY_IN, pq.ExecStatus.COPY_OUT}
+_IDLE = pq.TransactionStatus.IDLE
+
+_Shape = tuple[bytes, tuple[int, ...]]
+"""A statement's text, and the types of its parameters."""
+
+
+class Answer:
+    """What the server says to a statement: its rows, or of how many rows it was.
+
+    Attributes:
+        rowcount: As cursors have it: -1 where rows are nothing that it is about.
+    """
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: list[Any] | None, rowcount: int | None) -> None:
+        self._rows = rows
+        self.rowcount = -1 if rowcount is None else rowcount
+
+    def fetchall(self) -> list[Any]:
+        """All rows, as tuples.
+
+        Raises:
+            psycopg.ProgrammingError: The statement is none that answers with rows.
+        """
+        if self._rows is None:
+            message = "no SELECT: there are no rows"
+            raise psycopg.ProgrammingError(message)
+        return self._rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.fetchall())
+
+
+class _Step(NamedTuple):
+    """One thing that the server is told, and answers."""
+
+    shape: _Shape
+    name: bytes = b""
+    values: Sequence[Buffer | None] | None = None
+    formats: Sequence[int] | None = None
+    prepares: bool = False
+
+    def send(self, to: PGconn) -> None:
+        text, types = self.shape
+        if self.prepares:
+            to.send_prepare(self.name, text, types)
+        elif self.name:
+            to.send_query_prepared(self.name, self.values, self.formats)
+        else:
+            to.send_query_params(text, self.values, types, self.formats)
+
+
+class RoundTrips:
+    """Asks a server several things at once, by a connection of psycopg's.
+
+    What is asked more than once is parsed and planned once: it stays prepared.
+    """
+
+    def __init__(self, raw: psycopg.Connection[Any]) -> None:
+        self._raw = raw
+        self._adapter: abc.Transformer = Transformer(raw)
+        self._prepared: OrderedDict[_Shape, bytes] = OrderedDict()
+        self._left: list[bytes] = []
+        self._number = 0
+
+    def ask(self, statements: Sequence[Statement]) -> list[Answer]:
+        """Execute statements, with `$1` and so on for parameters, in one round trip.
+
+        After one that fails none is executed, and its error is raised. What else goes wrong
+        closes the connection: its answers would be taken for those to something else.
+
+        Raises:
+            psycopg.Error: A statement failed, or the connection is lost.
+        """
+        if self._left and self._raw.pgconn.transaction_status == _IDLE:  # else it might not hear it
+            left, self._left = self._left, []
+            self.ask([(f"DEALLOCATE {name.decode()}", ()) for name in left])
+        steps = self._steps(statements)
+        results: list[PGresult] = []
+        try:
+            self._exchange(steps, results)
+        except BaseException as error:
+            self._raw.close()
+            if isinstance(error, psycopg.Error):  # the server may have said why
+                self._raise_failed(results)
+            raise
+        return self._answers(steps, results)
+
+    def _steps(self, statements: Sequence[Statement]) -> list[_Step]:
+        steps: list[_Step] = []
+        made: dict[_Shape, bytes] = {}
+        for sql, parameters in statements:
+            shape, values, formats = self._adapted(sql, parameters)
+            name = self._prepared.get(shape)
+            if name == b"" and parameters:  # it was asked once; BEGIN is not worth it
+                name = made.get(shape)
+                if name is None:
+                    self._number += 1
+                    name = made[shape] = b"cs_%d" % self._number
+                    steps.append(_Step(shape, name, prepares=True))
+            steps.append(_Step(shape, name or b"", values, formats))
+        return steps
+
+    def _adapted(
+        self, sql: str, parameters: Sequence[object]
+    ) -> tuple[_Shape, Sequence[Buffer | None] | None, Sequence[int] | None]:
+        if not parameters:
+            return (sql.encode(), ()), None, None
+        adapter = self._adapter
+        values = adapter.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+        return (sql.encode(), adapter.types or ()), values, adapter.formats
+
+    def _exchange(self, steps: Sequence[_Step], results: list[PGresult]) -> None:
+        pgconn = self._raw.pgconn
+        pgconn.enter_pipeline_mode()
+        for step in steps:
+            step.send(pgconn)
+        pgconn.pipeline_sync()
+        waiting.wait(_fetched(pgconn, results, len(steps)), pgconn.socket, _LOOK_SECONDS)
+        pgconn.exit_pipeline_mode()
+
+    def _answers(self, steps: Sequence[_Step], results: Sequence[PGresult]) -> list[Answer]:
+        answers = []
+        for step, result in zip(steps, results, strict=True):
+            if result.status == _FAILED:
+                self._forget(step)
+                self._raise_failed(results)
+            self._keep(step)
+            if not step.prepares:
+                answers.append(self._answer(result))
+        return answers
+
+    def _answer(self, result: PGresult) -> Answer:
+        if result.status != _ROWS:
+            return Answer(None, result.command_tuples)
+        adapter = self._adapter
+        adapter.set_pgresult(result)
+        return Answer(adapter.load_rows(0, result.ntuples, tuple), result.ntuples)
+
+    @staticmethod
+    def _raise_failed(results: Sequence[PGresult]) -> None:
+        for result in results:
+            if result.status == _FAILED:
+                raise error_from_result(result)
+
+    def _keep(self, step: _Step) -> None:
+        """Keep what was asked now: by its name, if it has one."""
+        self._prepared[step.shape] = step.name
+        self._prepared.move_to_end(step.shape)
+        if len(self._prepared) > MOST_PREPARED:
+            _, name = self._prepared.popitem(last=False)
+            self._left += [name] if name else []
+
+    def _forget(self, step: _Step) -> None:
+        """Let what failed be parsed anew the next time: it may be another relation's by now."""
+        name = self._prepared.pop(step.shape, b"")
+        self._left += [name] if name else []
+
+
+def _fetched(pgconn: PGconn, results: list[PGresult], count: int) -> PQGen[None]:
+    """Send what is not sent yet, and fetch so many results, and then the pipeline's end."""
+    yield from send(pgconn)
+    while len(results) < count:
+        fetched = yield from fetch_many(pgconn)
+        if not fetched:
+            message = "the connection ended before the answer"
+            raise psycopg.OperationalError(message)
+        if fetched[0].status in _COPIES:
+            message = "COPY answers with no rows"
+            raise psycopg.ProgrammingError(message)
+        results += fetched
+    yield from fetch_many(pgconn)
+
+
+class ServerConnection(psycopg.Connection[Any]):
+    """Psycopg's connection, and what is asked of the server by it."""
+
+    @cached_property
+    def trips(self) -> RoundTrips:
+        """What is asked of the server by it."""
+        return RoundTrips(self)
