@@ -66,11 +66,11 @@ class Batch:
         self.check()
         transaction = self._transaction
         if transaction is None:
-            transaction = self._transaction = self._writer.begin()
+            transaction = self._transaction = self._writer.begin(lambda: [job])
             self._asked, self._answered, self._since = 0, 0, time.monotonic()
         self._asked += len(job.requests)
         try:
-            transaction.prepare(job.requests)
+            transaction.prepare([job])
             executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
         except BaseException as error:
             self._struck(transaction, error)

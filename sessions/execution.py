@@ -169,10 +169,12 @@ class CommandExecutor(StoreReader):
             StorageFailed: What is kept for it is damaged.
         """
         key = rules.text("idempotencyKey", idempotency_key, most=rules.MAX_KEY)
-        kept = self.recorder.answer(self.query, key)
-        if kept is None:
+        kept = self.query(*self.recorder.answers([key]))
+        if not kept:
             return None
-        return answers.from_json(kept[1], self._between, key=key, path=self.recorder.database.path)
+        return answers.from_json(
+            kept[0][2], self._between, key=key, path=self.recorder.database.path
+        )
 
     def check_no_batch(self, what: str) -> None:
         """Refuse what needs the store to itself while this thread has a batch open.

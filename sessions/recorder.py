@@ -159,11 +159,13 @@ class SessionRecorder(ApplicationRecorder):
 
     # --- answers
 
-    def answer(self, query: Query, key: str) -> tuple[str, str] | None:
-        """The request and the answer that an idempotency key is kept for."""
-        sql = f"SELECT request, answer FROM answers WHERE {_OF_APPLICATION} AND idempotency_key = ?"
-        rows = query(sql, (self.application_id, key))
-        return rows[0] if rows else None
+    def answers(self, keys: Sequence[str]) -> Statement:
+        """Asks for the idempotency keys that are kept, each with its request and answer."""
+        sql = (
+            f"SELECT idempotency_key, request, answer FROM answers WHERE {_OF_APPLICATION} "
+            f"AND idempotency_key IN ({', '.join('?' * len(keys))})"
+        )
+        return sql, (self.application_id, *keys)
 
     def keep_answers(self, connection: Connection, answers: Sequence[Sequence[object]]) -> None:
         """Keep rows of `schema.ANSWERS`, without the application's id."""

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from sessions.answers import Executed
     from sessions.job import Job
 
-    Take = Callable[[], "Sequence[Job]"]
-
 TOGETHER = 256
 """The most commands of one commit: what waits longer than that waits for the next."""
 
@@ -62,6 +60,19 @@ class Lock(Protocol):
         """Set it free."""
 
 
+class Jobs(Protocol):
+    """Those who wait, as who performs their transaction sees them."""
+
+    def waiting(self) -> Sequence[Job]:
+        """Those who wait by now, and may still leave."""
+
+    def let_come(self) -> None:
+        """Let those come who will in a moment, where nobody waits for the lock meanwhile."""
+
+    def take(self) -> Sequence[Job]:
+        """Take those who wait by now into the transaction; each is done then, or taken again."""
+
+
 class Wait(NamedTuple):
     """What to wait for outside of a full queue."""
 
@@ -73,7 +84,7 @@ class SharedCommits:
 
     def __init__(  # noqa: PLR0913  all but the first three have defaults
         self,
-        perform: Callable[[Take], None],
+        perform: Callable[[Jobs], None],
         *,
         path: str,
         timeout: float,
@@ -225,17 +236,31 @@ class SharedCommits:
 
     def lead(self, job: Job) -> None:
         """Let those who wait decide and commit together, and hand the lead over."""
-        if self._shared > 1:
-            sleep(0)  # whom the last commit answered may come again, before the next one begins
         try:
-            self._perform(self._take)
+            self._perform(self)
         except BaseException as error:
             job.error, job.done = error, True
             raise
         finally:
             self._hand_over(job)
 
-    def _take(self) -> Sequence[Job]:
+    def waiting(self) -> Sequence[Job]:
+        """Those who wait by now, as far as they have room in one commit."""
+        with self._mutex:
+            return list(self._queue)[: self._together]
+
+    def let_come(self) -> None:
+        """Let the other threads run for as long as more of them come.
+
+        Whom the last commit answered may be back with a new command, and share the next one.
+        """
+        seen = -1 if self._shared > 1 else self._together
+        while seen < len(self._queue) < self._together:
+            seen = len(self._queue)
+            sleep(0)
+
+    def take(self) -> Sequence[Job]:
+        """Take those who wait by now into a transaction."""
         with self._mutex:
             waiting = list(self._queue)
             taken = waiting[: self._together]

@@ -26,22 +26,26 @@ from sessions.events import (
 )
 from sessions.head import Head
 from sessions.memory import Held
+from sessions.needs import needs_of
 from sessions.session import evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from sessions.answers import Request
-    from sessions.claim_rows import Pair
     from sessions.claims import Usage
     from sessions.database import Connection
     from sessions.inline import InlineViews
+    from sessions.job import Job
     from sessions.mapper import Mapper
     from sessions.memory import Memory
+    from sessions.needs import Answer, Needs
     from sessions.recorder import SessionRecorder
 
 Metadata = dict[str, Any]
+Read = tuple["Needs", "Sequence[Sequence[Any]]"]
+"""What commands need, and what was answered."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,18 @@ class Transaction:
     that share the transaction stay whole.
     """
 
-    def __init__(self, means: Means, connection: Connection, head: Head) -> None:
+    def __init__(
+        self, means: Means, connection: Connection, head: Head, early: Read | None = None
+    ) -> None:
         self.connection = connection
         self.position = head.position
         self.states: dict[str, Held] = {}
         self.first: Recorded | None = None
         self._means = means
+        self._early = early
         self._recorder = means.recorder
         self._ledger = Ledger(partial(_usage, means.recorder, connection))
+        self._found: dict[str, Answer | None] = {}
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
         self._has_written = False
@@ -134,7 +142,7 @@ class Transaction:
         """
         if key is None:
             return self._decided(requests, meta, keep=not dry_run)
-        kept = self._answer(key)
+        kept = self._found[key]
         try:
             fingerprint = answers.fingerprint(requests)
         except InvalidValue as error:
@@ -146,7 +154,9 @@ class Transaction:
             now = self._means.now()
             executed = self._decided(requests, meta, keep=not dry_run)
             if not dry_run:
-                self._answers[key] = fingerprint, answers.to_json(executed), now
+                answer = answers.to_json(executed)
+                self._found[key] = fingerprint, answer
+                self._answers[key] = fingerprint, answer, now
             return executed
         if kept[0] != fingerprint:
             raise IdempotencyKeyReused(key=key)
@@ -156,49 +166,24 @@ class Transaction:
             raise answers.damaged(key, path, f"{len(executed)} answers to {len(requests)} commands")
         return executed
 
-    def prepare(self, requests: Sequence[Request]) -> None:
-        """Read together what commands will need of what is not in memory: one round trip.
+    def prepare(self, jobs: Iterable[Job]) -> None:
+        """Read together what jobs will need of what is not in memory: one round trip.
 
         It must be done before `run` decides them.
         """
-        missing: dict[str, Held] = {}
-        pairs: dict[Pair, None] = {}
-        for request in requests:
-            session_id = request.session_id
-            held = self.states.get(session_id)
-            if held is None:
-                held, proved = self._means.memory.last_seen(session_id)
-                if proved:
-                    self.states[session_id] = held
-                else:
-                    missing[session_id] = held
-            for claim in asks(request.command, held.session):
-                if not self._ledger.knows((claim.limit, session_id)):
-                    pairs[claim.limit, session_id] = None
-        if missing or pairs:
-            with self._recorder.database.failures:
-                self._read_together(missing, list(pairs))
+        early, self._early = self._early, None
+        if early is not None:
+            self._take_note(*early)
+        needs = needs_of(jobs, self._means, self.states, self._ledger.knows, self._found)
+        if needs is not None:
+            database = self._recorder.database
+            with database.failures:
+                self._take_note(needs, database.ask(self.connection, needs.statements))
 
-    def _read_together(self, missing: Mapping[str, Held], pairs: Sequence[Pair]) -> None:
-        recorder = self._recorder
-        unseen = [session_id for session_id, held in missing.items() if not held.version]
-        stale = [
-            recorder.stream_since(SESSION, i, h.version) for i, h in missing.items() if h.version
-        ]
-        streams = [*([recorder.streams(SESSION, unseen)] if unseen else []), *stale]
-        claims = recorder.claims.asks(pairs) if pairs else []
-        answers = recorder.database.ask(self.connection, [*streams, *claims])
-        read = dict(missing)
-        for rows in answers[: len(streams)]:
-            for recorded in self._recorded(rows):
-                read[recorded.stream_id] = read[recorded.stream_id].after(recorded)
-        self.states |= read
-        if pairs:
-            self._ledger.know(recorder.claims.usages(pairs, answers[len(streams) :]))
-
-    def _answer(self, key: str) -> tuple[str, str] | None:
-        pending = self._answers.get(key)
-        return pending[:2] if pending else self._recorder.answer(self._read, key)
+    def _take_note(self, needs: Needs, answers: Sequence[Sequence[Any]]) -> None:
+        self.states |= needs.states(self._means.mapper, answers)
+        self._found |= needs.answers(answers)
+        self._ledger.know(needs.usages(answers))
 
     def _decided(
         self, requests: Sequence[Request], meta: Metadata, *, keep: bool

@@ -27,19 +27,21 @@ from sessions.errors import (
 from sessions.head import Head
 from sessions.inline import InlineViews
 from sessions.memory import Memory
+from sessions.needs import needs_of
 from sessions.transaction import Means, Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from sessions.answers import Executed
-    from sessions.database import Begun
+    from sessions.database import Begun, Statement
     from sessions.job import Job
     from sessions.mapper import Mapper
+    from sessions.needs import Needs
     from sessions.projection import Projection
     from sessions.recorder import SessionRecorder
-    from sessions.shared_commits import Take
+    from sessions.shared_commits import Jobs
 
 DECIDED = (Refused, VersionConflict, IdempotencyKeyReused, ClaimRefused)
 """What a decision may end with: nothing is wrong with the transaction then."""
@@ -63,6 +65,7 @@ class Writer:
         self._memory = Memory()
         self._means = Means(recorder, mapper, self._views, self._memory, now)
         self._left: Head | None = None
+        self._is_alone = False
         forks.watch(self)
 
     def begin_again_in_child(self) -> None:
@@ -71,20 +74,30 @@ class Writer:
         self._memory.begin_epoch()
         self._views.forget()
 
-    def begin(self, *, lock: bool = True) -> Transaction:
+    def begin(self, jobs: Callable[[], Iterable[Job]] = tuple, *, lock: bool = True) -> Transaction:
         """Begin a transaction that has the lock; `commit` or `abandon` must follow.
 
-        Without `lock` it may be taken by the commit, which then says if others were faster.
+        Without `lock` it may be taken by the commit, which then says if others were faster. What
+        jobs will need, these or others, is read at once where that saves a round trip.
 
         Raises:
             StoreBusy: Others held the lock for too long.
             ViewsDiffer: The store's writers keep other inline views than this one.
         """
-        begun = self._database.begin(self._left, self._recorder.application_id, lock=lock)
+        needs: Needs | None = None
+
+        def asked() -> Sequence[Statement]:
+            nonlocal needs
+            needs = needs_of(jobs(), self._means, {}, lambda _: False)
+            return needs.statements if needs else ()
+
+        application_id = self._recorder.application_id
+        begun = self._database.begin(self._left, application_id, asked, lock=lock)
         try:
             head = self._arrived(begun)
             self._views.arrange(head.views)
-            return Transaction(self._means, begun.connection, head)
+            early = (needs, begun.answers) if needs and begun.answers else None
+            return Transaction(self._means, begun.connection, head, early)
         except BaseException:
             self._views.forget()
             self._database.end(begun.connection)
@@ -94,7 +107,8 @@ class Writer:
         head = self._left if begun.head is None else Head.of(begun.head)
         if head is None:
             raise AssertionError
-        if head != self._left:
+        self._is_alone = head == self._left
+        if not self._is_alone:
             self._arrive(head, begun.news)
         self._left = head
         return head
@@ -183,7 +197,7 @@ class Writer:
         finally:
             self.abandon(asking)
 
-    def perform(self, take: Take) -> None:
+    def perform(self, queue: Jobs) -> None:
         """Let those who wait decide in one transaction; what breaks one of them leaves the rest.
 
         A refusal is its job's own. Anything else that goes wrong drops the transaction; its jobs
@@ -191,12 +205,14 @@ class Writer:
         is the same for all who wait: each waits for it once.
         """
         try:
-            transaction = self.begin(lock=False)
+            transaction = self.begin(queue.waiting, lock=False)
         except Exception as error:  # noqa: BLE001  whatever it is, all who wait waited for it
-            _fail_all(take, error)
+            _fail_all(queue, error)
             return
         try:
-            jobs = take()
+            if self._is_alone:
+                queue.let_come()
+            jobs = queue.take()
         except BaseException:
             self.abandon(transaction)
             raise
@@ -204,9 +220,9 @@ class Writer:
             try:
                 self._do(transaction, jobs)
             except LogMoved:
-                self._do(self.begin(), jobs)
+                self._do(self.begin(lambda: jobs), jobs)
         except StoreBusy as error:  # they would wait for the same once more
-            _fail_all(take, error, jobs)
+            _fail_all(queue, error, jobs)
         except Exception as error:
             if all(job.done for job in jobs):
                 raise
@@ -219,7 +235,7 @@ class Writer:
     def _one_by_one(self, jobs: Sequence[Job]) -> None:
         for number, job in enumerate(jobs):
             try:
-                transaction = self.begin()
+                transaction = self.begin(lambda: [job])  # noqa: B023  it is asked at once
             except Exception as error:  # noqa: BLE001  it is handed to the callers
                 _fail(jobs[number:], error)
                 return
@@ -232,7 +248,7 @@ class Writer:
 
     def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
         try:
-            transaction.prepare([request for job in jobs for request in job.requests])
+            transaction.prepare(jobs)
             outcomes = [_outcome(transaction, job) for job in jobs]
         except BaseException:
             self.abandon(transaction)
@@ -293,7 +309,7 @@ def _fail(jobs: Sequence[Job], error: Exception) -> None:
         job.finish(error)
 
 
-def _fail_all(take: Take, error: Exception, jobs: Sequence[Job] = ()) -> None:
+def _fail_all(queue: Jobs, error: Exception, jobs: Sequence[Job] = ()) -> None:
     _fail(jobs, error)
-    while more := take():
+    while more := queue.take():
         _fail(more, error)

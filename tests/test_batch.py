@@ -491,3 +491,17 @@ def test_what_a_repeated_answer_hands_out_is_not_what_will_be_written(store: Ses
 
     (written,) = store.log(1)
     assert written.event == AttributesChanged(values={"a": [1]})
+
+
+def test_a_key_that_a_batch_has_written_is_known_in_it(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    with store.batch():
+        opened = store.execute("s", OpenSession(), idempotency_key="k")
+        assert views.get("s").state == "open"  # what was decided is written to be read
+
+        assert store.execute("s", OpenSession(), idempotency_key="k") == opened
+        with pytest.raises(IdempotencyKeyReused):
+            store.execute("t", OpenSession(), idempotency_key="k")
+
+    assert store.position == 1

@@ -126,8 +126,8 @@ def test_a_leader_that_is_interrupted_as_it_takes_the_others_leaves_the_lock_to_
     store = open_store()
     store.execute("s", OpenSession())
     with monkeypatch.context() as broken:
-        interrupts = Interrupts(SharedCommits._take, KeyboardInterrupt(), first=first)
-        broken.setattr(SharedCommits, "_take", partialmethod(interrupts))
+        interrupts = Interrupts(SharedCommits.take, KeyboardInterrupt(), first=first)
+        broken.setattr(SharedCommits, "take", partialmethod(interrupts))
         with pytest.raises(KeyboardInterrupt):
             store.execute("s", add("never"))
 

@@ -16,7 +16,7 @@ from tests.interleaving import Scenario, ScheduleError, Scheduler, replay, searc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sessions.shared_commits import Take
+    from sessions.shared_commits import Jobs
     from tests.interleaving import Build, Choice
 
 ENDS = (QueueFull, StoreClosed, KeyboardInterrupt)
@@ -71,9 +71,9 @@ class LeadsTwice(Watched):
 class TakesTheNewestFirst(Watched):
     """Serves the last who came, so that the first may wait for ever."""
 
-    def _take(self) -> Sequence[Job]:
+    def take(self) -> Sequence[Job]:
         self.queue.reverse()
-        return super()._take()
+        return super().take()
 
 
 class Callers:
@@ -105,14 +105,16 @@ class Callers:
             lock=scheduler.lock,
         )
 
-    def _perform(self, take: Take) -> None:
+    def _perform(self, waiting: Jobs) -> None:
         assert not self._leading, "two lead"
         self._leading = True
         try:
+            waiting.waiting()
+            waiting.let_come()
             self._scheduler.step("waits for the database")
-            jobs = list(take())
+            jobs = list(waiting.take())
             self._scheduler.step("decides")
-            while more := self._all_at_once and take():
+            while more := self._all_at_once and waiting.take():
                 self._scheduler.step("has the same answer for more of them")
                 jobs += more
             if self._undone is not None:  # once

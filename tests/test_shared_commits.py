@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sessions import SessionStore
     from sessions.database import Query
-    from sessions.shared_commits import Take
+    from sessions.shared_commits import Jobs
     from tests.conftest import OpenStore
     from tests.groups import Call
 
@@ -202,9 +202,9 @@ def test_who_waits_outside_for_too_long_is_told_that_the_queue_is_full(
 ) -> None:
     may_go = threading.Event()
 
-    def perform(take: Take) -> None:
+    def perform(jobs: Jobs) -> None:
         may_go.wait()
-        for job in take():
+        for job in jobs.take():
             job.finish([])
 
     accepted = [Job((), None, {}) for _ in range(3)]
