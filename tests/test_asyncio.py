@@ -145,7 +145,7 @@ def test_a_lock_that_is_not_free_in_time_is_said_to_all_who_wait(
     with SessionStore.open(url) as other, SessionStore.open(url, lock_timeout=2) as store:
         tries, begin = list[None](), store.recorder.database.begin
 
-        def counted(*given: Any, **how: Any) -> Begun:  # noqa: ANN401
+        def counted(*given: Any, **how: Any) -> Begun:
             tries.append(None)
             return begin(*given, **how)
 
