@@ -204,8 +204,13 @@ class Writer:
         are then done one by one, so that it strikes whom it must. A lock that is not free in time
         is the same for all who wait: each waits for it once.
         """
+
+        def waiting() -> Sequence[Job]:
+            queue.let_come()  # who comes later needs a round trip of its own
+            return queue.waiting()
+
         try:
-            transaction = self.begin(queue.waiting, lock=False)
+            transaction = self.begin(waiting, lock=False)
         except Exception as error:  # noqa: BLE001  whatever it is, all who wait waited for it
             _fail_all(queue, error)
             return
