@@ -67,7 +67,7 @@ class Jobs(Protocol):
         """Those who wait by now, and may still leave."""
 
     def let_come(self) -> None:
-        """Let those come who will in a moment, where nobody waits for the lock meanwhile."""
+        """Let those come who will in a moment, to be asked before one waits or takes."""
 
     def take(self) -> Sequence[Job]:
         """Take those who wait by now into the transaction; each is done then, or taken again."""

@@ -252,3 +252,32 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(
     assert sorted(done.position for done in found) == [2, 3, 4]
     if not store.recorder.database.in_memory:
         assert open_store().position == 4
+
+
+def test_after_a_shared_commit_the_next_waits_for_as_long_as_more_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+
+    def perform(jobs: Jobs) -> None:
+        jobs.let_come()
+        together = jobs.take()
+        taken.append(len(together))
+        for job in together:
+            job.finish([])
+
+    shared = SharedCommits(perform, path="the store", timeout=1)
+    first, second, third, *coming = [Job((), None, {}) for _ in range(6)]
+
+    def others_run(_: float) -> None:
+        if coming:
+            shared._join(coming.pop())
+
+    monkeypatch.setattr("sessions.shared_commits.sleep", others_run)
+    shared._join(first)
+    shared._join(second)
+    shared.lead(first)
+    shared._join(third)
+    shared.lead(third)
+
+    assert taken == [2, 4]
