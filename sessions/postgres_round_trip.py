@@ -129,7 +129,7 @@ class RoundTrips:
         for sql, parameters in statements:
             shape, values, formats = self._adapted(sql, parameters)
             name = self._prepared.get(shape)
-            if name == b"" and parameters:  # it was asked once; BEGIN is not worth it
+            if name == b"":  # it was asked once
                 name = made.get(shape)
                 if name is None:
                     self._number += 1
@@ -162,7 +162,8 @@ class RoundTrips:
             if result.status == _FAILED:
                 self._forget(step)
                 self._raise_failed(results)
-            self._keep(step)
+            if step.shape[1]:  # BEGIN and the like are not worth it
+                self._keep(step)
             if not step.prepares:
                 answers.append(self._answer(result))
         return answers

@@ -105,6 +105,11 @@ def test_the_statements_that_are_used_least_are_let_go(raw: ServerConnection) ->
         for _ in range(2):
             ask(raw, f"SELECT $1 + {number}", 1)
 
+    left = prepared(raw)
+    for _ in range(20):
+        ask(raw, "BEGIN")
+        ask(raw, "ROLLBACK")
+    assert prepared(raw) == left  # what is let go makes no room for more to be
     kept = prepared(raw)
     assert often in kept
     assert f"SELECT $1 + {MOST_PREPARED + 9}" in kept
