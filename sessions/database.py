@@ -192,8 +192,8 @@ class Database(ABC):
             application_id: The application whose log is written.
             asking: The SELECTs that will be asked in it, if that is known; they are answered at
                 once where that saves a round trip.
-            lock: Take the lock at once. Where it costs a round trip, and nobody else wrote the
-                last time, it may else be taken by `commit`, before anything is written.
+            lock: Take the lock at once. Where it costs a round trip it is else taken by `commit`,
+                before anything is written: for who found the last time that nobody else wrote.
 
         Raises:
             StoreBusy: Others held the lock for too long.

@@ -18,7 +18,6 @@ import psycopg
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, LogMoved
 from sessions.errors import NotAStore, OutcomeUnknown, StorageFailed
-from sessions.head import Head
 from sessions.listening import Listener
 from sessions.postgres_connection import BEGIN, Collected, PostgresConnection
 from sessions.postgres_dependents import handing_on
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sessions.database import Query, Statement, StillHeld
+    from sessions.head import Head
 
 T = TypeVar("T")
 
@@ -79,7 +79,6 @@ class PostgresDatabase(Database):
         self._mutex = threading.Lock()
         self._begin_alone()
         self._listener: Listener | None = None
-        self._alone = False
 
     @property
     def failures(self) -> PostgresFailures:
@@ -168,11 +167,11 @@ class PostgresDatabase(Database):
     ) -> Begun:
         """Begin a transaction that has the application's lock, in one round trip.
 
-        Where nobody else wrote the last time, the lock is taken with the commit, in its round
-        trip: what was read meanwhile is right if the log has not moved, and the lock tells.
+        Without `lock` it is taken with the commit, in its round trip: what was read meanwhile is
+        right if the log has not moved, and the lock tells.
         """
         locks = (self._locks.store, self._locks.of(application_id), application_id)
-        if not lock and known is not None and self._alone:
+        if not lock and known is not None:
             confirmed = (*locks, known.position, known.signature)
             return self._locked(
                 lambda: self._connections.begun((), lambda taken, _: Begun(taken, None), confirmed)
@@ -183,7 +182,6 @@ class PostgresDatabase(Database):
 
         def begun(taken: PostgresConnection, rows: list[list[Any]]) -> Begun:
             head, news, *answers = rows
-            self._alone = Head.of(head) == known
             return Begun(taken, head, news, answers)
 
         return self._locked(lambda: self._connections.begun([*first, *asking()], begun))
@@ -235,7 +233,6 @@ class PostgresDatabase(Database):
         except psycopg.Error as error:
             late = taken.confirms is not None and isinstance(error, psycopg.IntegrityError)
             if late or error.sqlstate == dialect.LOG_MOVED:  # or a key was answered meanwhile
-                self._alone = False
                 raise LogMoved from error
             if is_gone(error):
                 raise OutcomeUnknown(path=self.path, reason=reason_of(error)) from error

@@ -70,7 +70,7 @@ class Writer:
 
     def begin_again_in_child(self) -> None:
         """After a fork: what is held in memory has to be proved anew."""
-        self._left = None
+        self._left, self._is_alone = None, False
         self._memory.begin_epoch()
         self._views.forget()
 
@@ -210,7 +210,7 @@ class Writer:
             return queue.waiting()
 
         try:
-            transaction = self.begin(waiting, lock=False)
+            transaction = self.begin(waiting, lock=not self._is_alone)
         except Exception as error:  # noqa: BLE001  whatever it is, all who wait waited for it
             _fail_all(queue, error)
             return
