@@ -119,9 +119,7 @@ class Post:
 def _hindrance(projection: Projection[Any], build: Build) -> str | None:
     """Why who has a projection cannot follow a build of it; None where he can, or need not."""
     if build.mode == "followed":
-        return (
-            None
-            if is_kept(projection, build)
-            else f"the store keeps {build.label}, here is {projection.label}"
-        )
+        if is_kept(projection, build):
+            return None
+        return f"the store keeps {build.label}, here is {projection.label}"
     return f"the store keeps it {build.mode}" if projection.mode == "followed" else None

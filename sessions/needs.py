@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from sessions.recorder import SessionRecorder
     from sessions.transaction import Means
 
-
-Answer = tuple[str, str]
+Kept = tuple[str, str]
 """The request that an idempotency key was used for, and what was answered."""
 
 
@@ -66,7 +65,7 @@ class Needs:
                 states[recorded.stream_id] = states[recorded.stream_id].after(recorded)
         return states
 
-    def answers(self, answers: Sequence[Sequence[Any]]) -> dict[str, Answer | None]:
+    def answers(self, answers: Sequence[Sequence[Any]]) -> dict[str, Kept | None]:
         """What each key was used for, and what was answered; None if it was not used yet."""
         if not self._keys:
             return {}

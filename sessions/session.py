@@ -125,8 +125,6 @@ def _filled(session: Session, lines: tuple[Line, ...], at: datetime) -> Session:
 def _item_added(session: Session, event: ItemAdded, at: datetime) -> Session:
     lines, position = session.lines, event.position
     line = Line(event.item, event.line_quantity)
-    if position == len(lines):
-        return _filled(session, (*lines, line), at)
     return _filled(session, (*lines[:position], line, *lines[position + 1 :]), at)
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from sessions.job import Job
     from sessions.mapper import Mapper
     from sessions.memory import Memory
-    from sessions.needs import Answer, Needs
+    from sessions.needs import Kept, Needs
     from sessions.recorder import SessionRecorder
 
 Metadata = dict[str, Any]
@@ -104,7 +104,7 @@ class Transaction:
         self._early = early
         self._recorder = means.recorder
         self._ledger = Ledger(partial(_usage, means.recorder, connection))
-        self._found: dict[str, Answer | None] = {}
+        self._found: dict[str, Kept | None] = {}
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
         self._has_written = False
