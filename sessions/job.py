@@ -22,6 +22,7 @@ class Job:
     leads = False
     is_leading = False
     withdrawn = False
+    passes_on = False
     wake: Callable[[], object] = staticmethod(_nobody)
 
     def __init__(

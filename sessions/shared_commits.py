@@ -4,8 +4,8 @@ Whoever comes first leads: it takes the database's lock, lets everybody who wait
 in one transaction, commits it once, and hands the lead to the next who came meanwhile. One lone
 caller leads itself, at no cost but two uncontended locks; no thread runs in the background.
 
-All that callers share stands behind one mutex, and they wait for nothing but gates: locks that
-are handed over closed. The tests replace `lock` by one of their own, and search all interleavings.
+All that callers share stands behind one mutex, and they wait for nothing but gates. The tests
+replace `lock` by one of their own, and search all interleavings.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from time import monotonic, sleep
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
 
 from sessions import forks, tracing
 from sessions.errors import QueueFull, StoreClosed
+from sessions.gates import closed_gate, opens_within
+from sessions.outside import Outside, Place
+from sessions.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from sessions.answers import Executed
+    from sessions.gates import Lock
     from sessions.job import Job
 
 TOGETHER = 256
@@ -34,30 +37,8 @@ TOGETHER = 256
 WAITING = 10_000
 """How many may wait before further callers wait outside."""
 
-_ASYNC_PAUSE = 0.005
-"""Seconds between two looks of a coroutine at a full queue."""
-
-
-class Lock(Protocol):
-    """What callers wait for."""
-
-    def acquire(self, blocking: bool = ..., timeout: float = ..., /) -> bool:  # noqa: FBT001  as threading's
-        """Wait until it is free, and take it."""
-
-    def release(self) -> None:
-        """Set it free, from whatever thread."""
-
-    def __enter__(self) -> object:
-        """Take it: no signal is handled between that and the block which it is taken for."""
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-        /,
-    ) -> None:
-        """Set it free."""
+_MOMENT = 0.00005
+"""Seconds in which at least one comes back, or nobody is waited for."""
 
 
 class Jobs(Protocol):
@@ -71,12 +52,6 @@ class Jobs(Protocol):
 
     def take(self) -> Sequence[Job]:
         """Take those who wait by now into the transaction; each is done then, or taken again."""
-
-
-class Wait(NamedTuple):
-    """What to wait for outside of a full queue."""
-
-    gate: Lock
 
 
 class SharedCommits:
@@ -116,12 +91,15 @@ class SharedCommits:
     def _begin(self) -> None:
         self._mutex = self._lock()
         self._queue: deque[Job] = deque()
-        self._outside: deque[Lock] = deque()
+        self._outside = Outside(self._mutex, self._lock, self._full)
         self._led = False
         self._closed = False
         self._closing: list[Lock] = []
         self._taken: list[Job] = []
+        self._answered = Relay()
         self._shared = 0
+        self._awaited = 0
+        self._all_have_come = closed_gate(self._lock)
         self._leaders: ThreadPoolExecutor | None = None
 
     begin_again_in_child = _begin
@@ -133,17 +111,21 @@ class SharedCommits:
             QueueFull: Too many wait, and did so for too long.
             StoreClosed: The store is closed.
         """
-        gate = self._closed_gate()
+        gate = closed_gate(self._lock)
         job.wake = gate.release
         deadline = None
         try:
-            while isinstance(joined := self._join(job), Wait):
+            while isinstance(joined := self._join(job), Place):
                 deadline = deadline or monotonic() + self._timeout
-                self._wait_outside(joined.gate, deadline)
+                self._outside.wait(joined, deadline)
             leads = joined
             while not job.done:
                 if not leads:  # whoever wakes it says so by the gate, once
+                    job.passes_on = True
                     gate.acquire()
+                    job.passes_on = False
+                    if job.done:
+                        self._pass_on()
                 if not job.done:
                     self.lead(job)
                 leads = False
@@ -172,8 +154,8 @@ class SharedCommits:
         job.wake = wake
         deadline = monotonic() + self._timeout
         try:
-            while isinstance(joined := self._join(job), Wait):
-                await self._pause_outside(joined.gate, deadline)
+            while isinstance(joined := self._join(job), Place):
+                await self._outside.pause(joined, deadline)
             if joined:
                 self._in_thread(lead, job)
             await done.wait()
@@ -194,45 +176,20 @@ class SharedCommits:
             self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")
         self._leaders.submit(lead, job)
 
-    def _join(self, job: Job) -> bool | Wait:
-        """Wait in the queue, or lead: whether it does; else what to wait for outside."""
+    def _join(self, job: Job) -> bool | Place:
+        """Wait in the queue, or lead: whether it does; else the place to wait at outside."""
         with self._mutex:
             if self._closed:
                 raise StoreClosed
             if len(self._queue) >= self._most:
-                gate = self._closed_gate()
-                self._outside.append(gate)
-                return Wait(gate)
+                return self._outside.come()
             self._queue.append(job)
             job.leads = leads = not self._led
             self._led = True
+            if len(self._queue) == self._awaited:
+                self._awaited = 0
+                self._all_have_come.release()
             return leads
-
-    def _wait_outside(self, gate: Lock, deadline: float) -> None:
-        admitted = False
-        try:
-            admitted = gate.acquire(True, max(0.0, deadline - monotonic()))  # noqa: FBT003  as threading's
-        finally:
-            if not admitted:
-                self._left_outside(gate)
-        if not admitted:
-            raise self._full()
-
-    async def _pause_outside(self, gate: Lock, deadline: float) -> None:
-        self._left_outside(gate)
-        if monotonic() > deadline:
-            raise self._full()
-        await asyncio.sleep(_ASYNC_PAUSE)
-
-    def _left_outside(self, gate: Lock) -> None:
-        with self._mutex:
-            if gate in self._outside:
-                self._outside.remove(gate)
-            else:  # it was admitted after all: let another come in its place
-                self._admit(1)
-
-    def _full(self) -> QueueFull:
-        return QueueFull(waiting=self._most, path=self._path, seconds=self._timeout)
 
     def lead(self, job: Job) -> None:
         """Let those who wait decide and commit together, and hand the lead over."""
@@ -250,14 +207,22 @@ class SharedCommits:
             return list(self._queue)[: self._together]
 
     def let_come(self) -> None:
-        """Let the other threads run for as long as more of them come.
+        """Wait until as many have come as the last commit answered, or nobody does for a moment.
 
-        Whom the last commit answered may be back with a new command, and share the next one.
+        They may be back with new commands, which share the next commit then.
         """
-        seen = -1 if self._shared > 1 else self._together
-        while seen < len(self._queue) < self._together:
+        awaited = min(self._shared, self._together)
+        if awaited < 2:  # noqa: PLR2004  who was alone waits for nobody
+            return
+        gate = closed_gate(self._lock)
+        with self._mutex:
             seen = len(self._queue)
-            sleep(0)
+            if seen >= awaited:
+                return
+            self._awaited, self._all_have_come = awaited, gate
+        while not opens_within(gate, _MOMENT) and len(self._queue) > seen:
+            seen = len(self._queue)
+        self._awaited = 0
 
     def take(self) -> Sequence[Job]:
         """Take those who wait by now into a transaction."""
@@ -266,15 +231,14 @@ class SharedCommits:
             taken = waiting[: self._together]
             self._taken, self._queue = [*self._taken, *taken], deque(waiting[self._together :])
             self._shared = len(self._taken)
-            if self._outside:
-                self._admit(len(taken))
+            self._outside.admit(len(taken))
             return taken
 
     def _hand_over(self, leader: Job) -> None:
-        """Leave the lead to the next, and wake whom the commit answered.
+        """Leave the lead to the next, and see to it that those are woken whom the commit answered.
 
         It may be interrupted anywhere, and goes on from there when it is called again: what is
-        put back or woken is taken no longer, and the leader leads until nothing else is left.
+        put back or answered is taken no longer, and the leader leads until nothing else is left.
         """
         with self._mutex:
             undone = [job for job in self._taken if not (job.done or job.withdrawn)]
@@ -283,11 +247,9 @@ class SharedCommits:
                 self._taken, self._queue = done, deque([*undone, *self._queue])
             if leader.done and self._queue and leader in self._queue:
                 self._leave(leader)
-            while self._taken:
-                job = self._taken[0]
-                del self._taken[0]  # no signal is handled between this and what wakes it
-                if job.done:
-                    job.wake()
+            answered = [job for job in self._taken if job.done and not job.withdrawn]
+            self._answered.jobs, self._taken = [*self._answered.jobs, *answered], []
+            self._answered.wake()
             following = self._queue[0] if self._queue else None
             while self._closing and following is None:
                 self._closing.pop().release()
@@ -297,10 +259,17 @@ class SharedCommits:
                 following.leads = True
                 following.wake()
 
+    def _pass_on(self) -> None:
+        """Wake the next of those who are answered too."""
+        with self._mutex:
+            self._answered.wake()
+
     def _withdraw(self, job: Job) -> None:
         """A caller waits no more: if it is left with the lead, the next one has it."""
         with self._mutex:
             job.withdrawn = True
+            if job.done:
+                self._answered.withdraw(job)
             if job in self._queue and not job.leads:
                 self._leave(job)
             hands_over = job.leads and not job.is_leading
@@ -310,19 +279,17 @@ class SharedCommits:
 
     def _leave(self, job: Job) -> None:
         self._queue.remove(job)
-        self._admit(1)
+        self._outside.admit(1)
 
-    def _admit(self, number: int) -> None:
-        while number and self._outside:
-            self._outside.popleft().release()
-            number -= 1
+    def _full(self) -> QueueFull:
+        return QueueFull(waiting=self._most, path=self._path, seconds=self._timeout)
 
     def close(self) -> None:
         """Take nothing more, and wait until what was accepted is done."""
-        gate = self._closed_gate()
+        gate = closed_gate(self._lock)
         with self._mutex:
             self._closed = True
-            self._admit(len(self._outside))
+            self._outside.admit_all()
             waits = self._led
             if waits:
                 self._closing.append(gate)
@@ -330,8 +297,3 @@ class SharedCommits:
             gate.acquire()
         if self._leaders is not None:
             self._leaders.shutdown()
-
-    def _closed_gate(self) -> Lock:
-        gate = self._lock()
-        gate.acquire()
-        return gate

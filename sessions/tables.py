@@ -248,9 +248,10 @@ class Table:
 
 def _picked(places: Sequence[int]) -> Pick:
     """What picks the values of some places of a row."""
-    if len(places) > 1:  # of one place `itemgetter` would pick the value alone
+    if len(places) > 1:
         return itemgetter(*places)
-    return lambda row: tuple([row[place] for place in places])
+    place = places[0] if places else 0
+    return itemgetter(slice(place, place + len(places)))  # of one place it picks the value alone
 
 
 APPLICATION_ID = Column("application_id", "integer")

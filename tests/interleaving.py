@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _MOST_CHOICES = 1000
+_TIME_OUT = "time out"
+"""No fault where nobody else goes on: time passes."""
 
 Choice = tuple[int, str]
 """The number of the thread that goes on, and how: "" as it wants, or what happens to it."""
@@ -63,9 +65,9 @@ class CooperativeLock:
     def acquire(self, blocking: bool = True, timeout: float = -1, /) -> bool:  # noqa: FBT001, FBT002  as threading's
         assert blocking
         if self._shared:  # nobody else knows of a new gate
-            timed = ("time out",) if timeout >= 0 else ()
+            timed = (_TIME_OUT,) if timeout >= 0 else ()
             instead = () if self._is_mutex else (*timed, "interrupt")
-            if self._scheduler.come_to(Point(f"take {self.name}", self, instead)) == "time out":
+            if self._scheduler.come_to(Point(f"take {self.name}", self, instead)) == _TIME_OUT:
                 return False
         self._shared = self.taken = True
         return True
@@ -127,8 +129,10 @@ class Scheduler:
         if self.abandoned:
             raise _Abandoned
         if self._over:
-            assert point.lock is None or not point.lock.taken, f"{point.what}: it is taken"
-            return ""
+            if point.lock is None or not point.lock.taken:
+                return ""
+            assert _TIME_OUT in point.instead, f"{point.what}: it is taken"
+            return _TIME_OUT
         me = self._current
         self._at[me] = point
         self._choose()
@@ -196,21 +200,28 @@ class Scheduler:
         self.choices.append(chosen)
         self.others.append(possible[possible.index(chosen) + 1 :])
         me = self._current
-        if chosen[1]:
+        if chosen[1] == _TIME_OUT and not self._ready():
+            pass
+        elif chosen[1]:
             self._faults -= 1
         elif chosen[0] != me and (me, "") in possible:
             self._preemptions -= 1
         self._current, self._how = chosen
 
+    def _ready(self) -> list[int]:
+        return [n for n, at in sorted(self._at.items()) if at.lock is None or not at.lock.taken]
+
     def _possible(self) -> list[Choice]:
-        ready = [n for n, at in sorted(self._at.items()) if at.lock is None or not at.lock.taken]
+        ready = self._ready()
         if self._current in ready:
             others = [n for n in ready if n != self._current] if self._preemptions > 0 else []
             ready = [self._current, *others]
         possible = [(number, "") for number in ready]
-        if self._faults > 0:
-            for number, at in sorted(self._at.items()):
+        for number, at in sorted(self._at.items()):
+            if self._faults > 0:
                 possible += [(number, how) for how in at.instead]
+            elif not ready and _TIME_OUT in at.instead:
+                possible.append((number, _TIME_OUT))
         return possible
 
 

@@ -76,6 +76,22 @@ class TakesTheNewestFirst(Watched):
         return super().take()
 
 
+class PassesNothingOn(Watched):
+    """Lets those sleep who were answered together with one that is awake."""
+
+    def _pass_on(self) -> None:
+        """Nobody is woken."""
+
+
+class WakesNobodyInItsPlace(Watched):
+    """Lets those sleep who would have been woken by one that was interrupted."""
+
+    def _withdraw(self, job: Job) -> None:
+        job.done, done = False, job.done
+        super()._withdraw(job)
+        job.done = done
+
+
 class Callers:
     """Callers, each in a thread, and what became of them."""
 
@@ -88,7 +104,9 @@ class Callers:
         waiting: int = 9,
         undone: slice | None = None,
         all_at_once: bool = False,
+        calls: int = 1,
     ) -> None:
+        self._calls = calls
         self._scheduler = scheduler
         self._undone = undone
         self._all_at_once = all_at_once
@@ -125,6 +143,11 @@ class Callers:
             self._scheduler.step("has committed")
         finally:
             self._leading = False
+
+    def work(self) -> None:
+        """Call, and come back."""
+        for _ in range(self._calls):
+            self.call()
 
     def call(self) -> None:
         job = Job((), None, {})
@@ -176,16 +199,16 @@ def callers(number: int, *, closes: bool = False, **options: Any) -> Build:
 
     def build(scheduler: Scheduler) -> Scenario:
         shared = Callers(scheduler, **options)
-        calls: list[Callable[[], object]] = [shared.call] * number
+        calls: list[Callable[[], object]] = [shared.work] * number
         return Scenario([*calls, *[shared.close] * closes], shared.check)
 
     return build
 
 
-def failing_schedule(build: Build) -> list[Choice]:
+def failing_schedule(build: Build, faults: int = 0) -> list[Choice]:
     """The first schedule that fails, as it is printed."""
     with pytest.raises(ScheduleError) as failed:
-        search(build, preemptions=1)
+        search(build, preemptions=1, faults=faults)
     schedule: list[Choice] = literal_eval(str(failed.value).rpartition(" after ")[2])
     return schedule
 
@@ -198,6 +221,19 @@ def test_two_callers_are_both_done_in_every_order(together: int) -> None:
 @pytest.mark.parametrize(("together", "preemptions"), [(1, 1), (2, 2), (9, 1)])
 def test_three_callers_are_all_done_in_every_order(together: int, preemptions: int) -> None:
     assert search(callers(3, together=together), preemptions=preemptions) > 20
+
+
+def test_who_comes_back_is_done_again_in_every_order() -> None:
+    assert search(callers(2, calls=2), preemptions=2) > 20
+    assert search(callers(3, calls=2), preemptions=1) > 20
+    assert search(callers(2, calls=2), preemptions=1, faults=1) > 20
+    assert search(callers(2, calls=2, together=1), preemptions=1, faults=1) > 20
+
+
+def test_all_who_are_answered_together_are_woken_by_one_another() -> None:
+    assert search(callers(4), preemptions=1) > 20
+    assert search(callers(4), preemptions=0, faults=1) > 20
+    assert search(callers(4), preemptions=0, faults=1, signals=True) > 20
 
 
 @pytest.mark.parametrize("undone", [slice(1), slice(1, None), slice(0)], ids=str)
@@ -247,15 +283,21 @@ def test_closing_waits_also_where_one_is_interrupted_or_waits_no_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "number"),
-    [(ForgetsWhoCameMeanwhile, 2), (LeadsTwice, 2), (TakesTheNewestFirst, 3)],
+    ("kind", "number", "faults"),
+    [
+        (ForgetsWhoCameMeanwhile, 2, 0),
+        (LeadsTwice, 2, 0),
+        (TakesTheNewestFirst, 3, 0),
+        (PassesNothingOn, 4, 0),
+        (WakesNobodyInItsPlace, 4, 1),
+    ],
 )
 def test_the_search_finds_a_planted_fault_and_its_schedule_can_be_run_again(
-    kind: type[Watched], number: int
+    kind: type[Watched], number: int, faults: int
 ) -> None:
     build = callers(number, kind=kind)
 
-    schedule = failing_schedule(build)
+    schedule = failing_schedule(build, faults)
 
     with pytest.raises(ScheduleError) as failed:
         replay(build, schedule)

@@ -254,30 +254,46 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(
         assert open_store().position == 4
 
 
-def test_after_a_shared_commit_the_next_waits_for_as_long_as_more_come(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("back", "together"), [(0, 1), (1, 2), (3, 4), (5, 4)])
+def test_after_a_shared_commit_the_next_waits_for_as_many_as_it_answered(
+    back: int, together: int
 ) -> None:
+    coming = [Job((), None, {}) for _ in range(back)]
     taken: list[int] = []
+
+    class Lock:
+        """One comes whenever somebody waits for a moment."""
+
+        def __init__(self) -> None:
+            self._lock = threading.Lock()
+            self.release = self._lock.release
+
+        def acquire(self, blocking: bool = True, timeout: float = -1, /) -> bool:  # noqa: FBT001, FBT002  as threading's
+            if timeout < 0:
+                return self._lock.acquire(blocking)
+            if coming:
+                shared._join(coming.pop())
+            return self._lock.acquire(blocking=False)
+
+        def __enter__(self) -> None:
+            self._lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            self._lock.release()
 
     def perform(jobs: Jobs) -> None:
         jobs.let_come()
-        together = jobs.take()
-        taken.append(len(together))
-        for job in together:
+        found = jobs.take()
+        taken.append(len(found))
+        for job in found:
             job.finish([])
 
-    shared = SharedCommits(perform, path="the store", timeout=1)
-    first, second, third, *coming = [Job((), None, {}) for _ in range(6)]
-
-    def others_run(_: float) -> None:
-        if coming:
-            shared._join(coming.pop())
-
-    monkeypatch.setattr("sessions.shared_commits.sleep", others_run)
-    shared._join(first)
-    shared._join(second)
+    shared = SharedCommits(perform, path="the store", timeout=1, lock=Lock)
+    first, *others, again = [Job((), None, {}) for _ in range(5)]
+    for job in (first, *others):
+        shared._join(job)
     shared.lead(first)
-    shared._join(third)
-    shared.lead(third)
+    shared._join(again)
+    shared.lead(again)
 
-    assert taken == [2, 4]
+    assert taken == [4, together]
