@@ -142,7 +142,7 @@ def folded(application_id: int, session_id: str, events: Iterable[Happened]) -> 
     It looks up what `evolve` would: a call less for each event is a fiftieth of a pass over a log.
     """
     session, version, count, last = None, 0, 0, ""
-    for _, version, at, command_id, event in events:  # noqa: B007  the last one's is the view's
+    for version, (_, at, command_id, event) in enumerate(events, 1):  # noqa: B007  the last one's is the view's
         if session is None:
             session = evolve(None, event, at)
         else:

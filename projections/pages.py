@@ -10,6 +10,7 @@ from sessions.events import EVENTS, SESSION
 from sessions.mapper import Mapper
 from sessions.reader import StoreReader
 from sessions.recorder import SessionRecorder
+from sessions.topics import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -65,7 +66,9 @@ def _read_into(
 ) -> UnknownEvent | UndecodableEvent | None:
     """Add the events of rows, up to one that this process cannot read."""
     unwanted = EVENTS.keys() - wanted
-    read = [row for row in rows if row[1] == SESSION and row[4] not in unwanted]
+    read = [row for row in rows if row[1] == SESSION]
+    if unwanted:
+        read = [row for row in read if name_of(row[4]) not in unwanted]
     try:
         found += store.mapper.recorded(store.recorder.application_id, read)
     except (UnknownEvent, UndecodableEvent) as error:  # those before it are added

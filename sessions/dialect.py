@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sessions.head import CATCH_UP, HEAD
+from sessions.topics import TOPIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +67,7 @@ LOG_MOVED = "CS001"
 """The error of a transaction that took the lock late, and too late."""
 
 _EVENT = (
-    "position, category, stream_id, version, type, type_version, "
+    f"position, category, stream_id, version, {TOPIC}, "
     "at, NULLIF(recorded_at, at), command_id, NULLIF({}, '{{}}'), data"
 )
 

@@ -234,9 +234,9 @@ SESSION = "session"
 """The category of the streams of this module's events."""
 
 
-Happened: TypeAlias = "tuple[str, int, datetime, str, Event]"
-"""What a fold of one stream needs of an event: the stream's id, the event's version, its time, its
-command's id, and itself; `Recorded` says what each is. Folding a log is mostly making these.
+Happened: TypeAlias = "tuple[str, datetime, str, Event]"
+"""What a fold of a whole stream needs of an event: the stream's id, the event's time, its command's
+id, and itself; `Recorded` says what each is. Folding a log is mostly making these.
 """
 
 

@@ -1,7 +1,6 @@
 """Eventsourcing's stored events as rows of the log, and back, whatever they hold.
 
-A stream is named `category-id`, a topic is an event's stored name, with `.2` for the second
-version of its shape, and so on. A state is the event's data. One that is no JSON, since somebody
+A stream is named `category-id`. A state is the event's data. One that is no JSON, since somebody
 else's transcoder wrote it, is kept as a JSON text of its bytes, under version 0.
 """
 
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sessions import clock, schema
+from sessions.topics import shape_of, topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,10 +30,8 @@ def stream_of(originator_id: object) -> tuple[str, str]:
 
 def shapes_of(topic: str) -> list[tuple[str, int]]:
     """The stored names and versions that a topic may stand for."""
-    name, dot, version = topic.rpartition(".")
-    if dot and version.isdecimal():
-        return [(name, int(version))]
-    return [(topic, 1), (topic, _BYTES)]
+    shape = shape_of(topic)
+    return [shape, (topic, _BYTES)] if shape == (topic, 1) else [shape]
 
 
 def row_of(
@@ -72,6 +70,6 @@ def fields_of(row: Sequence[Any]) -> dict[str, Any]:
     return {
         "originator_id": f"{category}-{stream_id}",
         "originator_version": number,
-        "topic": name if version in {_BYTES, 1} else f"{name}.{version}",
+        "topic": name if version == _BYTES else topic_of(name, version),
         "state": state,
     }

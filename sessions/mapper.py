@@ -18,6 +18,7 @@ import msgspec
 from sessions import clock
 from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, Happened, Recorded
+from sessions.topics import TOPIC, shape_of, topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ class Upcaster(msgspec.Struct, frozen=True):
     to_next: Callable[[Any], Any]
 
 
-HAPPENED = "version, type, type_version, at, command_id, data"
+HAPPENED = f"{TOPIC}, at, command_id, data"
 """What is read of an event for `Mapper.happened`."""
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
@@ -60,14 +61,13 @@ class Mapper:
         upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
     ) -> None:
         self._newest = {name: versions.get(name, 1) for name in events}
-        # By version, then by name: that is cheaper for each event than to make a pair and hash it.
-        self._decoders: dict[int, dict[str, Callable[[str], Any]]] = {}
-        for name, kind in events.items():
-            decode = msgspec.json.Decoder(kind).decode
-            self._decoders.setdefault(self._newest[name], {})[name] = decode
+        self._decoders: dict[str, Callable[[str], Any]] = {
+            topic_of(name, self._newest[name]): msgspec.json.Decoder(kind).decode
+            for name, kind in events.items()
+        }
         for name, version in upcasters:
             steps = [upcasters[name, passed] for passed in range(version, self._newest[name])]
-            self._decoders.setdefault(version, {})[name] = _of_old(steps)
+            self._decoders[topic_of(name, version)] = _of_old(steps)
 
     def encode(self, event: Event) -> tuple[str, int, str]:
         """The stored name, version and data of an event."""
@@ -81,7 +81,7 @@ class Mapper:
             UnknownEvent: A newer library wrote it.
             UndecodableEvent: The data does not fit the shape.
         """
-        decode = self._decoders.get(version, {}).get(name)
+        decode = self._decoders.get(topic_of(name, version))
         if decode is None:
             raise UnknownEvent(type=name, type_version=version, where=where)
         try:
@@ -132,19 +132,19 @@ class Mapper:
         decoders, time = self._decoders, datetime.fromisoformat
         try:
             return [
-                (stream_id, version, time(at), command_id, decoders[shape][name](data))
-                for version, name, shape, at, command_id, data in rows
+                (stream_id, time(at), command_id, decoders[topic](data))
+                for topic, at, command_id, data in rows
             ]
         except (*_UNFIT, KeyError):
             return None
 
     def streams(self, rows: Sequence[Sequence[Any]]) -> list[Happened] | None:
-        """`happened`, of rows that begin with the id of their stream."""
+        """`happened`, of rows that begin with the id of their stream, and their version."""
         decoders, time = self._decoders, datetime.fromisoformat
         try:
             return [
-                (stream_id, version, time(at), command_id, decoders[shape][name](data))
-                for stream_id, version, name, shape, at, command_id, data in rows
+                (stream_id, time(at), command_id, decoders[topic](data))
+                for stream_id, _, topic, at, command_id, data in rows
             ]
         except (*_UNFIT, KeyError):
             return None
@@ -163,15 +163,14 @@ class Mapper:
                 when if recorded_at is None else time(recorded_at),
                 command_id,
                 {} if metadata is None else read(metadata),
-                decoders[shape][name](data),
+                decoders[topic](data),
             )
             for (
                 position,
                 category,
                 stream_id,
                 version,
-                name,
-                shape,
+                topic,
                 at,
                 recorded_at,
                 command_id,
@@ -182,13 +181,14 @@ class Mapper:
 
     def _one_by_one(self, app: int, rows: Sequence[Sequence[Any]]) -> Iterator[Recorded]:
         for row in rows:
-            where, name, shape, data = row[0], row[4], row[5], row[10]
-            self.decode(name, shape, data, where)
+            where, topic, data = row[0], row[4], row[-1]
+            name, version = shape_of(topic)
+            self.decode(name, version, data, where)
             try:
                 (envelope,) = self._envelopes(app, [row])
             except _UNFIT as error:
                 raise UndecodableEvent(
-                    type=name, type_version=shape, where=where, reason=error
+                    type=name, type_version=version, where=where, reason=error
                 ) from error
             yield envelope
 

@@ -179,7 +179,6 @@ def _check_counts(*, after: int, **ends: int | None) -> None:
 def _of(recorded: Recorded) -> Happened:
     return (
         recorded.stream_id,
-        recorded.version,
         recorded.at,
         recorded.command_id,
         recorded.event,

@@ -61,7 +61,9 @@ class SessionRecorder(ApplicationRecorder):
             "AND position <= ?"
         )
         self._streams = {
-            timed: schema.EVENTS.select(where, f"{stream}, version", "?", f"stream_id, {HAPPENED}")
+            timed: schema.EVENTS.select(
+                where, f"{stream}, version", "?", f"stream_id, version, {HAPPENED}"
+            )
             for timed, where in ((False, beyond), (True, f"{beyond} AND at <= ?"))
         }
         self._insert_events = Insert(schema.EVENTS, database.dialect)
@@ -131,7 +133,7 @@ class SessionRecorder(ApplicationRecorder):
         as_of: datetime | None,
         position: int,
     ) -> list[Any]:
-        """Rows (the stream's id and `HAPPENED`) of one stream after the other, in order.
+        """Rows (stream, version and `HAPPENED`) of one stream after the other, in order.
 
         They are those after a stream's version, in the order of the index that finds them.
         """

@@ -16,6 +16,7 @@ from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert, Write, each
 from sessions.keys import UNTOLD, Misfit
 from sessions.parked import ParkedKeys
+from sessions.topics import name_of
 from sessions.view_rows import KeyedRows, ViewRows
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ class Views(Generic[V]):
         if not held:
             return set()
         unwanted = {name for name, kind in EVENTS.items() if kind not in wanted}
-        return {row[0] for row in rows if row[4] not in unwanted}
+        return {row[0] for row in rows if name_of(row[4]) not in unwanted}
 
     def catch_up(self, recorded: Recorded) -> None:
         """Take an event that another writer has folded into the view, if it is held."""
