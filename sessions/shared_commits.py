@@ -4,6 +4,9 @@ Whoever comes first leads: it takes the database's lock, lets everybody who wait
 in one transaction, commits it once, and hands the lead to the next who came meanwhile. One lone
 caller leads itself, at no cost but two uncontended locks; no thread runs in the background.
 
+Who is answered wakes the next one, when its own turn has come. One thread runs Python at a time: if
+all were woken at once, each would wake only to wait for the interpreter, and be woken again.
+
 All that callers share stands behind one mutex, and they wait for nothing but gates. The tests
 replace `lock` by one of their own, and search all interleavings.
 """
@@ -22,7 +25,6 @@ from sessions import forks, tracing
 from sessions.errors import QueueFull, StoreClosed
 from sessions.gates import closed_gate, opens_within
 from sessions.outside import Outside, Place
-from sessions.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,7 +98,7 @@ class SharedCommits:
         self._closed = False
         self._closing: list[Lock] = []
         self._taken: list[Job] = []
-        self._answered = Relay()
+        self._answered: list[Job] = []
         self._shared = 0
         self._awaited = 0
         self._all_have_come = closed_gate(self._lock)
@@ -247,9 +249,8 @@ class SharedCommits:
                 self._taken, self._queue = done, deque([*undone, *self._queue])
             if leader.done and self._queue and leader in self._queue:
                 self._leave(leader)
-            answered = [job for job in self._taken if job.done and not job.withdrawn]
-            self._answered.jobs, self._taken = [*self._answered.jobs, *answered], []
-            self._answered.wake()
+            self._answered, self._taken = [*self._answered, *self._taken], []
+            self._wake_next()
             following = self._queue[0] if self._queue else None
             while self._closing and following is None:
                 self._closing.pop().release()
@@ -262,14 +263,24 @@ class SharedCommits:
     def _pass_on(self) -> None:
         """Wake the next of those who are answered too."""
         with self._mutex:
-            self._answered.wake()
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Wake those who are answered, up to one that will wake the next when it has its turn."""
+        while self._answered:
+            job = self._answered[0]
+            del self._answered[0]  # no signal is handled between this and what wakes it
+            if job.done and not job.withdrawn:
+                job.wake()
+                if job.passes_on:
+                    return
 
     def _withdraw(self, job: Job) -> None:
         """A caller waits no more: if it is left with the lead, the next one has it."""
         with self._mutex:
             job.withdrawn = True
-            if job.done:
-                self._answered.withdraw(job)
+            if job.done:  # it may have been woken, to wake the next
+                self._wake_next()
             if job in self._queue and not job.leads:
                 self._leave(job)
             hands_over = job.leads and not job.is_leading
