@@ -39,8 +39,8 @@ TOGETHER = 256
 WAITING = 10_000
 """How many may wait before further callers wait outside."""
 
-_MOMENT = 0.00005
-"""Seconds in which at least one comes back, or nobody is waited for."""
+_TURN = 0.00002
+"""Seconds that one who is answered takes to come back, if it does at once."""
 
 
 class Jobs(Protocol):
@@ -209,21 +209,20 @@ class SharedCommits:
             return list(self._queue)[: self._together]
 
     def let_come(self) -> None:
-        """Wait until as many have come as the last commit answered, or nobody does for a moment.
+        """Wait until as many have come as the last commit answered, or nobody does any more.
 
-        They may be back with new commands, which share the next commit then.
+        They may be back with new commands, which share the next commit then. Who is not back when
+        all might be does something else.
         """
         awaited = min(self._shared, self._together)
         if awaited < 2:  # noqa: PLR2004  who was alone waits for nobody
             return
         gate = closed_gate(self._lock)
         with self._mutex:
-            seen = len(self._queue)
-            if seen >= awaited:
-                return
+            before, seen = -1, len(self._queue)
             self._awaited, self._all_have_come = awaited, gate
-        while not opens_within(gate, _MOMENT) and len(self._queue) > seen:
-            seen = len(self._queue)
+        while before < seen < awaited and not opens_within(gate, _TURN * (awaited - seen)):
+            before, seen = seen, len(self._queue)
         self._awaited = 0
 
     def take(self) -> Sequence[Job]:
