@@ -204,8 +204,12 @@ class CustomerSessions:
         check_one(as_of=as_of, position=position)
         as_of = None if as_of is None else rules.moment("as_of", as_of)
         streams = self._store.streams(position=known_until(self._store, position), as_of=as_of)
-        views = (folded(self._store.application_id, *stream) for stream in streams)
-        return (view.customer_session() for view in views if view is not None)
+        application = self._store.application_id
+        return (
+            view.customer_session()
+            for session_id, events in streams
+            if (view := folded(application, session_id, events)) is not None
+        )
 
     def timeline(self, session_id: str) -> Iterator[Step]:
         """Each event of a session, and what it changed in the view, field by field.
