@@ -99,22 +99,21 @@ class ClaimRows:
 
     def write(self, connection: Connection, ledger: Ledger) -> None:
         """Write what a ledger has changed."""
-        application, there = self._application_id, ledger.there() if self._copies else set()
-        claims = [(held, (application, *claim)) for claim, held in ledger.held.items()]
-        limits = [(application, limit, used) for limit, used in ledger.used.items()]
-        taken = [row for held, row in claims if held]
-        counted = [row for row in limits if row[2]]
-        if there:
+        application = self._application_id
+        taken = [(application, *claim) for claim, held in ledger.held.items() if held]
+        counted = [(application, limit, used) for limit, used in ledger.used.items() if used]
+        if self._copies and (there := ledger.there()):
             self._take(connection, [row for row in taken if row[1:] in there])
             self._count(connection, [row for row in counted if row[1] in there])
-        self._take(connection, new=[row for row in taken if row[1:] not in there])
-        self._count(connection, new=[row for row in counted if row[1] not in there])
-        for sql, rows in (
-            (self._release, [row for held, row in claims if not held]),
-            (self._clean, [row[:2] for row in limits if not row[2]]),
-        ):
-            if rows:
-                connection.executemany(sql, rows)
+            taken = [row for row in taken if row[1:] not in there]
+            counted = [row for row in counted if row[1] not in there]
+        self._take(connection, new=taken)
+        self._count(connection, new=counted)
+        if len(taken) < len(ledger.held):
+            released = [(application, *claim) for claim, held in ledger.held.items() if not held]
+            empty = [(application, limit) for limit, used in ledger.used.items() if not used]
+            connection.executemany(self._release, released)
+            connection.executemany(self._clean, empty)
 
 
 class Ledger:
