@@ -61,9 +61,7 @@ class Insert:
         """Write adapted rows, and such as are hardly there already: it costs more if one is."""
         if new and not (self._copies and len(new) >= _MANY and self._copy(connection, new)):
             rows = [*rows, *new]
-        if len(rows) == 1:
-            connection.execute(self._row, rows[0])
-        elif self._joins:
+        if self._joins:
             for part in self._parts(rows):
                 connection.execute(self._of(len(part)), list(chain.from_iterable(part)))
         elif rows:
