@@ -42,6 +42,9 @@ WAITING = 10_000
 _TURN = 0.00002
 """Seconds that one who is answered takes to come back, if it does at once."""
 
+_WAITS = 4
+"""How often a leader waits for those who are not back yet, as long as some of them come."""
+
 
 class Jobs(Protocol):
     """Those who wait, as who performs their transaction sees them."""
@@ -212,7 +215,8 @@ class SharedCommits:
         """Wait until as many have come as the last commit answered, or nobody does any more.
 
         They may be back with new commands, which share the next commit then. Who is not back when
-        all might be does something else.
+        all might be does something else. As long as some of them come it waits for the others once
+        more, but only a few times: who comes that slowly is no reason to let the rest wait.
         """
         awaited = min(self._shared, self._together)
         if awaited < 2:  # noqa: PLR2004  who was alone waits for nobody
@@ -221,7 +225,9 @@ class SharedCommits:
         with self._mutex:
             before, seen = -1, len(self._queue)
             self._awaited, self._all_have_come = awaited, gate
-        while before < seen < awaited and not opens_within(gate, _TURN * (awaited - seen)):
+        for _ in range(_WAITS):
+            if not before < seen < awaited or opens_within(gate, _TURN * (awaited - seen)):
+                break
             before, seen = seen, len(self._queue)
         self._awaited = 0
 

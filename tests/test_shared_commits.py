@@ -254,9 +254,11 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest(
         assert open_store().position == 4
 
 
-@pytest.mark.parametrize(("back", "together"), [(0, 1), (1, 2), (3, 4), (5, 4)])
-def test_after_a_shared_commit_the_next_waits_for_as_many_as_it_answered(
-    back: int, together: int
+@pytest.mark.parametrize(
+    ("answered", "back", "together"), [(4, 0, 1), (4, 1, 2), (4, 3, 4), (4, 5, 4), (40, 39, 5)]
+)
+def test_after_a_shared_commit_the_next_waits_for_as_many_as_it_answered_but_not_for_long(
+    answered: int, back: int, together: int
 ) -> None:
     coming = [Job((), None, {}) for _ in range(back)]
     taken: list[int] = []
@@ -289,11 +291,11 @@ def test_after_a_shared_commit_the_next_waits_for_as_many_as_it_answered(
             job.finish([])
 
     shared = SharedCommits(perform, path="the store", timeout=1, lock=Lock)
-    first, *others, again = [Job((), None, {}) for _ in range(5)]
+    first, *others, again = [Job((), None, {}) for _ in range(answered + 1)]
     for job in (first, *others):
         shared._join(job)
     shared.lead(first)
     shared._join(again)
     shared.lead(again)
 
-    assert taken == [4, together]
+    assert taken == [answered, together]
