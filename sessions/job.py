@@ -24,6 +24,8 @@ class Job:
     withdrawn = False
     passes_on = False
     wake: Callable[[], object] = staticmethod(_nobody)
+    wake_again: Callable[[], object] = staticmethod(_nobody)
+    """For who was interrupted while it woke: a task, unlike a gate, may have to be woken anew."""
 
     def __init__(
         self,

@@ -49,8 +49,10 @@ class Outside:
 
     def admit(self, number: int) -> None:
         """Let so many look for room, who came first."""
-        while number and self._places:
-            self._places.popleft().gate.release()
+        while number > 0 and self._places:
+            place = self._places[0]
+            del self._places[0]  # no signal is handled between this and what opens the gate
+            place.gate.release()
             number -= 1
 
     def admit_all(self) -> None:

@@ -156,7 +156,7 @@ class SharedCommits:
                 with suppress(RuntimeError):  # the loop is closed, and nobody waits
                     loop.call_soon_threadsafe(done.set)
 
-        job.wake = wake
+        job.wake = job.wake_again = wake
         deadline = monotonic() + self._timeout
         try:
             while isinstance(joined := self._join(job), Place):
@@ -170,10 +170,14 @@ class SharedCommits:
         return job.answer()
 
     def _lead_unless_withdrawn(self, job: Job) -> None:
-        """Lead in a thread, which may come late: its caller may have been interrupted by then."""
+        """Lead in a thread, which may come late: its caller may have been interrupted by then.
+
+        It may also come twice: whoever woke the caller was interrupted, and did so again.
+        """
         with self._mutex:
-            job.is_leading = not job.withdrawn
-        if job.is_leading:
+            leads = job.leads and not (job.is_leading or job.withdrawn)
+            job.is_leading = job.is_leading or leads
+        if leads:
             self.lead(job)
 
     def _in_thread(self, lead: Callable[[Job], None], job: Job) -> None:
@@ -258,12 +262,18 @@ class SharedCommits:
             self._wake_next()
             following = self._queue[0] if self._queue else None
             while self._closing and following is None:
-                self._closing.pop().release()
+                gate = self._closing[0]
+                del self._closing[0]  # no signal is handled between this and what opens the gate
+                gate.release()
             leader.leads, leader.is_leading = False, False
             self._led = following is not None
             if following is not None:
                 following.leads = True
-                following.wake()
+                try:
+                    following.wake()
+                except BaseException:  # an interrupt, before a task was woken
+                    following.wake_again()
+                    raise
 
     def _pass_on(self) -> None:
         """Wake the next of those who are answered too."""
@@ -276,7 +286,11 @@ class SharedCommits:
             job = self._answered[0]
             del self._answered[0]  # no signal is handled between this and what wakes it
             if job.done and not job.withdrawn:
-                job.wake()
+                try:
+                    job.wake()
+                except BaseException:  # as in `_hand_over`
+                    job.wake_again()
+                    raise
                 if job.passes_on:
                     return
 
@@ -288,6 +302,7 @@ class SharedCommits:
                 self._wake_next()
             if job in self._queue and not job.leads:
                 self._leave(job)
+            self._outside.admit(self._most - len(self._queue))  # it may have left that undone
             hands_over = job.leads and not job.is_leading
         if hands_over:
             job.done = True
