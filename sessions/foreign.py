@@ -31,19 +31,20 @@ def stream_of(originator_id: object) -> tuple[str, str]:
 def shapes_of(topic: str) -> list[tuple[str, int]]:
     """The stored names and versions that a topic may stand for."""
     shape = shape_of(topic)
-    return [shape, (topic, _BYTES)] if shape == (topic, 1) else [shape]
+    return [(topic, 1) if shape[1] == _BYTES else shape, (topic, _BYTES)]
 
 
 def row_of(
     application_id: int, position: int, stored: StoredEvent, now: datetime
 ) -> Sequence[object]:
     """The row of `schema.EVENTS` for a stored event, as the database takes it."""
-    (name, version), *_ = shapes_of(stored.topic)
+    as_json, as_bytes = shapes_of(stored.topic)
     try:
         msgspec.json.decode(stored.state)
-        data = stored.state.decode()
+        (name, version), data = as_json, stored.state.decode()
     except (msgspec.DecodeError, UnicodeDecodeError):
-        version, data = _BYTES, msgspec.json.encode(stored.state.decode("latin-1")).decode()
+        text = stored.state.decode("latin-1")
+        (name, version), data = as_bytes, msgspec.json.encode(text).decode()
     row = (
         application_id,
         position,

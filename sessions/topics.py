@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 TOPIC = "CASE type_version WHEN 1 THEN type ELSE type || '.' || type_version END"
 """The topic of a row of the log: a column less to read than both that it is made of."""
+
+_VERSION = re.compile("0|[2-9]|[1-9][0-9]{1,17}")
+"""A version as a topic says it; what looks like another one belongs to the name."""
 
 
 def topic_of(name: str, version: int) -> str:
@@ -14,7 +19,7 @@ def topic_of(name: str, version: int) -> str:
 def shape_of(topic: str) -> tuple[str, int]:
     """The stored name and the version that a topic says."""
     name, dot, version = topic.rpartition(".")
-    return (name, int(version)) if dot and version.isdecimal() else (topic, 1)
+    return (name, int(version)) if dot and _VERSION.fullmatch(version) else (topic, 1)
 
 
 def name_of(topic: str) -> str:

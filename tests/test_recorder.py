@@ -151,6 +151,40 @@ def test_a_topic_names_a_shape_and_its_version(store: SessionStore) -> None:
     assert positions("ItemAdded", "ItemAdded.2") == [2, 3]
 
 
+@pytest.mark.parametrize("state", [b"{}", b'"text"', b"\x80"], ids=["json", "text", "bytes"])
+def test_whatever_its_topic_a_stored_event_comes_back_as_it_was(
+    store: SessionStore, state: bytes
+) -> None:
+    versions = [
+        "",
+        "0",
+        "1",
+        "2",
+        "02",
+        "10",
+        "-1",
+        "٣",
+        "²",
+        "2.3",
+        "9" * 18,
+        "9" * 19,
+        "9" * 5000,
+    ]
+    topics = ["a:B", "a.b:B", *[f"a.b:B.{version}" for version in versions]]
+    stored = [StoredEvent("a-1", n, topic, state) for n, topic in enumerate(topics, 1)]
+    recorder = store.recorder
+    store.execute("s", OpenSession())
+
+    recorder.insert_events(stored)
+
+    assert recorder.select_events("a-1") == stored
+    for each in stored:
+        (found,) = recorder.select_notifications(1, 100, topics=[each.topic])
+        assert (found.topic, found.state) == (each.topic, state)
+    store.execute("t", OpenSession())
+    assert [each.stream_id for each in store.log(types=["SessionOpened"])] == ["s", "t"]
+
+
 def test_a_version_that_is_taken_conflicts_and_writes_nothing(store: SessionStore) -> None:
     store.execute("s", OpenSession())
 
