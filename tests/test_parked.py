@@ -756,15 +756,16 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize("change", ["data = '{}'", "type_version = 2", "type_version = 0"])
 def test_an_event_that_cannot_be_read_stops_none_that_does_not_want_it(
-    open_store: OpenStore,
+    open_store: OpenStore, change: str
 ) -> None:
     store = open_store(projections=in_mode("followed", SALES, SPEND))
     store.execute("a", OpenSession(profile_id="p"))
     store.execute("a", add("x"))
     last = store.execute("b", OpenSession(profile_id="p")).position
     with unguarded(store.recorder.database) as connection:
-        connection.execute("UPDATE events SET data = '{}' WHERE position = 2")
+        connection.execute(f"UPDATE events SET {change} WHERE position = 2")
 
     with Runner(store) as runner:
         come(of(store, SPEND), last)
