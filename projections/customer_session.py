@@ -139,7 +139,8 @@ def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
 def folded(application_id: int, session_id: str, events: Iterable[Happened]) -> SessionView | None:
     """`fold` of all of a session's events; None if there are none.
 
-    It looks up what `evolve` would: a call less for each event is a fiftieth of a pass over a log.
+    Versions are counted: a stream has them from 1, without gaps. It looks up what `evolve` would: a
+    call less for each event is a fiftieth of a pass over a log.
     """
     coming = iter(events)
     first = next(coming, None)
