@@ -23,6 +23,8 @@ _INTEGERS = range(-(2**63), 2**63)
 MOST_ID = 1000
 """So many characters an id may have."""
 _MOST_DIGITS = 16_000
+_MOST_DECIMALS = 16_383
+"""What a numeric of PostgreSQL can have after the point; before it, it could have more."""
 _NUL = r"\u0000"
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """U+0000 in JSON: PostgreSQL takes it alone, and not in one of several rows."""
@@ -65,7 +67,10 @@ def _is_instant(value: datetime) -> bool:
 
 
 def _is_written(value: Decimal) -> bool:
-    return value.is_finite() and abs(value.adjusted()) < _MOST_DIGITS
+    if not value.is_finite():
+        return False
+    before = value.adjusted()
+    return before < _MOST_DIGITS and len(str(value)) - before <= _MOST_DECIMALS
 
 
 _FITS: Mapping[Kind, Callable[[Any], bool]] = {

@@ -489,6 +489,9 @@ def kept(column: Column, value: object, mode: Mode) -> Projection[Kept]:
         ("flag", 1),
         ("money", Decimal("1E+20000")),
         ("money", Decimal("NaN")),
+        ("money", Decimal("1E-16384")),
+        ("money", Decimal("1." + "1" * 16_384)),
+        ("money", Decimal("1." + "1" * 9_000 + "E-9000")),
         ("time", BEFORE_YEAR_ONE),
         ("time", datetime(2026, 1, 1)),  # noqa: DTZ001  it must have a timezone
         ("json", "{"),
@@ -514,6 +517,21 @@ def test_a_value_that_is_not_of_its_kind_lets_the_key_wait(
     assert "kept_values.value" in waiting.error
     with pytest.raises(ViewParked):
         views.get("s")
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize(
+    "amount", ["1E+15999", "1" * 16_000, "-1E-15999", "1." + "1" * 16_000], ids=lambda a: a[:9]
+)
+def test_an_amount_of_thousands_of_digits_is_kept(
+    open_store: OpenStore, mode: Mode, amount: str
+) -> None:
+    projection = kept(Column("value", "money"), Decimal(amount), mode)
+    store = open_store(projections=[projection])
+
+    about(store, "x")
+
+    assert StoredProjection(store, projection).parked() == []
     assert verify(store) == []
 
 
