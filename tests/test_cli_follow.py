@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -83,6 +84,37 @@ def test_follow_ends_after_as_many_as_are_asked_for(store: SessionStore, url: st
     assert store.position == 3
     ran = run("log", "--store", url, "--follow", "--limit", "2")
     assert [row.split("\t")[0] for row in ran.rows] == ["position", "1", "2"]
+
+
+@pytest.mark.parametrize("stdout", ["pipe", "socket"])
+@pytest.mark.parametrize("form", [["--after", "3"], ["--after", "2", "--json"]])
+def test_follow_ends_when_nobody_reads_it_any_more_though_nothing_comes(
+    store: SessionStore, url: str, form: list[str], stdout: str
+) -> None:
+    assert store.position == 3
+    ours, theirs = socket.socketpair()
+    command = [SESSIONS, "log", "--store", url, "--follow", *form]
+    with (
+        ours,
+        theirs,
+        subprocess.Popen(
+            command,
+            stdout=theirs.fileno() if stdout == "socket" else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as following,
+        ExitStack() as finally_,
+    ):
+        finally_.callback(following.kill)
+        theirs.close()
+        read = following.stdout or ours.makefile("rb")
+        assert read.readline()
+
+        read.close()
+        ours.close()
+
+        assert following.wait(SOON) == 1
+        assert following.stderr is not None
+        assert following.stderr.read() == b""
 
 
 def test_follow_complains_of_a_store_that_is_not_there(url: str) -> None:

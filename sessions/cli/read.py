@@ -24,6 +24,7 @@ from sessions.cli.common import (
     print_table,
     print_text,
     time_text,
+    while_read,
 )
 from sessions.events import EVENTS
 from sessions.mapper import encode_json
@@ -145,7 +146,8 @@ def log(  # noqa: PLR0913  a parameter is an option
     with SessionStore.open(store, application, read_only=True) as opened:
         if follow:
             try:
-                _print_log(islice(opened.follow(after, types=types or ()), most), json, print_lines)
+                events = while_read(opened.follow(after, types=types or ()))
+                _print_log(islice(events, most), json, print_lines)
             except KeyboardInterrupt:
                 return
         else:
