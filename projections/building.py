@@ -51,6 +51,11 @@ _PAGE = 5000
 _LEFT_FOR_SWITCH = 500
 """So many events may be folded while writers wait for the switch."""
 
+_GO_BACK = (
+    "upgrade this process, "
+    "or run `sessions projections rebuild --allow-older` (in Python: `allow_older`)"
+)
+
 
 class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     """What a rebuild did.
@@ -175,7 +180,7 @@ class Building:
         current = kept.builds(before, "current").get(name)
         if current is not None and version < current.version and not self._allows_older:
             found = f"{name} {version}"
-            raise ProjectionTooOld(stored=current.label, found=found)
+            raise ProjectionTooOld(stored=current.label, found=found, advice=_GO_BACK)
         mode = self._mode_of(projection, current)
         skipped = _skips_of(before, name, version)
         begun = kept.builds(query, "building").get(name)

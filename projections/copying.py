@@ -123,7 +123,8 @@ def _check_known(one: Database, target: SessionStore) -> None:
         )
     for name, build in stored.items():
         if known[name].version < build.version:
-            raise ProjectionTooOld(stored=build.label, found=known[name].label)
+            advice = "upgrade this process"
+            raise ProjectionTooOld(stored=build.label, found=known[name].label, advice=advice)
 
 
 def _copy_log(one: Database, other: Database, progress: Progress) -> int:

@@ -390,10 +390,11 @@ class ProjectionNotKept(SessionsError):
 
 
 class ProjectionTooOld(SessionsError):
-    """the store keeps {stored}, this process has {found}: upgrade it, or say `allow_older`"""
+    """the store keeps {stored}, this process has {found}: {advice}"""
 
     stored: str
     found: str
+    advice: str
 
 
 class RebuildRunning(SessionsError):

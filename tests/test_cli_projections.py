@@ -281,6 +281,22 @@ def test_rebuild_builds_what_it_is_named_in_a_mode(store: SessionStore) -> None:
     assert store.query("SELECT profile_id, opened FROM spend") == [("p", 3)]
 
 
+def test_rebuild_says_by_which_option_an_older_version_is_allowed(store: SessionStore) -> None:
+    newer = [replace(SPEND, version=2)]
+    newer_process = SessionStore(store.recorder.database, 1, read_only=True, projections=newer)
+    rebuild(newer_process, names=["spend"])
+
+    refused = projections("rebuild", "spend")
+
+    assert (refused.code, refused.out) == (1, "")
+    option = "run `sessions projections rebuild --allow-older` (in Python: `allow_older`)"
+    assert refused.err == (
+        "error: the store keeps spend 2, this process has spend 1: "
+        f"upgrade this process, or {option}\n"
+    )
+    assert projections("rebuild", "spend", "--allow-older").code == 0
+
+
 @pytest.mark.usefixtures("store")
 def test_rebuild_says_what_waits_and_what_differed(url: str) -> None:
     projections("run", "--once")

@@ -197,7 +197,7 @@ def test_what_the_source_keeps_must_be_known(sqlite_url: str, postgres_url: str)
         older = in_mode("followed", SALES)
         with (
             SessionStore.open(postgres_url, read_only=True, projections=older) as other,
-            pytest.raises(ProjectionTooOld),
+            pytest.raises(ProjectionTooOld, match=r"has sales 1: upgrade this process$"),
         ):
             copy(one, other)
 
