@@ -73,7 +73,7 @@ class PostgresDatabase(Database):
         self._start()
         forks.watch_and_hold(self)
         with self._failures:
-            self._connections.connect().close()  # a pool would try for long what can never succeed
+            self._connections.reach()
 
     def _start(self) -> None:
         self._mutex = threading.Lock()

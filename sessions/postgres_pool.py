@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import ConnectionTimeout
+from psycopg.pq import PGconn, Ping
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
@@ -135,6 +138,33 @@ class Connections:
             if self._pool is pool:
                 self._pool = None
         pool.close()
+
+    def reach(self) -> None:
+        """Connect once, and wait for a server that is starting up; another error is final.
+
+        A pool would try for long what can never succeed.
+        """
+        deadline = time.monotonic() + self._lock_timeout
+        is_starting = False
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            try:
+                return self.connect().close()
+            except ConnectionTimeout:
+                raise
+            except psycopg.OperationalError:
+                was, is_starting = is_starting, self._is_starting()  # or it is up since just now
+                if not (was or is_starting) or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+        raise AssertionError
+
+    def _is_starting(self) -> bool:
+        """Whether the server is there, and takes nobody yet.
+
+        Libpq tells it of a ping alone. No thread runs meanwhile, so that it must not take long.
+        """
+        asked = make_conninfo(self._place.server, connect_timeout=round(_CONNECT_SECONDS))
+        return PGconn.ping(asked.encode()) == Ping.REJECT
 
     def until_reached(self, work: Callable[[], T]) -> T:
         """Do what is safe to be done again, until the server is there; or give up."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COMMIT = b"COMMIT"
+STARTING = b"SFATAL\0VFATAL\0C57P03\0Mdas Datenbanksystem startet\0\0"
+"""What a server says that is starting up, in whatever language it speaks."""
 
 
 class Line:
@@ -26,6 +28,7 @@ class Line:
         lose_commits: Cut when a client says COMMIT, so many times, before the server hears it.
         lose_answers: Cut when the server says that it has committed, before the client hears it.
         cuts: How often it was cut so.
+        turn_away: Tell so many who connect that the server is starting up.
     """
 
     def __init__(self, url: str) -> None:
@@ -40,6 +43,7 @@ class Line:
         self.lose_commits = 0
         self.lose_answers = 0
         self.cuts = 0
+        self.turn_away = 0
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self.mend()
@@ -83,10 +87,19 @@ class Line:
         with suppress(OSError), listening:
             while True:
                 client, _ = listening.accept()
+                if self.turn_away:
+                    self._turn_away(client)
+                    continue
                 server = self._connected()
                 self._ends += [client, server]
                 self._start(self._to_server, client, server)
                 self._start(self._to_client, server, client)
+
+    def _turn_away(self, client: socket.socket) -> None:
+        with client:
+            client.recv(2**16)
+            client.sendall(b"E" + (4 + len(STARTING)).to_bytes(4) + STARTING)
+        self.turn_away -= 1
 
     def _connected(self) -> socket.socket:
         host, port = self._server

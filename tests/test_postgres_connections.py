@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import time
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,7 +31,7 @@ from sessions.postgres_pool import Connections
 from tests.conftest import add
 from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed
-from tests.waiting import come, patiently, until
+from tests.waiting import SOON, come, patiently, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,6 +135,54 @@ def test_a_pool_that_is_used_up_says_so(postgres_url: str) -> None:
 def take(busy: ExitStack, store: SessionStore, what: str) -> None:
     """Use a connection of a store."""
     busy.enter_context(store.recorder.database.writing(what))
+
+
+OPENS = """
+import sys
+from sessions import SessionStore
+SessionStore.open(sys.argv[1], lock_timeout=float(sys.argv[2])).close()
+"""
+
+
+def opened_by_a_process(url: str, lock_timeout: float) -> tuple[int, str]:
+    """How a process ends that opens a store, and what it says.
+
+    Not a thread: while libpq pings a server no other one runs.
+    """
+    command = [sys.executable, "-c", OPENS, url, str(lock_timeout)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SOON)
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize("said", [6, 7])
+def test_a_server_that_is_starting_up_is_waited_for_by_who_opens_a_store(
+    postgres_url: str, said: int
+) -> None:
+    with Line(postgres_url) as line:
+        line.turn_away = said
+        assert opened_by_a_process(line.url, SOON) == (0, "")
+        assert not line.turn_away
+
+
+def test_a_server_that_does_not_come_up_is_not_waited_for_for_ever(postgres_url: str) -> None:
+    with Line(postgres_url) as line:
+        line.turn_away = sys.maxsize
+        code, said = opened_by_a_process(line.url, 0.2)
+    assert code == 1
+    assert "StoreUnavailable" in said
+    assert "das Datenbanksystem startet" in said
+    assert sys.maxsize - line.turn_away >= 4
+
+
+def test_a_server_that_is_not_there_is_not_waited_for_by_who_opens_a_store(
+    postgres_url: str,
+) -> None:
+    with Line(postgres_url) as line:
+        line.cut()
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="No such file"):
+            SessionStore.open(line.url, lock_timeout=SOON)
+        assert time.monotonic() - began < SOON / 2
 
 
 def test_a_server_that_is_gone_says_why_it_cannot_be_reached(postgres_url: str) -> None:
