@@ -15,8 +15,9 @@ from projections import verify
 from sessions import CloseSession, OpenSession, SessionStore
 from sessions.events import EVENTS
 from tests.conftest import add
+from tests.postgres_line import Line
 from tests.test_cli_maintain import SESSIONS, run
-from tests.waiting import SOON
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +116,32 @@ def test_follow_ends_when_nobody_reads_it_any_more_though_nothing_comes(
         assert following.wait(SOON) == 1
         assert following.stderr is not None
         assert following.stderr.read() == b""
+
+
+@pytest.mark.usefixtures("_in_the_foreground")
+def test_follow_says_nothing_of_a_server_that_comes_back(postgres_url: str) -> None:
+    with (
+        Line(postgres_url) as line,
+        SessionStore.open(postgres_url) as store,
+        ExitStack() as finally_,
+    ):
+        store.execute("a", OpenSession())
+        command = [SESSIONS, "log", "--store", line.url, "--follow", "--json"]
+        pipe = subprocess.PIPE
+        following = finally_.enter_context(subprocess.Popen(command, stdout=pipe, stderr=pipe))
+        finally_.callback(following.kill)
+        assert following.stdout is not None
+        assert b'"streamId":"a"' in following.stdout.readline()
+
+        line.turn_away = 8
+        line.cut()
+        line.mend()
+        until(lambda: not line.turn_away)
+
+        store.execute("b", OpenSession())
+        assert b'"streamId":"b"' in following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        assert following.communicate(timeout=SOON) == (b"", b"")
 
 
 def test_follow_complains_of_a_store_that_is_not_there(url: str) -> None:

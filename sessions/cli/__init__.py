@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from io import TextIOWrapper
@@ -65,6 +66,7 @@ def main() -> None:
     """Run the command line; errors of the library become a line and an exit code."""
     _open_what_is_closed()
     _write_utf8()
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # our errors say what matters
     try:
         try:
             app()
