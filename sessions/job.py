@@ -15,7 +15,18 @@ def _nobody() -> None:
 
 
 class Job:
-    """What a caller asks for, and what comes of it."""
+    """What a caller asks for, and what comes of it.
+
+    Attributes:
+        error: What its caller gets in place of an answer.
+        done: Whether there is an answer, or an error.
+        leads: Whether it has the lead, or is to take it.
+        is_leading: Whether a thread leads for it, where a task waits.
+        withdrawn: Whether its caller waits no more.
+        passes_on: Whether its caller waits at a gate, and wakes the next who is answered.
+        wake: Wakes its caller, to get the answer or to lead.
+        wake_again: For who was interrupted while it woke a task, which may not be awake.
+    """
 
     error: BaseException | None = None
     done = False
@@ -25,7 +36,6 @@ class Job:
     passes_on = False
     wake: Callable[[], object] = staticmethod(_nobody)
     wake_again: Callable[[], object] = staticmethod(_nobody)
-    """For who was interrupted while it woke: a task, unlike a gate, may have to be woken anew."""
 
     def __init__(
         self,
