@@ -109,7 +109,7 @@ class ClaimRows:
             counted = [row for row in counted if row[1] not in there]
         self._take(connection, new=taken)
         self._count(connection, new=counted)
-        if len(taken) < len(ledger.held):
+        if not all(ledger.held.values()):  # else no limit is used less
             released = [(application, *claim) for claim, held in ledger.held.items() if not held]
             empty = [(application, limit) for limit, used in ledger.used.items() if not used]
             connection.executemany(self._release, released)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import select
-import stat
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from io import UnsupportedOperation
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
@@ -35,10 +29,6 @@ from sessions import clock, rules
 from sessions.cli.tables import for_people
 from sessions.errors import InvalidValue, SessionsError
 from sessions.shown_url import without_password
-
-if TYPE_CHECKING:
-    from sessions.events import Recorded
-    from sessions.following import Follower
 
 _URL = re.compile(r"\w+:/.*", re.DOTALL)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -143,40 +133,6 @@ def print_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     """Print rows as tab-separated lines, each as soon as it comes."""
     for row in chain([columns], rows):
         print_line("\t".join(_harmless(str(cell)) for cell in row))
-
-
-def while_read(follower: Follower) -> Iterator[Recorded]:
-    """What a follower gives while somebody reads what is printed, also where nothing comes.
-
-    Raises:
-        BrokenPipeError: Nobody reads it any more.
-    """
-    _when_unread(follower.stop)
-    yield from follower
-    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-
-
-def _when_unread(call: Callable[[], None]) -> None:
-    """Call a function, in a thread, once whoever reads standard output has gone."""
-    if not (hasattr(select, "poll") and _is_read()):
-        return
-    reader = select.poll()
-    reader.register(sys.stdout, 0)  # it tells of an end in any case
-
-    def wait() -> None:
-        reader.poll()
-        call()
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _is_read() -> bool:
-    """Whether somebody reads standard output while it is written: it is a pipe, or a socket."""
-    try:
-        mode = os.fstat(sys.stdout.fileno()).st_mode
-    except UnsupportedOperation:  # it is none of the system's
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def print_text(text: str, *, title: str = "") -> None:

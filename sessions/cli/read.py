@@ -24,8 +24,8 @@ from sessions.cli.common import (
     print_table,
     print_text,
     time_text,
-    while_read,
 )
+from sessions.cli.piped import while_read
 from sessions.events import EVENTS
 from sessions.mapper import encode_json
 from sessions.store import SessionStore
