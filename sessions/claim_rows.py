@@ -113,7 +113,8 @@ class ClaimRows:
             released = [(application, *claim) for claim, held in ledger.held.items() if not held]
             empty = [(application, limit) for limit, used in ledger.used.items() if not used]
             connection.executemany(self._release, released)
-            connection.executemany(self._clean, empty)
+            if empty:  # nothing to write would be a round trip too
+                connection.executemany(self._clean, empty)
 
 
 class Ledger:
