@@ -114,6 +114,9 @@ class SessionStore(CommandExecutor):
     def close(self) -> None:
         """Finish the commands that were accepted, refuse further ones, and close the connections.
 
+        When the interpreter exits, it ends what is open still; commands of daemon threads may be
+        refused then, and are on disk if they are answered, as always.
+
         Raises:
             BatchOpen: This thread has a batch open.
         """

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from contextlib import suppress
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,13 +14,14 @@ from projections.verify import verify
 from sessions import OpenSession, SessionStore
 from sessions.job import Job
 from sessions.shared_commits import SharedCommits
-from tests.interrupts import Interrupt
+from tests.interrupts import each_moment
 from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessions.shared_commits import Jobs
+    from tests.interrupts import Interrupt
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before
@@ -32,15 +32,14 @@ def test_an_interrupt_at_any_moment_leaves_a_store_that_works(url: str, how: str
     store.execute("before", OpenSession())
     interrupted = {"execute": execute, "await": awaited, "batch": batch}[how]
 
-    for moment in count(1):
-        session, interrupt = f"interrupted {moment}", Interrupt(moment)
+    for interrupt in each_moment():
+        moment = interrupt.moment
+        session = f"interrupted {moment}"
         with suppress(KeyboardInterrupt), interrupt:
             interrupted(store, session)
         soon(partial(store.execute, f"after {moment}", OpenSession()), moment)
         interrupted(store, session)
         assert len(list(store.events(session))) == 1
-        if not interrupt.came:
-            break
 
     assert verify(store) == []
     store.close()
@@ -161,9 +160,8 @@ class Crowd:
 def test_an_interrupt_at_any_moment_takes_none_along_who_wait_too(
     before: str, after: str, together: int, waiting: int
 ) -> None:
-    for moment in count(1):
-        interrupt = Interrupt(moment)
+    moment = 0
+    for interrupt in each_moment():
+        moment = interrupt.moment
         Crowd(interrupt, together, waiting).come(before, after)
-        if not interrupt.came:
-            break
     assert moment > 10

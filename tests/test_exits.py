@@ -1,0 +1,69 @@
+"""What becomes of a store that is open still when the interpreter exits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+LEFT_OPEN = """
+import sys
+from sessions import OpenSession, SessionStore
+store = SessionStore.open(sys.argv[1])
+store.execute("s", OpenSession())
+assert len(list(store.events("s"))) == 1
+"""
+
+ASKED_AFTERWARDS = """
+import atexit, sys
+
+def ask():
+    try:
+        store.position
+    except StoreClosed as closed:
+        print(closed)
+
+atexit.register(ask)  # what is registered first comes last
+from sessions import OpenSession, SessionStore, StoreClosed
+store = SessionStore.open(sys.argv[1])
+store.execute("s", OpenSession())
+"""
+
+LEFT_OPEN_IN_A_CHILD = """
+import os, sys
+from sessions import OpenSession, SessionStore
+store = SessionStore.open(sys.argv[1])
+def connections():
+    return {number for _ in range(4) for (number,) in store.query("SELECT pg_backend_pid()")}
+store.execute("parent", OpenSession())
+before = connections()
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+    assert connections() == before
+    store.close()
+else:
+    store.execute("child", OpenSession())
+    assert not connections() & before
+"""
+
+
+def test_a_store_that_nobody_closes_goes_with_the_interpreter(any_url: str) -> None:
+    assert run(LEFT_OPEN, any_url) == ""
+
+
+def test_who_asks_a_server_after_that_is_told_that_the_store_is_closed(postgres_url: str) -> None:
+    assert run(ASKED_AFTERWARDS, postgres_url) == "the store is closed\n"
+
+
+def test_a_child_that_ends_leaves_the_connections_of_its_parent_alone(postgres_url: str) -> None:
+    assert run(LEFT_OPEN_IN_A_CHILD, postgres_url) == ""
+
+
+def run(script: str, url: str) -> str:
+    """What a script prints that ends well, and has nothing to complain of.
+
+    SQLite's connections end with their objects, of which Python 3.13 warns.
+    """
+    command = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", script, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
