@@ -194,6 +194,7 @@ class Connections:
     def _configure(self, connection: sqlite3.Connection, *, writes: bool) -> None:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # else macOS leaves it in the drive's cache
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         if self.in_memory or not writes:
             return

@@ -459,6 +459,16 @@ def test_no_read_transaction_stays_open_between_the_pages_of_the_log(
         assert [recorded.position for recorded in [*first, *log]] == list(range(1, 1202))
 
 
+def test_a_commit_waits_for_the_disk_and_not_for_its_cache(sqlite_url: str) -> None:
+    with SessionStore.open(sqlite_url) as store, store.batch():
+        store.execute("s", OpenSession())  # from here it is asked where it is written
+
+        ((synchronous,),) = store.query("PRAGMA synchronous")
+        ((full,),) = store.query("PRAGMA fullfsync")  # on macOS
+
+        assert (synchronous, full) == (2, 1)
+
+
 def test_a_store_may_be_used_after_a_fork_by_parent_and_child(url: str) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", FORK, url], check=True, timeout=60)
 
