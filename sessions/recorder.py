@@ -20,6 +20,7 @@ from sessions.head import HEAD, Head
 from sessions.inserting import Insert
 from sessions.mapper import HAPPENED
 from sessions.subscription import FollowingSubscription
+from sessions.tables import AS_GIVEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,13 +46,13 @@ class SessionRecorder(ApplicationRecorder):
             f"{_OF_APPLICATION} AND category = ? AND {database.dialect.is_id('stream_id')}"
         )
         event = database.dialect.event
-        self._log = schema.EVENTS.select(_LOG_WHERE, "position", "?", event)
+        self._log = schema.EVENTS.select(_LOG_WHERE, "position", AS_GIVEN, event)
         since = f"{self._of_stream} AND version > ?"
         self._stream = schema.EVENTS.select(since, "version", columns=event)
         bounds = ("", " AND position <= ?"), ("", " AND at <= ?")
         self._of_moment = {
             (columns, bool(known), bool(timed)): schema.EVENTS.select(
-                f"{since} AND version <= ?{known}{timed}", "version", "?", columns
+                f"{since} AND version <= ?{known}{timed}", "version", AS_GIVEN, columns
             )
             for columns, known, timed in product((event, HAPPENED), *bounds)
         }
@@ -62,7 +63,7 @@ class SessionRecorder(ApplicationRecorder):
         )
         self._streams = {
             timed: schema.EVENTS.select(
-                where, f"{stream}, version", "?", f"stream_id, version, {HAPPENED}"
+                where, f"{stream}, version", AS_GIVEN, f"stream_id, version, {HAPPENED}"
             )
             for timed, where in ((False, beyond), (True, f"{beyond} AND at <= ?"))
         }
@@ -156,7 +157,7 @@ class SessionRecorder(ApplicationRecorder):
         if not types:
             return query(self._log, (*bounds, limit))
         where = f"{_LOG_WHERE} AND type IN ({', '.join('?' * len(types))})"
-        sql = schema.EVENTS.select(where, "position", "?", self.database.dialect.event)
+        sql = schema.EVENTS.select(where, "position", AS_GIVEN, self.database.dialect.event)
         return query(sql, (*bounds, *types, limit))
 
     # --- answers

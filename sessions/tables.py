@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _MOST_INDEXED = 2600
 """So many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
 
+AS_GIVEN = "? + 0"
+"""A limit that is a parameter. By the value of a mere `?` SQLite 3.53 plans, and so it prepares the
+statement again whenever one is given, which takes as long as reading a session."""
+
 
 class Column(msgspec.Struct, frozen=True):
     """A column: its name and the kind of its values.
