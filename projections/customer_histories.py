@@ -128,9 +128,10 @@ class CustomerHistories:
         rows = []
         for start in range(0, len(session_ids), _READ_TOGETHER):
             ids = session_ids[start : start + _READ_TOGETHER]
-            streams = self._dialect.is_one_of("stream_id", len(ids))
-            where = f"{_OF_APPLICATION} AND category = ? AND {streams} AND {_UP_TO}"
-            sql = schema.EVENTS.select(where, columns=self._dialect.event)
-            rows += self._store.query(sql, (self._store.application_id, SESSION, *ids, until, at))
+            where = f"{_OF_APPLICATION} AND category = ? AND {_UP_TO}"
+            sql = schema.EVENTS.select_each(
+                ["stream_id"], len(ids), self._dialect, where, self._dialect.event
+            )
+            rows += self._store.query(sql, (*ids, self._store.application_id, SESSION, until, at))
         rows.sort(key=itemgetter(0))
         return list(self._store.mapper.recorded(self._store.application_id, rows))

@@ -47,8 +47,7 @@ class StoredProjection(Generic[V]):
         self._store = store
         self._database = store.recorder.database
         self._table = projection.storage.table
-        condition = self._table.where_keys(1, self._database.dialect)
-        self._get = self._table.select(condition)
+        self._get = self._table.select(self._table.where_key(self._database.dialect))
 
     # --- asking
 

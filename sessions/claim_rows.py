@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Query, Statement
     from sessions.dialect import Dialect
+    from sessions.tables import Table
 
 Pair = tuple[str, str]
 """A limit, and the stream that asks for it."""
+
+_PAIR = ("limit_name", "holder")
 
 
 class ClaimRows:
@@ -39,7 +42,7 @@ class ClaimRows:
         self._application_id = application_id
         self._dialect = dialect
         self._copies = copies
-        self._limits, self._claims = limits.name, claims.name
+        self._limits, self._claims = limits, claims
         self._usage = (
             f"SELECT (SELECT used FROM {limits.name} WHERE {of_limit}), EXISTS "
             f"(SELECT 1 FROM {claims.name} WHERE {of_limit} AND {dialect.is_id('holder')})"
@@ -59,28 +62,16 @@ class ClaimRows:
             of_limit = (self._application_id, limit)
             return [(self._usage, (*of_limit, *of_limit, holder))]
         limits = list(dict.fromkeys([limit for limit, _ in pairs]))
-        where = f"application_id = ? AND {self._dialect.is_one_of('limit_name', len(limits))}"
-        used = f"SELECT limit_name, used FROM {self._limits} WHERE {where}"
-        asked: list[Statement] = [(used, (self._application_id, *limits))]
+        used = self._each(self._limits, ("limit_name",), len(limits), "limit_name, used")
+        asked: list[Statement] = [(used, (*limits, self._application_id))]
         held = [pair for pair in pairs if pair[1] not in begun]
         if held:
-            asked.append(
-                (self._held(len(held)), (*chain.from_iterable(held), self._application_id))
-            )
+            sql = self._each(self._claims, _PAIR, len(held), ", ".join(_PAIR))
+            asked.append((sql, (*chain.from_iterable(held), self._application_id)))
         return asked
 
-    def _held(self, count: int) -> str:
-        """Asks for the claims among so many pairs.
-
-        Each is looked for by itself, by the index: a database makes no join of that. Of two INs
-        SQLite would try each limit with each holder, and for a join PostgreSQL reads all claims.
-        """
-        key, pairs = self._dialect.key, ", ".join(["(?, ?)"] * count)
-        return (
-            f"SELECT column1, column2 FROM (VALUES {pairs}) AS asked WHERE 1 = "
-            f"(SELECT 1 FROM {self._claims} WHERE application_id = ? "
-            f"AND {key('limit_name')} = {key('column1')} AND {key('holder')} = {key('column2')})"
-        )
+    def _each(self, table: Table, names: Sequence[str], count: int, columns: str) -> str:
+        return table.select_each(names, count, self._dialect, "application_id = ?", columns)
 
     @staticmethod
     def usages(pairs: Sequence[Pair], answers: Sequence[Sequence[Any]]) -> dict[Pair, Usage]:

@@ -119,10 +119,11 @@ class SessionRecorder(ApplicationRecorder):
 
     def streams(self, category: str, stream_ids: Sequence[str]) -> Statement:
         """Asks for the rows (`Dialect.event`) of several streams, each in order."""
-        ids = self.database.dialect.is_one_of("stream_id", len(stream_ids))
-        where = f"{_OF_APPLICATION} AND category = ? AND {ids}"
-        sql = schema.EVENTS.select(where, "version", columns=self.database.dialect.event)
-        return sql, (self.application_id, category, *stream_ids)
+        dialect, where = self.database.dialect, f"{_OF_APPLICATION} AND category = ?"
+        sql = schema.EVENTS.select_each(
+            ["stream_id"], len(stream_ids), dialect, where, dialect.event, "version"
+        )
+        return sql, (*stream_ids, self.application_id, category)
 
     def streams_rows(  # noqa: PLR0913  the bounds that may be asked for
         self,
@@ -164,11 +165,11 @@ class SessionRecorder(ApplicationRecorder):
 
     def answers(self, keys: Sequence[str]) -> Statement:
         """Asks for the idempotency keys that are kept, each with its request and answer."""
-        sql = (
-            f"SELECT idempotency_key, request, answer FROM answers WHERE {_OF_APPLICATION} "
-            f"AND idempotency_key IN ({', '.join('?' * len(keys))})"
+        dialect, kept = self.database.dialect, "idempotency_key, request, answer"
+        sql = schema.ANSWERS.select_each(
+            ["idempotency_key"], len(keys), dialect, _OF_APPLICATION, kept
         )
-        return sql, (self.application_id, *keys)
+        return sql, (*keys, self.application_id)
 
     def keep_answers(self, connection: Connection, answers: Sequence[Sequence[object]]) -> None:
         """Keep rows of `schema.ANSWERS`, without the application's id."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MOST_INDEXED = 2600
 """So many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
 
+_ASKED = "_asked"
+"""The values that rows are looked for by: no projection has this name."""
+
 AS_GIVEN = "? + 0"
 """A limit that is a parameter. By the value of a mere `?` SQLite 3.53 plans, and so it prepares the
 statement again whenever one is given, which takes as long as reading a session."""
@@ -158,21 +161,12 @@ class Table:
 
     def where_key(self, dialect: Dialect) -> str:
         """The condition that names one row, by an index."""
-        return " AND ".join(
-            dialect.is_id(name) if name in self._ids else f"{name} = ?" for name in self.key
-        )
+        return " AND ".join(self._same(name, "?", dialect) for name in self.key)
 
     @cached_property
     def key_of(self) -> Pick:
         """The key of an adapted row."""
         return _picked([self._names.index(name) for name in self.key])
-
-    def where_keys(self, count: int, dialect: Dialect) -> str:
-        """The condition that names so many rows of an application."""
-        names = self.key[1:]
-        marks = ", ".join(dialect.key("?") if name in self._ids else "?" for name in names)
-        keys = ", ".join([f"({marks})"] * count)
-        return f"application_id = ? AND ({self._distinct(names, dialect)}) IN (VALUES {keys})"
 
     @cached_property
     def _names(self) -> list[str]:
@@ -214,6 +208,35 @@ class Table:
         if limit is not None:
             clauses.append(f"LIMIT {limit}")
         return " ".join(clauses)
+
+    def select_each(  # noqa: PLR0913, PLR0917  what a SELECT may say
+        self,
+        names: Sequence[str],
+        count: int,
+        dialect: Dialect,
+        where: str,
+        columns: str | None = None,
+        order: str = "",
+    ) -> str:
+        """SELECT of the rows that have one of so many values in columns which begin an index.
+
+        Each is looked for by itself, in this order. The parameters are the values, none of them
+        twice, and then those of `where`.
+        """
+        values = ", ".join([f"({', '.join('?' * len(names))})"] * count)
+        same = " AND ".join(
+            self._same(name, f"{_ASKED}.column{number}", dialect)
+            for number, name in enumerate(names, 1)
+        )
+        found = dialect.each.format(f"{self.name} WHERE {same} AND {where}")
+        asked = f"SELECT {columns or self.column_list} FROM (VALUES {values}) AS {_ASKED}"
+        made = f"{asked} CROSS JOIN {found}"
+        return f"{made} ORDER BY {order}" if order else made
+
+    def _same(self, name: str, value: str, dialect: Dialect) -> str:
+        if name in self._ids:
+            return f"{dialect.key(name)} = {dialect.key(value)}"
+        return f"{name} = {value}"
 
     def check(self, row: Sequence[object]) -> None:
         """Refuse what no database would take: a row without the application's id.

@@ -178,9 +178,10 @@ class Views(Generic[V]):
 
     def _read(self, query: Query, keys: Sequence[Key]) -> dict[Key, str]:
         """Read views; those that cannot be read are told, each with the reason."""
-        where = self._table.where_keys(len(keys), self._dialect)
+        named = self._table.key[1:]
+        asked = self._table.select_each(named, len(keys), self._dialect, "application_id = ?")
         unreadable: dict[Key, str] = {}
-        for row in query(self._table.select(where), (self._application_id, *keys)):
+        for row in query(asked, (*keys, self._application_id)):
             try:
                 self._changed[row[1]] = self._before[row[1]] = self._view_of(row[1:])
             except Exception as error:  # noqa: BLE001  as a fold's
