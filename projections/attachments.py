@@ -17,6 +17,7 @@ from sessions.tables import APPLICATION_ID, Column, Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sessions.dialect import Dialect
     from sessions.keys import Key
 
 
@@ -64,6 +65,14 @@ TABLE = Table(
     lookups=("profile_id", "session_id"),
     clustered=True,
 )
+
+
+def are_of_profile(dialect: Dialect) -> str:
+    """The condition that attachments are to a profile.
+
+    SQLite takes an application to have ten rows: it would read them all rather than use the index.
+    """
+    return dialect.rare.format(dialect.is_id("profile_id"))
 
 
 def _keys(recorded: Recorded) -> Sequence[Key]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _READ_TOGETHER = 500
 _OF_APPLICATION = "application_id = ?"
-_UP_TO = "position <= ? AND at <= ?"
+_UP_TO = "+position <= ? AND at <= ?"
+"""The sign keeps SQLite from the index of positions: it would read the log for each session."""
 
 
 class CustomerHistories:
@@ -38,7 +39,7 @@ class CustomerHistories:
         self._store = store
         self._query = asking(store, attachments.PROJECTION)
         self._dialect = store.recorder.database.dialect
-        attached = f"{_OF_APPLICATION} AND {self._dialect.is_id('profile_id')}"
+        attached = f"{_OF_APPLICATION} AND {attachments.are_of_profile(self._dialect)}"
         self._attached = attachments.TABLE.select(
             f"{attached} AND {_UP_TO}", columns="DISTINCT session_id"
         )
@@ -130,7 +131,7 @@ class CustomerHistories:
             ids = session_ids[start : start + _READ_TOGETHER]
             where = f"{_OF_APPLICATION} AND category = ? AND {_UP_TO}"
             sql = schema.EVENTS.select_each(
-                ["stream_id"], len(ids), self._dialect, where, self._dialect.event
+                ["stream_id"], len(ids), self._dialect, where, columns=self._dialect.event
             )
             rows += self._store.query(sql, (*ids, self._store.application_id, SESSION, until, at))
         rows.sort(key=itemgetter(0))

@@ -44,13 +44,15 @@ class CustomerSessions:
         )
         self._attached = (
             f"SELECT session_id, max(position) AS attached FROM {attachments.TABLE.name} "
-            f"WHERE application_id = ? AND {self._is_profile} AND at <= ? GROUP BY session_id"
+            f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)} AND at <= ? "
+            "GROUP BY session_id"
         )
-        same_id = is_id(f"{TABLE.name}.session_id").replace("?", "mine.session_id")
+        name = TABLE.name
+        same = is_id(f"{name}.session_id", "mine.session_id")
+        of_profile = f"{name}.application_id = ? AND {same} AND {name}.profile_id = ?"
         self._of_profile = (
             f"SELECT document, {self._waits}, {TABLE.name}.session_id FROM ({self._attached}) "
-            f"AS mine JOIN {TABLE.name} ON {TABLE.name}.application_id = ? AND {same_id} "
-            f"WHERE {TABLE.name}.profile_id = ? ORDER BY attached"
+            f"AS mine CROSS JOIN {TABLE.each(of_profile, dialect)} ORDER BY attached"
         )
 
     def get(

@@ -71,7 +71,7 @@ class ClaimRows:
         return asked
 
     def _each(self, table: Table, names: Sequence[str], count: int, columns: str) -> str:
-        return table.select_each(names, count, self._dialect, "application_id = ?", columns)
+        return table.select_each(names, count, self._dialect, "application_id = ?", columns=columns)
 
     @staticmethod
     def usages(pairs: Sequence[Pair], answers: Sequence[Sequence[Any]]) -> dict[Pair, Usage]:

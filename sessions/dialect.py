@@ -28,6 +28,7 @@ class Dialect:
         joins_rows: Whether many rows are best written by one statement, and not row by row.
         differs: The condition that two values differ, of which either may be NULL.
         each: How rows are joined to the values that they are looked for by, one after the other.
+        rare: How the planner is told that a condition holds for few rows, where it guesses.
         functions: The statements that make the functions it needs.
         event: What is read of an event, for `Mapper.recorded`: nothing twice.
         refuse_changes: The statements that make the log one that is only added to.
@@ -40,6 +41,7 @@ class Dialect:
     joins_rows: bool
     differs: str
     each: str
+    rare: str
     functions: Sequence[str]
     event: str
     refuse_changes: Sequence[str]
@@ -56,9 +58,9 @@ class Dialect:
         """An id as indexes have it: a column's name, or the mark of a parameter."""
         return f"short_key({name})" if self.hashes else name
 
-    def is_id(self, column: str) -> str:
-        """The condition that a column has the id that is given."""
-        return f"{self.key(column)} = {self.key('?')}"
+    def is_id(self, column: str, value: str = "?") -> str:
+        """The condition that a column has the id that is given, or is the value of another one."""
+        return f"{self.key(column)} = {self.key(value)}"
 
 
 LOG_MOVED = "CS001"
@@ -84,7 +86,8 @@ SQLITE = Dialect(
     names_indexes=True,
     joins_rows=False,
     differs="{0} IS NOT {1}",
-    each="{}",
+    each="{found}",
+    rare="unlikely({})",
     functions=[],
     event=_EVENT.format("metadata"),
     refuse_changes=[
@@ -94,7 +97,7 @@ SQLITE = Dialect(
     ],
 )
 
-_EACH = "LATERAL (SELECT * FROM {} OFFSET 0) AS found"
+_EACH = "LATERAL (SELECT * FROM {found} OFFSET 0) AS {table}"
 """Of a mere join, or an IN, the planner makes a pass over all rows while it has no statistics: two
 new sessions had a new store's log read from its beginning. `OFFSET` forbids it to think of that."""
 
@@ -167,6 +170,7 @@ POSTGRES = Dialect(
     joins_rows=True,
     differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
     each=_EACH,
+    rare="{}",
     functions=[_SHORT_KEY, _BEGIN_WRITING, _CONFIRM_WRITING],
     event=_EVENT.format("CAST(metadata AS text)"),
     refuse_changes=[_REFUSE, _REFUSE_CHANGES],

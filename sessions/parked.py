@@ -107,7 +107,7 @@ class ParkedKeys:
 
 def waits(dialect: Dialect, projection: str, key: str) -> str:
     """The condition that the key of a view, in a column of that name, waits."""
-    same_key = dialect.is_id("parked.key").replace("?", key)
+    same_key = dialect.is_id("parked.key", key)
     return (
         f"EXISTS (SELECT 1 FROM parked WHERE parked.application_id = {projection}.application_id "
         f"AND parked.projection = '{projection}' AND {same_key} AND NOT parked.skipped AND "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 import time
 from itertools import chain, repeat
@@ -52,12 +51,6 @@ _DURABLE = (
 
 _LEFT = "its connections were lost, and are made anew"
 
-_open: WeakSet[ConnectionPool[ServerConnection]] = WeakSet()
-"""Pools of this process, to be closed when the interpreter exits.
-
-One that goes with the interpreter waits for its threads, which do nothing any more: 20 seconds.
-"""
-
 _inherited: list[object] = []
 """Pools of a parent process: closing one in a child would harm the parent's."""
 
@@ -88,7 +81,7 @@ class Connections:
                 raise StoreClosed from error
             raise self._reason(pool, error) from error
         except PoolClosed as error:
-            if self.closed or self._pool is pool:  # the interpreter exits
+            if self.closed:
                 raise StoreClosed from error
             raise psycopg.OperationalError(_LEFT) from error
         taken = self._taken
@@ -207,7 +200,6 @@ class Connections:
                     name="customer-sessions",
                     open=True,
                 )
-                _open.add(self._pool)
             return self._pool
 
     def connect(self, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
@@ -245,16 +237,8 @@ class Connections:
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
-        if self._pool is not None:
-            _open.discard(self._pool)
-            _inherited.append(self._pool)
+        _inherited.append(self._pool)
         self._mutex, self._pool, self._taken = threading.Lock(), None, WeakSet()
-
-
-@atexit.register
-def _close_pools() -> None:
-    for pool in list(_open):
-        pool.close()
 
 
 def quoted(name: str) -> str:

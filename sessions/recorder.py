@@ -20,7 +20,7 @@ from sessions.head import HEAD, Head
 from sessions.inserting import Insert
 from sessions.mapper import HAPPENED
 from sessions.subscription import FollowingSubscription
-from sessions.tables import AS_GIVEN
+from sessions.tables import GIVEN_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,13 +46,13 @@ class SessionRecorder(ApplicationRecorder):
             f"{_OF_APPLICATION} AND category = ? AND {database.dialect.is_id('stream_id')}"
         )
         event = database.dialect.event
-        self._log = schema.EVENTS.select(_LOG_WHERE, "position", AS_GIVEN, event)
+        self._log = schema.EVENTS.select(_LOG_WHERE, "position", GIVEN_LIMIT, event)
         since = f"{self._of_stream} AND version > ?"
         self._stream = schema.EVENTS.select(since, "version", columns=event)
         bounds = ("", " AND position <= ?"), ("", " AND at <= ?")
         self._of_moment = {
             (columns, bool(known), bool(timed)): schema.EVENTS.select(
-                f"{since} AND version <= ?{known}{timed}", "version", AS_GIVEN, columns
+                f"{since} AND version <= ?{known}{timed}", "version", GIVEN_LIMIT, columns
             )
             for columns, known, timed in product((event, HAPPENED), *bounds)
         }
@@ -63,7 +63,7 @@ class SessionRecorder(ApplicationRecorder):
         )
         self._streams = {
             timed: schema.EVENTS.select(
-                where, f"{stream}, version", AS_GIVEN, f"stream_id, version, {HAPPENED}"
+                where, f"{stream}, version", GIVEN_LIMIT, f"stream_id, version, {HAPPENED}"
             )
             for timed, where in ((False, beyond), (True, f"{beyond} AND at <= ?"))
         }
@@ -121,7 +121,12 @@ class SessionRecorder(ApplicationRecorder):
         """Asks for the rows (`Dialect.event`) of several streams, each in order."""
         dialect, where = self.database.dialect, f"{_OF_APPLICATION} AND category = ?"
         sql = schema.EVENTS.select_each(
-            ["stream_id"], len(stream_ids), dialect, where, dialect.event, "version"
+            ["stream_id"],
+            len(stream_ids),
+            dialect,
+            where,
+            columns=dialect.event,
+            order="version",
         )
         return sql, (*stream_ids, self.application_id, category)
 
@@ -158,7 +163,7 @@ class SessionRecorder(ApplicationRecorder):
         if not types:
             return query(self._log, (*bounds, limit))
         where = f"{_LOG_WHERE} AND type IN ({', '.join('?' * len(types))})"
-        sql = schema.EVENTS.select(where, "position", AS_GIVEN, self.database.dialect.event)
+        sql = schema.EVENTS.select(where, "position", GIVEN_LIMIT, self.database.dialect.event)
         return query(sql, (*bounds, *types, limit))
 
     # --- answers
@@ -167,7 +172,7 @@ class SessionRecorder(ApplicationRecorder):
         """Asks for the idempotency keys that are kept, each with its request and answer."""
         dialect, kept = self.database.dialect, "idempotency_key, request, answer"
         sql = schema.ANSWERS.select_each(
-            ["idempotency_key"], len(keys), dialect, _OF_APPLICATION, kept
+            ["idempotency_key"], len(keys), dialect, _OF_APPLICATION, columns=kept
         )
         return sql, (*keys, self.application_id)
 

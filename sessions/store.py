@@ -114,8 +114,8 @@ class SessionStore(CommandExecutor):
     def close(self) -> None:
         """Finish the commands that were accepted, refuse further ones, and close the connections.
 
-        When the interpreter exits, it ends what is open still; commands of daemon threads may be
-        refused then, and are on disk if they are answered, as always.
+        When the interpreter exits, the connections to PostgreSQL that are open still are closed:
+        whatever asks then is refused.
 
         Raises:
             BatchOpen: This thread has a batch open.

@@ -22,11 +22,11 @@ _MOST_INDEXED = 2600
 """So many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
 
 _ASKED = "_asked"
-"""The values that rows are looked for by: no projection has this name."""
+"""The values that rows are looked for by. No relation of a projection, and no column, begins so."""
 
-AS_GIVEN = "? + 0"
+GIVEN_LIMIT = "? + 0"
 """A limit that is a parameter. By the value of a mere `?` SQLite 3.53 plans, and so it prepares the
-statement again whenever one is given, which takes as long as reading a session."""
+statement again whenever one is given, which took a third as long as reading a session's past."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -209,34 +209,39 @@ class Table:
             clauses.append(f"LIMIT {limit}")
         return " ".join(clauses)
 
-    def select_each(  # noqa: PLR0913, PLR0917  what a SELECT may say
+    def select_each(  # noqa: PLR0913  what a SELECT may say
         self,
         names: Sequence[str],
         count: int,
         dialect: Dialect,
         where: str,
+        *,
         columns: str | None = None,
         order: str = "",
     ) -> str:
-        """SELECT of the rows that have one of so many values in columns which begin an index.
+        """SELECT of the rows that have one of so many values in columns, which an index has.
 
-        Each is looked for by itself, in this order. The parameters are the values, none of them
-        twice, and then those of `where`.
+        Each is looked for by itself: one that is given twice is found twice. The parameters are the
+        values, and then those of `where`.
         """
+        asked = ", ".join([f"_{name}" for name in names])
         values = ", ".join([f"({', '.join('?' * len(names))})"] * count)
-        same = " AND ".join(
-            self._same(name, f"{_ASKED}.column{number}", dialect)
-            for number, name in enumerate(names, 1)
+        same = " AND ".join([self._same(name, f"_{name}", dialect) for name in names])
+        made = (
+            f"WITH {_ASKED} ({asked}) AS (VALUES {values}) SELECT {columns or self.column_list} "
+            f"FROM {_ASKED} CROSS JOIN {self.each(f'{same} AND {where}', dialect)}"
         )
-        found = dialect.each.format(f"{self.name} WHERE {same} AND {where}")
-        asked = f"SELECT {columns or self.column_list} FROM (VALUES {values}) AS {_ASKED}"
-        made = f"{asked} CROSS JOIN {found}"
         return f"{made} ORDER BY {order}" if order else made
 
+    def each(self, where: str, dialect: Dialect) -> str:
+        """The rows, to be looked for one after the other: what follows a CROSS JOIN with values.
+
+        It is the order of the join, which SQLite takes from it, and no database may change.
+        """
+        return dialect.each.format(found=f"{self.name} WHERE {where}", table=self.name)
+
     def _same(self, name: str, value: str, dialect: Dialect) -> str:
-        if name in self._ids:
-            return f"{dialect.key(name)} = {dialect.key(value)}"
-        return f"{name} = {value}"
+        return dialect.is_id(name, value) if name in self._ids else f"{name} = {value}"
 
     def check(self, row: Sequence[object]) -> None:
         """Refuse what no database would take: a row without the application's id.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from sessions.errors import InvalidURL
+from sessions.exits import close_at_exit
 from sessions.shown_url import POSTGRES, without_password
 from sessions.sqlite import SqliteDatabase
 from sessions.sqlite_connections import MEMORY
@@ -32,7 +33,9 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
             from sessions.postgres import PostgresDatabase  # noqa: PLC0415  psycopg is an extra
         except ImportError as error:
             raise InvalidURL(url=without_password(url), rule=_EXTRA) from error
-        return PostgresDatabase(url, lock_timeout=lock_timeout)
+        database = PostgresDatabase(url, lock_timeout=lock_timeout)
+        close_at_exit(database)  # its pool waits for threads that do nothing any more, for seconds
+        return database
     return SqliteDatabase(path_of(url), lock_timeout=lock_timeout)
 
 

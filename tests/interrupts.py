@@ -108,18 +108,21 @@ class _Traced:
         return is_in_one_block and _names(code)[before] in _HANDLING
 
 
+class _Watcher:
+    """Sees the functions that begin in this thread, and their instructions."""
+
+    def __init__(
+        self, begins: Callable[[FrameType], bool], goes_on: Callable[[FrameType], None]
+    ) -> None:
+        self._begins = begins
+        self._goes_on = goes_on
+        self._thread = threading.get_ident()
+        self._before = sys.gettrace()
+
+
 if sys.version_info < (3, 12):
 
-    class _Watch:
-        """Sees the functions that begin in this thread, and their instructions."""
-
-        def __init__(
-            self, begins: Callable[[FrameType], bool], goes_on: Callable[[FrameType], None]
-        ) -> None:
-            self._begins = begins
-            self._goes_on = goes_on
-            self._before = sys.gettrace()
-
+    class _Watch(_Watcher):
         def begin(self) -> None:
             sys.settrace(self._called)
 
@@ -141,20 +144,10 @@ else:
     _BEGINS, _GOES_ON = sys.monitoring.events.PY_START, sys.monitoring.events.INSTRUCTION
     _TOOL = sys.monitoring.DEBUGGER_ID
 
-    class _Watch:
-        """Sees the functions that begin in this thread, and their instructions.
-
-        `sys.settrace` sees none of a function that another thread executes untraced.
-        """
-
-        def __init__(
-            self, begins: Callable[[FrameType], bool], goes_on: Callable[[FrameType], None]
-        ) -> None:
-            self._begins = begins
-            self._goes_on = goes_on
+    class _Watch(_Watcher):
+        """`sys.settrace` sees nothing of a function that another thread executes untraced."""
 
         def begin(self) -> None:
-            self._thread = threading.get_ident()
             sys.monitoring.use_tool_id(_TOOL, "interrupts")
             sys.monitoring.register_callback(_TOOL, _BEGINS, self._called)
             sys.monitoring.register_callback(_TOOL, _GOES_ON, self._executes)

@@ -76,7 +76,10 @@ def _described(database: Database, sql: str) -> list[tuple[Any, ...]]:
 
 
 def change(url: str, *statements: str) -> None:
-    """Tamper with a store; every statement changes something."""
+    """Tamper with a store; every statement changes something.
+
+    SQLite 3.34 counts no rows of a DELETE without a condition.
+    """
     with opened(url) as database, unguarded(database) as connection:
         for statement in statements:
             assert connection.execute(statement).rowcount != 0

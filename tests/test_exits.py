@@ -13,6 +13,14 @@ store.execute("s", OpenSession())
 assert len(list(store.events("s"))) == 1
 """
 
+ASKED_BEFORE = """
+import atexit, sys
+from sessions import OpenSession, SessionStore
+
+atexit.register(lambda: print(store.execute("s", OpenSession()).version))
+store = SessionStore.open(sys.argv[1])
+"""
+
 ASKED_AFTERWARDS = """
 import atexit, sys
 
@@ -50,6 +58,10 @@ def test_a_store_that_nobody_closes_goes_with_the_interpreter(any_url: str) -> N
     assert run(LEFT_OPEN, any_url) == ""
 
 
+def test_a_store_may_be_used_at_exit_by_who_has_registered_for_it(any_url: str) -> None:
+    assert run(ASKED_BEFORE, any_url) == "1\n"
+
+
 def test_who_asks_a_server_after_that_is_told_that_the_store_is_closed(postgres_url: str) -> None:
     assert run(ASKED_AFTERWARDS, postgres_url) == "the store is closed\n"
 
@@ -59,7 +71,7 @@ def test_a_child_that_ends_leaves_the_connections_of_its_parent_alone(postgres_u
 
 
 def run(script: str, url: str) -> str:
-    """What a script prints that ends well, and has nothing to complain of.
+    """What a script prints that ends well, and has nothing to complain of, as on Python 3.13.
 
     SQLite's connections end with their objects, of which Python 3.13 warns.
     """
