@@ -10,7 +10,14 @@ from random import Random
 from tests.benchmarks.databases import sqlite_url
 from tests.benchmarks.measuring import Block, Row, costs, in_turn
 from tests.benchmarks.ours_side import OursSide
-from tests.benchmarks.workload import EVENTS, each, new_sessions, open_to_closed, session_id
+from tests.benchmarks.workload import (
+    EVENTS,
+    each,
+    new_sessions,
+    open_to_closed,
+    profile,
+    session_id,
+)
 
 LINES, LONG, SHORT = 10, 1000, 10
 BLOCK, OLD, READS = 10, 20, 100
@@ -84,6 +91,8 @@ def _measured(
             side.read(session)
     reads = [each(side.read, _scattered(sessions), READS) for side, sessions in sizes.items()]
     yield "a read", MOST, in_turn(rounds, *reads)
+    asked = [each(side.customer, _customers(sessions), BLOCK) for side, sessions in sizes.items()]
+    yield "a customer's sessions and history", None, in_turn(rounds, *asked)
 
     def forget() -> None:
         for side, work in zip(sizes, new, strict=True):
@@ -151,6 +160,15 @@ def _always(session: str) -> Iterator[str]:
 
 def _scattered(sessions: int) -> Iterator[str]:
     """The sessions in a random order, over and over."""
+    return map(session_id, _numbers(sessions))
+
+
+def _customers(sessions: int) -> Iterator[str]:
+    """Those with one session, in a random order, over and over."""
+    return (profile(number) for number in _numbers(sessions) if number % 2)
+
+
+def _numbers(sessions: int) -> Iterator[int]:
     numbers = list(range(sessions))
     Random(7).shuffle(numbers)
-    return map(session_id, cycle(numbers))
+    return cycle(numbers)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
-from projections import CustomerSession, CustomerSessions, Projection
+from projections import CustomerHistories, CustomerSession, CustomerSessions, Projection
 from sessions import (
     AddItem,
     ApplyCoupon,
@@ -32,6 +32,7 @@ class OursSide:
     def _open(self) -> None:
         self.store = SessionStore.open(self.url, projections=self._projections)
         self._views = CustomerSessions(self.store)
+        self._histories = CustomerHistories(self.store)
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +78,11 @@ class OursSide:
 
     def read(self, session_id: str) -> CustomerSession:
         return self._views.get(session_id)
+
+    def customer(self, profile: str) -> None:
+        """Ask for the one session of a customer, and for the history."""
+        (view,) = self._views.of_profile(profile)
+        assert self._histories.get(profile).latest_session == view.integration_id
 
     def read_version(self, session_id: str, version: int) -> CustomerSession:
         return self._views.get(session_id, version=version)
