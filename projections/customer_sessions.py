@@ -34,12 +34,12 @@ class CustomerSessions:
         self._store = store
         self._stored = StoredProjection(store, PROJECTION)
         self._query = asking(store, PROJECTION, attachments.PROJECTION)
-        dialect = store.recorder.database.dialect
+        dialect, name = store.recorder.database.dialect, TABLE.name
         is_id = dialect.is_id
         self._is_profile = is_id("profile_id")
-        self._waits = waits(dialect, TABLE.name, f"{TABLE.name}.session_id")
+        self._waits = waits(dialect, name, f"{name}.session_id")
         self._get = (
-            f"SELECT document, {self._waits} FROM {TABLE.name} "
+            f"SELECT document, {self._waits} FROM {name} "
             f"WHERE application_id = ? AND {is_id('session_id')}"
         )
         self._attached = (
@@ -47,11 +47,10 @@ class CustomerSessions:
             f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)} AND at <= ? "
             "GROUP BY session_id"
         )
-        name = TABLE.name
         same = is_id(f"{name}.session_id", "mine.session_id")
         of_profile = f"{name}.application_id = ? AND {same} AND {name}.profile_id = ?"
         self._of_profile = (
-            f"SELECT document, {self._waits}, {TABLE.name}.session_id FROM ({self._attached}) "
+            f"SELECT document, {self._waits}, {name}.session_id FROM ({self._attached}) "
             f"AS mine CROSS JOIN {TABLE.each(of_profile, dialect)} ORDER BY attached"
         )
 

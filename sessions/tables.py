@@ -222,7 +222,7 @@ class Table:
         """SELECT of the rows that have one of so many values in columns, which an index has.
 
         Each is looked for by itself: one that is given twice is found twice. The parameters are the
-        values, and then those of `where`.
+        values, and then those of `where`, in which no column may tempt SQLite to another index.
         """
         asked = ", ".join([f"_{name}" for name in names])
         values = ", ".join([f"({', '.join('?' * len(names))})"] * count)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from tests.scripts import printed_by
 
 LEFT_OPEN = """
 import sys
@@ -55,27 +54,16 @@ else:
 
 
 def test_a_store_that_nobody_closes_goes_with_the_interpreter(any_url: str) -> None:
-    assert run(LEFT_OPEN, any_url) == ""
+    assert printed_by(LEFT_OPEN, any_url) == ""
 
 
 def test_a_store_may_be_used_at_exit_by_who_has_registered_for_it(any_url: str) -> None:
-    assert run(ASKED_BEFORE, any_url) == "1\n"
+    assert printed_by(ASKED_BEFORE, any_url) == "1\n"
 
 
 def test_who_asks_a_server_after_that_is_told_that_the_store_is_closed(postgres_url: str) -> None:
-    assert run(ASKED_AFTERWARDS, postgres_url) == "the store is closed\n"
+    assert printed_by(ASKED_AFTERWARDS, postgres_url) == "the store is closed\n"
 
 
 def test_a_child_that_ends_leaves_the_connections_of_its_parent_alone(postgres_url: str) -> None:
-    assert run(LEFT_OPEN_IN_A_CHILD, postgres_url) == ""
-
-
-def run(script: str, url: str) -> str:
-    """What a script prints that ends well, and has nothing to complain of, as on Python 3.13.
-
-    SQLite's connections end with their objects, of which Python 3.13 warns.
-    """
-    command = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-c", script, url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    assert printed_by(LEFT_OPEN_IN_A_CHILD, postgres_url) == ""

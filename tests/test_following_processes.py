@@ -12,6 +12,7 @@ import pytest
 
 from sessions import OpenSession, SessionStore
 from tests.conftest import in_threads
+from tests.scripts import printed_by
 from tests.waiting import until
 from tests.watching import AT_ONCE, watching
 
@@ -62,13 +63,9 @@ print("main ends", flush=True)
 @pytest.mark.parametrize("how", ["thread", "executor"])
 @pytest.mark.parametrize("events", [1, 1000], ids=["it waits", "it is behind"])
 def test_it_ends_when_the_interpreter_exits(any_url: str, how: str, events: int) -> None:
-    strict = ["-W", "error", "-W", "ignore::ResourceWarning"]  # nobody closes it
-    command = [sys.executable, *strict, "-c", FOLLOW_TO_THE_END, any_url, how, str(events)]
+    printed = printed_by(FOLLOW_TO_THE_END, any_url, how, str(events))
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-    assert (done.stdout, done.stderr) == ("main ends\nended\n", "")
-    assert done.returncode == 0
+    assert printed == "main ends\nended\n"
 
 
 @pytest.mark.parametrize("hears", [True, False], ids=["", "hears nothing"])

@@ -32,7 +32,6 @@ def test_an_interrupt_at_any_moment_leaves_a_store_that_works(url: str, how: str
     store.execute("before", OpenSession())
     interrupted = {"execute": execute, "await": awaited, "batch": batch}[how]
 
-    moment = 0
     for interrupt in each_moment():
         moment = interrupt.moment
         session = f"interrupted {moment}"
@@ -162,8 +161,6 @@ class Crowd:
 def test_an_interrupt_at_any_moment_takes_none_along_who_wait_too(
     before: str, after: str, together: int, waiting: int
 ) -> None:
-    moment = 0
     for interrupt in each_moment():
-        moment = interrupt.moment
         Crowd(interrupt, together, waiting).come(before, after)
-    assert moment > 10
+    assert interrupt.moment > 10
