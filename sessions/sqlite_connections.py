@@ -195,6 +195,7 @@ class Connections:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # else macOS leaves it in the drive's cache
+        connection.execute("PRAGMA secure_delete = FAST")  # else Debian writes freed pages out
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         if self.in_memory or not writes:
             return

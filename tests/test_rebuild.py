@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -58,6 +59,7 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from sessions.projection import Mode
     from tests.conftest import OpenStore
@@ -479,6 +481,21 @@ def test_the_build_before_stays_until_it_is_dropped_or_built_once_more(store: Se
     assert verify(store) == []
     fill(store, "b", 1)
     assert verify(store) == []
+
+
+def test_what_is_dropped_is_not_written_out_once_more(sqlite_url: str, tmp_path: Path) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        with store.batch():
+            for number in range(200):
+                store.execute(f"s{number}", OpenSession(attributes={"note": "x" * 1000}))
+        rebuild(store)
+        with closing(sqlite3.connect(tmp_path / "store.db")) as file:
+            file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+        assert drop(store, "customer_sessions")
+
+        written = (tmp_path / "store.db-wal").stat().st_size
+        assert written < (tmp_path / "store.db").stat().st_size / 10
 
 
 def test_an_inline_projection_that_is_uninstalled_is_kept_by_no_writer_after_a_rebuild_of_all(
