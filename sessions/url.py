@@ -12,7 +12,7 @@ from sessions.errors import InvalidURL
 from sessions.exits import close_at_exit
 from sessions.shown_url import POSTGRES, without_password
 from sessions.sqlite import SqliteDatabase
-from sessions.sqlite_connections import MEMORY
+from sessions.sqlite.connections import MEMORY
 
 if TYPE_CHECKING:
     from sessions.database import Database

@@ -9,7 +9,7 @@ import pytest
 
 from sessions.dialect import POSTGRES
 from sessions.inserting import Insert
-from sessions.postgres_connection import Collected, numbered
+from sessions.postgres.connection import Collected, numbered
 from sessions.tables import APPLICATION_ID, Column, Table
 from tests.postgres_server import new_schema
 

@@ -18,18 +18,6 @@ DECIDER = {"errors", "events", "commands", "claims", "money", "rules", "session"
 DECIDER |= {"cart", "details", "decide", "keys", "kinds", "clock"}
 """The rules, and the few words that they share with the rest: no database, no projection."""
 
-POSTGRES = {
-    "sessions.postgres",
-    "sessions.postgres_connection",
-    "sessions.postgres_dependents",
-    "sessions.postgres_failures",
-    "sessions.postgres_lock",
-    "sessions.postgres_place",
-    "sessions.postgres_pool",
-    "sessions.postgres_round_trip",
-    "sessions.listening",
-}
-SQLITE = {"sessions.sqlite", "sessions.sqlite_connections", "sessions.sqlite_lock"}
 USERS = {
     "eventsourcing": {
         "sessions.foreign",
@@ -37,11 +25,11 @@ USERS = {
         "sessions.recorder",
         "sessions.subscription",
     },
-    "sqlite3": SQLITE,
-    "psycopg": POSTGRES,
-    "psycopg_pool": POSTGRES,
-    **dict.fromkeys(SQLITE, SQLITE | {"sessions.url"}),
-    **dict.fromkeys(POSTGRES, POSTGRES | {"sessions.url"}),
+    "sqlite3": {"sessions.sqlite"},
+    "psycopg": {"sessions.postgres"},
+    "psycopg_pool": {"sessions.postgres"},
+    "sessions.sqlite": {"sessions.sqlite", "sessions.url"},
+    "sessions.postgres": {"sessions.postgres", "sessions.url"},
     "sessions.url": {"sessions.infrastructure", "sessions.store"},
     "sessions.shared_commits": {"sessions.execution", "sessions.writer"},
     "sessions.subscription": {"sessions.recorder"},
@@ -87,7 +75,10 @@ def _allowed(module: str, imported: str) -> bool:
         imported.startswith("sessions.cli")
         or (room == "sessions" and other == "projections")
         or (room == "projections" and imported.startswith(("sessions.commands", "sessions.decide")))
-        or any(_is_in(imported, part) and module not in users for part, users in USERS.items())
+        or any(
+            _is_in(imported, part) and not any(_is_in(module, user) for user in users)
+            for part, users in USERS.items()
+        )
         or (name in DECIDER and other == "sessions" and part and not _is_decider(part))
         or (name in {"errors", "events", "commands"} and imported.startswith("sessions.decide"))
     )

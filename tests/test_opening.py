@@ -30,10 +30,10 @@ from sessions import (
     StoreClosed,
     StoreNotFound,
     StoreTooNew,
-    sqlite_connections,
 )
 from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
-from sessions.postgres_place import place_of
+from sessions.postgres.place import place_of
+from sessions.sqlite import connections
 from tests.conftest import add, in_processes, in_threads
 from tests.tampering import change, opened
 from tests.waiting import patiently
@@ -419,7 +419,7 @@ def test_the_longest_time_to_wait_for_others_is_one_that_the_database_takes(url:
 def test_a_file_that_loses_its_name_is_not_written_into_nothing(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_connections, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(connections, "_LOOK_SECONDS", 0)
     name, elsewhere = tmp_path / "store.db", tmp_path / "elsewhere.db"
     with SessionStore.open(sqlite_url) as store:
         store.execute("order-1", OpenSession())

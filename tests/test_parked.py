@@ -496,7 +496,7 @@ def test_a_thread_with_a_batch_open_is_told_so(
 def test_a_key_goes_on_where_a_pool_has_no_second_connection(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch, mode: Mode, what: str, key: str
 ) -> None:
-    monkeypatch.setattr("sessions.postgres_place._LEAST_POOL", 1)
+    monkeypatch.setattr("sessions.postgres.place._LEAST_POOL", 1)
     keys = of_session if key == "a session" else by_sku
     projection = replace(SALES, mode=mode, keys=keys)
     url = f"{postgres_url}&pool=1"

@@ -27,7 +27,7 @@ from sessions import (
     SetProfile,
 )
 from sessions.errors import NotAStore, StorageFailed, StoreUnavailable
-from sessions.postgres_pool import Connections
+from sessions.postgres.pool import Connections
 from tests.conftest import add
 from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed

@@ -19,7 +19,7 @@ from tests.test_interrupted_anywhere import batch, execute, soon
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions.postgres_connection import PostgresConnection
+    from sessions.postgres.connection import PostgresConnection
 
 
 class SoftTimeLimitError(Exception):

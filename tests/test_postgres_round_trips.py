@@ -10,16 +10,16 @@ import pytest
 
 from projections import verify
 from sessions import OpenSession, SessionStore
-from sessions.postgres_place import place_of
-from sessions.postgres_pool import Connections
-from sessions.postgres_round_trip import MOST_PREPARED, RoundTrips
+from sessions.postgres.place import place_of
+from sessions.postgres.pool import Connections
+from sessions.postgres.round_trip import MOST_PREPARED, RoundTrips
 from tests.conftest import add
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sessions.database import Statement
-    from sessions.postgres_round_trip import Answer, ServerConnection
+    from sessions.postgres.round_trip import Answer, ServerConnection
 
 PREPARED = "SELECT statement FROM pg_prepared_statements ORDER BY statement"
 KINDS = {int: "bigint", bool: "boolean", Decimal: "numeric"}

@@ -33,7 +33,7 @@ from sessions import (
 from sessions.dialect import POSTGRES
 from sessions.infrastructure import AggregateSessionRecorder
 from sessions.inline import InlineViews
-from sessions.postgres_connection import PostgresConnection
+from sessions.postgres.connection import PostgresConnection
 from sessions.recorder import SessionRecorder
 from sessions.sqlite import SqliteDatabase
 from sessions.url import database_of

@@ -383,7 +383,7 @@ def test_a_file_that_cannot_be_locked_is_named_with_the_reason(
 LOCK_AS_NOBODY = """
 import os, sys
 from sessions.errors import StorageFailed
-from sessions.sqlite_lock import held_file
+from sessions.sqlite.lock import held_file
 with held_file(sys.argv[1], "rebuild"):
     os.chmod(f"{sys.argv[1]}-rebuild.lock", 0o444)
     if os.getuid() == 0:

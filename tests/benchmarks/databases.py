@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from sessions.postgres_place import Place, place_of
+from sessions.postgres.place import Place, place_of
 from tests.benchmarks.eventsourcing_side import EventsourcingSide, on_postgres, on_sqlite
 from tests.benchmarks.ours_side import OursSide
 from tests.benchmarks.plain_postgres_side import PlainPostgresSide

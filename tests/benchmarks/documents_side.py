@@ -21,7 +21,7 @@ from eventsourcing.sqlite import SQLiteTrackingRecorder
 from psycopg.sql import SQL, Identifier
 from psycopg.types.json import Jsonb
 
-from sessions.postgres_place import Place
+from sessions.postgres.place import Place
 from tests.benchmarks.eventsourcing_side import CartSession, EventsourcingSide, on_postgres
 from tests.benchmarks.plain_sql_side import Item
 from tests.benchmarks.workload import open_to_closed

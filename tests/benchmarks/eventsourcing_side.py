@@ -13,7 +13,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 from eventsourcing.sqlite import SQLiteApplicationRecorder
 from psycopg.conninfo import conninfo_to_dict
 
-from sessions.postgres_place import Place
+from sessions.postgres.place import Place
 
 SYNCHRONOUS_FULL = 2
 PAGE = 1000

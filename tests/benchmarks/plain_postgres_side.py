@@ -7,7 +7,7 @@ from typing import Any, cast
 import psycopg
 from psycopg.types.json import Jsonb
 
-from sessions.postgres_place import Place
+from sessions.postgres.place import Place
 from tests.benchmarks.plain_sql_side import Document, PlainSqlSide, now
 
 TABLE = (

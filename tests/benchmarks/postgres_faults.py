@@ -16,7 +16,7 @@ from eventsourcing.postgres import (
 from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.utils import Environment
 
-from sessions.postgres_place import Place
+from sessions.postgres.place import Place
 from tests.benchmarks.eventsourcing_side import on_postgres
 from tests.benchmarks.shop import ItemAdded, Shop, Warehouse, added, stored
 

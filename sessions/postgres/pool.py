@@ -17,15 +17,15 @@ from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from sessions.errors import StoreClosed
-from sessions.postgres_connection import BEGIN, PostgresConnection
-from sessions.postgres_failures import is_gone
-from sessions.postgres_round_trip import ServerConnection
+from sessions.postgres.connection import BEGIN, PostgresConnection
+from sessions.postgres.failures import is_gone
+from sessions.postgres.round_trip import ServerConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sessions.database import Statement
-    from sessions.postgres_place import Place
+    from sessions.postgres.place import Place
 
 T = TypeVar("T")
 

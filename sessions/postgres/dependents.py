@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import psycopg
 
 from sessions.errors import DependentPolicy, DependentView
-from sessions.postgres_failures import reason_of
+from sessions.postgres.failures import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from sessions.database import Statement
-    from sessions.postgres_round_trip import Answer, ServerConnection
+    from sessions.postgres.round_trip import Answer, ServerConnection
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the role's default is: a statement has to see what was committed before the lock."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sessions.errors import StorageFailed
-from sessions.sqlite_connections import file_number
+from sessions.sqlite.connections import file_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,13 +18,13 @@ import psycopg
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, LogMoved
 from sessions.errors import NotAStore, OutcomeUnknown, StorageFailed
-from sessions.listening import Listener
-from sessions.postgres_connection import BEGIN, Collected, PostgresConnection
-from sessions.postgres_dependents import handing_on
-from sessions.postgres_failures import GRANT, PostgresFailures, is_gone, reason_of
-from sessions.postgres_lock import IS_HELD, Locks, digest, held_by
-from sessions.postgres_place import place_of
-from sessions.postgres_pool import Connections, quoted
+from sessions.postgres.connection import BEGIN, Collected, PostgresConnection
+from sessions.postgres.dependents import handing_on
+from sessions.postgres.failures import GRANT, PostgresFailures, is_gone, reason_of
+from sessions.postgres.listening import Listener
+from sessions.postgres.lock import IS_HELD, Locks, digest, held_by
+from sessions.postgres.place import place_of
+from sessions.postgres.pool import Connections, quoted
 from sessions.shown_url import without_password
 from sessions.signals import signal_of
 

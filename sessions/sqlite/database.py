@@ -11,8 +11,8 @@ from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
 from sessions.errors import StorageFailed
 from sessions.head import HEAD
 from sessions.signals import Signal, signal_of
-from sessions.sqlite_connections import Connections, SqliteFailures
-from sessions.sqlite_lock import held_file, held_name
+from sessions.sqlite.connections import Connections, SqliteFailures
+from sessions.sqlite.lock import held_file, held_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
