@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from projections.folding import Part
     from projections.pages import Page
     from sessions.database import Connection, Database, Query
-    from sessions.head import Build
+    from sessions.head import Build, Mode
     from sessions.parked import Skip
-    from sessions.projection import Mode, Projection
+    from sessions.projection import Projection
 
 _CLAIMS = "claims"
 _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)

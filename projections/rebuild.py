@@ -11,13 +11,13 @@ from projections.known import named
 from sessions import kept, tracing
 from sessions.database import query_on
 from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
-from sessions.projection import Mode, check_mode
+from sessions.projection import check_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sessions.database import Database, Query
-    from sessions.head import Build
+    from sessions.head import Build, Mode
     from sessions.projection import Projection
     from sessions.store import SessionStore
 

@@ -10,8 +10,8 @@ import msgspec
 
 from projections.known import parked_keys
 from sessions import clock, kept, rules, schema
+from sessions.head import Mode
 from sessions.kept import Status
-from sessions.projection import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

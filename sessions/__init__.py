@@ -123,7 +123,7 @@ from sessions.events import (
     State,
     TotalDeclared,
 )
-from sessions.following import Follower
+from sessions.follower import Follower
 from sessions.session import (
     Line,
     Session,

@@ -15,7 +15,7 @@ from sessions.answers import Executed, Request
 from sessions.batch import Batch
 from sessions.commands import COMMANDS, name_of
 from sessions.errors import BatchOpen, InvalidValue, Refused
-from sessions.following import Follower
+from sessions.follower import Follower
 from sessions.job import Job
 from sessions.reader import StoreReader, names_of
 from sessions.shared_commits import SharedCommits

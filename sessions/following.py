@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import partial
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from sessions.errors import StoreClosed
-from sessions.events import Recorded
 from sessions.signals import is_exiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from types import TracebackType
 
     from sessions.database import Database
-    from sessions.reader import StoreReader
 
 T = TypeVar("T")
 
@@ -88,22 +85,3 @@ class Following(ABC, Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-class Follower(Following[Recorded]):
-    """The envelopes of an application's log; see `SessionStore.follow`."""
-
-    def __init__(self, store: StoreReader, after: int, types: Sequence[str]) -> None:
-        super().__init__(store.recorder.database, after)
-        self._store = store
-        self._types = types
-
-    def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
-        recorder, mapper = self._store.recorder, self._store.mapper
-        query = partial(self._store.query, passing=True)
-        until = max(after, recorder.head(query).position) if self._types else None
-        rows = recorder.log_rows(query, after, PAGE, until, self._types)
-        envelopes = mapper.recorded(recorder.application_id, rows)
-        if until is None or len(rows) == PAGE:
-            until = rows[-1][0] if rows else after
-        return ((recorded.position, recorded) for recorded in envelopes), until

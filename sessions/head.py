@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec.structs import replace
-
-from sessions.projection import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +19,9 @@ HEAD = (
 
 CATCH_UP = 1000
 """So many events of others are taken in by a writer; more of them are not worth it."""
+
+Mode = Literal["inline", "followed", "live"]
+"""How a projection is run: with the command, behind the log, or when it is asked."""
 
 
 class Build(msgspec.Struct, frozen=True):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Database, Query
     from sessions.dialect import Dialect
-    from sessions.projection import Mode, Projection
+    from sessions.head import Mode
+    from sessions.projection import Projection
     from sessions.tables import Table
 
 _POSITION = "SELECT position FROM positions WHERE follower = ? AND upstream = ?"

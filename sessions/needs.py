@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sessions.decide import asks
@@ -9,18 +10,30 @@ from sessions.events import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from sessions.claim_rows import Pair
     from sessions.claims import Usage
     from sessions.database import Statement
+    from sessions.inline import InlineViews
     from sessions.job import Job
     from sessions.mapper import Mapper
-    from sessions.memory import Held
+    from sessions.memory import Held, Memory
     from sessions.recorder import SessionRecorder
-    from sessions.transaction import Means
 
 Kept = tuple[str, str]
 """The request that an idempotency key was used for, and what was answered."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a writer works with."""
+
+    recorder: SessionRecorder
+    mapper: Mapper
+    views: InlineViews
+    memory: Memory
+    now: Callable[[], datetime]
 
 
 class Needs:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -19,12 +19,12 @@ from msgspec.structs import replace
 from sessions import documents
 from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
+from sessions.head import Mode
 from sessions.keys import UNTOLD, Key, Misfit
 from sessions.kinds import fits
 from sessions.names import check_relation, check_table
 from sessions.tables import APPLICATION_ID, Column, Table
 
-Mode = Literal["inline", "followed", "live"]
 V = TypeVar("V")
 
 _KEY = Column("key", "id")

@@ -266,4 +266,4 @@ class SessionRecorder(ApplicationRecorder):
         self, gt: int | None = None, topics: Sequence[str] = ()
     ) -> Subscription[ApplicationRecorder]:
         """Notifications in the order of the log: those after `gt`, and then each new one."""
-        return FollowingSubscription(self, gt, topics)
+        return FollowingSubscription(self, self.database, gt, topics)

@@ -11,12 +11,14 @@ from sessions.following import PAGE, Following
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.recorder import SessionRecorder
+    from sessions.database import Database
 
 
 class _Notifications(Following[Notification]):
-    def __init__(self, recorder: SessionRecorder, after: int, topics: Sequence[str]) -> None:
-        super().__init__(recorder.database, after)
+    def __init__(
+        self, recorder: ApplicationRecorder, database: Database, after: int, topics: Sequence[str]
+    ) -> None:
+        super().__init__(database, after)
         self._recorder = recorder
         self._topics = topics
 
@@ -33,9 +35,15 @@ class _Notifications(Following[Notification]):
 class FollowingSubscription(Subscription[ApplicationRecorder]):
     """Notifications in the order of the log, each once, until it is stopped."""
 
-    def __init__(self, recorder: SessionRecorder, gt: int | None, topics: Sequence[str]) -> None:
+    def __init__(
+        self,
+        recorder: ApplicationRecorder,
+        database: Database,
+        gt: int | None,
+        topics: Sequence[str],
+    ) -> None:
         super().__init__(recorder, gt, topics)
-        self._following = _Notifications(recorder, gt or 0, topics)
+        self._following = _Notifications(recorder, database, gt or 0, topics)
 
     def stop(self) -> None:
         """End the iteration, also of a thread that waits in it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,33 +29,19 @@ from sessions.needs import needs_of
 from sessions.session import evolve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sessions.answers import Request
     from sessions.claims import Usage
     from sessions.database import Connection
-    from sessions.inline import InlineViews
     from sessions.job import Job
-    from sessions.mapper import Mapper
-    from sessions.memory import Memory
-    from sessions.needs import Kept, Needs
+    from sessions.needs import Kept, Means, Needs
     from sessions.recorder import SessionRecorder
 
 Metadata = dict[str, Any]
 Read = tuple["Needs", "Sequence[Sequence[Any]]"]
 """What commands need, and what was answered."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """What a transaction works with."""
-
-    recorder: SessionRecorder
-    mapper: Mapper
-    views: InlineViews
-    memory: Memory
-    now: Callable[[], datetime]
 
 
 _CHANGEABLE = {AttributesChanged, CartReplaced, SessionCancelled, SessionReopened}

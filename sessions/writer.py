@@ -27,8 +27,8 @@ from sessions.errors import (
 from sessions.head import Head
 from sessions.inline import InlineViews
 from sessions.memory import Memory
-from sessions.needs import needs_of
-from sessions.transaction import Means, Transaction
+from sessions.needs import Means, needs_of
+from sessions.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

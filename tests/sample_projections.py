@@ -25,7 +25,7 @@ from sessions.installed import installed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sessions.projection import Mode
+    from sessions.head import Mode
 
 V = TypeVar("V")
 

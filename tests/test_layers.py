@@ -37,11 +37,8 @@ USERS = {
 """What only some modules may import."""
 
 
-def _imported(module: str, *, for_types: bool = True) -> Iterator[str]:
-    tree = ast.parse(MODULES[module].read_text())
-    if not for_types:
-        tree.body = [each for each in tree.body if not _is_for_types(each)]
-    for node in ast.walk(tree):
+def _imported(module: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         match node:
             case ast.Import():
                 yield from (name.name for name in node.names)
@@ -52,10 +49,6 @@ def _imported(module: str, *, for_types: bool = True) -> Iterator[str]:
                 yield from (f"{node.module}.{name.name}" for name in node.names)
             case _:
                 pass
-
-
-def _is_for_types(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
 
 
 def _is_in(imported: str, module: str) -> bool:
@@ -89,11 +82,8 @@ def test_a_module_imports_only_what_it_may(module: str) -> None:
     assert [imported for imported in _imported(module) if not _allowed(module, imported)] == []
 
 
-def test_no_module_needs_one_that_needs_it() -> None:
-    needs = {
-        module: {each for each in _imported(module, for_types=False) if each in MODULES}
-        for module in MODULES
-    }
+def test_no_module_needs_one_that_needs_it_not_even_for_its_types() -> None:
+    needs = {module: {each for each in _imported(module) if each in MODULES} for module in MODULES}
 
     TopologicalSorter(needs).prepare()
 

@@ -55,8 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sessions.events import Recorded
-    from sessions.head import Build
-    from sessions.projection import Mode
+    from sessions.head import Build, Mode
     from tests.conftest import Clock, OpenStore
 
 MODES: tuple[Mode, ...] = ("inline", "followed")

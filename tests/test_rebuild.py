@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sessions.projection import Mode
+    from sessions.head import Mode
     from tests.conftest import OpenStore
 
 MODES: tuple[Mode, ...] = ("inline", "followed", "live")

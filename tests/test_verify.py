@@ -30,7 +30,7 @@ from tests.tampering import unguarded
 if TYPE_CHECKING:
     from sessions.commands import Command
     from sessions.events import Recorded
-    from sessions.projection import Mode
+    from sessions.head import Mode
     from tests.conftest import OpenStore
 
 HISTORY: list[tuple[str, Command]] = [

@@ -23,7 +23,7 @@ from sessions.cli.common import (
     progress,
     remark,
 )
-from sessions.projection import Mode
+from sessions.head import Mode
 from sessions.schema import PROJECTIONS
 from sessions.store import SessionStore
 

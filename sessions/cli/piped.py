@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sessions.events import Recorded
-    from sessions.following import Follower
+    from sessions.follower import Follower
 
 
 def while_read(follower: Follower) -> Iterator[Recorded]:

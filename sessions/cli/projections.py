@@ -28,7 +28,7 @@ from sessions.cli.common import (
     remark,
     time_text,
 )
-from sessions.projection import Mode
+from sessions.head import Mode
 from sessions.store import SessionStore
 
 app = typer.Typer(
