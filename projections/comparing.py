@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from projections.pages import read_events
+from projections.pages import LogReader, read_events
 from sessions import kept
 from sessions.database import query_on
-from sessions.store import SessionStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -97,7 +96,7 @@ def _touched_since(
     current = kept.builds(query, "current")[build.name]
     builds = [build, *([current] if current.mode == "followed" else [])]
     after = min(kept.position(query, each, application_id) for each in builds)
-    reader = SessionStore(database, application_id, read_only=True)
+    reader = LogReader(database, application_id, query)
     for recorded in read_events(reader, query, after):
         yield from map(str, projection.touched(recorded))
 

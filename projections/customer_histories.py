@@ -9,7 +9,7 @@ from projections import attachments
 from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
 from projections.known import asking
-from projections.moments import EVER, check_one, known_until
+from projections.moments import EVER, check_one, known_until, shown
 from sessions import clock, kept, rules, schema
 from sessions.errors import ProfileNotFound, ProfileNotYet, ViewBehind
 from sessions.events import SESSION
@@ -103,8 +103,7 @@ class CustomerHistories:
         found = self._query(self._attached, (*customer, until, at))
         if not found:
             if past and self._query(self._ever, customer):
-                moment = f"position {position}" if as_of is None else as_of
-                raise ProfileNotYet(profile=profile_id, moment=moment)
+                raise ProfileNotYet(profile=profile_id, moment=shown(as_of, position))
             raise ProfileNotFound(profile=profile_id)
         return self._events([session_id for (session_id,) in found], until, at)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, get_args
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
 from projections.known import asking, unreadable
-from projections.moments import EVER, check_one, known_until
+from projections.moments import EVER, check_one, known_until, shown
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
 from sessions import clock, rules
@@ -39,7 +40,7 @@ class CustomerSessions:
         self._is_profile = is_id("profile_id")
         self._waits = waits(dialect, name, f"{name}.session_id")
         self._get = (
-            f"SELECT document, {self._waits} FROM {name} "
+            f"SELECT document, {self._waits}, version FROM {name} "
             f"WHERE application_id = ? AND {is_id('session_id')}"
         )
         self._attached = (
@@ -86,11 +87,19 @@ class CustomerSessions:
         rules.text("integrationId", session_id)
         if check_one(version=version, as_of=as_of, position=position):
             return self._past(session_id, version, as_of, position)
-        rows = self._query(self._get, (self._store.application_id, session_id))
-        if not rows or rows[0][1]:
-            self._stored.check_not_parked(session_id)
-            raise SessionNotFound(session=session_id)
-        return self._read(session_id, rows[0][0])
+        document, _ = self._current(session_id)
+        return self._read(session_id, document)
+
+    def get_with_version(self, session_id: str) -> tuple[CustomerSession, int]:
+        """A session as it is, and its version: what `expected_version` takes, or an ETag tells.
+
+        Raises:
+            SessionNotFound, ViewParked, ViewUnreadable, ProjectionNotKept: As with `get`.
+            InvalidValue, LimitExceeded: The id is not 1 to 1000 characters.
+        """
+        rules.text("integrationId", session_id)
+        document, version = self._current(session_id)
+        return self._read(session_id, document), version
 
     def of_profile(
         self, profile_id: str, *, as_of: datetime | None = None
@@ -158,7 +167,7 @@ class CustomerSessions:
         """
         if state not in (None, *get_args(State)):
             rule = f"one of {', '.join(get_args(State))}"
-            raise InvalidValue(field="state", rule=rule, value=ascii(state))
+            raise InvalidValue(field="state", rule=rule, value=rules.shown(state))
         bounds = (
             ("state = ?", state),
             (self._is_profile, _asked("profileId", profile_id)),
@@ -167,12 +176,13 @@ class CustomerSessions:
             ("updated < ?", _text("updated_before", updated_before)),
             ("updated >= ?", _text("updated_since", updated_since)),
         )
-        given = [(bound, value) for bound, value in bounds if value is not None]
-        where = ["application_id = ?", f"NOT {self._waits}", *[bound for bound, _ in given]]
-        parameters = [self._store.application_id, *[value for _, value in given]]
+        asked = [(bound, value) for bound, value in bounds if value is not None]
+        where = ["application_id = ?", f"NOT {self._waits}", *[bound for bound, _ in asked]]
+        parameters = [self._store.application_id, *[value for _, value in asked]]
         if after is not None:
             if not isinstance(after, CustomerSession):
-                raise InvalidValue(field="after", rule="a CustomerSession", value=ascii(after))
+                given = rules.shown(after)
+                raise InvalidValue(field="after", rule="a CustomerSession", value=given)
             where.append("(updated, session_id) > (?, ?)")
             parameters += [clock.text(after.updated), after.integration_id]
         if rules.count("limit", limit) > rules.MAX_PAGE:
@@ -225,7 +235,16 @@ class CustomerSessions:
         first = next(events, None)
         if first is None:
             raise SessionNotFound(session=session_id)
-        return steps(self._store.events(session_id))
+        return steps(chain((first,), events))
+
+    def _current(self, session_id: str) -> tuple[str, int]:
+        """The document of a session, and its version."""
+        rows = self._query(self._get, (self._store.application_id, session_id))
+        if not rows or rows[0][1]:
+            self._stored.check_not_parked(session_id)
+            raise SessionNotFound(session=session_id)
+        ((document, _, version),) = rows
+        return document, version
 
     def _read(self, session_id: str, document: str) -> CustomerSession:
         try:
@@ -249,8 +268,12 @@ class CustomerSessions:
         happened = self._store.happened(session_id, until=version, as_of=as_of, position=position)
         view = folded(self._store.application_id, session_id, happened)
         if view is None:
-            self.get(session_id)
-            raise SessionNotYet(session=session_id, moment=as_of or f"position {position}")
+            first = next(self._store.events(session_id), None)
+            if first is None:
+                raise SessionNotFound(session=session_id)
+            began = shown(None if as_of is None else first.at, first.position)
+            moment = shown(as_of, position)
+            raise SessionNotYet(session=session_id, moment=moment, began=began)
         if version not in {None, view.version}:
             raise VersionNotFound(session=session_id, version=version, newest=view.version)
         return view.customer_session()

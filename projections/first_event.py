@@ -7,6 +7,7 @@ made of the view what it should be. A row that no event ever made has none.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from projections.known import come, parked_keys
 from projections.pages import read_events
 from sessions import kept, schema
+from sessions.claims import released_by, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from sessions.store import SessionStore
     from sessions.tables import Column, Table
 
+_CLAIMS = {table.name: table for table in (schema.CLAIMS, schema.LIMITS)}
+_NO_ROW = "no row"
 _POSITION = [column for column in schema.PARKED.key if column != "application_id"].index("position")
 
 
@@ -38,7 +42,9 @@ def with_first_events(store: SessionStore, found: Sequence[Difference]) -> list[
     named: list[Difference] = []
     for difference in found:
         if difference.relation in of_table:
-            histories.append(_History(*of_table[difference.relation], difference))
+            histories.append(_ViewHistory(*of_table[difference.relation], difference))
+        elif difference.relation in _CLAIMS:
+            histories.append(_ClaimHistory(difference))
         elif difference.relation == schema.PARKED.name:
             named.append(replace(difference, position=_position(difference.key[_POSITION])))
         else:
@@ -51,13 +57,17 @@ def with_first_events(store: SessionStore, found: Sequence[Difference]) -> list[
 
 def _replay(store: SessionStore, histories: Sequence[_History]) -> None:
     """Show the log to histories, each the events that its view is folded from."""
-    of_view: dict[tuple[str, object], list[_History]] = {}
-    projections = {history.projection.name: history.projection for history in histories}
-    for history in histories:
+    of_view: dict[tuple[str, object], list[_ViewHistory]] = {}
+    of_views = [history for history in histories if isinstance(history, _ViewHistory)]
+    of_claims = [history for history in histories if isinstance(history, _ClaimHistory)]
+    projections = {history.projection.name: history.projection for history in of_views}
+    for history in of_views:
         view = (history.projection.name, history.difference.key[0])
         of_view.setdefault(view, []).append(history)
     reaches = {name: _Reach(store, name) for name in projections}
     for recorded in read_events(store, store.query):
+        for claims in of_claims:
+            claims.take(recorded)
         for name, projection in projections.items():
             for key in projection.touched(recorded):
                 if reaches[name].has(key, recorded.position):
@@ -82,18 +92,72 @@ class _Reach:
         return position <= until and (str(key), position) not in self._skipped
 
 
-class _History:
-    """What a value that differs was after each event of its view."""
+class _History(ABC):
+    """What a value that differs was after each event that it is made of."""
 
-    def __init__(self, projection: Projection[Any], table: Table, difference: Difference) -> None:
+    def __init__(self, table: Table, difference: Difference) -> None:
         columns = {column.name: column for column in table.columns}
-        self.projection = projection
         self.difference = difference
-        self._rows = next((r for r in projection.rows if r.name == table.name), None)
         self._table = table
         self._column = columns.get(difference.column)
+        self._values: list[tuple[int, object]] = [(0, _NO_ROW)]
+
+    @abstractmethod
+    def take(self, recorded: Recorded) -> None:
+        """Take in an event."""
+
+    def first(self) -> int | None:
+        """The first event at which what is stored is not what it should be."""
+        stored, expected = self.difference.stored, self.difference.expected
+        if self._column is None:  # a whole row
+            stored, expected = [_NO_ROW if each is None else each for each in (stored, expected)]
+        stored, expected = _plain(self._column, stored), _plain(self._column, expected)
+        for number in range(len(self._values) - 2, -1, -1):
+            if self._values[number][1] == stored:
+                return self._values[number + 1][0]
+        if self._column is None and all(value is _NO_ROW for _, value in self._values):
+            return None  # no event ever made such a row
+        since = None
+        for position, value in reversed(self._values[1:]):
+            if value != expected:
+                break
+            since = position
+        return since
+
+
+class _ClaimHistory(_History):
+    """What a limit was after each event that takes or releases of it."""
+
+    def __init__(self, difference: Difference) -> None:
+        super().__init__(_CLAIMS[difference.relation], difference)
+        self._limit, *self._holder = difference.key
+        self._holders: set[str] = set()
+
+    def take(self, recorded: Recorded) -> None:
+        """Take in an event of any session."""
+        released = any(claim.limit == self._limit for claim in released_by(recorded.event))
+        taken = any(claim.limit == self._limit for claim in taken_by(recorded.event))
+        if released:
+            self._holders.discard(recorded.stream_id)
+        if taken:
+            self._holders.add(recorded.stream_id)
+        if (released or taken) and self._holder in ([], [recorded.stream_id]):
+            self._values.append((recorded.position, self._value()))
+
+    def _value(self) -> object:
+        if self._holder:
+            return "a row" if self._holders.issuperset(self._holder) else _NO_ROW
+        return "a row" if self._column is None else len(self._holders)
+
+
+class _ViewHistory(_History):
+    """What a value was after each event of its view."""
+
+    def __init__(self, projection: Projection[Any], table: Table, difference: Difference) -> None:
+        super().__init__(table, difference)
+        self.projection = projection
+        self._rows = next((r for r in projection.rows if r.name == table.name), None)
         self._view: Any = None
-        self._values: list[tuple[int, object]] = [(0, None)]
 
     def take(self, recorded: Recorded) -> None:
         """Take in an event of the view; one that cannot be folded changes nothing."""
@@ -110,7 +174,7 @@ class _History:
         key = self.difference.key
         row = next((row for row in self._all_rows() if self._table.key_of(row)[1:] == key), None)
         if row is None or self._column is None:
-            return None if row is None else "a row"
+            return _NO_ROW if row is None else "a row"
         names = [column.name for column in self._table.columns]
         return _plain(self._column, row[names.index(self._column.name)])
 
@@ -121,22 +185,6 @@ class _History:
         else:
             for row in self._rows.of(view):
                 yield self._table.values((0, key, *row))
-
-    def first(self) -> int | None:
-        """The first event at which what is stored is not what it should be."""
-        stored = _plain(self._column, self.difference.stored)
-        expected = _plain(self._column, self.difference.expected)
-        for number in range(len(self._values) - 2, -1, -1):
-            if self._values[number][1] == stored:
-                return self._values[number + 1][0]
-        if self._column is None and not any(value for _, value in self._values):
-            return None  # no event ever made such a row
-        since = None
-        for position, value in reversed(self._values[1:]):
-            if value != expected:
-                break
-            since = position
-        return since
 
 
 def _position(value: object) -> int | None:
@@ -150,7 +198,7 @@ def _plain(column: Column | None, value: Any) -> object:  # noqa: ANN401  any da
         return value
     with suppress(ValueError, TypeError, ArithmeticError):
         if column.kind == "money" and (amount := Decimal(str(value))).is_finite():
-            return amount
+            return float(amount)  # as SQLite keeps it
         if column.kind == "time":
             return datetime.fromisoformat(value)
     return value

@@ -1,4 +1,4 @@
-"""What is wrong with a log by itself: gaps, and events that cannot be read."""
+"""What is wrong with a log by itself: gaps, disorder, and events that cannot be read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from sessions.errors import UndecodableEvent, UnknownEvent
 
 _EVENTS = schema.EVENTS.name
+_DISORDER = """
+SELECT category, stream_id, position, before, at, earlier
+FROM (
+    SELECT category, stream_id, position, lag(position) OVER (PARTITION BY category, stream_id
+    ORDER BY version) AS before, at, lag(at) OVER (PARTITION BY category, stream_id
+    ORDER BY version) AS earlier
+    FROM events WHERE application_id = ?
+) AS placed
+WHERE position < before OR at < earlier
+ORDER BY position
+"""
 
 
 def unread(obstacle: UnknownEvent | UndecodableEvent) -> Difference:
@@ -35,3 +46,13 @@ def gaps(query: Query, application_id: int) -> Iterator[Difference]:
     for category, stream, held, last in query(versions, (application_id,)):
         expected = f"{last} events"
         yield Difference(_EVENTS, (category, stream), "version", f"{held} events", expected)
+
+
+def disorder(query: Query, application_id: int) -> Iterator[Difference]:
+    """Positions and times that go back in a stream."""
+    for category, stream, position, before, at, earlier in query(_DISORDER, (application_id,)):
+        key = (category, stream)
+        if position < before:
+            yield Difference(_EVENTS, key, "position", position, f"after {before}", position)
+        if at < earlier:
+            yield Difference(_EVENTS, key, "at", at, f"not before {earlier}", position)

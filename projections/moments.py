@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sessions import rules
+from sessions import clock, rules
 from sessions.errors import InvalidValue, PositionNotFound
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sessions.head import Head
     from sessions.store import SessionStore
 
@@ -27,6 +29,11 @@ def check_one(**moments: object) -> bool:
         rule = f"one of {', '.join(names)} and {last}"
         raise InvalidValue(field="moment", rule=rule, value=f"{given} of them")
     return given == 1
+
+
+def shown(at: datetime | None, position: int | None) -> str:
+    """A moment as errors name it: a time, or else a position."""
+    return f"position {position}" if at is None else clock.text(at)
 
 
 def known_until(store: SessionStore, position: int | None, head: Head | None = None) -> int:

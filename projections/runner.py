@@ -235,7 +235,12 @@ class Runner:
         """Fold the next page, or wait for one; whether there was one."""
         seen = self._database.signal.count
         self._take_over()
-        advanced = self._advance([post for post in self._posts if post.is_taken])
+        taken = [post for post in self._posts if post.is_taken]
+        newest = max([post.part.position for post in taken], default=0)
+        first = [post for post in taken if post.part.position == newest]
+        rest = [post for post in taken if post.part.position < newest]
+        advanced = self._advance(first, self._until)
+        advanced |= self._advance(rest, newest)  # one that is far behind holds up nobody
         if not advanced:
             self._wait(seen)
         return advanced
@@ -254,14 +259,14 @@ class Runner:
             if post.take(current.get(post.projection.name)):
                 self.paused.pop(post.projection.name, None)
 
-    def _advance(self, posts: Sequence[Post]) -> bool:
-        """Fold and commit the next page; whether there was one."""
+    def _advance(self, posts: Sequence[Post], until: int | None) -> bool:
+        """Fold and commit the next page, up to a position; whether there was one."""
         if not posts:
             return False
         after = min(post.part.position for post in posts)
         wanted = wanted_by([post.part for post in posts])
         query = partial(self._store.query, passing=True)
-        page = read_page(self._store, query, after, size=self._page, wanted=wanted)
+        page = read_page(self._store, query, after, until=until, size=self._page, wanted=wanted)
         if page.until > after:
             with tracing.span("fold", projections=self.working, position=page.until):
                 for post in posts:
@@ -279,7 +284,7 @@ class Runner:
                     raise Overtaken
                 post.part.write(connection)
         if self._progress is not silent:
-            done = min(post.part.position for post in posts)
+            done = min(post.part.position for post in self._posts if post.is_taken)
             self._progress(done, max(done, self._until or self._store.position))
 
     def _pause(self, position: int, obstacle: UnknownEvent | UndecodableEvent) -> None:

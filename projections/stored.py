@@ -10,7 +10,7 @@ from projections.known import come, is_kept, not_kept, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from projections.view_events import events_of
 from sessions import kept, rules
-from sessions.errors import ViewBehind, ViewParked
+from sessions.errors import StorageFailed, ViewBehind, ViewParked
 from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
@@ -71,14 +71,22 @@ class StoredProjection(Generic[V]):
             UnknownEvent: It is folded (live, or the past), and a newer library wrote an event.
             UndecodableEvent: The same, and the data of an event does not fit its shape.
         """
-        self._check_key(key)
+        key = self._checked(key)
         past = check_one(as_of=as_of, position=position)
         as_of = None if as_of is None else rules.moment("as_of", as_of)
         if position is not None:
             known_until(self._store, position)
         build = self._build()
-        if past or build.mode == "live":
-            return self._folded(build, key, as_of, position)
+        while not past and build.mode != "live":
+            try:
+                return self._kept(key)
+            except StorageFailed:  # its relation may have gone meanwhile
+                before, build = build, self._build()
+                if build == before:
+                    raise
+        return self._folded(build, key, as_of, position)
+
+    def _kept(self, key: Key) -> V | None:
         self.check_not_parked(key)  # first: what `retry` commits meanwhile is in the row then
         rows = self._store.query(self._get, (self._store.application_id, key))
         try:
@@ -86,12 +94,11 @@ class StoredProjection(Generic[V]):
         except Exception as error:
             raise unreadable(self._store, self.projection, key, error) from error
 
-    def _check_key(self, key: Key) -> None:
+    def _checked(self, key: Key) -> Key:
         name, kind = self.projection.key.name, self.projection.key.kind
         if kind == "integer":
-            rules.count(name, key, least=-rules.MAX_COUNT - 1)
-        else:
-            rules.text(name, key, least=0, most=rules.MAX_ID if kind == "id" else None)
+            return rules.count(name, key, least=-rules.MAX_COUNT - 1)
+        return rules.text(name, key, least=0, most=rules.MAX_ID if kind == "id" else None)
 
     def check_not_parked(self, key: Key) -> None:
         """Refuse to read a view that waits.
@@ -112,19 +119,35 @@ class StoredProjection(Generic[V]):
             )
 
     def _folded(
-        self, build: Build, key: Key, as_of: datetime | None, position: int | None
+        self,
+        build: Build,
+        key: Key,
+        as_of: datetime | None,
+        position: int | None,
+        *,
+        checks: bool = False,
     ) -> V | None:
+        """The view of a key at a moment; `checks` asks after each event whether it can be kept."""
         skipped = parked_keys(self._store, build).skipped(self._store.query)
-        view = None
+        view, to_row = None, self.projection.storage.to_row
         for recorded in events_of(self.projection, self._store, key, as_of, position):
             if (str(key), recorded.position) in skipped:
                 continue
             try:
+                if not self.projection.is_of_session:
+                    self.projection.check_key(key, recorded)
                 view = self.projection.after(view, recorded)
+                if checks:
+                    to_row(key, view)
             except Exception as error:
                 where = {"position": recorded.position, "type": recorded.type}
                 name = self.projection.name
                 raise ViewParked(projection=name, key=key, reason=repr(error), **where) from error
+        if view is not None and not checks:
+            try:
+                to_row(key, view)
+            except Exception:  # noqa: BLE001  it says at which event
+                return self._folded(build, key, as_of, position, checks=True)
         return view
 
     # --- how far it has come

@@ -21,7 +21,7 @@ from projections.folding import (
     wanted_by,
 )
 from projections.known import come, is_kept, parked_keys
-from projections.log_checks import gaps, unread
+from projections.log_checks import disorder, gaps, unread
 from projections.pages import read_page
 from sessions import kept, rules, schema
 from sessions.claim_rows import ClaimRows
@@ -156,10 +156,13 @@ class _Verification:
             _Moved: All has to begin anew.
         """
         with self._snapshot():
-            holes = list(gaps(self._query, self._store.application_id))
-        if holes:
-            yield from holes
-            return  # views of a log with holes say nothing
+            wrong = [
+                *gaps(self._query, self._store.application_id),
+                *disorder(self._query, self._store.application_id),
+            ]
+        if wrong:
+            yield from wrong
+            return  # views of such a log say nothing
         total = self._store.position
         aim = min([total, *[self._come(part) for part in self._parts]])
         for page in self._folded(list(self._parts), aim, self._transaction):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from sessions.mapper import encode_json
 from sessions.money import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 
 _ROWS = msgspec.json.Decoder(list[tuple[str, int, int, int]])
@@ -53,8 +54,8 @@ def fingerprint(requests: Sequence[Request]) -> str:
     Raises:
         InvalidValue: A field holds something that JSON has no form for.
     """
-    asked = [(request.session_id, _fields(request.command)) for request in requests]
     try:
+        asked = [(request.session_id, _fields(request.command)) for request in requests]
         return hashlib.sha256(encode_json(asked).encode()).hexdigest()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValue(field="command", rule="JSON values", value=error) from error
@@ -90,21 +91,28 @@ def damaged(key: str, path: str, why: object) -> StorageFailed:
 
 
 def _fields(command: Command) -> Any:  # noqa: ANN401  JSON of any shape
-    try:
-        fields = msgspec.to_builtins(
-            command, builtin_types=(Decimal, datetime), str_keys=True, enc_hook=_plain_text
-        )
-        return _notation(fields)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidValue(field="command", rule="JSON values", value=error) from error
+    fields = msgspec.to_builtins(
+        command, builtin_types=(Decimal, datetime), str_keys=True, enc_hook=_plain
+    )
+    return _notation(fields)
 
 
-def _plain_text(value: object) -> str:
-    """A text of a kind of its own as the text that is stored."""
-    if not isinstance(value, str):
-        msg = f"Encoding objects of type {type(value).__name__} is unsupported"
-        raise TypeError(msg)
-    return str.__str__(value)
+def _plain(value: object) -> object:
+    """What is of a kind of its own, a subclass or another mapping, as that which is stored."""
+    match value:
+        case str():
+            return str.__str__(value)
+        case Decimal():
+            return Decimal(value)
+        case datetime():
+            return datetime.combine(value.date(), value.timetz())
+        case Mapping():
+            return dict(value)
+        case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
+            return list(value)
+        case _:
+            message = f"Encoding objects of type {type(value).__name__} is unsupported"
+            raise TypeError(message)
 
 
 def _notation(value: Any) -> Any:  # noqa: ANN401  JSON of any shape

@@ -163,7 +163,7 @@ def _product(path: str, value: object) -> ItemProduct | None:
     if value is None:
         return None
     if not isinstance(value, Product | ItemProduct):
-        raise InvalidValue(field=f"{path}product", rule="a Product", value=ascii(value))
+        raise InvalidValue(field=f"{path}product", rule="a Product", value=rules.shown(value))
     return ItemProduct(_free_text(path, "product.name", value.name))
 
 

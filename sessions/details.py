@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from sessions import rules
 from sessions.claims import is_first
@@ -69,9 +69,9 @@ def of_details(
     """What a command on attributes, identifiers, profile or discounts records."""
     match command:
         case SetAttributes():
-            return attributes(session, command)
+            return attributes(session, command.attributes)
         case SetIdentifiers():
-            return identifiers(session, command)
+            return identifiers(session, command.identifiers)
         case SetProfile():
             return _profile(session, command, used)
         case SetDiscount():
@@ -84,9 +84,9 @@ def of_details(
             assert_never(command)
 
 
-def attributes(session: Session, command: SetAttributes) -> Sequence[Event]:
+def attributes(session: Session, asked: Mapping[str, Any]) -> Sequence[Event]:
     """Attributes are merged; None removes one."""
-    given = rules.attributes("attributes", command.attributes)
+    given = rules.attributes("attributes", asked)
     old = session.attributes
     removed = tuple(sorted([name for name in given if given[name] is None and name in old]))
     values = {
@@ -97,9 +97,9 @@ def attributes(session: Session, command: SetAttributes) -> Sequence[Event]:
     return [AttributesChanged(values, removed)] if values or removed else []
 
 
-def identifiers(session: Session, command: SetIdentifiers) -> Sequence[Event]:
+def identifiers(session: Session, asked: Sequence[str]) -> Sequence[Event]:
     """The identifiers are replaced, if they differ."""
-    given = rules.identifiers("identifiers", command.identifiers)
+    given = rules.identifiers("identifiers", asked)
     return [] if given == session.identifiers else [IdentifiersReplaced(given)]
 
 

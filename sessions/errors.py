@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from sessions.events import State
     from sessions.keys import Key
@@ -21,13 +20,16 @@ class SessionsError(Exception):
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401  each class names its own
         self.fields = fields
         vars(self).update(fields)
-        super().__init__(_message(type(self).__doc__ or "", fields))
+        super().__init__(_message(type(self), fields))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (type(self), self.fields)
 
 
-def _message(text: str, fields: dict[str, Any]) -> str:
+def _message(kind: type[SessionsError], fields: dict[str, Any]) -> str:
+    text = kind.__doc__
+    if text is None:  # `python -OO` leaves no docstrings
+        text = f"{kind.__name__}: {', '.join(f'{name}={{{name}!r}}' for name in fields)}"
     try:
         return text.format_map(fields)
     except ValueError:  # Python does not print a huge number
@@ -38,6 +40,10 @@ def _message(text: str, fields: dict[str, Any]) -> str:
 
 def _rebuilt(kind: type[SessionsError], fields: dict[str, Any]) -> SessionsError:
     return kind(**fields)
+
+
+class NotFound(SessionsError):
+    """it does not exist"""
 
 
 class Refused(SessionsError):
@@ -59,16 +65,23 @@ class Refused(SessionsError):
                 setattr(self, name, value)
 
 
-class SessionNotFound(Refused):
+class InvalidInput(Refused):
+    """{field}: it breaks a rule"""
+
+    field: str
+
+
+class SessionNotFound(Refused, NotFound):
     """session {session!r} does not exist"""
 
     session: str
 
 
 class SessionNotYet(SessionNotFound):
-    """session {session!r} did not exist at {moment}"""
+    """session {session!r} did not exist at {moment}: it began at {began}"""
 
-    moment: datetime | str
+    moment: str
+    began: str
 
 
 class SessionExists(Refused):
@@ -93,42 +106,37 @@ class SessionNotClosed(IllegalTransition):
     """session {session!r} is {state}: {command} needs a closed session"""
 
 
-class InvalidValue(Refused):
+class InvalidValue(InvalidInput):
     """{field}: {rule}, not {value}"""
 
-    field: str
     rule: str
     value: object
 
 
-class LimitExceeded(Refused):
+class LimitExceeded(InvalidInput):
     """{field}: at most {limit}, not {value}"""
 
-    field: str
     limit: int | str
     value: object
 
 
-class LineNotFound(Refused):
+class LineNotFound(InvalidInput):
     """{field}: {rule}: {value!r}"""
 
-    field: str
     rule: str
     value: object
 
 
-class AmbiguousSku(Refused):
+class AmbiguousSku(InvalidInput):
     """{field}: {value!r} stands on the lines {positions}: name a position"""
 
-    field: str
     value: object
     positions: Sequence[int]
 
 
-class NotEnoughLeft(Refused):
+class NotEnoughLeft(InvalidInput):
     """{field}: {asked} to return, but only {left} left of {sku!r}"""
 
-    field: str
     asked: int | str
     left: int
     sku: str
@@ -154,7 +162,7 @@ class IdempotencyKeyReused(SessionsError):
     key: str
 
 
-class VersionNotFound(SessionsError):
+class VersionNotFound(NotFound):
     """session {session!r} has no version {version}: its newest is {newest}"""
 
     session: str
@@ -162,7 +170,7 @@ class VersionNotFound(SessionsError):
     newest: int
 
 
-class PositionNotFound(SessionsError):
+class PositionNotFound(NotFound):
     """the log of application {application} has no position {position}: its newest is {newest}"""
 
     application: int
@@ -170,7 +178,7 @@ class PositionNotFound(SessionsError):
     newest: int
 
 
-class ProfileNotFound(SessionsError):
+class ProfileNotFound(NotFound):
     """no session of profile {profile!r}"""
 
     profile: str
@@ -179,10 +187,10 @@ class ProfileNotFound(SessionsError):
 class ProfileNotYet(ProfileNotFound):
     """no session of profile {profile!r} at {moment}"""
 
-    moment: datetime | str
+    moment: str
 
 
-class NotInHistory(SessionsError):
+class NotInHistory(NotFound):
     """the history of profile {profile!r} has no session {session!r}"""
 
     profile: str
@@ -367,7 +375,7 @@ class ViewBehind(SessionsError):
     retry = True
 
 
-class ProjectionNotFound(SessionsError):
+class ProjectionNotFound(NotFound):
     """no projection is called {name!r}: there are {known}"""
 
     name: str

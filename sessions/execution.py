@@ -141,8 +141,10 @@ class CommandExecutor(StoreReader):
         Arguments and errors are those of `execute`; `expected_version` is the one before the first
         command. The answer has one `Executed` for each.
         """
-        requests = [Request(session_id, command) for command in commands]
-        requests[:1] = [replace(first, expected_version=expected_version) for first in requests[:1]]
+        requests = [
+            Request(session_id, command, None if number else expected_version)
+            for number, command in enumerate(commands)
+        ]
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
 
     def execute_all(
@@ -282,7 +284,7 @@ def _checked(request: Request) -> Request:
     """A request that can be decided: its session has an id, and its command is one."""
     session_id = rules.text("integrationId", request.session_id)
     if type(request.command) not in COMMANDS:
-        shown = ascii(request.command)
+        shown = rules.shown(request.command)
         raise InvalidValue(field="command", rule="one of the commands", value=shown)
     if request.expected_version is not None:
         rules.count("expectedVersion", request.expected_version, least=0)

@@ -33,7 +33,7 @@ class InlineViews:
         self, installed: Sequence[Projection[Any]], application_id: int, dialect: Dialect
     ) -> None:
         self._installed = {each.name: each for each in installed}
-        self._own = {each.name: each for each in installed if each.mode == "inline"}
+        self._own = {each.name for each in installed if each.mode == "inline"}
         self._application_id = application_id
         self._dialect = dialect
         self._views: dict[str, Views[Any]] = {}
@@ -53,10 +53,7 @@ class InlineViews:
         if any(each.name == kept.COPY for each in current):
             raise CopyUnfinished
         inline = [each for each in current if each.mode == "inline"]
-        known = {each.name for each in current}
-        lacking = [
-            e for e in self._installed.values() if e.mode == "inline" and e.name not in known
-        ]
+        lacking = self._own - {each.name for each in current}
         if lacking or not all(self._has(each) for each in inline):
             raise self._differs(inline)
         self._views = {

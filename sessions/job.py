@@ -61,6 +61,10 @@ class Job:
 
     def answer(self) -> list[Executed]:
         """What was executed; or else its error is raised."""
-        if self.error is not None:
-            raise self.error
+        error, self.error = self.error, None  # its traceback leads here: a circle
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
         return self.executed

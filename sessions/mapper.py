@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="sorted")
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
-_UNFIT = (ValueError, msgspec.MsgspecError)
+_UNFIT = (ValueError, TypeError, msgspec.MsgspecError)
 """What is raised where a row does not fit the shape that it names."""
 
 VERSIONS: Mapping[str, int] = {}
@@ -182,7 +182,7 @@ class Mapper:
     def _one_by_one(self, app: int, rows: Sequence[Sequence[Any]]) -> Iterator[Recorded]:
         for row in rows:
             where, topic, data = row[0], row[4], row[-1]
-            name, version = shape_of(topic)
+            name, version = shape_of(str(topic))  # SQLite takes bytes for a text
             self.decode(name, version, data, where)
             try:
                 (envelope,) = self._envelopes(app, [row])

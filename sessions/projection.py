@@ -20,7 +20,7 @@ from sessions import documents
 from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
 from sessions.head import Mode
-from sessions.keys import UNTOLD, Key, Misfit
+from sessions.keys import UNTOLD, Key, is_reserved, misfit
 from sessions.kinds import fits
 from sessions.names import check_relation, check_table
 from sessions.tables import APPLICATION_ID, Column, Table
@@ -105,7 +105,7 @@ class Projection(Generic[V]):
         keys: The keys of the views that an event changes, in a list or tuple: texts, "" too (at
             most 1000 characters in an `id`), or integers, as the key's column says. An event for
             which it raises waits under `UNTOLD`, and one with another key under what that is
-            (`Misfit`).
+            (`misfit`).
         key: The key's column.
         types: The events that it wants; all, if none are named.
         columns: Fields of the view that become columns, for people to query.
@@ -184,7 +184,7 @@ class Projection(Generic[V]):
     def touched(self, recorded: Recorded) -> Sequence[Key]:
         """The keys of the views that an event changes, each once.
 
-        It is `UNTOLD` where `keys` raises, and a `Misfit` in place of each that is not of its kind.
+        It is `UNTOLD` where `keys` raises, and a `misfit` in place of each that is not of its kind.
         """
         if type(recorded.event) not in self.wanted:
             return ()
@@ -226,12 +226,14 @@ class Projection(Generic[V]):
         return [self.key_of(key) for key in keys]
 
     def key_of(self, key: Key) -> Key:
-        """A key, or the misfit that it is.
+        """A key as a plain text or number, or what stands for it where it cannot be one.
 
         Raises:
             TypeError: It cannot be a key of a dict either.
         """
-        return key if fits(self.key.kind, key) else Misfit.of(key)
+        if not fits(self.key.kind, key) or is_reserved(key):
+            return misfit(key)
+        return str.__str__(key) if isinstance(key, str) else key
 
     def check_key(self, key: Key, recorded: Recorded) -> None:
         """Refuse a key of an event that cannot be one, or that could not be told.
@@ -242,9 +244,9 @@ class Projection(Generic[V]):
         """
         if key == UNTOLD:
             self._told(recorded)
-        if isinstance(key, Misfit):
+        if is_reserved(key):
             message = f"{self.name}.{self.key.name}: {self.key.kind}, not {key}"
-            raise ValueError(message)  # noqa: TRY004  as where a row is checked
+            raise ValueError(message)
 
     def after(self, view: V | None, recorded: Recorded) -> V:
         """The view after an event.

@@ -73,9 +73,17 @@ class StoreReader(ABC):
         rules.text("integrationId", session_id)
         _check_counts(after=after, until=until, position=position)
         as_of = None if as_of is None else rules.moment("as_of", as_of)
-        read = partial(self.recorder.stream_rows, self.query, SESSION, session_id)
+        return self._events(session_id, after, until=until, as_of=as_of, position=position)
+
+    def _events(
+        self,
+        session_id: str,
+        after: int,
+        **bounds: Any,  # noqa: ANN401  those of `events`
+    ) -> Iterator[Recorded]:
+        read = partial(self.recorder.stream_rows, self.query, SESSION, session_id, limit=_LONG)
         while True:
-            rows = read(after=after, until=until, as_of=as_of, position=position, limit=_LONG)
+            rows = read(after=after, **bounds)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < _LONG:
                 return
@@ -89,7 +97,7 @@ class StoreReader(ABC):
         as_of: datetime | None = None,
         position: int | None = None,
     ) -> Iterable[Happened]:
-        """`events`, for a fold of the session: of a short stream only what that needs is read."""
+        """`events`, for a fold of the session: of its first page only what that needs is read."""
         rows = self.recorder.stream_rows(
             self.query,
             SESSION,
@@ -103,7 +111,9 @@ class StoreReader(ABC):
         happened = self.mapper.happened(session_id, rows)
         if happened is not None and len(rows) < _LONG:
             return happened
-        return map(_of, self.events(session_id, until=until, as_of=as_of, position=position))
+        after = 0 if happened is None else len(rows)
+        rest = self.events(session_id, after=after, until=until, as_of=as_of, position=position)
+        return chain(happened or (), map(_of, rest))
 
     def streams(
         self, *, position: int, as_of: datetime | None = None
@@ -159,10 +169,20 @@ class StoreReader(ABC):
             UndecodableEvent: The data of one does not fit its shape.
         """
         _check_counts(after=after, until=until)
-        names = names_of(types)
+        return self._log(after, until, names_of(types))
+
+    def log_without(
+        self, unwanted: Sequence[str], after: int = 0, *, until: int | None = None
+    ) -> Iterator[Recorded]:
+        """`log` without the events of some types: what this process does not know is met there."""
+        return self._log(after, until, unwanted, other=True)
+
+    def _log(
+        self, after: int, until: int | None, types: Sequence[str], *, other: bool = False
+    ) -> Iterator[Recorded]:
         query, page = partial(self.query, passing=True), self.recorder.database.page
         while True:
-            rows = self.recorder.log_rows(query, after, page, until, names)
+            rows = self.recorder.log_rows(query, after, page, until, types, other=other)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
             if len(rows) < page:
                 return

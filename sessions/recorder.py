@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent
 
-from sessions import clock, foreign, migrations, schema
+from sessions import clock, foreign, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
 from sessions.errors import Duplicate
@@ -69,11 +69,6 @@ class SessionRecorder(ApplicationRecorder):
         }
         self._insert_events = Insert(schema.EVENTS, database.dialect)
         self._insert_answers = Insert(schema.ANSWERS, database.dialect)
-
-    def create_table(self) -> None:
-        """Make the store if it is new (see `migrations.make`)."""
-        with self.database.writing() as connection:
-            migrations.make(self.database, connection, query_on(connection))
 
     # --- the log
 
@@ -150,20 +145,26 @@ class SessionRecorder(ApplicationRecorder):
             (self.application_id, category, *after, position, *times, limit),
         )
 
-    def log_rows(
+    def log_rows(  # noqa: PLR0913  the bounds that may be asked for
         self,
         query: Query,
         after: int,
         limit: int,
         until: int | None = None,
         types: Sequence[str] = (),
+        *,
+        other: bool = False,
     ) -> list[Any]:
-        """Rows (`Dialect.event`) of the log in order, after a position; of all types, or some."""
+        """Rows (`Dialect.event`) of the log in order, after a position.
+
+        They are of all types, or of some, or of all `other` ones.
+        """
         bounds = (self.application_id, after, _NO_END if until is None else until)
         if not types:
             return query(self._log, (*bounds, limit))
-        where = f"{_LOG_WHERE} AND type IN ({', '.join('?' * len(types))})"
-        sql = schema.EVENTS.select(where, "position", GIVEN_LIMIT, self.database.dialect.event)
+        which = f"type {'NOT ' if other else ''}IN ({', '.join('?' * len(types))})"
+        where, event = f"{_LOG_WHERE} AND {which}", self.database.dialect.event
+        sql = schema.EVENTS.select(where, "position", GIVEN_LIMIT, event)
         return query(sql, (*bounds, *types, limit))
 
     # --- answers

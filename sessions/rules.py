@@ -41,11 +41,11 @@ _JSON = msgspec.json.Encoder(order="deterministic")
 def text(field: str, value: object, *, least: int = 1, most: int | None = MAX_ID) -> str:
     """Any Unicode but U+0000, of a length in characters."""
     if not isinstance(value, str):
-        raise InvalidValue(field=field, rule="a text", value=_shown(value))
+        raise InvalidValue(field=field, rule="a text", value=shown(value))
     if "\0" in value or not (value.isascii() or _encodes(value)):
-        raise InvalidValue(field=field, rule="Unicode text without U+0000", value=_shown(value))
+        raise InvalidValue(field=field, rule="Unicode text without U+0000", value=shown(value))
     if len(value) < least:
-        raise InvalidValue(field=field, rule=f"{least} to {most} characters", value=_shown(value))
+        raise InvalidValue(field=field, rule=f"{least} to {most} characters", value=shown(value))
     if most is not None and len(value) > most:
         raise LimitExceeded(field=field, limit=f"{most} characters", value=len(value))
     return value if type(value) is str else str.__str__(value)
@@ -61,9 +61,9 @@ def money(field: str, value: object) -> Decimal:
     if type(value) is int:
         value = Decimal(value)
     if not isinstance(value, Decimal):
-        raise InvalidValue(field=field, rule="a Decimal or an int", value=_shown(value))
+        raise InvalidValue(field=field, rule="a Decimal or an int", value=shown(value))
     if not value.is_finite() or value < 0:
-        raise InvalidValue(field=field, rule="a finite number >= 0", value=_shown(value))
+        raise InvalidValue(field=field, rule="a finite number >= 0", value=shown(value))
     if value and value.adjusted() >= DIGITS:
         limit = f"{DIGITS} digits before the point"
         raise LimitExceeded(field=field, limit=limit, value=value.adjusted() + 1)
@@ -82,7 +82,7 @@ def is_money(value: Decimal) -> bool:
 def count(field: str, value: object, *, least: int = 1) -> int:
     """A whole number, from `least`."""
     if type(value) is not int or value < least:
-        raise InvalidValue(field=field, rule=f"a whole number >= {least}", value=_shown(value))
+        raise InvalidValue(field=field, rule=f"a whole number >= {least}", value=shown(value))
     if value > MAX_COUNT:
         raise LimitExceeded(field=field, limit=MAX_COUNT, value="more")
     return value
@@ -92,18 +92,18 @@ def seconds(field: str, value: object) -> float:
     """How long something is waited for: up to what any database and lock can count."""
     if type(value) not in {int, float} or not 0 <= value <= MAX_SECONDS:  # type: ignore[operator]  # it is a number
         rule = f"seconds from 0 to {MAX_SECONDS}"
-        raise InvalidValue(field=field, rule=rule, value=_shown(value))
+        raise InvalidValue(field=field, rule=rule, value=shown(value))
     return value  # type: ignore[return-value]  # it is a number
 
 
 def attributes(field: str, value: object) -> dict[str, Any]:
     r"""Any JSON under names that match `^[A-Za-z]\w*$`; a copy of the caller's."""
     if type(value) is not dict and not isinstance(value, Mapping):
-        raise InvalidValue(field=field, rule="an object", value=_shown(value))
+        raise InvalidValue(field=field, rule="an object", value=shown(value))
     for name in value:
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
             rule = "names of a letter, then letters, digits and _"
-            raise InvalidValue(field=field, rule=rule, value=_shown(name))
+            raise InvalidValue(field=field, rule=rule, value=shown(name))
     return in_order({name: json(f"{field}.{name}", inner) for name, inner in value.items()})
 
 
@@ -111,7 +111,7 @@ def metadata(field: str, value: object) -> dict[str, Any]:
     """Any JSON object; a copy of the caller's."""
     copy = json(field, value)
     if not isinstance(copy, dict):
-        raise InvalidValue(field=field, rule="an object", value=_shown(value))
+        raise InvalidValue(field=field, rule="an object", value=shown(value))
     return copy
 
 
@@ -139,7 +139,7 @@ def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401  JSO
         case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
             return [json(f"{field}[{i}]", inner, depth + 1) for i, inner in enumerate(value)]
         case _:
-            raise InvalidValue(field=field, rule="a JSON value", value=_shown(value))
+            raise InvalidValue(field=field, rule="a JSON value", value=shown(value))
 
 
 def in_order(named: dict[str, T]) -> dict[str, T]:
@@ -163,15 +163,15 @@ def identifiers(field: str, value: object) -> tuple[str, ...]:
 def sequence(field: str, value: object) -> Sequence[Any]:
     """A list or a tuple."""
     if not isinstance(value, list | tuple):
-        raise InvalidValue(field=field, rule="a list", value=_shown(value))
+        raise InvalidValue(field=field, rule="a list", value=shown(value))
     return value
 
 
 def moment(field: str, value: object) -> datetime:
     """A time with a timezone, in UTC."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        shown = value.isoformat() if isinstance(value, datetime) else _shown(value)
-        raise InvalidValue(field=field, rule="a time with a timezone", value=shown)
+        given = value.isoformat() if isinstance(value, datetime) else shown(value)
+        raise InvalidValue(field=field, rule="a time with a timezone", value=given)
     try:
         utc = value.astimezone(UTC)
         return utc if type(utc) is datetime else datetime.combine(utc.date(), utc.timetz())
@@ -204,9 +204,10 @@ def _encodes(value: str) -> bool:
     return True
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as errors show it: on a line, and a number as JSON has it."""
     try:
-        shown = ascii(value)
+        text = str(value) if isinstance(value, Decimal) else ascii(value)
     except ValueError:  # Python does not print a huge number
-        shown = f"a huge {type(value).__name__}"
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."  # noqa: PLR2004  a terminal's line
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004  a terminal's line

@@ -144,6 +144,7 @@ class SessionStore(CommandExecutor):
             self.make()
 
     def _rehearsal(self) -> Self | None:
+        """What this store will be when it is made, empty, if it is not made yet but may be."""
         if self._is_made or self._looks_made() or self._read_only:
             return None
         return self.open(
@@ -191,7 +192,7 @@ class SessionStore(CommandExecutor):
         return self._is_made
 
     def check_made(self) -> None:
-        """Refuse to read what is not there.
+        """Refuse to work on what is not there.
 
         Raises:
             StoreNotFound: Nothing was written yet.
@@ -210,7 +211,7 @@ class SessionStore(CommandExecutor):
             passing: It is a page of a long pass: what it reads is not kept in memory.
 
         Raises:
-            StoreNotFound: Nothing was written yet.
+            StoreNotFound: Nothing was written yet, and the store was opened to be read only.
             StorageFailed: It is not one SELECT, or the database refuses it.
             BatchFailed: This thread has a batch open that has lost what it answered.
         """
@@ -218,6 +219,10 @@ class SessionStore(CommandExecutor):
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)
         if not self._is_made:
+            empty = self._rehearsal()
+            if empty is not None:
+                with empty:
+                    return empty.query(sql, parameters)
             self.check_made()
         return self._database.query(sql, parameters, passing=passing)
 

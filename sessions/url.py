@@ -17,6 +17,7 @@ from sessions.sqlite.connections import MEMORY
 if TYPE_CHECKING:
     from sessions.database import Database
 
+_UNICODE = "it names a file in Unicode text"
 _EXTRA = "it needs psycopg: pip install 'customer-sessions[postgres]'"
 
 
@@ -48,7 +49,10 @@ def path_of(url: str) -> str:
     if url in {"memory:", "memory://"}:
         return MEMORY
     scheme, separator, rest = url.partition(":///")
-    name = re.sub("^/+", "/", unquote(rest))
+    try:
+        name = re.sub("^/+", "/", unquote(rest, errors="strict"))
+    except UnicodeDecodeError:
+        raise InvalidURL(url=without_password(url), rule=_UNICODE) from None
     if scheme != "sqlite" or not separator:
         rule = "it begins with sqlite:/// or postgresql://, or is memory:"
     elif rest == MEMORY:
@@ -74,7 +78,7 @@ def _rule_broken_by(name: str) -> str:
         if not _is_directory(path.parent):
             return f"the directory {path.parent} does not exist"
     except UnicodeEncodeError:
-        return "it names a file in Unicode text"
+        return _UNICODE
     except OSError as error:
         return f"the system refuses it: {error.strerror}"
     return ""

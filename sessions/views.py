@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sessions.events import EVENTS, SESSION
 from sessions.inserting import Insert, Write, each
-from sessions.keys import UNTOLD, Misfit
+from sessions.keys import is_reserved
 from sessions.parked import ParkedKeys
 from sessions.topics import name_of
 from sessions.view_rows import KeyedRows, ViewRows
@@ -167,7 +167,7 @@ class Views(Generic[V]):
 
     def _is_key(self, key: Key, event: Recorded) -> bool:
         """Whether a key can be one; a session's id can. What cannot is parked."""
-        if self.projection.is_of_session or not (key == UNTOLD or isinstance(key, Misfit)):
+        if self.projection.is_of_session or not is_reserved(key):
             return True
         try:
             self.projection.check_key(key, event)

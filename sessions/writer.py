@@ -10,6 +10,7 @@ writer left it.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from sessions import forks, tracing
@@ -95,7 +96,6 @@ class Writer:
         begun = self._database.begin(self._left, application_id, asked, lock=lock)
         try:
             head = self._arrived(begun)
-            self._views.arrange(head.views)
             early = (needs, begun.answers) if needs and begun.answers else None
             return Transaction(self._means, begun.connection, head, early)
         except BaseException:
@@ -107,23 +107,18 @@ class Writer:
         head = self._left if begun.head is None else Head.of(begun.head)
         if head is None:
             raise AssertionError
+        self._views.arrange(head.views)
         self._is_alone = head == self._left
-        if not self._is_alone:
-            self._arrive(head, begun.news)
+        if not (self._is_alone or self._catch_up(head, begun.news)):
+            self._memory.begin_epoch()
+            self._views.forget()
         self._left = head
         return head
 
-    def _arrive(self, head: Head, news: Sequence[Any]) -> None:
-        """Others have written: take it in, if it is not too much; or else prove all anew."""
-        self._views.arrange(head.views)
-        left = self._left
-        is_all = left is not None and left.position + len(news) == head.position
-        if not (is_all and self._catch_up(news)):
-            self._memory.begin_epoch()
-            self._views.forget()
-
-    def _catch_up(self, rows: Sequence[Any]) -> bool:
-        """Take in what others wrote of what is held; most of it is of what they alone have used."""
+    def _catch_up(self, head: Head, rows: Sequence[Any]) -> bool:
+        """Take in what others wrote of what is held, if that is all they wrote."""
+        if self._left is None or self._left.position + len(rows) != head.position:
+            return False
         touching = self._memory.touched_by(rows) | self._views.touched_by(rows)
         held = [row for row in rows if row[0] in touching]
         try:
@@ -266,6 +261,8 @@ class Writer:
         except BaseException as error:
             self._settle(transaction, jobs, outcomes, error)
             raise
+        finally:
+            outcomes.clear()  # tracebacks of refusals lead here
 
     def _settle(
         self,
@@ -310,8 +307,17 @@ def _finish(jobs: Sequence[Job], outcomes: Sequence[list[Executed] | Exception])
 
 
 def _fail(jobs: Sequence[Job], error: Exception) -> None:
+    """Tell all of them, each by an error of its own: raising one writes into it."""
     for job in jobs:
-        job.finish(error)
+        job.finish(_like(error))
+
+
+def _like(error: Exception) -> Exception:
+    if not isinstance(error, SessionsError):
+        return error
+    own = copy(error)
+    own.__cause__ = error.__cause__ or error
+    return own
 
 
 def _fail_all(queue: Jobs, error: Exception, jobs: Sequence[Job] = ()) -> None:

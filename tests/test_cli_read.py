@@ -6,6 +6,7 @@ import inspect
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from projections import CustomerSessions
@@ -108,7 +109,15 @@ def test_an_export_is_every_session_at_that_moment(
     assert ran.out.splitlines() == [shown(store_url, session_id, **moment) for session_id in ids]
 
 
-@pytest.mark.usefixtures("store_url")
+def test_a_time_is_read_as_at_is_whatever_is_finer_than_a_microsecond(store_url: str) -> None:
+    at = "2016-12-31T23:59:59.1234569Z"
+    command = msgspec.json.decode(f'{{"command":"open","at":"{at}"}}', type=OpenSession)
+    with SessionStore.open(store_url) as store:
+        store.execute("fine", command)
+
+    assert run("show", "fine", "--as-of", at).code == 0
+
+
 def test_an_export_is_of_one_moment() -> None:
     ran = run("export", "--position", "1", "--as-of", "2026-11-23T10:00:00Z")
 

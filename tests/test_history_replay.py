@@ -64,7 +64,7 @@ def test_a_profile_that_nobody_knows_is_an_error(
             histories.get("nobody", **moment)
     with pytest.raises(ProfileNotYet, match="no session of profile 'p' at position 1"):
         histories.get("p", position=1)
-    with pytest.raises(ProfileNotYet, match="no session of profile 'p' at 2026-11-22 10:00"):
+    with pytest.raises(ProfileNotYet, match="no session of profile 'p' at 2026-11-22T10:00"):
         histories.replay("p", as_of=TEN - DAY)
     with pytest.raises(PositionNotFound, match="no position 3: its newest is 2"):
         histories.get("p", position=3)

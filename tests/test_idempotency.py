@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import UserDict, deque
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import reduce
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -238,6 +240,34 @@ def test_a_value_that_has_no_stored_form_is_refused_with_a_key_as_without(
     with pytest.raises(IdempotencyKeyReused):
         store.execute("s", command, idempotency_key="used")
     assert (store.answered("k"), store.position) == (None, 3)
+
+
+class Moment(datetime):
+    """A time of a kind of its own, as libraries of times have them."""
+
+
+class Amount(Decimal):
+    """An amount of a kind of its own."""
+
+
+MAPPING: Any = MappingProxyType({"a": UserDict(b=[1])})
+OF_THEIR_OWN: dict[str, Command] = {
+    "a time": OpenSession(at=Moment(2026, 1, 1, tzinfo=UTC)),
+    "an amount": OpenSession(total=Amount("59.90")),
+    "attributes": OpenSession(attributes=MAPPING),
+    "a list": OpenSession(attributes={"a": deque([range(2)])}),
+}
+
+
+@pytest.mark.parametrize("command", OF_THEIR_OWN.values(), ids=OF_THEIR_OWN)
+def test_a_value_of_a_kind_of_its_own_is_taken_with_a_key_as_without(
+    store: SessionStore, command: Command
+) -> None:
+    without = store.execute("without", command)
+    with_key = store.execute("with", command, idempotency_key="k")
+
+    assert [r.event for r in with_key.events] == [r.event for r in without.events]
+    assert store.execute("with", command, idempotency_key="k") == with_key
 
 
 def test_what_is_ignored_must_be_json_all_the_same_where_a_key_keeps_it(

@@ -150,4 +150,5 @@ def test_who_waits_for_a_lock_that_is_not_free_in_time_waits_for_it_once(
 
         assert [type(error) for error in errors] == [StoreBusy] * 4
         assert len(waits) == 1
+        assert len({id(error) for error in errors}) == 4  # raising one writes into it
         assert verify(store) == []

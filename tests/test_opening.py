@@ -19,11 +19,13 @@ from urllib.parse import quote, urlencode
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from projections import CustomerHistories, CustomerSessions, verify
+from projections import CustomerHistories, CustomerSessions, parked, verify
 from sessions import (
     InvalidURL,
     NotAStore,
     OpenSession,
+    ProfileNotFound,
+    SessionNotFound,
     SessionStore,
     StorageFailed,
     StoreBusy,
@@ -37,6 +39,7 @@ from sessions.sqlite import connections
 from tests.conftest import add, in_processes, in_threads
 from tests.tampering import change, opened
 from tests.waiting import patiently
+from tests.watching import watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -250,11 +253,28 @@ def test_reading_never_makes_a_store(url: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_opening_makes_no_file(sqlite_url: str, tmp_path: Path) -> None:
-    with SessionStore.open(sqlite_url) as store, pytest.raises(StoreNotFound):
-        list(store.log())
+def test_a_store_that_may_be_written_to_is_empty_before_the_first_command(
+    url: str, tmp_path: Path
+) -> None:
+    with SessionStore.open(url) as store:
+        views, histories = CustomerSessions(store), CustomerHistories(store)
 
-    assert list(tmp_path.iterdir()) == []
+        assert (store.position, [*store.log()], [*store.events("s")]) == (0, [], [])
+        assert (store.answered("k"), parked(store)) == (None, [])
+        assert (views.find(), views.of_profile("p"), [*views.all()]) == ([], [], [])
+        with pytest.raises(SessionNotFound):
+            views.get("s")
+        with pytest.raises(ProfileNotFound):
+            histories.get("p")
+        assert list(tmp_path.iterdir()) == []
+
+        store.execute("s", OpenSession())
+        assert views.get("s").state == "open"
+
+
+def test_a_follower_waits_for_the_first_command(url: str) -> None:
+    with SessionStore.open(url) as store, watching(store.follow()) as seen:
+        seen.wait_for(store.execute("s", OpenSession()).position)
 
 
 def test_a_read_only_store_takes_no_commands(url: str) -> None:
@@ -273,8 +293,7 @@ def test_an_empty_file_becomes_a_store_with_the_first_command(tmp_path: Path) ->
     path = tmp_path / "store.db"
     path.touch()
     with SessionStore.open(f"sqlite:///{path}") as store:
-        with pytest.raises(StoreNotFound):
-            list(store.log())
+        assert list(store.log()) == []
         assert path.stat().st_size == 0
 
         assert store.execute("s", OpenSession()).position == 1

@@ -799,3 +799,35 @@ def test_commands_on_its_stream_are_refused_and_others_go_on(
 
     assert other.position == 9
     assert of(store).parked() == []
+
+
+@pytest.mark.parametrize("mode", ["inline", "followed", "live"])
+def test_views_that_are_folded_when_they_are_asked_leave_out_nothing_that_is_unknown(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    totals = replace(SPEND, types=(), mode=mode)
+    store = open_store(projections=[totals])
+    damaged(store)
+
+    for position in (4, 7):
+        with pytest.raises(UnknownEvent, match="at 4"):
+            of(store, totals).get("", position=position)
+    assert of(store, totals).get("", position=3) is not None
+    assert of(store, SPEND).get("", position=3) is not None
+
+
+def test_a_retry_meets_what_is_unknown_and_changes_nothing(open_store: OpenStore) -> None:
+    def failing(view: Spend | None, recorded: Recorded) -> Spend:
+        if recorded.position == 2:
+            raise ValueError
+        return count(view, recorded)
+
+    totals = replace(SPEND, types=(), fold=failing, mode="inline")
+    store = open_store(projections=[totals])
+    damaged(store)
+    mended = replace(totals, fold=count)
+
+    with pytest.raises(UnknownEvent, match="at 4"):
+        of(store, mended).retry("")
+
+    assert [waiting.position for waiting in of(store, mended).parked()] == [2]

@@ -104,13 +104,39 @@ def test_a_moment_that_never_was_is_an_error(history: CustomerSessions) -> None:
         history.get("s", position=7)
     with pytest.raises(PositionNotFound, match="no position 7: its newest is 6"):
         history.all(position=7)
-    with pytest.raises(SessionNotYet, match="did not exist at 2026-11-23 09:59"):
+    with pytest.raises(
+        SessionNotYet,
+        match=r"did not exist at 2026-11-23T09:59:00.0+Z: it began at 2026-11-23T10:00:00.0+Z",
+    ):
         history.get("s", as_of=_minutes(-1))
-    with pytest.raises(SessionNotYet, match="at position 1"):
+    with pytest.raises(SessionNotYet, match="at position 1: it began at position 2"):
         history.get("s", position=1)
     for moment in ({}, {"version": 1}, {"as_of": TEN}, {"position": 1}):
         with pytest.raises(SessionNotFound, match="session 'nobody' does not exist"):
             history.get("nobody", **moment)
+
+
+def test_a_moment_before_a_session_is_told_whatever_its_view_does(
+    store: SessionStore, history: CustomerSessions
+) -> None:
+    with store.recorder.database.writing() as connection:
+        connection.execute("DELETE FROM customer_sessions")
+
+    with pytest.raises(SessionNotYet, match="at position 1"):
+        history.get("s", position=1)
+
+
+def test_a_session_and_its_version_are_read_together(
+    store: SessionStore, history: CustomerSessions
+) -> None:
+    view, version = history.get_with_version("s")
+
+    assert (view, version) == (history.get("s"), 4)
+    assert store.execute("s", CancelSession(), expected_version=version).version == 5
+    with pytest.raises(SessionNotFound):
+        history.get_with_version("nobody")
+    with pytest.raises(InvalidValue, match="integrationId"):
+        history.get_with_version("")
 
 
 @pytest.mark.parametrize("wrong", ["a\0", "\ud800", "x" * 1001, "", 3, None])

@@ -50,6 +50,7 @@ from sessions import (
 from sessions.errors import (
     ProjectionNotFound,
     ProjectionNotKept,
+    ProjectionNotLoaded,
     ProjectionTooOld,
     RebuildRunning,
 )
@@ -480,6 +481,20 @@ def test_the_build_before_stays_until_it_is_dropped_or_built_once_more(store: Se
     assert f"spend_build_{old[1]}" not in relations(store)
     assert verify(store) == []
     fill(store, "b", 1)
+    assert verify(store) == []
+
+
+def test_a_store_that_is_given_its_projections_asks_for_no_others_where_views_differ(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded() -> None:
+        raise ProjectionNotLoaded(name="broken", value="nowhere:P", reason="no module")
+
+    monkeypatch.setattr("sessions.store.installed", loaded)
+    with store.recorder.database.writing() as connection:
+        connection.execute("DELETE FROM spend")
+
+    assert rebuild(store).switched
     assert verify(store) == []
 
 

@@ -29,7 +29,9 @@ from sessions import (
     StoreNotFound,
     UndecodableEvent,
     VersionNotFound,
+    migrations,
 )
+from sessions.database import query_on
 from sessions.dialect import POSTGRES
 from sessions.infrastructure import AggregateSessionRecorder
 from sessions.inline import InlineViews
@@ -59,9 +61,9 @@ class Contract:
     def create_recorder(self) -> Any:
         database = database_of(self.url, lock_timeout=30)
         self.addCleanup(database.close)
-        recorder = self.kind(database, 1)
-        recorder.create_table()
-        return recorder
+        with database.writing() as connection:
+            migrations.make(database, connection, query_on(connection))
+        return self.kind(database, 1)
 
     if TYPE_CHECKING:
         addCleanup: Callable[..., None]  # noqa: N815  unittest's

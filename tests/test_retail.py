@@ -182,6 +182,7 @@ STRAY_QUOTE = TWO_LINES.replace("two", '"two')
         (f"{HEADER}\n{GOOD.replace('0,1,7', '0,NaN,7')}", ("line 2", "UnitPrice", "'NaN'")),
         (f"{HEADER}\n{GOOD.replace('12-01', '13-01')}", ("line 2", "InvoiceDate", "'2010-13-01")),
         (f"{HEADER}\n{GOOD}\n\n1,a,Thing", ("line 4", "Quantity")),
+        (f"{HEADER}\n{GOOD}\n{GOOD.replace('0,1,7', '0,1,50,7')}", ("line 3", "'UK'")),
         (f"{HEADER}\n{TWO_LINES}\n{GOOD[:20]}", ("line 4", "UnitPrice")),
         (f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}", ("line 1 names no column UnitPrice",)),
         (f"{HEADER}\n{GOOD}\n{OPEN_QUOTE}\n{GOOD}\n", ("from line 3", "end of data")),

@@ -18,12 +18,19 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 import pytest
 
-from projections import Runner, StoredProjection, rebuild, verify
+from projections import Runner, StoredProjection, drop, rebuild, verify
 from sessions import CloseSession, OpenSession, SessionStore, SetProfile, StorageFailed
-from sessions.errors import InvalidValue, ProjectionNotFound, ProjectionNotKept, ViewBehind
+from sessions.errors import (
+    InvalidValue,
+    ProjectionNotFound,
+    ProjectionNotKept,
+    UnknownEvent,
+    ViewBehind,
+)
 from tests.conftest import add, in_threads
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
 from tests.scripts import printed_by
+from tests.tampering import unguarded
 from tests.waiting import SOON, come, until
 
 if TYPE_CHECKING:
@@ -543,6 +550,57 @@ def test_what_is_no_position_to_come_to_is_refused(
 ) -> None:
     with pytest.raises(InvalidValue, match=r"^until: a whole number >= 0, not "):
         Runner(store).run(until=until)
+
+
+def test_what_comes_after_the_position_to_come_to_is_not_even_read(store: SessionStore) -> None:
+    end = store.execute("z", OpenSession()).position
+    store.execute("z", CloseSession())
+    with unguarded(store.recorder.database) as connection:
+        connection.execute(f"UPDATE events SET type = 'FromTheFuture' WHERE position = {end + 1}")
+
+    Runner(store).run(until=end)
+
+    assert spend(store).position == end
+    with pytest.raises(UnknownEvent):
+        Runner(store).run(until=end + 1)
+
+
+def test_one_that_is_far_behind_holds_up_nobody(store: SessionStore) -> None:
+    Runner(store).run(until=store.position)
+    with store.recorder.database.writing() as connection:
+        connection.execute("UPDATE positions SET position = 0 WHERE follower LIKE 'spend%'")
+        connection.execute("DELETE FROM spend")
+    done = store.execute("z", OpenSession())
+    came: list[tuple[int, int]] = []
+
+    def progress(_: int, __: int) -> None:
+        positions = (StoredProjection(store, MENDED).position, spend(store).position)
+        if positions not in came:
+            came.append(positions)
+
+    Runner(store, page=3).run(until=done.position, progress=progress)
+
+    assert came[0] == (done.position, 0)
+    assert came[-1] == (done.position, done.position)
+    assert verify(store) == []
+
+
+def test_a_view_that_is_read_while_its_mode_is_switched_is_answered(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Runner(store).run(until=store.position)
+    views = spend(store)
+    expected, check = views.get("p"), views.check_not_parked
+
+    def switched(key: Any) -> None:
+        monkeypatch.undo()
+        check(key)
+        rebuild(store, names=["spend"], mode="live")
+        drop(store, "spend")
+
+    monkeypatch.setattr(views, "check_not_parked", switched)
+
+    assert views.get("p") == expected is not None
 
 
 def test_who_has_no_time_to_wait_is_told_how_it_stands(store: SessionStore) -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -419,6 +420,62 @@ def test_an_event_whose_keys_cannot_be_told_waits_and_the_others_go_on(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize("text", [UNTOLD, "(int) 7", "(str) 'x'"])
+def test_a_key_that_reads_like_what_stands_for_another_waits_under_a_name_of_its_own(
+    open_store: OpenStore, mode: Mode, text: str
+) -> None:
+    seen = by(Column("about", "text"), mode)
+    unhashable: Any = [1]
+    store = open_store(projections=[seen])
+
+    about(store, "(new) 7", text, 7, unhashable, text)
+
+    views = StoredProjection(store, seen)
+    assert views.get("(new) 7") == Seen(1, "(new) 7")
+    assert [(waiting.key, waiting.position) for waiting in views.parked()] == [
+        (f"(str) {text!a}", 3),
+        ("(int) 7", 4),
+        (UNTOLD, 5),
+    ]
+    for other in (None, store.position):
+        with pytest.raises(ViewParked):
+            StoredProjection(store, seen).get("(int) 7", position=other)
+    assert verify(store) == []
+
+
+class Channel(StrEnum):
+    """Where a customer is."""
+
+    WEB = "web"
+
+
+def test_a_key_of_a_kind_of_text_of_its_own_is_the_text(open_store: OpenStore, mode: Mode) -> None:
+    def channels(recorded: Recorded) -> list[str]:
+        return [Channel(_value(recorded))]
+
+    def fold(view: Seen | None, recorded: Recorded) -> Seen:
+        if view is not None:
+            raise ValueError
+        return _seen(view, recorded)
+
+    seen = replace(by(Column("about", "text"), mode), keys=channels, fold=fold)
+    store = open_store(projections=[seen])
+
+    about(store, "web")
+    views = StoredProjection(store, seen)
+    assert views.get("web") == views.get(Channel.WEB) == Seen(1, "web")
+    store.execute("t", OpenSession(attributes={"about": "web"}))
+    Runner(store).run(until=store.position)
+
+    assert [waiting.key for waiting in views.parked()] == ["web"]
+    for key in ("web", Channel.WEB):
+        with pytest.raises(ViewParked):
+            views.get(key)
+    assert not views.retry("web")
+    assert views.skip("web")
+    assert verify(store) == []
+
+
 @pytest.mark.parametrize(("kind", "keys"), [("id", "abc"), ("id", ""), ("integer", b"abc")])
 def test_a_text_is_no_list_of_keys(
     open_store: OpenStore,
@@ -656,3 +713,23 @@ def test_rows_of_a_view_that_share_a_key_let_the_key_wait(
     assert "bought: a key of its own for each row of a view, not twice ('9696',)" in waiting.error
     assert store.query("SELECT sku, units FROM bought") == [("9696", 0)]
     assert verify(store) == []
+
+
+@pytest.mark.parametrize("mode", ["inline", "followed", "live"])
+def test_a_view_that_cannot_be_kept_is_none_in_any_mode_and_at_any_moment(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    def fold(view: Seen | None, recorded: Recorded) -> Seen:
+        count: Any = _seen(view, recorded).count if recorded.version < 3 else "three"
+        return Seen(count)
+
+    seen = Projection(name="seen", version=1, view=Seen, fold=fold, mode=mode)
+    store = open_store(projections=[seen])
+
+    about(store, 1, 2)
+
+    views = StoredProjection(store, seen)
+    assert views.get("s", position=2) == Seen(2)
+    for position in (None, 3):
+        with pytest.raises(ViewParked, match="waits at position 3"):
+            views.get("s", position=position)

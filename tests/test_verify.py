@@ -252,6 +252,33 @@ def test_an_event_that_is_gone_is_found(store: SessionStore, position: int) -> N
     assert differs(store) != []
 
 
+@pytest.mark.parametrize(
+    ("tampering", "column"),
+    [
+        ("UPDATE events SET at = '2999-01-01T00:00:00.000000Z' WHERE position = 2", "at"),
+        ("UPDATE events SET at = '1999-01-01T00:00:00.000000Z' WHERE position = 3", "at"),
+    ],
+)
+def test_a_time_that_goes_back_in_a_session_is_found(
+    store: SessionStore, tampering: str, column: str
+) -> None:
+    change(store, tampering)
+
+    assert [(d.relation, d.key, d.column) for d in verify(store)] == [
+        ("events", ("session", "a"), column)
+    ]
+
+
+def test_events_that_have_changed_places_are_found(store: SessionStore) -> None:
+    first, second, *_ = [recorded.position for recorded in store.events("a")]
+    for old, new in ((first, 99), (second, first), (99, second)):
+        change(store, "UPDATE events SET position = ? WHERE position = ?", new, old)
+
+    found = verify(store)
+
+    assert [(d.key, d.column, d.position) for d in found] == [(("session", "a"), "position", first)]
+
+
 OTHER_DATA = [
     (2, '{"coupon":"D"}'),
     (4, '{"item":{"price":2,"sku":"y"},"lineQuantity":1,"position":1,"quantity":1}'),
@@ -357,8 +384,18 @@ FIRST_EVENTS = [
     ("DELETE FROM sold_lines WHERE session_id = 'a' AND sku = 'y'", 5, "sold_lines", ""),
     ("UPDATE sold_lines SET closed = NULL WHERE session_id = 'b'", 7, "sold_lines", "closed"),
     ("UPDATE sold_lines SET units = 9 WHERE sku = 'y'", 5, "sold_lines", "units"),
+    (
+        "UPDATE sold_lines SET closed = '2026-11-23T10:00:00.000000Z' WHERE sku = 'y'",
+        5,
+        "sold_lines",
+        "closed",
+    ),
     (f"{EXTRA} VALUES (1, 'a', 'z', 1)", None, "sold_lines", ""),
     (f"{EXTRA} VALUES (1, 'z', 'z', 1)", None, "sold_lines", ""),
+    ("DELETE FROM claims WHERE holder = 'b'", 6, "claims", ""),
+    ("INSERT INTO claims VALUES (1, 'first-session:p', 'z')", None, "claims", ""),
+    ("DELETE FROM limits WHERE limit_name LIKE '%:q'", 6, "limits", ""),
+    ("UPDATE limits SET used = 7 WHERE limit_name LIKE '%:p'", 1, "limits", "used"),
 ]
 
 
@@ -374,6 +411,14 @@ def test_the_first_event_that_is_not_reflected_is_named(
     assert verify(projected) == []
 
 
+def test_the_first_event_is_named_for_an_amount_of_many_digits_too(store: SessionStore) -> None:
+    store.execute("rich", OpenSession())
+    added = store.execute("rich", add("x", price="123456789012.123456"))
+    change(store, "UPDATE customer_sessions SET total = 5 WHERE session_id = 'rich'")
+
+    assert named(store) == [(added.position, "customer_sessions", "total")]
+
+
 def test_differences_come_in_the_order_of_the_log(projected: SessionStore) -> None:
     for statement in (
         "UPDATE sold_lines SET closed = NULL WHERE session_id = 'b'",
@@ -384,10 +429,10 @@ def test_differences_come_in_the_order_of_the_log(projected: SessionStore) -> No
         change(projected, statement)
 
     assert named(projected) == [
+        (1, "limits", "used"),
         (1, "customer_sessions", ""),
         (3, "spend", "opened"),
         (7, "sold_lines", "closed"),
-        (None, "limits", "used"),
     ]
 
 

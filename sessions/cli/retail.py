@@ -129,7 +129,7 @@ def _returned(store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine])
     key = _key(invoice)
     said = [Request(invoice.number, command) for command in _commands(invoice, lines)]
     mark = fingerprint(said)
-    executed = store.answered(key) if store.exists else None
+    executed = store.answered(key)
     if executed is None:
         return _return(store, invoice, lines, {_MARK: mark})
     if not all(_is_marked(answer, mark) for answer in executed):
@@ -148,8 +148,7 @@ def _is_marked(answer: Executed, mark: str) -> bool:
 def _return(
     store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine], metadata: dict[str, str]
 ) -> list[Executed]:
-    known = invoice.profile_id and store.exists
-    returns = _matched(store, invoice, lines) if known else {}
+    returns = _matched(store, invoice, lines) if invoice.profile_id else {}
     commands = [
         (session_id, ReturnItems(items=items, at=invoice.at))
         for session_id, items in returns.items()

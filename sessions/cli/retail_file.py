@@ -32,6 +32,9 @@ _COLUMNS = (
     "UnitPrice",
     "CustomerID",
 )
+_SURPLUS = "\n"
+"""What a row has more of than columns stands under this name, which no column has."""
+
 _DATES = ("%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M", "%Y-%m-%d %H:%M")
 
 
@@ -77,7 +80,7 @@ def read_invoices(path: Path) -> list[Invoice]:
 
 
 def _read_lines(path: Path) -> Iterator[tuple[str, datetime, str, OrderLine]]:
-    rows = csv.DictReader(io.StringIO(_read_text(path), newline=""), strict=True)
+    rows = csv.DictReader(io.StringIO(_read_text(path), newline=""), restkey=_SURPLUS, strict=True)
     begins = 1
     try:
         lacking = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
@@ -109,6 +112,10 @@ def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, Or
     for name in _COLUMNS:
         if row[name] is None:
             raise BadLine(line=number, column=name, rule="a value", value=None)
+    surplus = "".join(row.get(_SURPLUS, ())).strip()
+    if surplus:  # who knows which of them are of which column
+        rule = "as many values as line 1 names"
+        raise BadLine(line=number, column="beyond the last column", rule=rule, value=surplus[:80])
     line = OrderLine(
         row["StockCode"],
         row["Description"].strip(),

@@ -127,15 +127,19 @@ class Connections:
         if monotonic() >= self._look_at:
             self._check_name()
         try:
-            return self._readers[passing].pop()
+            idle = self._readers[passing].pop()
         except IndexError:
-            connection = self._connect(must_exist=True)
-            connection.execute("PRAGMA query_only = ON")
-            if passing:
-                connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
-            else:
-                connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
-            return connection
+            idle = None
+        return idle or self._reader(passing=passing)
+
+    def _reader(self, *, passing: bool) -> sqlite3.Connection:
+        connection = self._connect(must_exist=True)
+        connection.execute("PRAGMA query_only = ON")
+        if passing:
+            connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
+        else:
+            connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+        return connection
 
     def give_back(self, connection: sqlite3.Connection, *, passing: bool) -> None:
         """Let others read with it; if all were closed meanwhile, it is closed."""
