@@ -26,6 +26,7 @@ from sessions.errors import (
     StoreClosed,
     StoreNotFound,
 )
+from sessions.sqlite.inside import Inside, Private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +103,7 @@ class Connections:
         self._file: int | None = None
         self._look_at = math.inf if self.in_memory else 0.0
         self._writer: sqlite3.Connection | None = None
+        self.inside = Inside()
         self._readers: dict[bool, deque[sqlite3.Connection]] = {False: deque(), True: deque()}
 
     @property
@@ -126,11 +128,16 @@ class Connections:
         """One that reads, now and then or `passing` by; `give_back` must follow."""
         if monotonic() >= self._look_at:
             self._check_name()
+        self.inside.enter()
         try:
-            idle = self._readers[passing].pop()
-        except IndexError:
-            idle = None
-        return idle or self._reader(passing=passing)
+            try:
+                idle = self._readers[passing].pop()
+            except IndexError:
+                idle = None
+            return idle or self._reader(passing=passing)
+        except BaseException:
+            self.inside.leave()
+            raise
 
     def _reader(self, *, passing: bool) -> sqlite3.Connection:
         connection = self._connect(must_exist=True)
@@ -143,19 +150,25 @@ class Connections:
 
     def give_back(self, connection: sqlite3.Connection, *, passing: bool) -> None:
         """Let others read with it; if all were closed meanwhile, it is closed."""
-        self._readers[passing].append(connection)
-        if self._closed:
-            self._close_idle()
+        try:
+            self._readers[passing].append(connection)
+            if self._closed:
+                self._close_idle()
+        finally:
+            self.inside.leave()
 
     @contextmanager
-    def private(self) -> Iterator[sqlite3.Connection]:
+    def private(self) -> Iterator[Private]:
         """A connection that nobody else uses, and that comes by each page once."""
-        connection = self._connect(must_exist=True)
+        with self.inside:
+            connection = self._connect(must_exist=True)
         try:
-            connection.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
-            yield connection
+            private = Private(connection, self.inside)
+            private.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
+            yield private
         finally:
-            connection.close()
+            with self.inside:
+                connection.close()
 
     def _check_name(self) -> None:
         """Refuse a file that has its name no longer; whether it has is seen now and then.
@@ -228,9 +241,10 @@ class Connections:
         """Close them; who reads just now closes its own when it is done."""
         self._closed = True
         writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
-        self._close_idle()
+        with self.inside:
+            if writer is not None:
+                writer.close()
+            self._close_idle()
 
     def _close_idle(self) -> None:
         for idle in self._readers.values():
@@ -240,6 +254,7 @@ class Connections:
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
+        self.inside = Inside()
         if self.in_memory:
             if self._writer is not None and self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")

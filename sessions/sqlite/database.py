@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sessions.database import Query, Statement, StillHeld
     from sessions.head import Head
+    from sessions.sqlite.inside import Private
 
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
@@ -97,7 +98,7 @@ class SqliteDatabase(Database):
             self._connections.give_back(connection, passing=passing)
 
     @contextmanager
-    def private(self) -> Iterator[sqlite3.Connection]:
+    def private(self) -> Iterator[Connection]:
         """A connection that nobody else uses, with temporary tables of its own."""
         if self.in_memory:
             with self._taken(), self._failures:
@@ -122,7 +123,7 @@ class SqliteDatabase(Database):
     @contextmanager
     def any_text(self, connection: Connection) -> Iterator[None]:
         """Within it, what the file keeps as text and is no UTF-8 is read as bytes."""
-        raw = cast("sqlite3.Connection", connection)
+        raw = cast("Private", connection)
         before, raw.text_factory = raw.text_factory, _text_or_bytes
         try:
             yield
@@ -257,7 +258,7 @@ class SqliteDatabase(Database):
         """Hold something that one of all processes can hold."""
         if self.in_memory:
             return held_name(self._names, what)
-        return held_file(self.path, what)
+        return held_file(self.path, what, self._connections.inside)
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
         """Rename a relation; what people made of its name goes with the name."""
@@ -278,6 +279,16 @@ class SqliteDatabase(Database):
         with self._lock:
             self._connections.close()
         self.signal.give()
+
+    def hold_for_fork(self) -> None:
+        """Let other threads come out of SQLite, and none in: a child would inherit its locks."""
+        super().hold_for_fork()
+        self._connections.inside.close(self.lock_timeout)
+
+    def go_on_after_fork(self) -> None:
+        """Let other threads in again."""
+        self._connections.inside.open()
+        super().go_on_after_fork()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sessions.database import StillHeld
+    from sessions.sqlite.inside import Inside
 
 _NO_NAME = re.compile(r"[^a-z0-9_]+")
 
 
 @contextmanager
-def held_file(path: str, what: str) -> Iterator[StillHeld | None]:
+def held_file(path: str, what: str, inside: Inside) -> Iterator[StillHeld | None]:
     """Hold something of a database that one of all processes can hold.
 
     The file is a database of its own, and stays empty. What locks it is SQLite, so that the lock
@@ -32,15 +33,24 @@ def held_file(path: str, what: str) -> Iterator[StillHeld | None]:
         StorageFailed: The file cannot be made or locked.
     """
     name = f"{path}-{_NO_NAME.sub('-', what)}.lock"
-    with _refused(path, name):
+    with _refused(path, name), inside:
         connection = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
-    with closing(connection):
-        with _refused(path, name):
+    with _closing(connection, inside):
+        with _refused(path, name), inside:
             is_mine = _lock(connection)
         if is_mine and not os.access(name, os.W_OK):  # what is read-only is shared by its readers
             raise _cannot_be_written(path, name, "it is read-only")
         locked = file_number(name)
         yield (lambda: file_number(name) == locked) if is_mine else None
+
+
+@contextmanager
+def _closing(connection: sqlite3.Connection, inside: Inside) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with inside:
+            connection.close()
 
 
 def _lock(connection: sqlite3.Connection) -> bool:

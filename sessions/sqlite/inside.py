@@ -1,0 +1,111 @@
+"""The threads that are inside SQLite. A fork waits for them: its child would inherit their locks.
+
+SQLite has locks of its own for a whole process. One that a thread of the parent holds at a fork
+is never given back in the child, which then waits for ever where it opens a file.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+_LOOK_SECONDS = 0.0005
+
+
+class Inside:
+    """Within it, a thread is inside SQLite; where another one forks just now, it waits first."""
+
+    def __init__(self) -> None:
+        self._threads: deque[int] = deque()
+        self._is_open = True
+        self._opens = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+    def enter(self) -> None:
+        """Come in; `leave` must follow, in the same thread."""
+        thread = threading.get_ident()
+        self._threads.append(thread)
+        while not self._is_open:  # whoever closes it sees who is in by then
+            self._threads.remove(thread)
+            self._opens.wait()
+            self._threads.append(thread)
+
+    def leave(self) -> None:
+        """Go out."""
+        self._threads.remove(threading.get_ident())
+
+    def close(self, seconds: float) -> None:
+        """Let no other thread in, and wait until all others are out; for so long at most."""
+        own, deadline = threading.get_ident(), time.monotonic() + seconds
+        self._opens.clear()
+        self._is_open = False
+        while any(thread != own for thread in tuple(self._threads)):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_LOOK_SECONDS)
+
+    def open(self) -> None:
+        """Let them in again."""
+        self._is_open = True
+        self._opens.set()
+
+
+class Answer:
+    """What a statement has answered with: all its rows, or of how many rows it was."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._rows = cursor.fetchall()
+        self.rowcount = cursor.rowcount
+
+    def fetchall(self) -> list[Any]:
+        """All rows, as tuples."""
+        return self._rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+
+class Private:
+    """A connection that one thread has for long, and that is inside SQLite for each statement."""
+
+    def __init__(self, raw: sqlite3.Connection, inside: Inside) -> None:
+        self._raw = raw
+        self._inside = inside
+
+    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> Answer:
+        """Execute a statement, to the end."""
+        with self._inside:
+            return Answer(self._raw.execute(sql, parameters))
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> Answer:
+        """Execute a statement for each row."""
+        with self._inside:
+            return Answer(self._raw.executemany(sql, rows))
+
+    @property
+    def text_factory(self) -> Callable[[bytes], object]:
+        """What makes of a text what is read."""
+        factory: Callable[[bytes], object] = self._raw.text_factory
+        return factory
+
+    @text_factory.setter
+    def text_factory(self, factory: Callable[[bytes], object]) -> None:
+        self._raw.text_factory = factory
