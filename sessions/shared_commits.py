@@ -151,7 +151,7 @@ class SharedCommits:
 
         def wake() -> None:
             if not job.done:
-                self._in_thread(lead, job)
+                self._in_thread(lead, job, loop)
             else:
                 with suppress(RuntimeError):  # the loop is closed, and nobody waits
                     loop.call_soon_threadsafe(done.set)
@@ -162,7 +162,7 @@ class SharedCommits:
             while isinstance(joined := self._join(job), Place):
                 await self._outside.pause(joined, deadline)
             if joined:
-                self._in_thread(lead, job)
+                self._in_thread(lead, job, loop)
             await done.wait()
         except BaseException:
             self._withdraw(job)
@@ -180,10 +180,19 @@ class SharedCommits:
         if leads:
             self.lead(job)
 
-    def _in_thread(self, lead: Callable[[Job], None], job: Job) -> None:
-        if self._leaders is None:
-            self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")
-        self._leaders.submit(lead, job)
+    def _in_thread(
+        self, lead: Callable[[Job], None], job: Job, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        """Let a thread lead; while the interpreter exits, one of no executor, or else the loop."""
+        try:
+            if self._leaders is None:
+                self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")
+            self._leaders.submit(lead, job)
+        except RuntimeError:
+            try:
+                threading.Thread(target=lead, args=[job], daemon=True).start()
+            except RuntimeError:
+                loop.call_soon_threadsafe(lead, job)
 
     def _join(self, job: Job) -> bool | Place:
         """Wait in the queue, or lead: whether it does; else the place to wait at outside."""

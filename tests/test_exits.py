@@ -53,6 +53,47 @@ else:
 """
 
 
+AWAITED_AFTER_THE_MAIN_THREAD = """
+import asyncio, sys, threading
+from sessions import OpenSession, SessionStore
+
+store = SessionStore.open(sys.argv[1])
+
+def main_thread_has_ended():
+    return not threading.main_thread().is_alive()
+
+async def one(task):
+    for number in range(1000):
+        await store.execute_async(f"async-{task}-{number}", OpenSession())
+        if main_thread_has_ended() and number > 20:
+            return
+
+async def all_of_them():
+    await asyncio.gather(*[one(task) for task in range(4)])
+
+def others(thread):
+    for number in range(1000):
+        store.execute(f"sync-{thread}-{number}", OpenSession())
+        if main_thread_has_ended() and number > 20:
+            return
+
+def report():
+    for thread in threads:
+        thread.join()
+    print("all have ended")
+
+threads = [threading.Thread(target=asyncio.run, args=[all_of_them()])]
+threads += [threading.Thread(target=others, args=[thread]) for thread in range(2)]
+for thread in threads:
+    thread.start()
+threading.Thread(target=report).start()
+"""
+
+
+def test_tasks_are_answered_when_the_main_thread_has_ended(any_url: str) -> None:
+    assert printed_by(AWAITED_AFTER_THE_MAIN_THREAD, any_url) == "all have ended\n"
+
+
 def test_a_store_that_nobody_closes_goes_with_the_interpreter(any_url: str) -> None:
     assert printed_by(LEFT_OPEN, any_url) == ""
 
