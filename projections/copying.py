@@ -87,7 +87,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         _copy_positions(one, other)
         building.run(check=partial(_compare, one, other), confirm=partial(_verify, target))
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
-    return Copied(len(applications_of(one.query)), events, keys)
+    return Copied(len({application for _, application in _tasks(one)}), events, keys)
 
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
@@ -105,9 +105,12 @@ def _is_same(one: Database, other: Database) -> bool:
         return held is None
 
 
-def _tasks(database: Database) -> list[tuple[Table, int]]:
-    found = applications_of(database.query)
-    return [(table, application) for application in found for table in _COPIED]
+def _tasks(*databases: Database) -> list[tuple[Table, int]]:
+    """What is to be copied: an application may have idempotency keys and no events."""
+    asked = f"SELECT DISTINCT application_id FROM {schema.ANSWERS.name}"
+    found = {application for each in databases for (application,) in each.query(asked)}
+    found = found.union(*[applications_of(each.query) for each in databases])
+    return [(table, application) for application in sorted(found) for table in _COPIED]
 
 
 def _check_known(one: Database, target: SessionStore) -> None:
@@ -192,7 +195,7 @@ def _copy_positions(one: Database, other: Database) -> None:
 
 def _compare(one: Database, other: Database) -> None:
     """Before anybody can write to the other: both hold the same rows."""
-    for table, application in _tasks(one):
+    for table, application in _tasks(one, other):
         mine, theirs = (
             chain.from_iterable(_pages(database, table, application)) for database in (one, other)
         )

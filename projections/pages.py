@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessions import schema
 from sessions.errors import UndecodableEvent, UnknownEvent
-from sessions.events import EVENTS, SESSION
+from sessions.events import EVENTS
 from sessions.mapper import Mapper
-from sessions.reader import StoreReader
+from sessions.reader import StoreReader, of_sessions
 from sessions.recorder import SessionRecorder
 from sessions.topics import name_of
 
@@ -66,7 +66,7 @@ def _read_into(
 ) -> UnknownEvent | UndecodableEvent | None:
     """Add the events of rows, up to one that this process cannot read."""
     unwanted = EVENTS.keys() - wanted
-    read = [row for row in rows if row[1] == SESSION]
+    read = of_sessions(rows)
     if unwanted:
         read = [row for row in read if name_of(row[4]) not in unwanted]
     try:

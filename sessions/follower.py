@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sessions.events import Recorded
 from sessions.following import PAGE, Following
+from sessions.reader import of_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ class Follower(Following[Recorded]):
         query = partial(self._store.query, passing=True)
         until = max(after, recorder.head(query).position) if self._types else None
         rows = recorder.log_rows(query, after, PAGE, until, self._types)
-        envelopes = mapper.recorded(recorder.application_id, rows)
+        envelopes = mapper.recorded(recorder.application_id, of_sessions(rows))
         if until is None or len(rows) == PAGE:
             until = rows[-1][0] if rows else after
         return ((recorded.position, recorded) for recorded in envelopes), until

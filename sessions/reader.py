@@ -156,6 +156,8 @@ class StoreReader(ABC):
     ) -> Iterator[Recorded]:
         """The application's events in order, read lazily in pages.
 
+        Events of other categories, which applications of eventsourcing write, are passed by.
+
         Args:
             after: The position after which to begin.
             until: The last position; None reads to the end.
@@ -183,7 +185,7 @@ class StoreReader(ABC):
         query, page = partial(self.query, passing=True), self.recorder.database.page
         while True:
             rows = self.recorder.log_rows(query, after, page, until, types, other=other)
-            yield from self.mapper.recorded(self.recorder.application_id, rows)
+            yield from self.mapper.recorded(self.recorder.application_id, of_sessions(rows))
             if len(rows) < page:
                 return
             after = rows[-1][0]
@@ -194,6 +196,11 @@ def _check_counts(*, after: int, **ends: int | None) -> None:
     for field, end in ends.items():
         if end is not None:
             rules.count(field, end, least=0)
+
+
+def of_sessions(rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    """Those rows of a log that are of customer sessions."""
+    return [row for row in rows if row[1] == SESSION]
 
 
 def _of(recorded: Recorded) -> Happened:

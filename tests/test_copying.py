@@ -458,6 +458,23 @@ def test_followers_of_others_keep_their_place(road: tuple[str, str]) -> None:
         ]
 
 
+def test_the_keys_of_an_application_without_events_are_copied(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    with SessionStore.open(sqlite_url, 1) as one, SessionStore.open(sqlite_url, 2) as other:
+        one.execute("s", OpenSession(), idempotency_key="k")
+        other.execute_all([], idempotency_key="empty")
+
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as source,
+        SessionStore.open(postgres_url, 2, read_only=True) as target,
+    ):
+        copied = copy(source, target)
+
+        assert (copied.applications, copied.events, copied.keys) == (2, 1, 2)
+        assert target.answered("empty") == []
+
+
 def test_what_is_not_there_is_not_copied(sqlite_url: str, postgres_url: str) -> None:
     with (
         SessionStore.open(sqlite_url, read_only=True) as one,

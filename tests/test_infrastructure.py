@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate
 from eventsourcing.persistence import Tracking, TrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.tests.persistence import (
@@ -16,7 +17,8 @@ from eventsourcing.tests.persistence import (
 )
 from eventsourcing.utils import Environment
 
-from sessions import OpenSession, SessionStore
+from projections import verify
+from sessions import CloseSession, OpenSession, SessionStore
 from sessions.infrastructure import (
     AggregateSessionRecorder,
     PositionedRecorder,
@@ -191,3 +193,23 @@ def test_fault_4_a_projection_runner_follows_a_store(url: str) -> None:
             assert view.max_tracking_id("Shop") == 2
         runner.app.close()
         runner.projection.view.database.close()
+
+
+class Dog(Aggregate):
+    """Somebody else's aggregate, in the same application."""
+
+
+def test_the_log_of_sessions_passes_by_what_applications_of_eventsourcing_write(url: str) -> None:
+    with SessionStore.open(url) as store:
+        store.execute("s", OpenSession())
+        env = {"PERSISTENCE_MODULE": "sessions.infrastructure", "SESSIONS_STORE": url}
+        dogs: Application[Any] = Application(env={**env, "SESSIONS_APPLICATION": "1"})
+        dogs.save(Dog())
+        dogs.close()
+        done = store.execute("s", CloseSession())
+
+        assert done.position == 3
+        assert [recorded.position for recorded in store.log()] == [1, 3]
+        with store.follow() as follower:
+            assert [next(follower).position for _ in range(2)] == [1, 3]
+        assert verify(store) == []

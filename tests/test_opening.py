@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 import subprocess
 import sys
@@ -108,6 +109,26 @@ def test_a_file_may_have_a_question_mark_in_its_name(tmp_path: Path) -> None:
 def test_an_option_that_nobody_knows_is_named(options: str, unknown: str) -> None:
     with pytest.raises(InvalidURL, match=f"libpq has no option {unknown}$"):
         SessionStore.open(f"postgresql://localhost/d?{options}")
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ("schema=$user", "schema= is a name"),  # PostgreSQL takes it for the role's
+        ("schema=%24user", "schema= is a name"),
+        (f"pool={'9' * 5000}", "pool= is 2 to 1000 connections"),
+        ("pool=%D9%A3", "pool= is 2 to 1000 connections"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(options: str, rule: str) -> None:
+    with pytest.raises(InvalidURL, match=re.escape(rule)):
+        SessionStore.open(f"postgresql://localhost/d?{options}")
+
+
+@pytest.mark.parametrize("name", ["%FF", "%E9"])
+def test_a_file_whose_name_is_no_text_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidURL, match="Unicode"):
+        SessionStore.open(f"sqlite:///{tmp_path}/{name}.db")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 
 from projections import CustomerSessions, Runner, StoredProjection, parked, status, verify
@@ -26,7 +27,8 @@ from sessions import (
     SessionStore,
     SetProfile,
 )
-from sessions.errors import NotAStore, StorageFailed, StoreUnavailable
+from sessions.errors import NotAStore, StatementTimeout, StorageFailed, StoreUnavailable
+from sessions.postgres.failures import PostgresFailures
 from sessions.postgres.pool import Connections
 from tests.conftest import add
 from tests.postgres_line import Line
@@ -321,3 +323,13 @@ def test_what_the_guide_grants_is_enough_to_write_and_to_read(
             assert {each.lag_events for each in status(store)} == {0}
             assert not parked(store)
             assert verify(store) == []
+
+
+@pytest.mark.parametrize("kind", [pg.SerializationFailure, pg.DeadlockDetected])
+def test_a_statement_that_the_server_breaks_off_for_another_can_be_asked_again(
+    kind: type[psycopg.Error],
+) -> None:
+    error = PostgresFailures("p", 1).of(kind("canceling statement due to conflict with recovery"))
+
+    assert isinstance(error, StatementTimeout)
+    assert error.retry

@@ -42,6 +42,8 @@ def _kind_of(error: psycopg.Error) -> type[SessionsError]:
     match error:
         case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
             return StatementTimeout
+        case pg.SerializationFailure() | pg.DeadlockDetected():  # as a standby says that it is busy
+            return StatementTimeout
         case pg.UniqueViolation():
             return Duplicate
         case PoolTimeout():

@@ -51,6 +51,9 @@ class Listener:
             try:
                 with closing(self._connect()) as raw:
                     self._listen(raw)
+            except psycopg.NotSupportedError:  # a standby: followers look by themselves
+                self._listens.set()
+                return
             except psycopg.Error:
                 self._listens.set()
                 time.sleep(_SECONDS)

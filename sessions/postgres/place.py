@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -60,7 +61,7 @@ def place_of(url: str) -> Place:
     if not _is_free_name(schema):
         rule = f"schema= is a name of at most {_LONGEST_NAME - 1} bytes, not of PostgreSQL's own"
         raise InvalidURL(url=shown, rule=rule)
-    if not (pool.isdecimal() and _LEAST_POOL <= int(pool) <= _LARGEST_POOL):
+    if not (re.fullmatch("[0-9]{1,9}", pool) and _LEAST_POOL <= int(pool) <= _LARGEST_POOL):
         rule = f"pool= is {_LEAST_POOL} to {_LARGEST_POOL} connections"
         raise InvalidURL(url=shown, rule=rule)
     return Place(server, schema, int(pool))
@@ -86,7 +87,8 @@ def _is_free_name(schema: str) -> bool:
         length = len(schema.encode())
     except UnicodeEncodeError:
         return False
-    return 0 < length < _LONGEST_NAME and "\0" not in schema and schema[:3] != "pg_"
+    is_special = "\0" in schema or schema[:3] == "pg_" or schema == "$user"  # another one's then
+    return 0 < length < _LONGEST_NAME and not is_special
 
 
 def _unknown_options(server: str) -> list[str]:
