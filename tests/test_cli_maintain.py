@@ -104,15 +104,16 @@ def test_what_differs_is_named_in_the_application_that_it_is_in(store_url: str) 
         "DELETE FROM customer_sessions WHERE application_id = 7 AND session_id = '[b]'",
     )
 
-    ran = run("verify", "--application", "7")
+    for asked in ((), ("--application", "7")):
+        ran = run("verify", *asked)
 
-    assert ran.code == 1
-    assert ran.rows[0] == "event\trelation\tkey\tcolumn\tstored\texpected"
-    assert sorted(ran.rows[1:]) == [
-        "4\tcustomer_sessions\ta\tstate\topen\tclosed",
-        "5\tcustomer_sessions\t[b]\t\t\ta row",
-    ]
-    assert run("verify").code == 0
+        assert ran.code == 1
+        assert ran.rows[0] == "application\tevent\trelation\tkey\tcolumn\tstored\texpected"
+        assert sorted(ran.rows[1:]) == [
+            "7\t4\tcustomer_sessions\ta\tstate\topen\tclosed",
+            "7\t5\tcustomer_sessions\t[b]\t\t\ta row",
+        ]
+    assert run("verify", "--application", "1").code == 0
 
 
 def test_a_projection_that_is_not_installed_is_named_with_what_can_be_done(store_url: str) -> None:
@@ -121,7 +122,8 @@ def test_a_projection_that_is_not_installed_is_named_with_what_can_be_done(store
 
     verified = run("verify")
 
-    assert (verified.code, verified.rows[1:]) == (1, ["\tprojections\tsales\tversion\t1\t"])
+    rows = [f"{application}\t\tprojections\tsales\tversion\t1\t" for application in (1, 7)]
+    assert (verified.code, verified.rows[1:]) == (1, rows)
     assert verified.err == (
         "sales is not compared: the store keeps sales 1, here is none: install it, or run "
         "`sessions projections drop sales`\n"
@@ -135,8 +137,11 @@ def test_a_projection_of_another_version_is_named_with_both(store_url: str) -> N
 
     verified = run("verify", "--json")
 
-    (difference,) = verified.json[0]["differences"]
-    assert (difference["stored"], difference["expected"]) == (9, 1)
+    found = verified.json[0]["differences"]
+    assert [(d["applicationId"], d["stored"], d["expected"]) for d in found] == [
+        (1, 9, 1),
+        (7, 9, 1),
+    ]
     because = "the store keeps attachments 9, here is attachments 1"
     assert verified.err == f"attachments is not compared: {because}\n"
 
@@ -146,17 +151,18 @@ def test_what_differs_is_named_as_json_too(store_url: str) -> None:
         store_url, "UPDATE limits SET used = 5 WHERE application_id = 7 AND limit_name LIKE '%p'"
     )
 
-    ran = run("verify", "--json", "--application", "7")
+    ran = run("verify", "--json")
 
     difference = {
+        "applicationId": 7,
         "relation": "limits",
         "key": ["first-session:p"],
         "column": "used",
         "stored": 5,
         "expected": 1,
-        "position": None,
+        "position": 1,
     }
-    assert (ran.code, ran.json) == (1, [{"events": 5, "differences": [difference]}])
+    assert (ran.code, ran.json) == (1, [{"events": 10, "differences": [difference]}])
 
 
 @pytest.mark.parametrize(
@@ -173,7 +179,7 @@ def test_a_stored_value_that_cannot_be_read_is_named_too(
 
     plain, json = run("verify"), run("verify", "--json")
 
-    assert (plain.code, plain.err, plain.rows[1].split("\t")[4]) == (1, "", stored)
+    assert (plain.code, plain.err, plain.rows[1].split("\t")[5]) == (1, "", stored)
     assert (json.code, json.json[0]["differences"][0]["stored"]) == (1, stored)
 
 
@@ -353,3 +359,10 @@ def test_a_closed_pipe_leaves_no_command_without_its_turn(store_url: str) -> Non
 
     with SessionStore.open(store_url, read_only=True) as store:
         assert [recorded.stream_id for recorded in store.log(5)] == ["c"]
+
+
+def test_a_store_is_not_copied_to_where_it_would_be_gone(store_url: str) -> None:
+    ran = run("copy", store_url, "memory:")
+
+    assert ran.code == 2
+    assert "is gone when the command ends" in ran.err

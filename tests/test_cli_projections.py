@@ -412,7 +412,7 @@ def test_verify_names_the_first_event(url: str) -> None:
     ran = projections("verify")
 
     assert ran.code == 1
-    assert ran.rows[1:] == ["4\tspend\tp\topened\t1\t2"]
+    assert ran.rows[1:] == ["1\t4\tspend\tp\topened\t1\t2"]
 
 
 # --- wrong input

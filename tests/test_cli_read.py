@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from decimal import Decimal
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -116,6 +119,51 @@ def test_a_time_is_read_as_at_is_whatever_is_finer_than_a_microsecond(store_url:
         store.execute("fine", command)
 
     assert run("show", "fine", "--as-of", at).code == 0
+
+
+@pytest.mark.parametrize("command", ["show a", "timeline a", "history p", "log", "export"])
+@pytest.mark.usefixtures("store_url")
+def test_who_asks_an_application_without_events_is_told_which_have_some(command: str) -> None:
+    ran = run(*command.split(), "--application", "9")
+
+    assert ran.err.startswith("application 9 has no events here; --application: 1, 7\n")
+
+
+FOUND = [
+    ((), "ab"),
+    (("--state", "open"), "b"),
+    (("--profile", "p"), "ab"),
+    (("--coupon", "C"), "a"),
+    (("--updated-before", "2026-11-23T10:01:00Z"), ""),
+    (("--updated-before", "2026-11-23T10:01:01Z"), "ab"),
+    (("--limit", "1"), "a"),
+    (("--limit", "9" * 30), "ab"),
+]
+
+
+@pytest.mark.parametrize(("options", "ids"), FOUND)
+def test_sessions_are_found_by_what_they_are_now(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], ids: str
+) -> None:
+    monkeypatch.setattr("sessions.cli.find.MAX_PAGE", 1)
+
+    plain, json = run("find", *options), run("find", *options, "--json")
+
+    assert [row.split("\t")[0] for row in plain.rows] == ["session", *ids]
+    assert json.rows == [shown(store_url, each) for each in ids]
+
+
+def test_a_state_that_there_is_not_is_wrong_usage() -> None:
+    assert run("find", "--state", "lost").code == 2
+
+
+def test_the_command_line_says_which_version_it_is() -> None:
+    library = version("customer-sessions")
+    ran = subprocess.run(
+        [sys.executable, "-m", "sessions", "--version"], capture_output=True, check=True
+    )
+
+    assert ran.stdout.decode() == run("--version").out == f"customer-sessions {library}\n"
 
 
 def test_an_export_is_of_one_moment() -> None:
@@ -293,6 +341,7 @@ def test_the_help_of_a_command_names_each_of_its_options(command: str) -> None:
     arguments = {
         "session-id": "ID",
         "profile": "PROFILE",
+        "profile-id": "--profile",
         "file": "file",
         "source": "FROM",
         "target": "TO",

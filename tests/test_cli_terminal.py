@@ -150,3 +150,29 @@ def test_an_id_that_is_longer_than_a_line_is_shown_whole(
         shown = lines(*command.split(), columns=columns)
         assert name in "".join([line.strip() for line in shown])
         assert max(map(len, shown)) <= columns
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+@pytest.mark.usefixtures("store_url")
+def test_what_asks_for_colours_makes_no_terminal_of_a_pipe(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = subprocess.run([SESSIONS, "log"], capture_output=True, check=True).stdout
+    monkeypatch.setenv(variable, "1")
+    ran = subprocess.run([SESSIONS, "log"], capture_output=True, check=True)
+
+    assert ran.stdout == plain
+    assert ran.stdout.count(b"\t") == 5 * (1 + 7)
+
+
+def test_a_long_table_is_shown_part_by_part(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS_STORE", url)
+    with SessionStore.open(url) as store, store.batch():
+        for number in range(501):
+            store.execute(f"s{number}", OpenSession())
+
+    shown = lines("log", columns=100)
+
+    heads = [number for number, line in enumerate(shown) if line.startswith("position")]
+    assert heads == [0, 502]
+    assert len(shown) == 501 + 3

@@ -37,6 +37,7 @@ from sessions import (
 from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
 from sessions.postgres.place import place_of
 from sessions.sqlite import connections
+from sessions.sqlite.connections import SqliteFailures
 from tests.conftest import add, in_processes, in_threads
 from tests.tampering import change, opened
 from tests.waiting import patiently
@@ -616,3 +617,21 @@ def test_a_file_in_a_directory_that_may_not_be_written_says_why_it_cannot_be_rea
         Path(path).chmod(0o755)
 
     assert "SQLite keeps two files beside it while it is read" in ran.stdout
+
+
+def test_a_file_that_cannot_be_opened_is_told_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    path = tmp_path / "store.db"
+
+    missing = SqliteFailures(str(path), 1).of(error)
+    path.touch()
+    unknown = SqliteFailures(str(path), 1).of(error)
+    monkeypatch.setattr("os.access", lambda *_: False)  # as on a file system that is read-only
+    beside = SqliteFailures(str(path), 1).of(error)
+
+    assert str(missing) == f"{path}: the database failed: No such file or directory"
+    assert str(unknown) == f"{path}: the database failed: unable to open database file"
+    assert "may not write in its directory" in str(beside)

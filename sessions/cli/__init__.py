@@ -6,15 +6,16 @@ import errno
 import logging
 import os
 import sys
+from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from sessions.cli import demo, execute, history, import_retail, maintain, projections, read
-from sessions.cli.common import complain, without_passwords
+from sessions.cli import demo, execute, find, history, import_retail, maintain, projections, read
+from sessions.cli.common import FLAG, complain, print_line, without_passwords
 from sessions.errors import InvalidURL, SessionsError
 
 
@@ -32,6 +33,12 @@ class _Commands(TyperGroup):
             raise
 
 
+def _print_version(asked: bool) -> None:  # noqa: FBT001  as typer calls it
+    if asked:
+        print_line(f"customer-sessions {version('customer-sessions')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="sessions",
     cls=_Commands,
@@ -47,11 +54,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _sessions(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar=FLAG,
+            is_eager=True,
+            callback=_print_version,
+            help="Show the version of the library.",
+        ),
+    ] = False,
+) -> None: ...
+
+
 app.command("demo")(demo.demo)
 app.command("execute")(execute.execute)
 app.command("show")(read.show)
 app.command("timeline")(read.timeline)
 app.command("history")(history.history)
+app.command("find")(find.find)
 app.command("export")(read.export)
 app.command("log")(read.log)
 app.command("init")(maintain.init)

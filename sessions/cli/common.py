@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Annotated
 
 import msgspec
@@ -25,10 +25,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from projections.pages import applications_of
 from sessions import clock, rules
 from sessions.cli.tables import for_people
 from sessions.errors import InvalidValue, SessionsError
 from sessions.shown_url import without_password
+from sessions.store import SessionStore
 
 _URL = re.compile(r"\w+:/.*", re.DOTALL)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -58,12 +60,36 @@ ApplicationOption = Annotated[
         help="The application whose sessions these are.",
     ),
 ]
+AnyApplicationOption = Annotated[
+    int | None,
+    typer.Option(
+        "--application",
+        envvar="SESSIONS_APPLICATION",
+        metavar="N",
+        min=1,
+        help="Only this application; else all that the store has.",
+    ),
+]
 FLAG = ""
 """The metavar of an option that takes no value, which typer would call <bool>."""
 
 JsonOption = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print JSON, for programs.")]
 
 DEFAULT_STORE = "sqlite:///sessions.db"
+
+_ROWS_OF_A_TABLE = 500
+"""A table is as wide as its rows: so many are read before the first is shown."""
+
+
+@contextmanager
+def reading(url: str, application: int) -> Iterator[SessionStore]:
+    """A store to be read; who asks an application without events is told which have some."""
+    with SessionStore.open(url, application, read_only=True) as opened:
+        if opened.exists and not opened.position:
+            others = ", ".join(map(str, applications_of(opened.query)))
+            if others:
+                remark(f"application {application} has no events here; --application: {others}")
+        yield opened
 
 
 def a_time(text: str) -> datetime:
@@ -85,7 +111,12 @@ def a_time(text: str) -> datetime:
 def time_text(moment: datetime) -> str:
     """A UTC time as it is shown: to the second on a terminal, and whole elsewhere."""
     whole = clock.text(moment)
-    return f"{whole.partition('.')[0]}Z" if out.is_terminal else whole
+    return f"{whole.partition('.')[0]}Z" if is_terminal() else whole
+
+
+def is_terminal() -> bool:
+    """Whether people look: whatever asks for colours in a pipe does not make it a terminal."""
+    return sys.stdout.isatty()
 
 
 def complain(error: SessionsError | str) -> None:
@@ -120,13 +151,18 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as a table on a terminal, and as tab-separated lines, as they come, elsewhere."""
+    """Print rows as tables on a terminal, and as tab-separated lines, as they come, elsewhere."""
     shown = (["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows)
-    if out.is_terminal:
-        out.print(for_people(list(zip(columns, *shown, strict=True)), out.width))
-    else:
-        for line in chain([list(columns)], shown):
-            sys.stdout.write("\t".join(line) + "\n")
+    if is_terminal():
+        part = list(islice(shown, _ROWS_OF_A_TABLE))
+        while True:
+            out.print(for_people(list(zip(columns, *part, strict=True)), out.width))
+            part = list(islice(shown, _ROWS_OF_A_TABLE))
+            if not part:
+                return
+            out.print()
+    for line in chain([list(columns)], shown):
+        sys.stdout.write("\t".join(line) + "\n")
 
 
 def print_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -171,6 +207,6 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         _RateColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -19,11 +19,11 @@ from sessions.cli.common import (
     print_line,
     print_table,
     print_text,
+    reading,
     time_text,
 )
 from sessions.cli.read import AsOfOption, PositionOption, check_one_moment, envelope
 from sessions.events import ProfileChanged, SessionOpened
-from sessions.store import SessionStore
 
 if TYPE_CHECKING:
     from sessions.events import Recorded
@@ -71,7 +71,7 @@ def history(  # noqa: PLR0913  a parameter is an option
     if events and figures:
         raise typer.BadParameter(_ONE_FORM)
     moment: dict[str, Any] = {"as_of": as_of, "position": position}
-    with SessionStore.open(store, application, read_only=True) as opened:
+    with reading(store, application) as opened:
         histories = CustomerHistories(opened)
         then = histories.get(profile, **moment)
         shown = then.sessions if session is None else [then.session(session)]

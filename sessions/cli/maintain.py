@@ -9,11 +9,13 @@ from math import isfinite
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 import projections
+from projections.pages import applications_of
 from sessions.cli.common import (
     DEFAULT_STORE,
+    AnyApplicationOption,
     ApplicationOption,
     JsonOption,
     StoreOption,
@@ -46,34 +48,57 @@ def verify(
     *,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
+    application: AnyApplicationOption = None,
 ) -> None:
     """Fold the whole log afresh, and compare every view row, claim and attachment with it.
 
-    Exits with 1 if anything differs, and says what. Others may go on writing meanwhile.
+    It does so for each application in the store, if none is named. Exits with 1 if anything
+    differs, and says what. Others may go on writing meanwhile.
     """
-    with SessionStore.open(store, application, read_only=True) as opened:
-        with progress("verifying") as told:
-            differences = projections.verify(opened, told)
-        events = opened.position
+    with SessionStore.open(store, application or 1, read_only=True) as opened:
+        opened.check_made()
+        stores = [opened]
+        if application is None:
+            database, known = opened.recorder.database, opened.projections
+            found = applications_of(opened.query) or [1]
+            stores = [
+                SessionStore(database, each, read_only=True, projections=known) for each in found
+            ]
+        verified: list[tuple[SessionStore, list[Difference]]] = []
+        for each in stores:
+            with progress(f"verifying application {each.application_id}") as told:
+                verified.append((each, projections.verify(each, told)))
+        events = sum(each.position for each in stores)
+    _report(events, [(each.application_id, d) for each, found in verified for d in found], json)
+
+
+def _report(
+    events: int,
+    differences: Sequence[tuple[int, Difference]],
+    json: bool,  # noqa: FBT001  the command's own flag
+) -> None:
     if json:
-        shown = [_shown(difference) for difference in differences]
+        shown = [{"applicationId": of, **asdict(_shown(d))} for of, d in differences]
         print_json({"events": events, "differences": shown})
     elif differences:
-        print_table(
-            ("event", "relation", "key", "column", "stored", "expected"),
-            (
-                (d.position, d.relation, " ".join(map(str, d.key)), d.column, d.stored, d.expected)
-                for d in differences
-            ),
-        )
+        columns = ("application", "event", "relation", "key", "column", "stored", "expected")
+        rows = [(of, d.position, d.relation, _text(d.key), *_values(d)) for of, d in differences]
+        print_table(columns, rows)
     else:
         print_text(f"{events} events: every view equals them")
-    for each in differences:
-        if each.relation == PROJECTIONS.name:
-            remark(_not_compared(each))
+    left_out = [_not_compared(d) for _, d in differences if d.relation == PROJECTIONS.name]
+    for said in dict.fromkeys(left_out):
+        remark(said)
     if differences:
         raise typer.Exit(1)
+
+
+def _text(key: Sequence[object]) -> str:
+    return " ".join(map(str, key))
+
+
+def _values(difference: Difference) -> tuple[object, ...]:
+    return difference.column, difference.stored, difference.expected
 
 
 def _not_compared(difference: Difference) -> str:
@@ -163,6 +188,9 @@ def copy(
     Stop those who write to FROM first. A copy that is interrupted goes on where it stopped when
     it is run again. Nobody can write to TO before all is compared and verified.
     """
+    if target.startswith("memory:"):
+        message = "a store in memory is gone when the command ends"
+        raise typer.BadParameter(message)
     with (
         _going_on_later(),
         SessionStore.open(source, read_only=True) as one,

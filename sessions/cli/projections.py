@@ -18,6 +18,7 @@ from sessions.cli import maintain
 from sessions.cli.common import (
     DEFAULT_STORE,
     FLAG,
+    AnyApplicationOption,
     ApplicationOption,
     JsonOption,
     StoreOption,
@@ -191,7 +192,7 @@ def verify(
     *,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
+    application: AnyApplicationOption = None,
 ) -> None:
     """Fold everything afresh, and name the first event at which any projection differs."""
     maintain.verify(json=json, store=store, application=application)

@@ -23,12 +23,12 @@ from sessions.cli.common import (
     print_lines,
     print_table,
     print_text,
+    reading,
     time_text,
 )
 from sessions.cli.piped import while_read
 from sessions.events import EVENTS
 from sessions.mapper import encode_json
-from sessions.store import SessionStore
 
 if TYPE_CHECKING:
     from sessions.events import Recorded
@@ -76,7 +76,7 @@ def show(  # noqa: PLR0913  a parameter is an option
     if [version, as_of, position].count(None) < 2:  # noqa: PLR2004  two of the three
         message = "give only one of --version, --as-of and --position"
         raise typer.BadParameter(message)
-    with SessionStore.open(store, application, read_only=True) as opened:
+    with reading(store, application) as opened:
         moment: dict[str, Any] = {"version": version, "as_of": as_of, "position": position}
         view = CustomerSessions(opened).get(session_id, **moment)
     if json:
@@ -98,7 +98,7 @@ def export(
     of one moment, whatever is written meanwhile.
     """
     check_one_moment(as_of, position)
-    with SessionStore.open(store, application, read_only=True) as opened:
+    with reading(store, application) as opened:
         views = CustomerSessions(opened).all(as_of=as_of, position=position)
         sys.stdout.writelines(f"{view.to_json()}\n" for view in views)
 
@@ -111,7 +111,7 @@ def timeline(
     application: ApplicationOption = 1,
 ) -> None:
     """Show every event of a session: when, by whom, and what it changed in the view."""
-    with SessionStore.open(store, application, read_only=True) as opened:
+    with reading(store, application) as opened:
         steps = CustomerSessions(opened).timeline(session_id)
         if json:
             for step in steps:
@@ -143,7 +143,7 @@ def log(  # noqa: PLR0913  a parameter is an option
 ) -> None:
     """Show the log: all events of the application, in order; with --follow, as they come."""
     most = None if limit is None else min(limit, sys.maxsize)
-    with SessionStore.open(store, application, read_only=True) as opened:
+    with reading(store, application) as opened:
         if follow:
             try:
                 events = while_read(opened.follow(after, types=types or ()))

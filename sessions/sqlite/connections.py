@@ -8,6 +8,7 @@ the lock before it reads, so that nothing it read can change).
 from __future__ import annotations
 
 import math
+import os
 import random
 import sqlite3
 from collections import deque
@@ -77,7 +78,18 @@ class SqliteFailures(Failures):
             return Duplicate(path=self._path, reason=error)
         if full_code == sqlite3.SQLITE_READONLY_DIRECTORY:
             return StorageFailed(path=self._path, reason=_BESIDE)
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return StorageFailed(path=self._path, reason=why_not_opened(self._path) or error)
         return StorageFailed(path=self._path, reason=error)
+
+
+def why_not_opened(path: str) -> str | None:
+    """What the system says of a file that SQLite is "unable to open"."""
+    try:
+        Path(path).open("rb").close()
+    except OSError as refused:
+        return refused.strerror
+    return None if os.access(Path(path).parent, os.W_OK) else _BESIDE
 
 
 def file_number(path: str) -> int | None:

@@ -1,0 +1,5 @@
+"""The command line, as `python -m sessions`."""
+
+from sessions.cli import main
+
+main()
