@@ -17,6 +17,7 @@ from projections.beginning import Beginning
 from projections.customer_session import CustomerSession, SessionView
 from projections.customer_session import fold as fold_session
 from projections.figures import Figures, changed
+from sessions.documents import to_json
 from sessions.errors import NotInHistory
 from sessions.events import ProfileChanged, Recorded, SessionOpened
 
@@ -97,9 +98,22 @@ class SessionHistory(msgspec.Struct, frozen=True):
         return self.moved_to is None
 
     @property
-    def session(self) -> CustomerSession:
+    def customer_session(self) -> CustomerSession:
         """The session after the last of `events`."""
         return self.view.customer_session()
+
+    def as_dict(self) -> dict[str, object]:
+        """The session in the history, by its names in JSON."""
+        return {
+            "sessionId": self.session_id,
+            "belongs": self.belongs,
+            "firstSession": self.first_session,
+            "cameFrom": self.attached.came_from,
+            "movedTo": self.moved_to,
+            "stays": self.stays,
+            "session": msgspec.Raw(self.customer_session.to_json().encode()),
+            "events": [recorded.as_dict() for recorded in self.events],
+        }
 
 
 class CustomerHistory(msgspec.Struct, frozen=True):
@@ -117,12 +131,12 @@ class CustomerHistory(msgspec.Struct, frozen=True):
     figures: Figures = msgspec.field(default_factory=Figures)
 
     @property
-    def first_session(self) -> str | None:
+    def first_session_id(self) -> str | None:
         """The id of the session that was attached first, of those that belong to the customer."""
         return next((each.session_id for each in self.sessions if each.belongs), None)
 
     @property
-    def latest_session(self) -> str | None:
+    def latest_session_id(self) -> str | None:
         """The id of the session that was attached last, of those that belong to the customer."""
         return next((each.session_id for each in reversed(self.sessions) if each.belongs), None)
 
@@ -136,6 +150,27 @@ class CustomerHistory(msgspec.Struct, frozen=True):
             if each.session_id == session_id:
                 return each
         raise NotInHistory(profile=self.profile_id, session=session_id)
+
+    def to_json(self, *, session_id: str | None = None) -> str:
+        """One JSON object: the line of `sessions history --figures --json`.
+
+        Args:
+            session_id: Only this of the sessions; the figures stay those of all.
+
+        Raises:
+            NotInHistory: It has not been the customer's.
+        """
+        shown = self.sessions if session_id is None else [self.session(session_id)]
+        return to_json(
+            {
+                "profileId": self.profile_id,
+                "firstSessionId": self.first_session_id,
+                "latestSessionId": self.latest_session_id,
+                **self.figures.as_dict(),
+                "gapSeconds": [gap.total_seconds() for gap in self.figures.gaps],
+                "sessions": [each.as_dict() for each in shown],
+            }
+        )
 
 
 def fold(

@@ -33,7 +33,7 @@ class Figures(msgspec.Struct, frozen=True):
         returned: Price times quantity of the units that came back from them.
         coupons: How many orders redeemed a coupon code, by code.
         referrals: How many orders redeemed a referral code, by code.
-        ordered: When each order was closed (UTC), the earliest first.
+        order_times: When each order was closed (UTC), the earliest first.
     """
 
     states: dict[State, int] = msgspec.field(
@@ -44,12 +44,12 @@ class Figures(msgspec.Struct, frozen=True):
     returned: Decimal = _NONE
     coupons: dict[str, int] = {}
     referrals: dict[str, int] = {}
-    ordered: tuple[datetime, ...] = ()
+    order_times: tuple[datetime, ...] = ()
 
     @property
     def orders(self) -> int:
         """How many orders there are."""
-        return len(self.ordered)
+        return len(self.order_times)
 
     @property
     def net(self) -> Decimal:
@@ -59,14 +59,29 @@ class Figures(msgspec.Struct, frozen=True):
     @property
     def gaps(self) -> list[timedelta]:
         """The time between each order and the next one: one less than there are orders."""
-        return [later - earlier for earlier, later in pairwise(self.ordered)]
+        return [later - earlier for earlier, later in pairwise(self.order_times)]
 
     @property
     def average_gap(self) -> timedelta | None:
         """The mean of `gaps`, to the microsecond; None with fewer than two orders."""
-        if len(self.ordered) < 2:  # noqa: PLR2004  a gap is between two
+        if len(self.order_times) < 2:  # noqa: PLR2004  a gap is between two
             return None
-        return (self.ordered[-1] - self.ordered[0]) / (len(self.ordered) - 1)
+        return (self.order_times[-1] - self.order_times[0]) / (len(self.order_times) - 1)
+
+    def as_dict(self) -> dict[str, object]:
+        """The figures by their names in JSON, but the single gaps."""
+        average = self.average_gap
+        return {
+            "states": self.states,
+            "orders": self.orders,
+            "gross": self.gross,
+            "discounts": self.discounts,
+            "returned": self.returned,
+            "net": self.net,
+            "coupons": self.coupons,
+            "referrals": self.referrals,
+            "averageGapSeconds": None if average is None else average.total_seconds(),
+        }
 
 
 def changed(figures: Figures, before: Session | None, after: Session | None) -> Figures:
@@ -95,7 +110,7 @@ def _counted(figures: Figures, session: Session, times: int) -> Figures:
         money.total([(figures.returned, 1), *returned]),
         _tallied(figures.coupons, session.coupon, times),
         _tallied(figures.referrals, session.referral, times),
-        _ordered(figures.ordered, session.closed or session.updated, times),
+        _ordered(figures.order_times, session.closed or session.updated, times),
     )
 
 

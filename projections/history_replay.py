@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from projections.customer_history import CustomerHistory, Folding, SessionHistory, folded
+from sessions.documents import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,12 @@ class HistoryStep:
     def history(self) -> CustomerHistory:
         """The whole history; it is put together when it is asked for."""
         return self._history()
+
+    def to_json(self) -> str:
+        """One JSON object: a line of `sessions history --events --json`."""
+        state = self.session.customer_session.state if self.session and self.belongs else None
+        after = {"belongs": self.belongs, "state": state, "after": self.figures.as_dict()}
+        return to_json(self.recorded.as_dict() | after)
 
 
 def steps(profile_id: str, log: Sequence[Recorded]) -> Iterator[HistoryStep]:

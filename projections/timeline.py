@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from projections.customer_session import fold
+from sessions.documents import to_json
 from sessions.events import Recorded
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Step(msgspec.Struct, frozen=True):
 
     recorded: Recorded
     changes: list[Change]
+
+    def to_json(self) -> str:
+        """One JSON object: a line of `sessions timeline --json`."""
+        return to_json(self.recorded.as_dict() | {"changes": self.changes})
 
 
 def steps(events: Iterable[Recorded]) -> Iterator[Step]:

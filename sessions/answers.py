@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sessions import rules
+from sessions import documents, rules
 from sessions.commands import Command
 from sessions.errors import InvalidValue, StorageFailed
 from sessions.events import Recorded
@@ -38,6 +38,17 @@ class Executed(msgspec.Struct, frozen=True, gc=False):
     version: int
     position: int
     events: list[Recorded]
+
+    def to_json(self) -> str:
+        """One JSON object: `integrationId`, `version`, `position` and `events`."""
+        return documents.to_json(
+            {
+                "integrationId": self.session_id,
+                "version": self.version,
+                "position": self.position,
+                "events": [recorded.as_dict() for recorded in self.events],
+            }
+        )
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

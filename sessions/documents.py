@@ -1,4 +1,4 @@
-"""Views as JSON: the text that is kept of one."""
+"""Views and other values as JSON: amounts are numbers, with all their digits."""
 
 from __future__ import annotations
 
@@ -28,19 +28,20 @@ def writes(view: type[V]) -> Callable[[V], str]:
     names and their values are sorted, for a set has another order in each process.
     """
     kind = inspect.type_info(view)
-    write = _sorted if _may_hold(kind, _SETS, set()) else _written
+    write = _sorted if _may_hold(kind, _SETS, set()) else to_json
     return partial(_checked, write) if _may_hold(kind, _FLOATS, set()) else write
 
 
-def _written(view: object) -> str:
-    return _encode(view).decode()
+def to_json(value: object) -> str:
+    """A value as JSON, on one line, its names in their order."""
+    return _encode(value).decode()
 
 
 def _sorted(view: object) -> str:
     plain = msgspec.to_builtins(
         view, builtin_types=(Decimal,), str_keys=True, order="deterministic"
     )
-    return _written(plain)
+    return to_json(plain)
 
 
 def _checked(write: Callable[[V], str], view: V) -> str:

@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
+from sessions.documents import to_json
+
 State = Literal["open", "closed", "partially_returned", "cancelled"]
 
 
@@ -271,3 +273,23 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     def type(self) -> str:
         """The event's stored name, such as `ItemAdded`."""
         return type(self.event).__name__
+
+    def as_dict(self) -> dict[str, Any]:
+        """The envelope by its names in JSON, with the `type` and, as `data`, the event."""
+        return {
+            "position": self.position,
+            "applicationId": self.application_id,
+            "category": self.category,
+            "streamId": self.stream_id,
+            "version": self.version,
+            "type": self.type,
+            "at": self.at,
+            "recordedAt": self.recorded_at,
+            "commandId": self.command_id,
+            "metadata": self.metadata,
+            "data": self.event,
+        }
+
+    def to_json(self) -> str:
+        """One JSON object: a line of `sessions log --json`."""
+        return to_json(self.as_dict())

@@ -130,8 +130,8 @@ def test_figures_in_json_are_one_object_with_everything(store_url: str) -> None:
     sessions = history.pop("sessions")
     assert history == {
         "profileId": "p",
-        "firstSession": "a",
-        "latestSession": "c",
+        "firstSessionId": "a",
+        "latestSessionId": "c",
         "states": {"open": 0, "closed": 1, "partially_returned": 1, "cancelled": 1},
         "orders": 2,
         "gross": 129.8,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from projections import CustomerSessions
+from projections import CustomerHistories, CustomerSessions
 from sessions import (
     CloseSession,
     OpenSession,
@@ -164,6 +164,36 @@ def test_the_command_line_says_which_version_it_is() -> None:
     )
 
     assert ran.stdout.decode() == run("--version").out == f"customer-sessions {library}\n"
+
+
+def test_what_the_command_line_prints_as_json_the_api_has_too(store_url: str) -> None:
+    with SessionStore.open(store_url, read_only=True) as store:
+        histories = CustomerHistories(store)
+        printed = {
+            "log": [recorded.to_json() for recorded in store.log()],
+            "timeline a": [step.to_json() for step in CustomerSessions(store).timeline("a")],
+            "history p --events": [step.to_json() for step in histories.replay("p")],
+            "history p --figures": [histories.get("p").to_json()],
+            "history p --figures --session b": [histories.get("p").to_json(session_id="b")],
+        }
+
+    for command, rows in printed.items():
+        assert run(*command.split(), "--json").rows == rows
+    (first, *_), (whole,) = printed["log"], printed["history p --figures"]
+    assert msgspec.json.decode(first)["type"] == "SessionOpened"
+    assert len(msgspec.json.decode(whole)["sessions"]) == 2
+
+
+def test_an_answer_has_its_events_as_the_log_has_them(store_url: str) -> None:
+    with SessionStore.open(store_url) as store:
+        done = store.execute("new", OpenSession())
+
+        assert msgspec.json.decode(done.to_json()) == {
+            "integrationId": "new",
+            "version": 1,
+            "position": done.position,
+            "events": [msgspec.json.decode(next(store.events("new")).to_json())],
+        }
 
 
 def test_an_export_is_of_one_moment() -> None:

@@ -44,8 +44,8 @@ def test_a_history_has_the_sessions_in_the_order_in_which_they_came_with_what_ha
     history = histories.get("p")
 
     assert (history.profile_id, ids(history)) == ("p", ["b", "a", "late"])
-    assert (history.first_session, history.latest_session) == ("b", "late")
-    assert [each.session for each in history.sessions] == views.of_profile("p")
+    assert (history.first_session_id, history.latest_session_id) == ("b", "late")
+    assert [each.customer_session for each in history.sessions] == views.of_profile("p")
     assert [each.first_session for each in history.sessions] == [True, False, False]
     for each in history.sessions:
         assert list(each.events) == list(store.events(each.session_id))
@@ -106,8 +106,8 @@ def test_the_guests_history_says_where_it_went_and_ends_there(
     (left,) = history.sessions
     assert (left.belongs, left.moved_to, left.first_session) == (False, guest, True)
     assert types(left.events) == ["SessionOpened", "ItemAdded", "ProfileChanged"]
-    assert left.session == views.get("s", version=3)
-    assert (history.first_session, history.latest_session) == (None, None)
+    assert left.customer_session == views.get("s", version=3)
+    assert (history.first_session_id, history.latest_session_id) == (None, None)
     assert history.figures == CustomerHistory("nobody").figures
 
 
@@ -153,7 +153,7 @@ def test_a_session_that_comes_back_brings_what_happened_meanwhile(
     assert types(away.session("s").events) == ["SessionOpened", "ProfileChanged"]
     assert away.session("s").moved_to == Move("b", TEN, 3)
     assert ids(back) == ["t", "s"]
-    assert (back.first_session, back.latest_session) == ("t", "s")
+    assert (back.first_session_id, back.latest_session_id) == ("t", "s")
     assert list(back.session("s").events) == list(store.events("s"))
     assert back.session("s").stays == (
         Stay(TEN, 1, first_session=True, moved_to=Move("b", TEN, 3)),

@@ -97,7 +97,7 @@ def test_a_reopened_order_counts_when_it_is_closed_again_and_as_it_then_is(
 
     assert (reopened.orders, sums(reopened)[0], reopened.coupons) == (0, "0", {})
     assert (closed.orders, sums(closed)[0], closed.coupons) == (1, "15", {"B": 1})
-    assert closed.ordered == (TEN + DAY,)
+    assert closed.order_times == (TEN + DAY,)
 
 
 def test_a_declared_total_is_what_the_order_was_worth(

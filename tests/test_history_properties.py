@@ -106,10 +106,10 @@ def _shown(history: CustomerHistory) -> dict[str, Any]:
     return {
         "sessions": [
             (each.session_id, each.attached.position, each.moved_to and each.moved_to.profile_id,
-             list(each.events), each.session)
+             list(each.events), each.customer_session)
             for each in history.sessions
         ],
-        "first and latest": (history.first_session, history.latest_session),
+        "first and latest": (history.first_session_id, history.latest_session_id),
         "states": figures.states,
         "sums": [figures.gross, figures.discounts, figures.returned, figures.net],
         "codes": (figures.coupons, figures.referrals),

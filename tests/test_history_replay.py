@@ -47,7 +47,7 @@ def test_what_was_recorded_late_had_happened_and_was_known_late(
 
     assert (ids(happened), sums(happened.figures)[0]) == (["late"], "2")
     assert (ids(known), sums(known.figures)[0]) == (["s", "late"], "1")
-    assert known.session("late").session.state == "open"
+    assert known.session("late").customer_session.state == "open"
     assert histories.get("p", as_of=TEN) == histories.get("p")
 
 

@@ -28,12 +28,12 @@ from rich.text import Text
 from projections.pages import applications_of
 from sessions import clock, rules
 from sessions.cli.tables import for_people
+from sessions.documents import to_json
 from sessions.errors import InvalidValue, SessionsError
 from sessions.shown_url import without_password
 from sessions.store import SessionStore
 
 _URL = re.compile(r"\w+:/.*", re.DOTALL)
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -147,7 +147,7 @@ def print_line(line: str) -> None:
 
 def print_json(value: object) -> None:
     """Print a value as one line of JSON, its keys in their order."""
-    print_line(_ENCODER.encode(value).decode())
+    print_line(to_json(value))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

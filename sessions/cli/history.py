@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
 
 from projections import CustomerHistories, CustomerHistory, Figures, HistoryStep, SessionHistory
@@ -15,14 +14,13 @@ from sessions.cli.common import (
     ApplicationOption,
     JsonOption,
     StoreOption,
-    print_json,
     print_line,
     print_table,
     print_text,
     reading,
     time_text,
 )
-from sessions.cli.read import AsOfOption, PositionOption, check_one_moment, envelope
+from sessions.cli.read import AsOfOption, PositionOption, check_one_moment
 from sessions.events import ProfileChanged, SessionOpened
 
 if TYPE_CHECKING:
@@ -79,24 +77,16 @@ def history(  # noqa: PLR0913  a parameter is an option
             steps = histories.replay(profile, **moment)
             wanted = (step for step in steps if session in (None, step.recorded.stream_id))
             _print_replay(wanted, profile, json=json)
+        elif json and figures:
+            print_line(then.to_json(session_id=session))
         elif json:
-            _print_as_json(then, shown, whole=figures)
+            for each in shown:
+                if each.belongs:
+                    print_line(each.customer_session.to_json())
         elif figures:
             print_figures(then)
         else:
             print_history(then, shown)
-
-
-def _print_as_json(
-    history: CustomerHistory, shown: Sequence[SessionHistory], *, whole: bool
-) -> None:
-    """Print the sessions that belong to a customer, a line each; or the whole as one object."""
-    if whole:
-        print_json(_as_json(history, shown))
-        return
-    for each in shown:
-        if each.belongs:
-            print_line(each.session.to_json())
 
 
 def print_history(history: CustomerHistory, shown: Sequence[SessionHistory]) -> None:
@@ -122,7 +112,10 @@ def print_figures(history: CustomerHistory) -> None:
 
 def _facts(history: CustomerHistory) -> dict[str, object]:
     figures = history.figures
-    facts: dict[str, object] = {"first": history.first_session, "latest": history.latest_session}
+    facts: dict[str, object] = {
+        "first": history.first_session_id,
+        "latest": history.latest_session_id,
+    }
     if not figures.orders:
         return facts
     return facts | {
@@ -147,7 +140,7 @@ def _time_between(figures: Figures) -> str:
 
 
 def _session_row(each: SessionHistory) -> tuple[object, ...]:
-    view = each.session
+    view = each.customer_session
     return (
         view.integration_id,
         view.state,
@@ -177,7 +170,7 @@ def _print_replay(steps: Iterable[HistoryStep], profile: str, *, json: bool) -> 
         print_replay(steps, profile)
         return
     for step in steps:
-        print_json(envelope(step.recorded) | _after(step))
+        print_line(step.to_json())
 
 
 def _step_row(step: HistoryStep, profile: str) -> tuple[object, ...]:
@@ -187,7 +180,7 @@ def _step_row(step: HistoryStep, profile: str) -> tuple[object, ...]:
         time_text(recorded.at),
         recorded.stream_id,
         recorded.type,
-        step.session.session.state if step.session and step.belongs else "",
+        step.session.customer_session.state if step.session and step.belongs else "",
         _moved(recorded, profile, belongs=step.belongs),
         figures.orders,
         figures.gross,
@@ -212,47 +205,3 @@ def _moved(recorded: Recorded, profile: str, *, belongs: bool) -> str:
 
 def _named(profile: str | None) -> str:
     return "(anonymous)" if profile == "" else profile or ""
-
-
-def _as_json(history: CustomerHistory, shown: Sequence[SessionHistory]) -> dict[str, object]:
-    return {
-        "profileId": history.profile_id,
-        "firstSession": history.first_session,
-        "latestSession": history.latest_session,
-        **_figures(history.figures),
-        "gapSeconds": [gap.total_seconds() for gap in history.figures.gaps],
-        "sessions": [_session_as_json(each) for each in shown],
-    }
-
-
-def _session_as_json(each: SessionHistory) -> dict[str, object]:
-    return {
-        "sessionId": each.session_id,
-        "belongs": each.belongs,
-        "firstSession": each.first_session,
-        "cameFrom": each.attached.came_from,
-        "movedTo": each.moved_to,
-        "stays": each.stays,
-        "session": msgspec.Raw(each.session.to_json().encode()),
-        "events": [envelope(recorded) for recorded in each.events],
-    }
-
-
-def _after(step: HistoryStep) -> dict[str, object]:
-    state = step.session.session.state if step.session and step.belongs else None
-    return {"belongs": step.belongs, "state": state, "after": _figures(step.figures)}
-
-
-def _figures(figures: Figures) -> dict[str, object]:
-    average = figures.average_gap
-    return {
-        "states": figures.states,
-        "orders": figures.orders,
-        "gross": figures.gross,
-        "discounts": figures.discounts,
-        "returned": figures.returned,
-        "net": figures.net,
-        "coupons": figures.coupons,
-        "referrals": figures.referrals,
-        "averageGapSeconds": None if average is None else average.total_seconds(),
-    }

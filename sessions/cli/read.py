@@ -18,7 +18,6 @@ from sessions.cli.common import (
     JsonOption,
     StoreOption,
     a_time,
-    print_json,
     print_line,
     print_lines,
     print_table,
@@ -115,7 +114,7 @@ def timeline(
         steps = CustomerSessions(opened).timeline(session_id)
         if json:
             for step in steps:
-                print_json(envelope(step.recorded) | {"changes": step.changes})
+                print_line(step.to_json())
         else:
             print_steps(steps)
 
@@ -163,7 +162,7 @@ def _print_log(
 ) -> None:
     if json:
         for recorded in events:
-            print_json(envelope(recorded))
+            print_line(recorded.to_json())
     else:
         show(
             ("position", "session", "version", "at", "event", "data"),
@@ -212,23 +211,6 @@ def print_steps(steps: Iterator[Step]) -> None:
     """Print a session's timeline for people."""
     columns = ("version", "at", "by", "event", "changed")
     print_table(columns, (_step_row(step) for step in steps))
-
-
-def envelope(recorded: Recorded) -> dict[str, object]:
-    """An event and its envelope as JSON."""
-    return {
-        "position": recorded.position,
-        "applicationId": recorded.application_id,
-        "category": recorded.category,
-        "streamId": recorded.stream_id,
-        "version": recorded.version,
-        "type": recorded.type,
-        "at": recorded.at,
-        "recordedAt": recorded.recorded_at,
-        "commandId": recorded.command_id,
-        "metadata": recorded.metadata,
-        "data": recorded.event,
-    }
 
 
 def _step_row(step: Step) -> tuple[object, ...]:

@@ -82,7 +82,7 @@ class OursSide:
     def customer(self, profile: str) -> None:
         """Ask for the one session of a customer, and for the history."""
         (view,) = self._views.of_profile(profile)
-        assert self._histories.get(profile).latest_session == view.integration_id
+        assert self._histories.get(profile).latest_session_id == view.integration_id
 
     def read_version(self, session_id: str, version: int) -> CustomerSession:
         return self._views.get(session_id, version=version)
