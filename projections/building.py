@@ -20,6 +20,7 @@ from projections.folding import (
     Overtaken,
     Progress,
     Tracked,
+    never,
     silent,
     wanted_by,
 )
@@ -114,7 +115,7 @@ class Building:
     def run(
         self,
         progress: Progress = silent,
-        stop: Callable[[], bool] = bool,
+        stop: Callable[[], bool] = never,
         check: Callable[[], object] = bool,
         confirm: Callable[[Connection], object] = bool,
     ) -> Rebuilt:

@@ -38,6 +38,11 @@ Progress = Callable[[int, int], object]
 """Is told how many events are done, and of how many."""
 
 
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
 def silent(done: int, total: int) -> None:
     """Take no note of progress."""
 

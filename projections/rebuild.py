@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from projections.building import Building, Rebuilt
-from projections.folding import Overtaken, Progress, silent
+from projections.folding import Overtaken, Progress, never, silent
 from projections.known import named
 from sessions import kept, tracing
 from sessions.database import query_on
@@ -31,7 +31,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
     names: Iterable[str] = (),
     mode: Mode | None = None,
     allow_older: bool = False,
-    stop: Callable[[], bool] = bool,
+    stop: Callable[[], bool] = never,
 ) -> Rebuilt:
     """Build views anew from the log, beside those that are there, and switch to them.
 

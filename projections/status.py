@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from projections.known import parked_keys
-from sessions import clock, kept, rules, schema
+from sessions import kept, rules, schema
 from sessions.head import Mode
 from sessions.kept import Status
 
@@ -131,5 +131,5 @@ def _lag(store: SessionStore, position: int, end: int) -> float:
     if position >= end:
         return 0.0
     rows = store.query(_NEXT, (store.application_id, position + 1))
-    since = clock.now() - datetime.fromisoformat(rows[0][0])
+    since = store.now() - datetime.fromisoformat(rows[0][0])
     return max(0.0, since.total_seconds())

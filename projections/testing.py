@@ -88,7 +88,11 @@ class Given:
     log: tuple[Recorded, ...] = ()
 
     def and_given(
-        self, *events: Event, session: str = "order-1", at: datetime | None = None
+        self,
+        *events: Event,
+        session: str = "order-1",
+        at: datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Given:
         """What happened next, in this or in another session.
 
@@ -96,13 +100,15 @@ class Given:
             events: The events, in order.
             session: The session's id.
             at: When the first of them happened; if not said, a second after the event before.
+            metadata: Who caused them and why, such as `{"actor": "till 3"}`.
         """
         log = list(self.log)
         when = at or (log[-1].at + _SECOND if log else AT)
         for event in events:
             version = 1 + sum(each.stream_id == session for each in log)
             ids = (_APPLICATION, len(log) + 1, SESSION, session, version)
-            log.append(Recorded(*ids, when, when, f"command-{len(log) + 1}", {}, event))
+            about = dict(metadata or {})
+            log.append(Recorded(*ids, when, when, f"command-{len(log) + 1}", about, event))
             when += _SECOND
         return Given(tuple(log))
 
@@ -134,24 +140,47 @@ class Given:
         return Folded(views)
 
 
-def given(*events: Event, session: str = "order-1", at: datetime = AT) -> Given:
+def given(
+    *events: Event,
+    session: str = "order-1",
+    at: datetime = AT,
+    metadata: Mapping[str, Any] | None = None,
+) -> Given:
     """What happened in a session, from its beginning.
 
     Args:
         events: The events, in order.
         session: The session's id.
         at: When the first of them happened; each later one a second after the one before.
+        metadata: Who caused them and why, such as `{"actor": "till 3"}`.
     """
-    return Given().and_given(*events, session=session, at=at)
+    return Given().and_given(*events, session=session, at=at, metadata=metadata)
 
 
 def _after(projection: Projection[V], view: V | None, recorded: Recorded) -> V:
     """The view after an event; the one before, of which rows may be there, stays what it was."""
     before = deepcopy(view)
     after = projection.after(view, recorded)
-    if view != before:
+    if not _is_same(view, before):
         _fail(f"the fold of {projection.name} changes the view that it is given")
+    _check_rows(projection, after)
     return after
+
+
+def _check_rows(projection: Projection[V], view: V) -> None:
+    """The rows of a view are of the view alone, and leave it as it is."""
+    before = deepcopy(view)
+    for rows in projection.rows:
+        once, again = ([tuple(row) for row in rows.of(view)] for _ in range(2))
+        if not _is_same(once, again):
+            _fail(f"the rows {rows.name} of one view are {once}, and then {again}")
+        if not _is_same(view, before):
+            _fail(f"the rows {rows.name} change the view that they are of")
+
+
+def _is_same(one: object, other: object) -> bool:
+    """Whether two values are alike: a float that is no number is not even like itself."""
+    return one == other or repr(one) == repr(other)
 
 
 def _splits(log: Sequence[Recorded]) -> Iterator[list[Sequence[Recorded]]]:
@@ -171,7 +200,7 @@ def _stored(projection: Projection[V], pages: Sequence[Sequence[Recorded]]) -> d
                 _deliver(store, kept_so, page)
         for each in parked(store):
             where = f"at position {each.position} ({each.type})"
-            _fail(f"{each.projection} of {each.key!r} waits {where}: {each.error}")
+            _fail(f"{each.projection} of {each.key!r} is parked {where}: {each.error}")
         storage = kept_so.storage
         rows = store.query(storage.table.select("application_id = ?"), (_APPLICATION,))
         return {row[1]: storage.from_row(row[1:]) for row in rows}

@@ -1,4 +1,4 @@
-"""The one place where the clock and randomness are read; elsewhere they arrive as data."""
+"""The one place where the time of events is read and ids are made; elsewhere they are data."""
 
 from __future__ import annotations
 

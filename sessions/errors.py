@@ -281,7 +281,7 @@ class StoreUnavailable(SessionsError):
 
 
 class OutcomeUnknown(SessionsError):
-    """{path} did not say whether it committed; ask with the idempotency key, or look: {reason}"""
+    """{path} did not say whether it committed: retry with the idempotency key, or look: {reason}"""
 
     path: str
     reason: object
@@ -355,7 +355,7 @@ class UndecodableEvent(SessionsError):
 
 
 class ViewParked(SessionsError):
-    """{projection} of {key!r} waits at position {position} ({type}): {reason}"""
+    """{projection} of {key!r} is parked at position {position} ({type}): {reason}"""
 
     projection: str
     key: Key
@@ -406,7 +406,7 @@ class ProjectionTooOld(SessionsError):
 
 
 class RebuildRunning(SessionsError):
-    """the views of {path} are being rebuilt: let that end, or drop what it has made"""
+    """the views of {path} are being rebuilt: wait, or run `sessions projections drop`"""
 
     path: str
 

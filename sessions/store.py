@@ -31,11 +31,13 @@ class SessionStore(CommandExecutor):
     after a fork. It is a context manager that closes it.
 
     Whatever asks the database may raise, besides what it names: `StoreClosed`; `StoreNotFound`,
-    where it reads before anything was written; `StoreUnavailable` and `StatementTimeout`, where a
-    retry can help; and `StorageFailed`. So may the views of `projections`, which read through it.
+    where it was opened to be read only and nothing was written yet; `StoreUnavailable` and
+    `StatementTimeout`, where a retry can help; and `StorageFailed`. So may the views of
+    `projections`, which read through it.
 
     Attributes:
         projections: The projections that this process knows.
+        now: The clock.
     """
 
     def __init__(
@@ -54,8 +56,8 @@ class SessionStore(CommandExecutor):
         self.recorder = SessionRecorder(database, self.application_id)
         self._database = database
         self._read_only = read_only
-        self._now = now if now is clock.now else partial(_in_utc, now)
-        super().__init__(Writer(self.recorder, self.mapper, self.projections, self._now))
+        self.now = now if now is clock.now else partial(_in_utc, now)
+        super().__init__(Writer(self.recorder, self.mapper, self.projections, self.now))
         self._is_made = False
         if read_only:
             self._looks_made()
@@ -147,9 +149,7 @@ class SessionStore(CommandExecutor):
         """What this store will be when it is made, empty, if it is not made yet but may be."""
         if self._is_made or self._looks_made() or self._read_only:
             return None
-        return self.open(
-            "memory:", self.application_id, now=self._now, projections=self.projections
-        )
+        return self.open("memory:", self.application_id, now=self.now, projections=self.projections)
 
     def _looks_made(self) -> bool:
         """Whether there is a store by now, which is kept in mind: ask `_is_made` first."""
@@ -208,7 +208,7 @@ class SessionStore(CommandExecutor):
         Args:
             sql: The SELECT, with `?` for each parameter.
             parameters: Their values.
-            passing: It is a page of a long pass: what it reads is not kept in memory.
+            passing: For a scan of much: its pages are kept out of the cache.
 
         Raises:
             StoreNotFound: Nothing was written yet, and the store was opened to be read only.

@@ -259,7 +259,7 @@ class Views(Generic[V]):
         parked = [(key, event, reason) for key, (event, reason) in self._parked.items()]
         for key, event, reason in () if self._is_beside else parked:
             what = (self.projection.name, key, event.position, event.type, reason)
-            logger.warning("%s of %r waits at position %d (%s): %s", *what)
+            logger.warning("%s of %r is parked at position %d (%s): %s", *what)
         self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}
         return partial(self._parked_keys.write, parked=parked)
 

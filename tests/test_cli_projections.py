@@ -225,6 +225,17 @@ def test_run_waits_where_nothing_is_followed_until_something_is(
         assert ended(process) == (0, "", "")
 
 
+def test_run_waits_for_a_store_that_nobody_has_made_yet(
+    sqlite_url: str, pytestconfig: pytest.Config
+) -> None:
+    with running(sqlite_url, pytestconfig.rootpath) as process:
+        assert said(process).startswith("there is no store yet: waiting for the first command")
+        with SessionStore.open(sqlite_url) as store:  # which knows it already, as fixtures have it
+            done = store.execute("a", OpenSession(profile_id="p"))
+            come(StoredProjection(store, SPEND), done.position)
+        assert ended(process)[0] == 0
+
+
 def test_run_says_why_it_does_not_follow_and_when_that_changes(
     store: SessionStore, url: str, pytestconfig: pytest.Config
 ) -> None:
@@ -258,7 +269,7 @@ def test_a_signal_ends_a_run_when_what_is_at_work_is_committed(
         come(StoredProjection(store, SPEND), 4)
         last = store.execute("c", OpenSession()).position
         come(StoredProjection(store, SPEND), last)
-        parked = "sales of 'a' waits at position 2 (ItemAdded): ValueError('a bad item')\n"
+        parked = "sales of 'a' is parked at position 2 (ItemAdded): ValueError('a bad item')\n"
         assert ended(process, number) == (0, "", parked)
     Runner(store).run(until=last)
     assert verify(store) == []
@@ -446,7 +457,6 @@ def test_what_it_cannot_mean_is_refused(arguments: list[str], code: int, said: s
     [
         "list",
         "status",
-        "run",
         "run --once",
         "rebuild",
         "verify",

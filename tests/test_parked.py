@@ -106,7 +106,7 @@ def test_a_key_is_logged_when_it_is_parked_and_by_nobody_who_folds_afresh(
     store.execute("a", OpenSession())
     store.execute("a", add(BAD))
     caught_up(store)
-    said = "sales of 'a' waits at position 2 (ItemAdded): ValueError('a bad item')"
+    said = "sales of 'a' is parked at position 2 (ItemAdded): ValueError('a bad item')"
     assert caplog.messages == [said]
     caplog.clear()
 
@@ -119,7 +119,8 @@ def test_a_key_is_logged_when_it_is_parked_and_by_nobody_who_folds_afresh(
     store.execute("b", OpenSession())
     store.execute("b", add(BAD))
     caught_up(store)
-    assert caplog.messages == [said.replace("'a' waits at position 2", "'b' waits at position 4")]
+    other = said.replace("'a' is parked at position 2", "'b' is parked at position 4")
+    assert caplog.messages == [other]
 
 
 def test_the_command_succeeds_and_its_key_waits_with_event_and_error(
@@ -226,7 +227,7 @@ def test_what_comes_later_waits_behind_it_and_other_keys_go_on(store: SessionSto
 
 
 def test_a_view_that_waits_is_not_shown_as_if_it_were_right(store: SessionStore) -> None:
-    with pytest.raises(ViewParked, match="sales of 'a' waits at position 3") as waiting:
+    with pytest.raises(ViewParked, match="sales of 'a' is parked at position 3") as waiting:
         of(store).get("a")
     assert waiting.value.fields["reason"] == "ValueError('a bad item')"
 
@@ -698,7 +699,7 @@ def test_the_version_before_leaves_out_what_was_skipped_when_it_comes_back(
 def test_nothing_is_skipped_while_a_rebuild_waits_which_would_not_know(store: SessionStore) -> None:
     assert not rebuild(store, names=["sales"], stop=lambda: True).switched
 
-    with pytest.raises(RebuildRunning, match="let that end, or drop"):
+    with pytest.raises(RebuildRunning, match="wait, or run"):
         of(store).skip("a")
 
     assert rebuild(store, names=["sales"]).switched

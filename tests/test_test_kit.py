@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace as changed
 
 from projections import Column, Projection, Rows
 from projections.testing import AT, given
@@ -112,7 +114,61 @@ WRONG: Any = "two"
 def test_a_view_that_cannot_be_kept_is_told_with_its_event_and_the_reason(
     projection: Projection[Count], reason: str
 ) -> None:
-    waits = rf"counts of 'order-1' waits at position \d \(Session.*\): .*{reason}"
+    waits = rf"counts of 'order-1' is parked at position \d \(Session.*\): .*{reason}"
 
     with pytest.raises(AssertionError, match=waits):
         ORDER.when_folded(projection)
+
+
+def test_rows_that_are_not_of_the_view_alone_are_told() -> None:
+    numbers = count(1)
+
+    def others(_: Count) -> Sequence[Sequence[object]]:
+        return [("sku", next(numbers))]
+
+    impure = replace(COUNTS, rows=(changed(ROWS, of=others),))
+
+    with pytest.raises(AssertionError, match=r"rows of one view are .*1.*, and then .*2"):
+        ORDER.when_folded(impure)
+
+
+def test_rows_that_change_their_view_are_told() -> None:
+    def counts_on(view: Count) -> Sequence[Sequence[object]]:
+        view.events += 1
+        return []
+
+    changing = replace(COUNTS, rows=(changed(ROWS, of=counts_on),))
+
+    with pytest.raises(AssertionError, match="rows change the view that they are of"):
+        ORDER.when_folded(changing)
+
+
+def test_a_number_that_json_has_not_is_told_as_what_it_is() -> None:
+    def fold(_: Number | None, __: Recorded) -> Number:
+        return Number(float("nan"))
+
+    with pytest.raises(AssertionError, match="JSON has no number nan"):
+        ORDER.when_folded(Projection(name="numbers", version=1, view=Number, fold=fold))
+
+
+class Number(msgspec.Struct):
+    value: float = 0
+
+
+class Actors(msgspec.Struct):
+    names: tuple[str, ...] = ()
+
+
+def test_events_may_be_given_with_what_is_known_of_them() -> None:
+    def fold(view: Actors | None, recorded: Recorded) -> Actors:
+        return Actors((*(view or Actors()).names, recorded.metadata.get("actor", "")))
+
+    actors = Projection(name="actors", version=1, view=Actors, fold=fold)
+
+    (
+        given(SessionOpened(first_session=True), metadata={"actor": "ada"})
+        .and_given(SessionClosed(total=Decimal(60)))
+        .and_given(SessionReopened(AT), metadata={"actor": "bob"})
+        .when_folded(actors)
+        .then("order-1", Actors(("ada", "", "bob")))
+    )

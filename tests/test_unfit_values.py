@@ -731,5 +731,5 @@ def test_a_view_that_cannot_be_kept_is_none_in_any_mode_and_at_any_moment(
     views = StoredProjection(store, seen)
     assert views.get("s", position=2) == Seen(2)
     for position in (None, 3):
-        with pytest.raises(ViewParked, match="waits at position 3"):
+        with pytest.raises(ViewParked, match="is parked at position 3"):
             views.get("s", position=position)

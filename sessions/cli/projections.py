@@ -94,7 +94,7 @@ def run(
     once: Annotated[
         bool,
         typer.Option(
-            "--once", metavar=FLAG, help="End when all have come to the log's present end."
+            "--once", metavar=FLAG, help="End when all have caught up with the log as it is now."
         ),
     ] = False,
     json: JsonOption = False,
@@ -108,14 +108,16 @@ def run(
     said on standard error. With --json it says at its end how far each has come, as status does.
     """
     with SessionStore.open(store, application, read_only=True) as opened:
-        end = opened.position
+        end = opened.position if once else None
         runner = projections.Runner(opened, names or ())
-        before, begun = _followed(opened, names), time.monotonic()
-        if not before:
+        before, begun = _followed(opened, names) if opened.exists else [], time.monotonic()
+        if not opened.exists:
+            remark("there is no store yet: waiting for the first command, which makes it")
+        elif not before:
             remark("none of them is followed: see `sessions projections list`")
         with _stopped_by_signals(runner), progress("following") as told:
-            runner.run(until=end if once else None, progress=told)
-        if json:
+            runner.run(until=end, progress=told)
+        if json and opened.exists:
             _show(_since(before, begun, _followed(opened, names)), _STATUS, json=True)
     for name, error in runner.paused.items():
         remark(f"{name}: {error}")
