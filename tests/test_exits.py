@@ -58,6 +58,7 @@ import asyncio, sys, threading
 from sessions import OpenSession, SessionStore
 
 store = SessionStore.open(sys.argv[1])
+store.make()
 
 def main_thread_has_ended():
     return not threading.main_thread().is_alive()

@@ -390,15 +390,16 @@ def test_a_file_that_cannot_be_locked_is_named_with_the_reason(
 LOCK_AS_NOBODY = """
 import os, sys
 from sessions.errors import StorageFailed
+from sessions.sqlite.inside import Inside
 from sessions.sqlite.lock import held_file
-with held_file(sys.argv[1], "rebuild"):
+with held_file(sys.argv[1], "rebuild", Inside()):
     os.chmod(f"{sys.argv[1]}-rebuild.lock", 0o444)
     if os.getuid() == 0:
         os.setresuid(65534, 65534, 65534)
-    with held_file(sys.argv[1], "rebuild") as held:
+    with held_file(sys.argv[1], "rebuild", Inside()) as held:
         print(held)
 try:
-    with held_file(sys.argv[1], "rebuild") as held:
+    with held_file(sys.argv[1], "rebuild", Inside()) as held:
         print("it is held")
 except StorageFailed as error:
     print(error)
