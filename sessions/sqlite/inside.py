@@ -42,11 +42,12 @@ class Inside:
     def enter(self) -> None:
         """Come in; `leave` must follow, in the same thread."""
         thread = threading.get_ident()
-        self._threads.append(thread)
-        while not self._is_open:  # whoever closes it sees who is in by then
+        while True:
+            self._threads.append(thread)  # first: whoever closes it sees who is in by then
+            if self._is_open:
+                return
             self._threads.remove(thread)
             self._opens.wait()
-            self._threads.append(thread)
 
     def leave(self) -> None:
         """Go out."""
