@@ -107,9 +107,7 @@ def _is_same(one: Database, other: Database) -> bool:
 
 def _tasks(*databases: Database) -> list[tuple[Table, int]]:
     """What is to be copied: an application may have idempotency keys and no events."""
-    asked = f"SELECT DISTINCT application_id FROM {schema.ANSWERS.name}"
-    found = {application for each in databases for (application,) in each.query(asked)}
-    found = found.union(*[applications_of(each.query) for each in databases])
+    found = {one for each in databases for one in applications_of(each.query, schema.ANSWERS)}
     return [(table, application) for application in sorted(found) for table in _COPIED]
 
 

@@ -7,7 +7,6 @@ made of the view what it should be. A row that no event ever made has none.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -18,10 +17,10 @@ from msgspec.structs import replace
 from projections.known import come, parked_keys
 from projections.pages import read_events
 from sessions import kept, schema
-from sessions.claims import released_by, taken_by
+from sessions.claims import CLAIMING, released_by, taken_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from projections.difference import Difference
     from sessions.events import Recorded
@@ -59,20 +58,35 @@ def _replay(store: SessionStore, histories: Sequence[_History]) -> None:
     """Show the log to histories, each the events that its view is folded from."""
     of_view: dict[tuple[str, object], list[_ViewHistory]] = {}
     of_views = [history for history in histories if isinstance(history, _ViewHistory)]
-    of_claims = [history for history in histories if isinstance(history, _ClaimHistory)]
+    of_limits: dict[tuple[object, ...], list[_ClaimHistory]] = {}
+    for history in histories:
+        if isinstance(history, _ClaimHistory):
+            of_limits.setdefault(history.difference.key, []).append(history)
     projections = {history.projection.name: history.projection for history in of_views}
     for history in of_views:
         view = (history.projection.name, history.difference.key[0])
         of_view.setdefault(view, []).append(history)
     reaches = {name: _Reach(store, name) for name in projections}
     for recorded in read_events(store, store.query):
-        for claims in of_claims:
-            claims.take(recorded)
+        if of_limits and type(recorded.event) in CLAIMING:
+            _show(of_limits, recorded)
         for name, projection in projections.items():
             for key in projection.touched(recorded):
                 if reaches[name].has(key, recorded.position):
                     for history in of_view.get((name, key), ()):
                         history.take(recorded)
+
+
+def _show(
+    of_limits: Mapping[tuple[object, ...], Sequence[_ClaimHistory]], recorded: Recorded
+) -> None:
+    """Show an event to the histories of the limits that it takes or releases."""
+    released = {claim.limit for claim in released_by(recorded.event)}
+    taken = {claim.limit for claim in taken_by(recorded.event)}
+    for limit in released | taken:
+        for key in ((limit,), (limit, recorded.stream_id)):
+            for history in of_limits.get(key, ()):
+                history.note(recorded, is_taken=limit in taken)
 
 
 class _Reach:
@@ -92,7 +106,7 @@ class _Reach:
         return position <= until and (str(key), position) not in self._skipped
 
 
-class _History(ABC):
+class _History:
     """What a value that differs was after each event that it is made of."""
 
     def __init__(self, table: Table, difference: Difference) -> None:
@@ -101,10 +115,6 @@ class _History(ABC):
         self._table = table
         self._column = columns.get(difference.column)
         self._values: list[tuple[int, object]] = [(0, _NO_ROW)]
-
-    @abstractmethod
-    def take(self, recorded: Recorded) -> None:
-        """Take in an event."""
 
     def first(self) -> int | None:
         """The first event at which what is stored is not what it should be."""
@@ -130,23 +140,20 @@ class _ClaimHistory(_History):
 
     def __init__(self, difference: Difference) -> None:
         super().__init__(_CLAIMS[difference.relation], difference)
-        self._limit, *self._holder = difference.key
+        self._is_of_one = len(difference.key) > 1
         self._holders: set[str] = set()
 
-    def take(self, recorded: Recorded) -> None:
-        """Take in an event of any session."""
-        released = any(claim.limit == self._limit for claim in released_by(recorded.event))
-        taken = any(claim.limit == self._limit for claim in taken_by(recorded.event))
-        if released:
-            self._holders.discard(recorded.stream_id)
-        if taken:
+    def note(self, recorded: Recorded, *, is_taken: bool) -> None:
+        """Take note of an event that takes of the limit, or only releases."""
+        if is_taken:
             self._holders.add(recorded.stream_id)
-        if (released or taken) and self._holder in ([], [recorded.stream_id]):
-            self._values.append((recorded.position, self._value()))
+        else:
+            self._holders.discard(recorded.stream_id)
+        self._values.append((recorded.position, self._value()))
 
     def _value(self) -> object:
-        if self._holder:
-            return "a row" if self._holders.issuperset(self._holder) else _NO_ROW
+        if self._is_of_one and not self._holders:
+            return _NO_ROW
         return "a row" if self._column is None else len(self._holders)
 
 

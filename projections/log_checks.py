@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from projections.difference import Difference
 from sessions import schema
+from sessions.events import SESSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sessions.errors import UndecodableEvent, UnknownEvent
 
 _EVENTS = schema.EVENTS.name
-_DISORDER = """
+_DISORDER = f"""
 SELECT category, stream_id, position, before, at, earlier
 FROM (
     SELECT category, stream_id, position, lag(position) OVER (PARTITION BY category, stream_id
@@ -22,7 +23,7 @@ FROM (
     ORDER BY version) AS earlier
     FROM events WHERE application_id = ?
 ) AS placed
-WHERE position < before OR at < earlier
+WHERE position < before OR (category = '{SESSION}' AND at < earlier)
 ORDER BY position
 """
 
@@ -54,5 +55,5 @@ def disorder(query: Query, application_id: int) -> Iterator[Difference]:
         key = (category, stream)
         if position < before:
             yield Difference(_EVENTS, key, "position", position, f"after {before}", position)
-        if at < earlier:
+        if category == SESSION and at < earlier:
             yield Difference(_EVENTS, key, "at", at, f"not before {earlier}", position)

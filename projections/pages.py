@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from sessions.database import Database, Query
     from sessions.events import Recorded
+    from sessions.tables import Table
 
 PAGE = 2000
 """So many positions are a page, if nobody says otherwise."""
 
-_APPLICATIONS = f"SELECT DISTINCT application_id FROM {schema.EVENTS.name} ORDER BY 1"
 _COUNT = f"SELECT count(*) FROM {schema.EVENTS.name}"
 
 
@@ -108,9 +108,12 @@ class LogReader(StoreReader):
         return self.recorder.database.query(sql, parameters, passing=passing)
 
 
-def applications_of(query: Query) -> list[int]:
-    """The applications in a database that have events."""
-    return [application for (application,) in query(_APPLICATIONS, ())]
+def applications_of(query: Query, *tables: Table) -> list[int]:
+    """The applications in a database that have events, or rows in some other relations."""
+    asked = [
+        f"SELECT DISTINCT application_id FROM {table.name}" for table in (schema.EVENTS, *tables)
+    ]
+    return [application for (application,) in query(f"{' UNION '.join(asked)} ORDER BY 1", ())]
 
 
 def count_of_events(database: Database) -> int:

@@ -236,14 +236,23 @@ class Runner:
         seen = self._database.signal.count
         self._take_over()
         taken = [post for post in self._posts if post.is_taken]
-        newest = max([post.part.position for post in taken], default=0)
-        first = [post for post in taken if post.part.position == newest]
-        rest = [post for post in taken if post.part.position < newest]
-        advanced = self._advance(first, self._until)
-        advanced |= self._advance(rest, newest)  # one that is far behind holds up nobody
-        if not advanced:
+        advanced = [self._advance(posts) for posts in self._groups(taken)]
+        if not any(advanced):
             self._wait(seen)
-        return advanced
+        return any(advanced)
+
+    def _groups(self, posts: Sequence[Post]) -> list[Sequence[Post]]:
+        """Those who go on together: who is far from the log's end holds up nobody who is near it.
+
+        In a run to a position nobody waits for anybody.
+        """
+        if self._until is not None:
+            return [posts]
+        near = self._store.position - self._page
+        return [
+            [post for post in posts if post.part.position >= near],
+            [post for post in posts if post.part.position < near],
+        ]
 
     def _wait(self, seen: int) -> None:
         self._database.listen()
@@ -259,13 +268,13 @@ class Runner:
             if post.take(current.get(post.projection.name)):
                 self.paused.pop(post.projection.name, None)
 
-    def _advance(self, posts: Sequence[Post], until: int | None) -> bool:
-        """Fold and commit the next page, up to a position; whether there was one."""
+    def _advance(self, posts: Sequence[Post]) -> bool:
+        """Fold and commit the next page; whether there was one."""
         if not posts:
             return False
         after = min(post.part.position for post in posts)
         wanted = wanted_by([post.part for post in posts])
-        query = partial(self._store.query, passing=True)
+        query, until = partial(self._store.query, passing=True), self._until
         page = read_page(self._store, query, after, until=until, size=self._page, wanted=wanted)
         if page.until > after:
             with tracing.span("fold", projections=self.working, position=page.until):

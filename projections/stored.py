@@ -98,7 +98,8 @@ class StoredProjection(Generic[V]):
         name, kind = self.projection.key.name, self.projection.key.kind
         if kind == "integer":
             return rules.count(name, key, least=-rules.MAX_COUNT - 1)
-        return rules.text(name, key, least=0, most=rules.MAX_ID if kind == "id" else None)
+        text = rules.text(name, key, least=0, most=rules.MAX_ID if kind == "id" else None)
+        return text if self.projection.is_of_session else self.projection.key_of(text)
 
     def check_not_parked(self, key: Key) -> None:
         """Refuse to read a view that waits.

@@ -314,11 +314,17 @@ class Database(ABC):
 
     def hold_for_fork(self) -> None:
         """Let a transaction of another thread end: a child cannot."""
-        self._held_for_fork = self._lock.acquire(timeout=self.lock_timeout)
+        try:
+            self._held_for_fork = self._lock.acquire(timeout=self.lock_timeout)
+        except BaseException:
+            with suppress(RuntimeError):  # it was interrupted while it waited: it has none
+                self._lock.release()
+            raise
 
     def go_on_after_fork(self) -> None:
         """Let other threads write again."""
-        if self._held_for_fork:
+        held, self._held_for_fork = self._held_for_fork, False
+        if held:
             self._lock.release()
 
     @abstractmethod

@@ -288,7 +288,7 @@ class OutcomeUnknown(SessionsError):
 
 
 class StatementTimeout(SessionsError):
-    """{path} took too long, and nothing was written: {reason}"""
+    """{path} broke a statement off, and nothing was written: {reason}"""
 
     path: str
     reason: object

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 
@@ -22,12 +23,27 @@ class Held(Forked, Protocol):
         """Wait until nobody is at work, and let nobody begin."""
 
     def go_on_after_fork(self) -> None:
-        """Let the parent go on."""
+        """Let the parent go on, whether it was held or not."""
+
+
+class Gate(Protocol):
+    """Something that nobody may be behind when a child is forked.
+
+    Gates are closed when all else is held: who is at work at one thing may go through another's.
+    """
+
+    def close(self) -> None:
+        """Let nobody in, and wait until all are out."""
+
+    def open(self) -> None:
+        """Let them in again, whether it was closed or not."""
 
 
 _watched: weakref.WeakSet[Forked] = weakref.WeakSet()
 _held: weakref.WeakSet[Held] = weakref.WeakSet()
+_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 _holding: list[Held] = []
+_closed: list[Gate] = []
 _mutex = threading.RLock()
 """Whoever adds to what is watched has it, and a fork while it is copied: never while it waits."""
 
@@ -45,26 +61,48 @@ def watch_and_hold(one: Held) -> None:
         _held.add(one)
 
 
-def _before_fork() -> None:
+def close_gate(gate: Gate) -> None:
+    """Close a gate before each child that this process forks, and open it again in the parent."""
     with _mutex:
-        _holding[:] = sorted(_held, key=id)
-    for one in _holding:
-        one.hold_for_fork()
-    _mutex.acquire()
+        _gates.add(gate)
+
+
+def _before_fork() -> None:
+    """Whatever interrupts it, the fork takes place: Python says so and goes on."""
+    try:
+        with _mutex:
+            _holding[:] = sorted(_held, key=id)
+            _closed[:] = _gates
+        for one in _holding:
+            one.hold_for_fork()
+        for gate in _closed:
+            gate.close()
+    finally:
+        _mutex.acquire()
 
 
 def _after_in_parent() -> None:
-    _mutex.release()
-    for one in _holding:
-        one.go_on_after_fork()
+    _let_go()
+    with ExitStack() as going_on:  # all of them, whatever interrupts it
+        for one in _holding:
+            going_on.callback(one.go_on_after_fork)
+        for gate in _closed:
+            going_on.callback(gate.open)
     _holding.clear()
+    _closed.clear()
 
 
 def _after_in_child() -> None:
-    _mutex.release()
+    _let_go()
     _holding.clear()
+    _closed.clear()
     for one in list(_watched):
         one.begin_again_in_child()
+
+
+def _let_go() -> None:
+    with suppress(RuntimeError):  # an interrupt came before it was taken
+        _mutex.release()
 
 
 os.register_at_fork(

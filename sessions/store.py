@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sessions import clock, kept, migrations, rules
 from sessions.database import LOCK_TIMEOUT, Database, query_on
-from sessions.errors import StoreNotFound, StoreReadOnly, StoreTooOld
+from sessions.errors import StorageFailed, StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.execution import CommandExecutor
 from sessions.installed import installed
 from sessions.mapper import Mapper
@@ -221,8 +221,11 @@ class SessionStore(CommandExecutor):
         if not self._is_made:
             empty = self._rehearsal()
             if empty is not None:
-                with empty:
-                    return empty.query(sql, parameters)
+                try:
+                    with empty:
+                        return empty.query(sql, parameters)
+                except StorageFailed as error:
+                    raise StorageFailed(path=self._database.path, reason=error.reason) from error
             self.check_made()
         return self._database.query(sql, parameters, passing=passing)
 

@@ -309,10 +309,11 @@ def _finish(jobs: Sequence[Job], outcomes: Sequence[list[Executed] | Exception])
 def _fail(jobs: Sequence[Job], error: Exception) -> None:
     """Tell all of them, each by an error of its own: raising one writes into it."""
     for job in jobs:
-        job.finish(_like(error))
+        job.finish(_own(error))
 
 
-def _like(error: Exception) -> Exception:
+def _own(error: Exception) -> Exception:
+    """A copy of an error, for one of those whom it strikes."""
     if not isinstance(error, SessionsError):
         return error
     own = copy(error)

@@ -366,3 +366,12 @@ def test_a_store_is_not_copied_to_where_it_would_be_gone(store_url: str) -> None
 
     assert ran.code == 2
     assert "is gone when the command ends" in ran.err
+
+
+def test_an_application_that_has_lost_its_events_is_verified_too(store_url: str) -> None:
+    change(store_url, "DELETE FROM events WHERE application_id = 1")
+
+    ran = run("verify")
+
+    assert ran.code == 1
+    assert {row.split("\t")[0] for row in ran.rows[1:]} == {"1"}

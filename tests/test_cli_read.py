@@ -82,6 +82,7 @@ def test_a_session_is_shown_in_a_pipe_as_plain_text() -> None:
         (("--position", "4"), {"position": 4}),
         (("--as-of", "2026-11-23T11:00:59+01:00"), {"version": 4}),
         (("--as-of", "2026-11-23t10:00:59z"), {"version": 4}),
+        (("--as-of", "2026-11-23T10:00Z"), {"version": 4}),
     ],
 )
 def test_json_is_exactly_the_customer_session_at_that_moment(

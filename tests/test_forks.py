@@ -7,11 +7,15 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sessions.sqlite.inside import Inside
-from tests.waiting import until
+from tests.waiting import SOON, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FORKING = """
 import os, sys, threading
@@ -48,6 +52,87 @@ thread.join()
 """
 
 
+INTERRUPTED = """
+import os, signal, sys, threading
+from projections import CustomerSessions
+from sessions import OpenSession, SessionStore
+
+store = SessionStore.open(sys.argv[1])
+store.execute("s", OpenSession())
+views = CustomerSessions(store)
+inside = store.recorder.database._connections.inside
+entered, leave = threading.Event(), threading.Event()
+
+def stay():
+    with inside:
+        entered.set()
+        leave.wait()
+
+staying = threading.Thread(target=stay)
+staying.start()
+entered.wait()
+threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+sys.unraisablehook = lambda told: print(told.exc_type.__name__, flush=True)
+if not os.fork():
+    os._exit(0)
+answers = []
+other = threading.Thread(target=lambda: answers.append(views.get("s").state), daemon=True)
+other.start()
+other.join(10)
+store.execute("t", OpenSession())
+leave.set()
+staying.join()
+print(answers, store.position, flush=True)
+"""
+
+UNWINDING = """
+import os, sys
+from projections import verify
+from sessions import OpenSession, SessionStore
+
+store = SessionStore.open(sys.argv[1])
+store.execute("s", OpenSession())
+children = []
+
+def fork(done, total):
+    children.append(os.fork())
+    if not children[-1]:
+        sys.exit(7)  # through what was begun in the parent
+
+assert verify(store, fork) == []
+assert [os.waitstatus_to_exitcode(os.waitpid(each, 0)[1]) for each in children] == [7]
+store.close()
+"""
+
+TWO_STORES = """
+import os, sys, threading, time
+from sessions import OpenSession, SessionStore
+
+one, other = (SessionStore.open(url) for url in sys.argv[1:3])
+for store in (one, other):
+    store.execute("s", OpenSession())
+begun, forks = threading.Event(), threading.Event()
+
+def load():
+    with one.batch():
+        one.execute("t", OpenSession())
+        begun.set()
+        forks.wait()
+        time.sleep(0.1)
+        assert other.position == 1
+
+thread = threading.Thread(target=load)
+thread.start()
+begun.wait()
+began = time.monotonic()
+forks.set()
+if not (child := os.fork()):
+    os._exit(0)
+os.waitpid(child, 0)
+assert time.monotonic() - began < 10
+thread.join()
+"""
+
 READING = """
 import os, sys, threading
 from projections import CustomerSessions, verify
@@ -80,14 +165,15 @@ store.close()
 """
 
 
-def forked(script: str, *arguments: str) -> None:
-    """Run a script that forks."""
+def forked(script: str, *arguments: str) -> str:
+    """What a script prints that forks."""
     quiet = ["-W", "ignore::DeprecationWarning"]  # of a fork beside threads, from 3.12 on
     command = [sys.executable, *quiet, "-c", script, *arguments]
 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
 
 
 def test_a_fork_holds_all_that_is_watched_while_other_threads_let_more_be() -> None:
@@ -110,11 +196,11 @@ def test_a_fork_waits_for_who_is_inside_and_lets_no_other_in() -> None:
             events.append("out")
 
     def second() -> None:
-        until(lambda: "waits" in events)
+        until(lambda: not inside._is_open)
         with inside:
             events.append("second")
 
-    with ThreadPoolExecutor(2) as pool, inside:  # who forks may be inside: it is not in a statement
+    with ThreadPoolExecutor(2) as pool, inside:  # who forks is in no statement
         pool.submit(first)
         until(lambda: events == ["in"])
         later = pool.submit(second)
@@ -128,12 +214,12 @@ def test_a_fork_waits_for_who_is_inside_and_lets_no_other_in() -> None:
     assert events == ["in", "waits", "out", "forks", "second"]
 
 
-def test_a_fork_waits_only_for_so_long() -> None:
+def test_a_fork_waits_only_for_so_long(caplog: pytest.LogCaptureFixture) -> None:
     inside, may_leave = Inside(), threading.Event()
 
     def stay() -> None:
         with inside:
-            may_leave.wait()
+            may_leave.wait(SOON)
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(stay)
@@ -141,5 +227,37 @@ def test_a_fork_waits_only_for_so_long() -> None:
         inside.close(0.01)
         inside.open()
         may_leave.set()
+
+    assert caplog.messages == [
+        "a process is forked while another thread reads: the child may hang in SQLite"
+    ]
+
+    assert not inside._threads
+
+
+def test_a_fork_that_is_interrupted_while_it_waits_leaves_a_parent_that_works(
+    sqlite_url: str,
+) -> None:
+    assert forked(INTERRUPTED, sqlite_url) == "KeyboardInterrupt\n['open'] 2\n"
+
+
+def test_a_child_may_unwind_through_what_its_parent_has_begun(sqlite_url: str) -> None:
+    forked(UNWINDING, sqlite_url)
+
+
+def test_who_writes_to_one_store_may_read_another_while_a_fork_waits(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    forked(TWO_STORES, sqlite_url, f"sqlite:///{tmp_path}/other.db")
+
+
+def test_a_thread_that_was_interrupted_inside_is_out_after_it_came_by_again() -> None:
+    inside = Inside()
+    inside.enter()  # and an interrupt keeps it from leaving
+    with inside:
+        pass
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(inside.close, 0).result()
 
     assert not inside._threads

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import unittest.mock
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate
-from eventsourcing.persistence import Tracking, TrackingRecorder
+from eventsourcing.persistence import StoredEvent, Tracking, TrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.tests.persistence import (
     InfrastructureFactoryTestCase,
@@ -193,6 +195,19 @@ def test_fault_4_a_projection_runner_follows_a_store(url: str) -> None:
             assert view.max_tracking_id("Shop") == 2
         runner.app.close()
         runner.projection.view.database.close()
+
+
+def test_the_clock_of_another_host_makes_nothing_wrong_of_what_it_writes(url: str) -> None:
+    with SessionStore.open(url) as store:
+        store.execute("s", OpenSession())
+        names = [("stock-1", 1, "Counted"), ("stock-1", 2, "Counted")]
+        for number, (stream, version, topic) in enumerate(names):
+            event = StoredEvent(stream, version, topic, b"{}")
+            with unittest.mock.patch("sessions.clock.now") as now:
+                now.return_value = datetime(2026, 1, 2 - number, tzinfo=UTC)
+                store.recorder.insert_events([event])
+
+        assert verify(store) == []
 
 
 class Dog(Aggregate):

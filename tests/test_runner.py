@@ -573,17 +573,33 @@ def test_one_that_is_far_behind_holds_up_nobody(store: SessionStore) -> None:
         connection.execute("DELETE FROM spend")
     done = store.execute("z", OpenSession())
     came: list[tuple[int, int]] = []
+    runner = Runner(store, page=3)
 
     def progress(_: int, __: int) -> None:
-        positions = (StoredProjection(store, MENDED).position, spend(store).position)
-        if positions not in came:
-            came.append(positions)
+        came.append((StoredProjection(store, MENDED).position, spend(store).position))
+        if came[-1] == (done.position, done.position):
+            runner.stop()
 
-    Runner(store, page=3).run(until=done.position, progress=progress)
+    runner.run(progress=progress)
 
     assert came[0] == (done.position, 0)
-    assert came[-1] == (done.position, done.position)
+    assert len(came) == 1 + -(-done.position // 3)  # and each page is read once
     assert verify(store) == []
+
+
+def test_in_a_run_to_a_position_what_one_cannot_read_keeps_no_other_one_behind(
+    store: SessionStore,
+) -> None:
+    end = store.position
+    Runner(store, ["sales"]).run(until=end)
+    bad = store.execute("z", OpenSession()).position
+    with unguarded(store.recorder.database) as connection:
+        connection.execute(f"UPDATE events SET type = 'FromTheFuture' WHERE position = {bad}")
+
+    with pytest.raises(UnknownEvent):
+        Runner(store, page=3).run(until=bad)
+
+    assert spend(store).position == end
 
 
 def test_a_view_that_is_read_while_its_mode_is_switched_is_answered(

@@ -437,9 +437,13 @@ def test_a_key_that_reads_like_what_stands_for_another_waits_under_a_name_of_its
         ("(int) 7", 4),
         (UNTOLD, 5),
     ]
-    for other in (None, store.position):
-        with pytest.raises(ViewParked):
-            StoredProjection(store, seen).get("(int) 7", position=other)
+    for key in (text, "(int) 7"):
+        for other in (None, store.position):
+            if key == text:
+                with pytest.raises(ViewParked):
+                    views.get(key, position=other)
+            else:
+                assert views.get(key, position=other) is None
     assert verify(store) == []
 
 

@@ -82,10 +82,10 @@ _ROWS_OF_A_TABLE = 500
 
 
 @contextmanager
-def reading(url: str, application: int) -> Iterator[SessionStore]:
+def reading(url: str, application: int, *, says: bool = True) -> Iterator[SessionStore]:
     """A store to be read; who asks an application without events is told which have some."""
     with SessionStore.open(url, application, read_only=True) as opened:
-        if opened.exists and not opened.position:
+        if says and opened.exists and not opened.position:
             others = ", ".join(map(str, applications_of(opened.query)))
             if others:
                 remark(f"application {application} has no events here; --application: {others}")
@@ -95,8 +95,8 @@ def reading(url: str, application: int) -> Iterator[SessionStore]:
 def a_time(text: str) -> datetime:
     """A time given on the command line."""
     try:
-        moment = msgspec.convert(text, datetime)  # as `at` is read: what is finer is rounded
-    except msgspec.ValidationError:
+        moment = _moment(text)
+    except ValueError:
         message = f"{text!r} is no RFC 3339 time such as 2026-11-23T10:00:00Z"
         raise typer.BadParameter(message) from None
     if moment.tzinfo is None:
@@ -106,6 +106,14 @@ def a_time(text: str) -> datetime:
         return rules.moment("as_of", moment)
     except InvalidValue as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _moment(text: str) -> datetime:
+    """A time as `at` is read, what is finer than a microsecond rounded; or in a shorter form."""
+    try:
+        return msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return datetime.fromisoformat(text.upper())
 
 
 def time_text(moment: datetime) -> str:

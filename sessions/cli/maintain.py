@@ -13,6 +13,7 @@ from msgspec.structs import asdict, replace
 
 import projections
 from projections.pages import applications_of
+from sessions import kept
 from sessions.cli.common import (
     DEFAULT_STORE,
     AnyApplicationOption,
@@ -23,14 +24,16 @@ from sessions.cli.common import (
     print_table,
     print_text,
     progress,
+    reading,
     remark,
 )
 from sessions.head import Mode
-from sessions.schema import PROJECTIONS
+from sessions.schema import ANSWERS, CLAIMS, LIMITS, PARKED, PROJECTIONS
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
     from projections import Difference
+    from sessions.tables import Table
 
 
 def init(*, store: StoreOption = DEFAULT_STORE) -> None:
@@ -55,21 +58,26 @@ def verify(
     It does so for each application in the store, if none is named. Exits with 1 if anything
     differs, and says what. Others may go on writing meanwhile.
     """
-    with SessionStore.open(store, application or 1, read_only=True) as opened:
+    with reading(store, application or 1, says=application is not None) as opened:
         opened.check_made()
-        stores = [opened]
-        if application is None:
-            database, known = opened.recorder.database, opened.projections
-            found = applications_of(opened.query) or [1]
-            stores = [
-                SessionStore(database, each, read_only=True, projections=known) for each in found
-            ]
+        database, known = opened.recorder.database, opened.projections
+        found = [application] if application else applications_of(opened.query, *_derived(opened))
+        stores = [
+            SessionStore(database, each, read_only=True, projections=known) for each in found or [1]
+        ]
         verified: list[tuple[SessionStore, list[Difference]]] = []
         for each in stores:
             with progress(f"verifying application {each.application_id}") as told:
                 verified.append((each, projections.verify(each, told)))
         events = sum(each.position for each in stores)
     _report(events, [(each.application_id, d) for each, found in verified for d in found], json)
+
+
+def _derived(store: SessionStore) -> list[Table]:
+    """The relations that say something of an application which has no events any more, too."""
+    builds = kept.builds(store.query, "current")
+    views = [t for each in store.projections if each.name in builds for t in each.tables]
+    return [ANSWERS, CLAIMS, LIMITS, PARKED, *views]
 
 
 def _report(

@@ -266,7 +266,7 @@ class Connections:
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
-        self.inside = Inside()
+        self.inside.begin_again()
         if self.in_memory:
             if self._writer is not None and self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")

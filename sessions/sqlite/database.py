@@ -54,6 +54,7 @@ class SqliteDatabase(Database):
         self._left: tuple[object, int] | None = None
         self._begin_alone()
         forks.watch_and_hold(self)
+        forks.close_gate(self._connections.inside)
 
     @property
     def failures(self) -> SqliteFailures:
@@ -279,16 +280,6 @@ class SqliteDatabase(Database):
         with self._lock:
             self._connections.close()
         self.signal.give()
-
-    def hold_for_fork(self) -> None:
-        """Let other threads come out of SQLite, and none in: a child would inherit its locks."""
-        super().hold_for_fork()
-        self._connections.inside.close(self.lock_timeout)
-
-    def go_on_after_fork(self) -> None:
-        """Let other threads in again."""
-        self._connections.inside.open()
-        super().go_on_after_fork()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's, its locks are not ours."""

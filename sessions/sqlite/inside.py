@@ -6,9 +6,9 @@ is never given back in the child, which then waits for ever where it opens a fil
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -16,14 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
+logger = logging.getLogger(__name__)
+
 _LOOK_SECONDS = 0.0005
+_HANGS = "the child may hang in SQLite"
+_MOST_SECONDS = 60.0
+"""How long a fork waits for a statement of another thread at most."""
 
 
 class Inside:
     """Within it, a thread is inside SQLite; where another one forks just now, it waits first."""
 
     def __init__(self) -> None:
-        self._threads: deque[int] = deque()
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Nobody is inside: at the beginning, and after a fork in the child."""
+        self._threads: set[int] = set()
         self._is_open = True
         self._opens = threading.Event()
 
@@ -40,28 +49,33 @@ class Inside:
         self.leave()
 
     def enter(self) -> None:
-        """Come in; `leave` must follow, in the same thread."""
+        """Come in, not being inside; `leave` must follow, in the same thread."""
         thread = threading.get_ident()
         while True:
-            self._threads.append(thread)  # first: whoever closes it sees who is in by then
+            self._threads.add(thread)  # first: whoever closes it sees who is in by then
             if self._is_open:
                 return
-            self._threads.remove(thread)
+            self._threads.discard(thread)
             self._opens.wait()
 
     def leave(self) -> None:
-        """Go out."""
-        self._threads.remove(threading.get_ident())
+        """Go out; where an interrupt kept a thread from it, it does so the next time."""
+        self._threads.discard(threading.get_ident())
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float = _MOST_SECONDS) -> None:
         """Let no other thread in, and wait until all others are out; for so long at most."""
-        own, deadline = threading.get_ident(), time.monotonic() + seconds
+        own, deadline = {threading.get_ident()}, time.monotonic() + seconds
         self._opens.clear()
         self._is_open = False
-        while any(thread != own for thread in tuple(self._threads)):
-            if time.monotonic() > deadline:
-                return
-            time.sleep(_LOOK_SECONDS)
+        try:
+            while self._threads - own:
+                if time.monotonic() > deadline:
+                    logger.warning("a process is forked while another thread reads: %s", _HANGS)
+                    return
+                time.sleep(_LOOK_SECONDS)
+        except BaseException:
+            self.open()
+            raise
 
     def open(self) -> None:
         """Let them in again."""
