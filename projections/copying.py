@@ -153,6 +153,14 @@ def _check_begun(one: Database, other: Database) -> None:
         same = one.query(here, (application, last[1]))
         if not same or schema.EVENTS.given(same[0]) != schema.EVENTS.given(last):
             raise CopyDiffers(path=other.path, where=f"events {last[:2]}")
+    for application in applications_of(other.query, schema.ANSWERS):
+        mine, theirs = (
+            chain.from_iterable(_pages(database, schema.ANSWERS, application))
+            for database in (one, other)
+        )
+        for row in theirs:
+            if row not in mine:  # both are in order: what is passed by is asked for no more
+                raise CopyDiffers(path=other.path, where=f"{schema.ANSWERS.name} {row[:2]}")
 
 
 def _copied(one: Database, other: Database, table: Table, application: int) -> Iterator[int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sessions.cached import cached_property
 from sessions.head import CATCH_UP, HEAD
 from sessions.topics import TOPIC
 

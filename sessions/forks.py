@@ -6,7 +6,10 @@ import os
 import threading
 import weakref
 from contextlib import ExitStack, suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Forked(Protocol):
@@ -45,7 +48,9 @@ _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 _holding: list[Held] = []
 _closed: list[Gate] = []
 _mutex = threading.RLock()
-"""Whoever adds to what is watched has it, and a fork while it is copied: never while it waits."""
+"""Whoever adds to what is watched has it, and a fork when it holds all of that."""
+_turn = threading.RLock()
+"""One thread forks at a time: what it holds is let go by itself alone."""
 
 
 def watch(one: Forked) -> None:
@@ -69,40 +74,55 @@ def close_gate(gate: Gate) -> None:
 
 def _before_fork() -> None:
     """Whatever interrupts it, the fork takes place: Python says so and goes on."""
+    _turn.acquire()
     try:
         with _mutex:
-            _holding[:] = sorted(_held, key=id)
-            _closed[:] = _gates
-        for one in _holding:
-            one.hold_for_fork()
-        for gate in _closed:
-            gate.close()
+            found = _not_held()
+        _hold(*found)
     finally:
         _mutex.acquire()
+    _hold(*_not_held())  # what was made meanwhile; nothing more can be
+
+
+def _not_held() -> tuple[list[Held], list[Gate]]:
+    done = {id(one) for one in (*_holding, *_closed)}
+    held = sorted([one for one in _held if id(one) not in done], key=id)
+    return held, [gate for gate in _gates if id(gate) not in done]
+
+
+def _hold(held: Iterable[Held], gates: Iterable[Gate]) -> None:
+    for one in held:
+        _holding.append(one)
+        one.hold_for_fork()
+    for gate in gates:
+        _closed.append(gate)
+        gate.close()
 
 
 def _after_in_parent() -> None:
-    _let_go()
-    with ExitStack() as going_on:  # all of them, whatever interrupts it
+    with ExitStack() as steps:  # all of them, the last one first, whatever interrupts it
+        steps.callback(_release, _turn)
+        steps.callback(_closed.clear)
+        steps.callback(_holding.clear)
         for one in _holding:
-            going_on.callback(one.go_on_after_fork)
+            steps.callback(one.go_on_after_fork)
         for gate in _closed:
-            going_on.callback(gate.open)
-    _holding.clear()
-    _closed.clear()
+            steps.callback(gate.open)
+        _release(_mutex)
 
 
 def _after_in_child() -> None:
-    _let_go()
     _holding.clear()
     _closed.clear()
+    _release(_mutex)
+    _release(_turn)
     for one in list(_watched):
         one.begin_again_in_child()
 
 
-def _let_go() -> None:
+def _release(lock: threading.RLock) -> None:
     with suppress(RuntimeError):  # an interrupt came before it was taken
-        _mutex.release()
+        lock.release()
 
 
 os.register_at_fork(

@@ -10,13 +10,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 from msgspec.structs import replace
 
 from sessions import documents
+from sessions.cached import cached_property
 from sessions.errors import InvalidValue
 from sessions.events import SESSION, Event, Recorded
 from sessions.head import Mode

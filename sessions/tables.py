@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sessions.cached import cached_property
 from sessions.kinds import ADAPT, Kind, as_given, fits
 
 if TYPE_CHECKING:

@@ -458,6 +458,32 @@ def test_followers_of_others_keep_their_place(road: tuple[str, str]) -> None:
         ]
 
 
+@pytest.mark.parametrize("application", [1, 2])
+def test_a_target_with_a_key_of_its_own_is_left_as_it_is(
+    sqlite_url: str, tmp_path: Path, application: int
+) -> None:
+    target_url = f"sqlite:///{tmp_path}/target.db"
+    with SessionStore.open(sqlite_url) as source:
+        source.execute("s", OpenSession(), idempotency_key="k")
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as source,
+        SessionStore.open(target_url, read_only=True) as target,
+    ):
+        copy(source, target)
+    with SessionStore.open(target_url, application) as target:
+        target.execute_all([], idempotency_key="own")
+
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as source,
+        SessionStore.open(target_url, read_only=True) as target,
+        pytest.raises(CopyDiffers, match="own"),
+    ):
+        copy(source, target)
+
+    with SessionStore.open(target_url) as target:
+        assert target.execute("s", add()).version == 2
+
+
 def test_the_keys_of_an_application_without_events_are_copied(
     sqlite_url: str, postgres_url: str
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sessions.cached import cached_property
 from sessions.sqlite.inside import Inside
 from tests.waiting import SOON, until
 
@@ -133,6 +134,69 @@ assert time.monotonic() - began < 10
 thread.join()
 """
 
+AT_ONCE = """
+import logging, concurrent.futures.thread  # their own hooks are called after ours, then
+import multiprocessing, sys, threading
+from sessions import OpenSession, SessionStore
+
+store = SessionStore.open(sys.argv[1], lock_timeout=5)
+store.execute("s", OpenSession())
+
+def write(thread):
+    number = 0
+    while not ending:
+        number += 1
+        store.execute(f"{thread}-{number}", OpenSession())
+
+def fork():
+    for _ in range(15):
+        child = multiprocessing.get_context("fork").Process(target=int)
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+
+ending = False
+writing = [threading.Thread(target=write, args=[number], daemon=True) for number in range(2)]
+forking = [threading.Thread(target=fork) for _ in range(3)]
+for thread in writing + forking:
+    thread.start()
+for thread in forking:
+    thread.join()
+ending = True
+for thread in writing:
+    thread.join()
+store.execute("t", OpenSession())
+store.close()
+"""
+
+MADE_MEANWHILE = """
+import os, sys, threading
+from sessions import OpenSession, SessionStore
+
+url, fresh_url = sys.argv[1:3]
+store, fresh = SessionStore.open(url), SessionStore.open(fresh_url)
+store.execute("s", OpenSession())
+
+def read():
+    while not ending:
+        assert fresh.position == 0  # of a store that is made for the question
+        with SessionStore.open(url) as opened:
+            assert opened.position == 1
+
+ending = False
+threads = [threading.Thread(target=read, daemon=True) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(30):
+    if not (child := os.fork()):
+        with SessionStore.open(url) as opened:
+            os._exit(opened.position != 1)
+    assert os.waitpid(child, 0)[1] == 0
+ending = True
+for thread in threads:
+    thread.join()
+"""
+
 READING = """
 import os, sys, threading
 from projections import CustomerSessions, verify
@@ -241,6 +305,16 @@ def test_a_fork_that_is_interrupted_while_it_waits_leaves_a_parent_that_works(
     assert forked(INTERRUPTED, sqlite_url) == "KeyboardInterrupt\n['open'] 2\n"
 
 
+def test_threads_may_fork_at_once(any_url: str) -> None:
+    forked(AT_ONCE, any_url)
+
+
+def test_a_child_goes_on_whatever_stores_are_opened_when_it_is_forked(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    forked(MADE_MEANWHILE, sqlite_url, f"sqlite:///{tmp_path}/fresh.db")
+
+
 def test_a_child_may_unwind_through_what_its_parent_has_begun(sqlite_url: str) -> None:
     forked(UNWINDING, sqlite_url)
 
@@ -261,3 +335,28 @@ def test_a_thread_that_was_interrupted_inside_is_out_after_it_came_by_again() ->
         pool.submit(inside.close, 0).result()
 
     assert not inside._threads
+
+
+def test_a_property_that_one_thread_computes_holds_up_no_other_one() -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        @cached_property
+        def value(self) -> int:
+            """A number."""
+            if not begun.is_set():
+                begun.set()
+                may_end.wait(SOON)
+            return 1
+
+    one, other = Slow(), Slow()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lambda: one.value)
+        begun.wait(SOON)
+        assert pool.submit(lambda: other.value).result(1) == 1
+        may_end.set()
+        assert first.result() == 1
+
+    assert vars(one) == vars(other) == {"value": 1}
+    assert Slow.__dict__["value"].__doc__ == "A number."
+    assert isinstance(Slow.value, cached_property)

@@ -42,7 +42,7 @@ def _kind_of(error: psycopg.Error) -> type[SessionsError]:
     match error:
         case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
             return StatementTimeout
-        case pg.SerializationFailure() | pg.DeadlockDetected():  # as a standby says that it is busy
+        case pg.SerializationFailure():  # as a standby says that recovery needed what it read
             return StatementTimeout
         case pg.UniqueViolation():
             return Duplicate

@@ -7,7 +7,6 @@ statements one by one, each of which wakes the server, and costs the client seve
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
@@ -15,6 +14,8 @@ from psycopg import pq, waiting
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import fetch_many, send
+
+from sessions.cached import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
