@@ -87,7 +87,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         _copy_positions(one, other)
         building.run(check=partial(_compare, one, other), confirm=partial(_verify, target))
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
-    return Copied(len({application for _, application in _tasks(one)}), events, keys)
+    return Copied(len(applications_of(one.query, schema.ANSWERS)), events, keys)
 
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
@@ -154,10 +154,7 @@ def _check_begun(one: Database, other: Database) -> None:
         if not same or schema.EVENTS.given(same[0]) != schema.EVENTS.given(last):
             raise CopyDiffers(path=other.path, where=f"events {last[:2]}")
     for application in applications_of(other.query, schema.ANSWERS):
-        mine, theirs = (
-            chain.from_iterable(_pages(database, schema.ANSWERS, application))
-            for database in (one, other)
-        )
+        mine, theirs = (_rows(each, schema.ANSWERS, application) for each in (one, other))
         for row in theirs:
             if row not in mine:  # both are in order: what is passed by is asked for no more
                 raise CopyDiffers(path=other.path, where=f"{schema.ANSWERS.name} {row[:2]}")
@@ -188,6 +185,10 @@ def _pages(
         after = page[-1][key]
 
 
+def _rows(database: Database, table: Table, application: int) -> Iterator[Sequence[Any]]:
+    return chain.from_iterable(_pages(database, table, application))
+
+
 def _copy_positions(one: Database, other: Database) -> None:
     """How far followers of others have come; that of the store's own builds is theirs."""
     table, own = schema.POSITIONS, set()
@@ -202,9 +203,7 @@ def _copy_positions(one: Database, other: Database) -> None:
 def _compare(one: Database, other: Database) -> None:
     """Before anybody can write to the other: both hold the same rows."""
     for table, application in _tasks(one, other):
-        mine, theirs = (
-            chain.from_iterable(_pages(database, table, application)) for database in (one, other)
-        )
+        mine, theirs = (_rows(each, table, application) for each in (one, other))
         for here, there in zip_longest(mine, theirs):
             if here != there:
                 raise CopyDiffers(path=other.path, where=f"{table.name} {(here or there)[:2]}")

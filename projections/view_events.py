@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sessions.events import EVENTS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
@@ -33,8 +31,8 @@ def events_of(  # noqa: PLR0913  the bounds that may be asked for
         version = after.version if after else 0
         events = reader.events(str(key), after=version, as_of=as_of, position=position)
     else:
-        unwanted = [name for name, kind in EVENTS.items() if kind not in projection.wanted]
-        events = reader.log_without(unwanted, after.position if after else 0, until=position)
+        begin = after.position if after else 0
+        events = reader.log_without(tuple(projection.unwanted), begin, until=position)
     for recorded in events:
         if key in projection.touched(recorded) and (as_of is None or recorded.at <= as_of):
             yield recorded

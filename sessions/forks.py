@@ -66,7 +66,7 @@ def watch_and_hold(one: Held) -> None:
         _held.add(one)
 
 
-def close_gate(gate: Gate) -> None:
+def watch_gate(gate: Gate) -> None:
     """Close a gate before each child that this process forks, and open it again in the parent."""
     with _mutex:
         _gates.add(gate)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from sessions import documents
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
-from sessions.events import SESSION, Event, Recorded
+from sessions.events import EVENTS, SESSION, Event, Recorded
 from sessions.head import Mode
 from sessions.keys import UNTOLD, Key, is_reserved, misfit
 from sessions.kinds import fits
@@ -170,6 +170,11 @@ class Projection(Generic[V]):
     def wanted(self) -> frozenset[type]:
         """The types of the events that it wants."""
         return frozenset(self.types or get_args(Event))
+
+    @cached_property
+    def unwanted(self) -> frozenset[str]:
+        """The names of those that it does not want; a type that is not known may be wanted."""
+        return frozenset([name for name, kind in EVENTS.items() if kind not in self.wanted])
 
     @cached_property
     def is_begun_by(self) -> Callable[[Recorded], bool]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sessions.events import EVENTS, SESSION
+from sessions.events import SESSION
 from sessions.inserting import Insert, Write, each
 from sessions.keys import is_reserved
 from sessions.parked import ParkedKeys
@@ -275,12 +275,12 @@ class Views(Generic[V]):
 
         An event of a type that is not known may.
         """
-        held, wanted = self._held, self.projection.wanted
+        held = self._held
         if self.projection.is_of_session:
             return {row[0] for row in rows if row[2] in held and row[1] == SESSION}
         if not held:
             return set()
-        unwanted = {name for name, kind in EVENTS.items() if kind not in wanted}
+        unwanted = self.projection.unwanted
         return {row[0] for row in rows if name_of(row[4]) not in unwanted}
 
     def catch_up(self, recorded: Recorded) -> None:

@@ -159,7 +159,10 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as tables on a terminal, and as tab-separated lines, as they come, elsewhere."""
+    """Print rows as tables on a terminal, and as tab-separated lines, as they come, elsewhere.
+
+    What is refused when the first row is asked for is refused before a line is printed.
+    """
     shown = (["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows)
     if is_terminal():
         part = list(islice(shown, _ROWS_OF_A_TABLE))
@@ -169,7 +172,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
             if not part:
                 return
             out.print()
-    for line in chain([list(columns)], shown):
+    first = list(islice(shown, 1))
+    for line in chain([list(columns)], first, shown):
         sys.stdout.write("\t".join(line) + "\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -72,8 +72,7 @@ def find(  # noqa: PLR0913  a parameter is an option
             for view in found:
                 print_line(view.to_json())
         else:
-            first = list(islice(found, 1))  # what is refused is refused before a line is printed
-            print_table(_COLUMNS, map(_row, chain(first, found)))
+            print_table(_COLUMNS, map(_row, found))
 
 
 def _found(views: CustomerSessions, filters: dict[str, Any]) -> Iterator[CustomerSession]:

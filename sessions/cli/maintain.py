@@ -90,7 +90,10 @@ def _report(
         print_json({"events": events, "differences": shown})
     elif differences:
         columns = ("application", "event", "relation", "key", "column", "stored", "expected")
-        rows = [(of, d.position, d.relation, _text(d.key), *_values(d)) for of, d in differences]
+        rows = [
+            (of, d.position, d.relation, " ".join(map(str, d.key)), d.column, d.stored, d.expected)
+            for of, d in differences
+        ]
         print_table(columns, rows)
     else:
         print_text(f"{events} events: every view equals them")
@@ -99,14 +102,6 @@ def _report(
         remark(said)
     if differences:
         raise typer.Exit(1)
-
-
-def _text(key: Sequence[object]) -> str:
-    return " ".join(map(str, key))
-
-
-def _values(difference: Difference) -> tuple[object, ...]:
-    return difference.column, difference.stored, difference.expected
 
 
 def _not_compared(difference: Difference) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -150,9 +150,7 @@ def log(  # noqa: PLR0913  a parameter is an option
             except KeyboardInterrupt:
                 return
         else:
-            events = islice(opened.log(after, types=types or ()), most)
-            first = list(islice(events, 1))  # what is refused is refused before a line is printed
-            _print_log(chain(first, events), json, print_table)
+            _print_log(islice(opened.log(after, types=types or ()), most), json, print_table)
 
 
 def _print_log(

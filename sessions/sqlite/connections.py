@@ -27,7 +27,8 @@ from sessions.errors import (
     StoreClosed,
     StoreNotFound,
 )
-from sessions.sqlite.inside import Inside, Private
+from sessions.sqlite.inside import Inside
+from sessions.sqlite.private import Private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,17 +80,19 @@ class SqliteFailures(Failures):
         if full_code == sqlite3.SQLITE_READONLY_DIRECTORY:
             return StorageFailed(path=self._path, reason=_BESIDE)
         if code == sqlite3.SQLITE_CANTOPEN:
-            return StorageFailed(path=self._path, reason=why_not_opened(self._path) or error)
+            beside = None if os.access(Path(self._path).parent, os.W_OK) else _BESIDE
+            reason = refused_by_system(self._path, "rb") or beside or error
+            return StorageFailed(path=self._path, reason=reason)
         return StorageFailed(path=self._path, reason=error)
 
 
-def why_not_opened(path: str) -> str | None:
+def refused_by_system(path: str, mode: str) -> str | None:
     """What the system says of a file that SQLite is "unable to open"."""
     try:
-        Path(path).open("rb").close()
+        Path(path).open(mode).close()
     except OSError as refused:
         return refused.strerror
-    return None if os.access(Path(path).parent, os.W_OK) else _BESIDE
+    return None
 
 
 def file_number(path: str) -> int | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sessions.database import Query, Statement, StillHeld
     from sessions.head import Head
-    from sessions.sqlite.inside import Private
+    from sessions.sqlite.private import Private
 
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
@@ -54,7 +54,7 @@ class SqliteDatabase(Database):
         self._left: tuple[object, int] | None = None
         self._begin_alone()
         forks.watch_and_hold(self)
-        forks.close_gate(self._connections.inside)
+        forks.watch_gate(self._connections.inside)
 
     @property
     def failures(self) -> SqliteFailures:

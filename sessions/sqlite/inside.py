@@ -9,11 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
 logger = logging.getLogger(__name__)
@@ -81,46 +79,3 @@ class Inside:
         """Let them in again."""
         self._is_open = True
         self._opens.set()
-
-
-class Answer:
-    """What a statement has answered with: all its rows, or of how many rows it was."""
-
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._rows = cursor.fetchall()
-        self.rowcount = cursor.rowcount
-
-    def fetchall(self) -> list[Any]:
-        """All rows, as tuples."""
-        return self._rows
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._rows)
-
-
-class Private:
-    """A connection that one thread has for long, and that is inside SQLite for each statement."""
-
-    def __init__(self, raw: sqlite3.Connection, inside: Inside) -> None:
-        self._raw = raw
-        self._inside = inside
-
-    def execute(self, sql: str, parameters: Sequence[object] = (), /) -> Answer:
-        """Execute a statement, to the end."""
-        with self._inside:
-            return Answer(self._raw.execute(sql, parameters))
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> Answer:
-        """Execute a statement for each row."""
-        with self._inside:
-            return Answer(self._raw.executemany(sql, rows))
-
-    @property
-    def text_factory(self) -> Callable[[bytes], object]:
-        """What makes of a text what is read."""
-        factory: Callable[[bytes], object] = self._raw.text_factory
-        return factory
-
-    @text_factory.setter
-    def text_factory(self, factory: Callable[[bytes], object]) -> None:
-        self._raw.text_factory = factory

@@ -6,11 +6,10 @@ import os
 import re
 import sqlite3
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sessions.errors import StorageFailed
-from sessions.sqlite.connections import file_number
+from sessions.sqlite.connections import file_number, refused_by_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,12 +78,9 @@ def _cannot_be_written(path: str, name: str, why: object) -> StorageFailed:
 
 
 def _why(name: str, error: sqlite3.Error) -> object:
-    """What the system says of a file that SQLite is "unable to open"."""
+    """What is wrong with a file that SQLite cannot lock."""
     if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:
-        try:
-            Path(name).open("ab").close()
-        except OSError as refused:
-            return refused.strerror
+        return refused_by_system(name, "ab") or error
     return error
 
 
