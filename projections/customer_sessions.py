@@ -85,10 +85,11 @@ class CustomerSessions:
             UndecodableEvent: The same, and the data of an event does not fit its shape.
         """
         rules.text("integrationId", session_id)
-        if check_one(version=version, as_of=as_of, position=position):
-            return self._past(session_id, version, as_of, position)
-        document, _ = self._current(session_id)
-        return self._read(session_id, document)
+        if version is None and as_of is None and position is None:
+            document, _ = self._current(session_id)
+            return self._read(session_id, document)
+        check_one(version=version, as_of=as_of, position=position)
+        return self._past(session_id, version, as_of, position)
 
     def get_with_version(self, session_id: str) -> tuple[CustomerSession, int]:
         """A session as it is, and its version: what `expected_version` takes, or an ETag tells.
