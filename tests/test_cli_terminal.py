@@ -176,3 +176,19 @@ def test_a_long_table_is_shown_part_by_part(url: str, monkeypatch: pytest.Monkey
     heads = [number for number, line in enumerate(shown) if line.startswith("position")]
     assert heads == [0, 502]
     assert len(shown) == 501 + 3
+
+
+def test_who_types_commands_is_told_what_is_waited_for(url: str) -> None:
+    reading, writing = pty.openpty()
+    command = [SESSIONS, "execute", "--store", url]
+    typed = b'{"command":"open","integrationId":"a"}\n\x04'
+    with subprocess.Popen(
+        command, stdin=writing, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.write(reading, typed)
+        answered, said = process.communicate(timeout=60)
+    os.close(reading)
+    os.close(writing)
+
+    assert said == "a command a line, as a JSON object; Ctrl-D ends\n"
+    assert '"ok":true' in answered

@@ -17,6 +17,7 @@ from sessions.cli.common import (
     ApplicationOption,
     StoreOption,
     print_json,
+    remark,
 )
 from sessions.commands import COMMANDS
 from sessions.errors import SessionsError
@@ -81,6 +82,8 @@ def execute(
     Exits with 1 if there was such a line.
     """
     with SessionStore.open(store, application) as opened:
+        if file.isatty():
+            remark("a command a line, as a JSON object; Ctrl-D ends")
         failed = [line for line in _answers(opened, file) if not line["ok"]]
     if failed:
         raise typer.Exit(1)
