@@ -119,12 +119,9 @@ class ClaimsOf(Part):
 
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:
         """Take in events."""
-        changes = [
-            (e.stream_id, released_by(e.event), taken_by(e.event))
-            for e in events
-            if type(e.event) in CLAIMING
-        ]
-        begun = {e.stream_id for e in events if e.version == 1}
+        claiming = [e for e in events if type(e.event) in CLAIMING]
+        changes = [(e.stream_id, released_by(e.event), taken_by(e.event)) for e in claiming]
+        begun = {e.stream_id for e in claiming if e.version == 1}
         ledger = self._ledger(query, changes, begun)
         for holder, released, taken in changes:
             for claim in released:

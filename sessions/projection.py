@@ -211,10 +211,9 @@ class Projection(Generic[V]):
                 if type(each.event) in wanted and each.category == SESSION:
                     found[each.stream_id].append(each)
             return found
-        for each in events:
-            if type(each.event) in wanted:
-                for key in self.touched(each):
-                    found[key].append(each)
+        for each in [event for event in events if type(event.event) in wanted]:
+            for key in self.touched(each):
+                found[key].append(each)
         return found
 
     def _told(self, recorded: Recorded) -> list[Key]:
