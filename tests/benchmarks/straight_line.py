@@ -113,7 +113,7 @@ STEPS: dict[str, tuple[Callable[[str], Any], Callable[[Session, Any, str], None]
 
 
 def replay(path: Path) -> dict[str, Session]:
-    """Fold the whole log into dicts that are ready for JSON."""
+    """Fold the whole log into dicts that are ready for JSON, and keep them all."""
     sessions: dict[str, Session] = {}
     with closing(sqlite3.connect(path)) as connection:
         position = 0
