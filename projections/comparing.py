@@ -47,22 +47,33 @@ def compare_builds(
     """What is new beside what it will take the place of, where both should be the same."""
     current = kept.builds(database.query, "current")
     there = database.relations(database.query)
-    return [
-        compare(database, builds[each.name], each, application)
+    alike = [
+        each
         for each in projections
         if each.name in current
         and _is_alike(builds[each.name], current[each.name])
         and there.issuperset(kept.relations(database.query, builds[each.name]))
-        for application in applications
     ]
+    if not alike:
+        return []
+    with database.private() as connection:
+        return [
+            _compare(database, connection, builds[each.name], each, application)
+            for each in alike
+            for application in applications
+        ]
 
 
 def _is_alike(one: Build, other: Build) -> bool:
     return one.version == other.version and "live" not in {one.mode, other.mode}
 
 
-def compare(
-    database: Database, build: Build, projection: Projection[Any], application_id: int
+def _compare(
+    database: Database,
+    connection: Connection,
+    build: Build,
+    projection: Projection[Any],
+    application_id: int,
 ) -> Compared:
     """Compare a build with the current one, as both are at one moment.
 
@@ -70,7 +81,7 @@ def compare(
     """
     tables = [(table, kept.beside(table, build)) for table in projection.tables]
     names = [table.name for both in tables for table in both]
-    with database.private() as connection, database.snapshot(connection, names):
+    with database.snapshot(connection, names):
         differing = {
             str(key[1]): None
             for one, other in tables

@@ -21,8 +21,8 @@ NOTE = (
     "Figures are medians of rounds in which the sides take turns; a ratio is the median of the "
     "rounds' ratios. `>=` asks how many times as fast as the other ours is, `<=` how many times "
     "as much it costs. Every side commits durably (SQLite: WAL, `synchronous=FULL`; PostgreSQL: "
-    "`fsync` and `synchronous_commit` on). Of a whole log, ours keeps its views where the other side "
-    "keeps what it makes."
+    "`fsync` and `synchronous_commit` on). Of a whole log, ours keeps its views where the other "
+    "side keeps what it makes."
 )
 
 
