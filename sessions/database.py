@@ -147,6 +147,10 @@ class Database(ABC):
         """The names of all relations that the store's name leads to."""
 
     @abstractmethod
+    def columns(self, query: Query) -> Iterable[tuple[str, str]]:
+        """Each relation that the store's name leads to, with each of its columns."""
+
+    @abstractmethod
     def prepare(self, connection: Connection) -> None:
         """Make room for a new store."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import schema
 from sessions.database import query_on
-from sessions.errors import CopyUnfinished
+from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.head import Build
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _NEWEST = "SELECT max(build) FROM projections"
 """No two builds have one number: relations are named with it, and indexes that need a name."""
 
 
+_RAISE = "raise its version, and run `sessions rebuild`"
+
 COPY = "(copy)"
 """Under this name, which no projection can have, a store says that it is not whole yet."""
 
@@ -58,6 +60,28 @@ def check_whole(query: Query) -> None:
     """
     if COPY in builds(query, "current"):
         raise CopyUnfinished
+
+
+def check_columns(database: Database, projections: Iterable[Projection[Any]]) -> None:
+    """Refuse projections that have columns here which the store's build of that version lacks.
+
+    Columns that are only there are people's own.
+
+    Raises:
+        ViewsDiffer: One has.
+    """
+    current = builds(database.query, "current")
+    there = set(database.columns(database.query))
+    for each in projections:
+        build = current.get(each.name)
+        if build is None or build.version != each.version:
+            continue
+        tables = tables_of(each.tables, build.mode)
+        here = {(table.name, column.name) for table in tables for column in table.columns}
+        lacking = [f"{table}.{column}" for table, column in sorted(here - there)]
+        if lacking:
+            found = f"{each.label} with {', '.join(lacking)}"
+            raise ViewsDiffer(stored=build.label, found=found, advice=_RAISE)
 
 
 def suffix(build: Build) -> str:

@@ -63,6 +63,7 @@ class SessionStore(CommandExecutor):
             self._looks_made()
         elif self._is_made_or_moved_forward():
             self._writer.check_views()
+            kept.check_columns(database, self.projections)
 
     @classmethod
     def open(  # noqa: PLR0913  all but the first have defaults
@@ -98,7 +99,8 @@ class SessionStore(CommandExecutor):
             StoreUnavailable: The server cannot be reached.
             StoreBusy: It is to be made or moved forward, and others held the lock for too long.
             CopyUnfinished: It is being copied to.
-            ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`.
+            ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`. Or a
+                projection has columns that it had not when its views were made: raise its version.
             ProjectionNotLoaded: A package's entry point brings no projection.
             InvalidValue: `application_id` is not a whole number from 1, `lock_timeout` is not 0 to
                 2,147,483 seconds, or two projections share a name or a relation.

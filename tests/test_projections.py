@@ -34,6 +34,7 @@ from tests.sample_projections import (
     Line,
     Sales,
     Spend,
+    in_mode,
     inline,
     profiles,
     there,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessions import Recorded
+    from sessions.head import Mode
     from sessions.kinds import Kind
     from tests.conftest import Clock, OpenStore
 
@@ -512,6 +514,47 @@ def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenSto
         assert refused.value.advice == advice
 
     SessionStore(database, 1, projections=inline(SALES)).execute("a", add("x"))
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "lacking"),
+    [
+        (replace(SALES, columns=(*SALES.columns, Column("lines", "integer"))), "sales.lines"),
+        (
+            replace(SALES, rows=(with_columns(Column("sku", "id"), Column("a"), Column("b")),)),
+            "sold.a, sold.application_id, sold.b, sold.session_id, sold.sku",
+        ),
+    ],
+)
+@pytest.mark.parametrize("mode", ["inline", "followed"])
+def test_a_new_column_needs_a_new_version(
+    open_store: OpenStore, mode: Mode, other: Projection[Any], lacking: str
+) -> None:
+    store = open_store(projections=in_mode(mode, SALES))
+    store.execute("a", OpenSession())
+    rebuild(store)
+    database = store.recorder.database
+
+    with pytest.raises(ViewsDiffer) as refused:
+        SessionStore(database, 1, projections=in_mode(mode, other))
+    assert refused.value.stored == "sales 1"
+    assert refused.value.found == f"sales 1 with {lacking}"
+    assert refused.value.advice == "raise its version, and run `sessions rebuild`"
+
+    newer = SessionStore(database, 1, read_only=True, projections=in_mode(mode, MENDED))
+    rebuild(newer)
+    SessionStore(database, 1, projections=in_mode(mode, MENDED)).execute("a", add("x"))
+
+
+def test_columns_that_people_add_are_their_own(store: SessionStore) -> None:
+    store.execute("a", OpenSession())
+    database = store.recorder.database
+    with database.writing() as connection:
+        connection.execute("ALTER TABLE customer_sessions ADD COLUMN note text")
+
+    SessionStore(database, 1).execute("b", OpenSession())
+
     assert verify(store) == []
 
 

@@ -29,7 +29,7 @@ from sessions.shown_url import without_password
 from sessions.signals import signal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sessions.database import Query, Statement, StillHeld
@@ -43,6 +43,12 @@ _POLL_SECONDS = 0.2
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
     "FROM pg_catalog.pg_tables WHERE schemaname = ?"
+)
+_COLUMNS = (
+    "SELECT relname, attname FROM pg_catalog.pg_attribute "
+    "JOIN pg_catalog.pg_class ON attrelid = pg_class.oid "
+    "JOIN pg_catalog.pg_namespace ON relnamespace = pg_namespace.oid "
+    "WHERE nspname = ? AND relkind = 'r' AND attnum > 0 AND NOT attisdropped"
 )
 _NOTIFY = "SELECT pg_notify(?, '')"
 _BEGIN_WRITING = "SELECT * FROM begin_writing(?, ?, ?)"
@@ -98,6 +104,10 @@ class PostgresDatabase(Database):
             reason = f"permission denied for schema {schema}: {GRANT}"
             raise StorageFailed(path=self.path, reason=reason)
         return set(found)
+
+    def columns(self, query: Query) -> Iterable[tuple[str, str]]:
+        """Each relation in the schema, with each of its columns."""
+        return query(_COLUMNS, (self._place.schema,))
 
     def prepare(self, connection: Connection) -> None:
         """Make the schema, where nobody did.

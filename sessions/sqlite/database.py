@@ -15,7 +15,7 @@ from sessions.sqlite.connections import Connections, SqliteFailures
 from sessions.sqlite.lock import held_file, held_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sessions.database import Query, Statement, StillHeld
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
+
+
+_COLUMNS = (
+    "SELECT made.name, of.name FROM sqlite_master AS made CROSS JOIN pragma_table_info(made.name) "
+    "AS of WHERE made.type = 'table'"
+)
 
 
 def _text_or_bytes(kept: bytes) -> str | bytes:
@@ -64,6 +70,10 @@ class SqliteDatabase(Database):
     def relations(self, query: Query) -> set[str]:
         """The names of all relations in the database."""
         return {name for (name,) in query("SELECT name FROM sqlite_master", ())}
+
+    def columns(self, query: Query) -> Iterable[tuple[str, str]]:
+        """Each relation in the database, with each of its columns."""
+        return query(_COLUMNS, ())
 
     def prepare(self, connection: Connection) -> None:
         """A file is ready."""
