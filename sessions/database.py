@@ -147,8 +147,8 @@ class Database(ABC):
         """The names of all relations that the store's name leads to."""
 
     @abstractmethod
-    def columns(self, query: Query) -> Iterable[tuple[str, str]]:
-        """Each relation that the store's name leads to, with each of its columns."""
+    def columns(self, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+        """Those relations of some names that are there, each with each of its columns."""
 
     @abstractmethod
     def prepare(self, connection: Connection) -> None:

@@ -40,8 +40,6 @@ _NEWEST = "SELECT max(build) FROM projections"
 """No two builds have one number: relations are named with it, and indexes that need a name."""
 
 
-_RAISE = "raise its version, and run `sessions rebuild`"
-
 COPY = "(copy)"
 """Under this name, which no projection can have, a store says that it is not whole yet."""
 
@@ -63,25 +61,30 @@ def check_whole(query: Query) -> None:
 
 
 def check_columns(database: Database, projections: Iterable[Projection[Any]]) -> None:
-    """Refuse projections that have columns here which the store's build of that version lacks.
+    """Refuse inline projections with columns here that the store's relations of them lack.
 
-    Columns that are only there are people's own.
+    Columns that only the store has are people's own.
 
     Raises:
-        ViewsDiffer: One has.
+        ViewsDiffer: One has, and its version is that of the store.
     """
     current = builds(database.query, "current")
-    there = set(database.columns(database.query))
-    for each in projections:
-        build = current.get(each.name)
-        if build is None or build.version != each.version:
-            continue
-        tables = tables_of(each.tables, build.mode)
-        here = {(table.name, column.name) for table in tables for column in table.columns}
-        lacking = [f"{table}.{column}" for table, column in sorted(here - there)]
-        if lacking:
-            found = f"{each.label} with {', '.join(lacking)}"
-            raise ViewsDiffer(stored=build.label, found=found, advice=_RAISE)
+    inline = [each for each in projections if _is_inline(each, current.get(each.name))]
+    names = [table.name for each in inline for table in each.tables]
+    there = set(database.columns(names)) if names else set()
+    for each in inline:
+        here = {(table.name, column.name) for table in each.tables for column in table.columns}
+        lacking = [column for column in sorted(here - there) if column[0] in dict(there)]
+        build = current[each.name]
+        if lacking and builds(database.query, "current").get(each.name) == build:
+            found = f"{each.label} with {', '.join(map('.'.join, lacking))}"
+            advice = "raise its version, and run `sessions rebuild`"
+            raise ViewsDiffer(stored=build.label, found=found, advice=advice)
+
+
+def _is_inline(projection: Projection[Any], build: Build | None) -> bool:
+    """Whether writers keep this version of a projection."""
+    return build is not None and (build.mode, build.version) == ("inline", projection.version)
 
 
 def suffix(build: Build) -> str:

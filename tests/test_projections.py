@@ -41,9 +41,11 @@ from tests.sample_projections import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from sessions import Recorded
+    from sessions.database import Database
     from sessions.head import Mode
     from sessions.kinds import Kind
     from tests.conftest import Clock, OpenStore
@@ -517,34 +519,77 @@ def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenSto
     assert verify(store) == []
 
 
+WIDER = with_columns(*SALES.rows[0].columns, Column("a"), Column("b"), name="sold_lines")
+
+
 @pytest.mark.parametrize(
     ("other", "lacking"),
     [
         (replace(SALES, columns=(*SALES.columns, Column("lines", "integer"))), "sales.lines"),
-        (
-            replace(SALES, rows=(with_columns(Column("sku", "id"), Column("a"), Column("b")),)),
-            "sold.a, sold.application_id, sold.b, sold.session_id, sold.sku",
-        ),
+        (replace(SALES, rows=(WIDER,)), "sold_lines.a, sold_lines.b"),
     ],
 )
-@pytest.mark.parametrize("mode", ["inline", "followed"])
-def test_a_new_column_needs_a_new_version(
-    open_store: OpenStore, mode: Mode, other: Projection[Any], lacking: str
+def test_a_new_column_of_an_inline_projection_needs_a_new_version(
+    open_store: OpenStore, other: Projection[Any], lacking: str
 ) -> None:
-    store = open_store(projections=in_mode(mode, SALES))
+    store = open_store(projections=inline(SALES))
     store.execute("a", OpenSession())
-    rebuild(store)
     database = store.recorder.database
 
     with pytest.raises(ViewsDiffer) as refused:
-        SessionStore(database, 1, projections=in_mode(mode, other))
+        SessionStore(database, 1, projections=inline(other))
     assert refused.value.stored == "sales 1"
     assert refused.value.found == f"sales 1 with {lacking}"
     assert refused.value.advice == "raise its version, and run `sessions rebuild`"
 
-    newer = SessionStore(database, 1, read_only=True, projections=in_mode(mode, MENDED))
-    rebuild(newer)
-    SessionStore(database, 1, projections=in_mode(mode, MENDED)).execute("a", add("x"))
+    newer = inline(replace(MENDED, rows=(WIDER,), version=2))
+    rebuild(SessionStore(database, 1, read_only=True, projections=newer))
+    SessionStore(database, 1, projections=newer).execute("a", add("x"))
+
+
+def test_columns_of_what_is_switched_meanwhile_are_no_reason_to_refuse(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(projections=inline(SALES))
+    store.execute("a", OpenSession())
+    database, columns = store.recorder.database, type(store.recorder.database).columns
+    wider = replace(MENDED, rows=(WIDER,))
+
+    def switched(self: Database, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+        found = [*columns(self, names)]
+        followed = (*installed(), replace(SALES, mode="followed"))
+        rebuild(SessionStore(database, 1, read_only=True, projections=followed), mode="followed")
+        return found
+
+    monkeypatch.setattr(type(database), "columns", switched)
+    SessionStore(database, 1, projections=inline(wider))
+
+
+@pytest.mark.parametrize("mode", ["followed", "live"])
+def test_columns_of_what_writers_do_not_keep_are_nothing_to_them(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    store = open_store(projections=in_mode(mode, SALES))
+    store.execute("a", OpenSession())
+
+    other = in_mode(mode, replace(SALES, rows=(WIDER,)))
+    SessionStore(store.recorder.database, 1, projections=other).execute("b", OpenSession())
+
+
+def test_tables_of_people_with_a_module_that_is_not_here_are_not_looked_at(
+    sqlite_url: str,
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("a", OpenSession())
+        with store.recorder.database.writing() as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute(
+                "INSERT INTO sqlite_master VALUES "
+                "('table', 'mail', 'mail', 0, 'CREATE VIRTUAL TABLE mail USING nowhere(x)')"
+            )
+
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("b", OpenSession())
 
 
 def test_columns_that_people_add_are_their_own(store: SessionStore) -> None:

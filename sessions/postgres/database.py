@@ -48,7 +48,7 @@ _COLUMNS = (
     "SELECT relname, attname FROM pg_catalog.pg_attribute "
     "JOIN pg_catalog.pg_class ON attrelid = pg_class.oid "
     "JOIN pg_catalog.pg_namespace ON relnamespace = pg_namespace.oid "
-    "WHERE nspname = ? AND relkind = 'r' AND attnum > 0 AND NOT attisdropped"
+    "WHERE nspname = ? AND relname IN ({}) AND attnum > 0 AND NOT attisdropped"
 )
 _NOTIFY = "SELECT pg_notify(?, '')"
 _BEGIN_WRITING = "SELECT * FROM begin_writing(?, ?, ?)"
@@ -105,9 +105,10 @@ class PostgresDatabase(Database):
             raise StorageFailed(path=self.path, reason=reason)
         return set(found)
 
-    def columns(self, query: Query) -> Iterable[tuple[str, str]]:
-        """Each relation in the schema, with each of its columns."""
-        return query(_COLUMNS, (self._place.schema,))
+    def columns(self, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+        """Those relations of some names that are there, each with each of its columns."""
+        asked = _COLUMNS.format(", ".join("?" * len(names)))
+        return self.query(asked, (self._place.schema, *names))
 
     def prepare(self, connection: Connection) -> None:
         """Make the schema, where nobody did.

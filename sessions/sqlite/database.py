@@ -27,9 +27,11 @@ _POLL_SECONDS = 0.02
 
 
 _COLUMNS = (
-    "SELECT made.name, of.name FROM sqlite_master AS made CROSS JOIN pragma_table_info(made.name) "
-    "AS of WHERE made.type = 'table'"
+    "SELECT made.name, its.name FROM sqlite_master AS made "
+    "CROSS JOIN pragma_table_info(made.name, 'main') AS its "
+    "WHERE made.type = 'table' AND made.name IN ({})"
 )
+"""Others are not looked at: one of a module that is not here would be an error."""
 
 
 def _text_or_bytes(kept: bytes) -> str | bytes:
@@ -71,9 +73,9 @@ class SqliteDatabase(Database):
         """The names of all relations in the database."""
         return {name for (name,) in query("SELECT name FROM sqlite_master", ())}
 
-    def columns(self, query: Query) -> Iterable[tuple[str, str]]:
-        """Each relation in the database, with each of its columns."""
-        return query(_COLUMNS, ())
+    def columns(self, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+        """Those relations of some names that are there, each with each of its columns."""
+        return self.query(_COLUMNS.format(", ".join("?" * len(names))), names)
 
     def prepare(self, connection: Connection) -> None:
         """A file is ready."""
