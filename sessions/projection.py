@@ -193,8 +193,10 @@ class Projection(Generic[V]):
         """
         if type(recorded.event) not in self.wanted:
             return ()
-        if self.is_of_session:
-            return of_session(recorded)
+        return of_session(recorded) if self.is_of_session else self._keys_of(recorded)
+
+    def _keys_of(self, recorded: Recorded) -> Sequence[Key]:
+        """`touched`, of an event that is wanted."""
         try:
             return tuple(dict.fromkeys(self._told(recorded)))
         except Exception:  # noqa: BLE001  this event's, if it comes again, and else a signal's
@@ -212,7 +214,7 @@ class Projection(Generic[V]):
                     found[each.stream_id].append(each)
             return found
         for each in [event for event in events if type(event.event) in wanted]:
-            for key in self.touched(each):
+            for key in self._keys_of(each):
                 found[key].append(each)
         return found
 
