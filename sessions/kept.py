@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import schema
 from sessions.database import query_on
-from sessions.errors import CopyUnfinished, ViewsDiffer
+from sessions.errors import CopyUnfinished
 from sessions.head import Build
 
 if TYPE_CHECKING:
@@ -58,33 +58,6 @@ def check_whole(query: Query) -> None:
     """
     if COPY in builds(query, "current"):
         raise CopyUnfinished
-
-
-def check_columns(database: Database, projections: Iterable[Projection[Any]]) -> None:
-    """Refuse inline projections with columns here that the store's relations of them lack.
-
-    Columns that only the store has are people's own.
-
-    Raises:
-        ViewsDiffer: One has, and its version is that of the store.
-    """
-    current = builds(database.query, "current")
-    inline = [each for each in projections if _is_inline(each, current.get(each.name))]
-    names = [table.name for each in inline for table in each.tables]
-    there = set(database.columns(names)) if names else set()
-    for each in inline:
-        here = {(table.name, column.name) for table in each.tables for column in table.columns}
-        lacking = [column for column in sorted(here - there) if column[0] in dict(there)]
-        build = current[each.name]
-        if lacking and builds(database.query, "current").get(each.name) == build:
-            found = f"{each.label} with {', '.join(map('.'.join, lacking))}"
-            advice = "raise its version, and run `sessions rebuild`"
-            raise ViewsDiffer(stored=build.label, found=found, advice=advice)
-
-
-def _is_inline(projection: Projection[Any], build: Build | None) -> bool:
-    """Whether writers keep this version of a projection."""
-    return build is not None and (build.mode, build.version) == ("inline", projection.version)
 
 
 def suffix(build: Build) -> str:

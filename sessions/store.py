@@ -63,7 +63,6 @@ class SessionStore(CommandExecutor):
             self._looks_made()
         elif self._is_made_or_moved_forward():
             self._writer.check_views()
-            kept.check_columns(database, self.projections)
 
     @classmethod
     def open(  # noqa: PLR0913  all but the first have defaults

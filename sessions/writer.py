@@ -291,7 +291,11 @@ class Writer:
         Raises:
             ViewsDiffer: It does.
         """
-        self._views.arrange(self._recorder.head(self._database.query).views)
+        query = self._database.query
+        self._views.arrange(self._recorder.head(query).views)
+        for build, differs in self._views.of_other_columns(self._database.columns):
+            if build in self._recorder.head(query).views:  # else somebody has just switched
+                raise differs
 
 
 def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:

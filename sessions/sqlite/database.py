@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
 
-
 _COLUMNS = (
     "SELECT made.name, its.name FROM sqlite_master AS made "
     "CROSS JOIN pragma_table_info(made.name, 'main') AS its "
