@@ -166,7 +166,8 @@ class Runner:
         seen = signal.count if seen is None else seen
         if not self._is_stopped:
             signal.wait(seen, seconds)
-        self._is_stopped |= is_exiting()
+        if is_exiting():  # never `|=`: it would lose a stop that comes while that is asked
+            self._is_stopped = True
 
     def _wait_for_store(self) -> None:
         """The first command makes it."""

@@ -259,6 +259,28 @@ def test_stop_ends_it_in_another_thread(store: SessionStore) -> None:
     assert runner.working == []
 
 
+def test_a_stop_that_comes_while_it_looks_whether_the_interpreter_exits_is_not_lost(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner, waits = Runner(store), list[float]()
+
+    def is_exiting() -> bool:
+        if waits:
+            waits.clear()
+            runner.stop()
+        return False
+
+    monkeypatch.setattr("projections.runner.is_exiting", is_exiting)
+    monkeypatch.setattr(
+        store.recorder.database.signal, "wait", lambda _, seconds: waits.append(seconds)
+    )
+    thread = threading.Thread(target=runner.run, daemon=True)
+    thread.start()
+
+    thread.join(SOON)
+    assert not thread.is_alive()
+
+
 def test_a_store_that_is_closed_ends_it(url: str) -> None:
     store = SessionStore.open(url, projections=followed(MENDED))
     last = fill(store, "a")
