@@ -20,7 +20,8 @@ from projections.timeline import Change, Step
 from projections.verify import verify
 from sessions.installed import installed
 from sessions.parked import Parked
-from sessions.projection import Projection, Rows, Storage
+from sessions.projection import Projection
+from sessions.storage import Rows, Storage
 from sessions.tables import Column, Table
 
 __all__ = [

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sessions.events import ProfileChanged, Recorded, SessionOpened
-from sessions.projection import Projection, Storage
+from sessions.projection import Projection
+from sessions.storage import Storage
 from sessions.tables import APPLICATION_ID, Column, Table
 
 if TYPE_CHECKING:

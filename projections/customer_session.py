@@ -10,8 +10,9 @@ import msgspec
 from msgspec.structs import asdict
 
 from sessions.events import Happened, Item, Recorded, State
-from sessions.projection import Projection, Storage
+from sessions.projection import Projection
 from sessions.session import STEPS, Line, Session, evolve, total_of
+from sessions.storage import Storage
 from sessions.tables import APPLICATION_ID, Column, Table
 
 if TYPE_CHECKING:

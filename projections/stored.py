@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from projections import not_followed, waiting
-from projections.known import come, is_kept, not_kept, parked_keys, unreadable
+from projections import coming, waiting
+from projections.known import come, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from projections.view_events import events_of
-from sessions import kept, rules
-from sessions.errors import StorageFailed, ViewBehind, ViewParked
+from sessions import rules
+from sessions.errors import StorageFailed, ViewParked
 from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
     from sessions.store import SessionStore
 
 V = TypeVar("V")
-
-_LOOK_SECONDS = 1.0
-"""How often one that waits looks whether somebody is at work: a standby takes over sooner.
-
-So nobody is at work where two looks, one after the other, have found nobody.
-"""
-_BEGIN_SECONDS = 2 * _LOOK_SECONDS
-"""So long a runner may take to begin with what the store does not know yet."""
 
 
 class StoredProjection(Generic[V]):
@@ -177,40 +168,7 @@ class StoredProjection(Generic[V]):
         """
         rules.count("position", position, least=0)
         rules.seconds("timeout", timeout)
-        now, signal = time.monotonic, self._database.signal
-        deadline, look = now() + timeout, now() + min(_LOOK_SECONDS, timeout)
-        begun = now() + min(_BEGIN_SECONDS, timeout)
-        self._database.listen()
-        nobody = False
-        while True:
-            seen, build = signal.count, self._build_by(begun)
-            reached = come(self._store, build, self._store.query)
-            if reached >= position:
-                return
-            if now() >= look:
-                before = nobody
-                nobody = build.mode == "followed" and not self._is_followed(build)
-                if (before and nobody) or now() >= deadline:
-                    reason = self._reason(build, timeout, nobody=nobody)
-                    name = self.projection.name
-                    raise ViewBehind(
-                        projection=name, position=reached, asked=position, reason=reason
-                    )
-                look = min(now() + _LOOK_SECONDS, deadline)
-            signal.wait(seen, min(look - now(), self._database.poll_seconds))
-
-    def _reason(self, build: Build, timeout: float, *, nobody: bool) -> str:
-        """Why it has not come that far, as it was seen last."""
-        if build.mode != "followed":
-            return "the log itself has not come that far"
-        if not nobody:
-            return f"it is followed, but did not come that far within {timeout} s"
-        hindered = not_followed.reason(self._store, self.projection.name)
-        return hindered or "nobody follows the log: run `sessions projections run`"
-
-    def _is_followed(self, build: Build) -> bool:
-        with self._database.held(kept.right(build, self._store.application_id)) as held:
-            return held is None
+        coming.wait(self._store, self.projection, position, timeout)
 
     # --- parked keys
 
@@ -277,25 +235,7 @@ class StoredProjection(Generic[V]):
             ProjectionNotKept: It is of another version, or there is none.
             CopyUnfinished: There is none, because the store is being copied to.
         """
-        return self._build_by(0.0)
-
-    def _build_by(self, by: float) -> Build:
-        """The build that the store keeps, or that a runner begins by then.
-
-        Raises:
-            ProjectionNotKept: It is of another version, or there is none.
-            CopyUnfinished: There is none, because the store is being copied to.
-        """
-        signal, may_begin = self._database.signal, self.projection.mode == "followed"
-        while True:
-            seen = signal.count
-            build = kept.builds(self._store.query, "current").get(self.projection.name)
-            if build is not None and is_kept(self.projection, build):
-                return build
-            if build is not None or not may_begin or time.monotonic() >= by:
-                kept.check_whole(self._store.query)
-                raise not_kept(self.projection, build)
-            signal.wait(seen, self._database.poll_seconds)
+        return coming.build_of(self._store, self.projection)
 
 
 def _check_shown(key: Key) -> None:

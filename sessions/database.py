@@ -6,15 +6,14 @@ says how.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
 
-from sessions.errors import BatchOpen, StoreBusy
+from sessions.one_at_a_time import OneAtATime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -103,7 +102,7 @@ def query_on(connection: Connection) -> Query:
     return lambda sql, parameters: list(connection.execute(sql, parameters).fetchall())
 
 
-class Database(ABC):
+class Database(OneAtATime, ABC):
     """The connections to one database. Threads may share it.
 
     Attributes:
@@ -119,16 +118,11 @@ class Database(ABC):
         poll_seconds: How often a follower looks by itself.
     """
 
-    path: str
     dialect: Dialect
-    _lock: threading.RLock
-    _held_for_fork = False
-    _is_in_transaction: bool
     in_memory: bool = False
     works_beside: bool = False
     page: int = 200
     made_by_opening: bool = True
-    lock_timeout: float
     signal: Signal
     poll_seconds: float
 
@@ -278,58 +272,6 @@ class Database(ABC):
     @abstractmethod
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""
-
-    def _enter(self) -> None:
-        """Be in a transaction when no other thread is; `_leave` must follow, in the same thread.
-
-        Raises:
-            StoreBusy: Another thread was for too long.
-            BatchOpen: This thread is: its batch must not lose what it has not committed.
-        """
-        self._take_lock()
-        if self._is_in_transaction:
-            self._lock.release()
-            raise BatchOpen(what="another transaction")
-        self._is_in_transaction = True
-
-    def _begin_alone(self) -> None:
-        """Nobody has the lock: at the beginning, and after a fork in the child."""
-        self._lock = threading.RLock()
-        self._is_in_transaction = False
-
-    def _take_lock(self) -> None:
-        """Keep other threads out; `_lock.release` must follow, in the same thread.
-
-        Raises:
-            StoreBusy: Another thread had the lock for too long.
-        """
-        try:
-            taken = self._lock.acquire(timeout=self.lock_timeout)
-        except BaseException:
-            with suppress(RuntimeError):  # it was interrupted while it waited: it has none
-                self._lock.release()
-            raise
-        if not taken:
-            raise StoreBusy(path=self.path, seconds=self.lock_timeout)
-
-    def _leave(self) -> None:
-        self._is_in_transaction = False
-        self._lock.release()
-
-    def hold_for_fork(self) -> None:
-        """Let a transaction of another thread end: a child cannot."""
-        try:
-            self._held_for_fork = self._lock.acquire(timeout=self.lock_timeout)
-        except BaseException:
-            with suppress(RuntimeError):  # it was interrupted while it waited: it has none
-                self._lock.release()
-            raise
-
-    def go_on_after_fork(self) -> None:
-        """Let other threads write again."""
-        held, self._held_for_fork = self._held_for_fork, False
-        if held:
-            self._lock.release()
 
     @abstractmethod
     def begin_again_in_child(self) -> None:

@@ -16,6 +16,7 @@ from sessions.batch import Batch
 from sessions.commands import COMMANDS, name_of
 from sessions.errors import BatchOpen, InvalidValue, Refused
 from sessions.follower import Follower
+from sessions.group_commit import GroupCommit
 from sessions.job import Job
 from sessions.reader import StoreReader, names_of
 from sessions.shared_commits import SharedCommits
@@ -42,8 +43,9 @@ class CommandExecutor(StoreReader):
         database = self.recorder.database
         self._writer = writer
         self._of_thread = _OfThread()
+        group = GroupCommit(writer, database.path)
         self._commits = SharedCommits(
-            writer.perform, path=database.path, timeout=database.lock_timeout
+            group.perform, path=database.path, timeout=database.lock_timeout
         )
 
     @property

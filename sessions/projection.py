@@ -7,15 +7,10 @@ here. The projections themselves stand on the read side, each in a file named af
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
-import msgspec
-from msgspec.structs import replace
-
-from sessions import documents
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event, Recorded
@@ -23,13 +18,16 @@ from sessions.head import Mode
 from sessions.keys import UNTOLD, Key, is_reserved, misfit
 from sessions.kinds import fits
 from sessions.names import check_relation, check_table
-from sessions.tables import APPLICATION_ID, Column, Table
+from sessions.storage import Rows, Storage, as_json
+from sessions.tables import Column, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 V = TypeVar("V")
 
 _KEY = Column("key", "id")
 _KINDS_OF_KEYS = ("id", "text", "integer")
-_DOCUMENT = Column("document", "json")
 
 
 def of_session(recorded: Recorded) -> Sequence[Key]:
@@ -44,51 +42,6 @@ def is_first(recorded: Recorded) -> bool:
 
 def _never(_: Recorded) -> bool:
     return False
-
-
-class Storage(msgspec.Struct, Generic[V], frozen=True):
-    """How views are kept, a row each.
-
-    Attributes:
-        table: Where: a column `application_id`, the key's column, and more.
-        to_row: The row of a key and its view, without the application's id. A view waits whose row
-            is not what the columns take.
-        from_row: The view of such a row.
-        always_fits: Whether that cannot be, so that no row is checked.
-    """
-
-    table: Table
-    to_row: Callable[[Any, V], Sequence[object]]
-    from_row: Callable[[Sequence[Any]], V]
-    always_fits: bool = False
-
-
-class Rows(msgspec.Struct, Generic[V], frozen=True):
-    """Rows that people can query, any number of them for a view.
-
-    Attributes:
-        name: The relation's. Its columns are `application_id`, the view's key, and these:
-        columns: What a row has of its own.
-        key: The names of those columns that tell the rows of one view apart. A view that makes
-            two rows with one key waits, as where its fold fails.
-        of: The rows of a view; pure.
-        indexes: The columns of further indexes; each begins with `application_id`.
-    """
-
-    name: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-    of: Callable[[V], Iterable[Sequence[object]]]
-    indexes: tuple[tuple[str, ...], ...] = ()
-
-    def table(self, key: Column) -> Table:
-        """The relation, for views that have such a key."""
-        return Table(
-            self.name,
-            (APPLICATION_ID, key, *self.columns),
-            key=(APPLICATION_ID.name, key.name, *self.key),
-            indexes=self.indexes,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +66,7 @@ class Projection(Generic[V]):
         rows: Relations of rows that views become.
         mode: How it is run where nobody set it otherwise.
         begins: Whether an event is the first of its keys, so that there is no view to read.
-        kept: How views are kept (`sessions.projection.Storage`), if not as JSON beside those
+        kept: How views are kept (`sessions.storage.Storage`), if not as JSON beside those
             columns.
 
     Raises:
@@ -159,7 +112,9 @@ class Projection(Generic[V]):
     @cached_property
     def storage(self) -> Storage[V]:
         """How its views are kept."""
-        return _checked(self.kept) if self.kept else _as_json(self)
+        if self.kept:
+            return self.kept.checked()
+        return as_json(self.name, self.key, self.view, self.columns, self.indexes)
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:
@@ -266,39 +221,6 @@ class Projection(Generic[V]):
             message = f"the fold of {self.name} answers with None, which is no view"
             raise TypeError(message)
         return folded
-
-
-def _checked(storage: Storage[V]) -> Storage[V]:
-    if storage.always_fits:
-        return storage
-
-    def to_row(key: Key, view: V) -> Sequence[object]:
-        row = storage.to_row(key, view)
-        storage.table.check(row)
-        return row
-
-    return replace(storage, to_row=to_row)
-
-
-def _as_json(projection: Projection[V]) -> Storage[V]:
-    names = [column.name for column in projection.columns]
-    write = documents.writes(projection.view)
-    decode = msgspec.json.Decoder(projection.view).decode
-
-    def to_row(key: Key, view: V) -> Sequence[object]:
-        document = write(view)
-        decode(document)  # whoever makes a view by hand may give a field any value
-        row = (key, *[getattr(view, name) for name in names], document)
-        table.check(row)
-        return row
-
-    table = Table(
-        projection.name,
-        (APPLICATION_ID, projection.key, *projection.columns, _DOCUMENT),
-        key=(APPLICATION_ID.name, projection.key.name),
-        indexes=projection.indexes,
-    )
-    return Storage(table, to_row, lambda row: decode(row[-1]))
 
 
 def check_mode(mode: str) -> None:

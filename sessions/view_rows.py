@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sessions.dialect import Dialect
     from sessions.keys import Key
-    from sessions.projection import Rows
+    from sessions.storage import Rows
     from sessions.tables import Table
 
 V = TypeVar("V")

@@ -10,21 +10,10 @@ writer left it.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from sessions import forks, tracing
-from sessions.database import LogMoved, News
-from sessions.errors import (
-    ClaimRefused,
-    IdempotencyKeyReused,
-    OutcomeUnknown,
-    Refused,
-    SessionsError,
-    StoreBusy,
-    StoreUnavailable,
-    VersionConflict,
-)
+from sessions.errors import OutcomeUnknown, SessionsError, StoreUnavailable
 from sessions.head import Head
 from sessions.inline import InlineViews
 from sessions.memory import Memory
@@ -35,23 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from sessions.answers import Executed
     from sessions.database import Begun, Statement
     from sessions.job import Job
     from sessions.mapper import Mapper
     from sessions.needs import Needs
     from sessions.projection import Projection
     from sessions.recorder import SessionRecorder
-    from sessions.shared_commits import Jobs
-
-DECIDED = (Refused, VersionConflict, IdempotencyKeyReused, ClaimRefused)
-"""What a decision may end with: nothing is wrong with the transaction then."""
 
 _WRITTEN = "SELECT 1 FROM events WHERE application_id = ? AND position = ? AND command_id = ?"
 
 
 class Writer:
-    """The one that writes to an application's log, for all threads of a process."""
+    """The one that writes to an application's log, for all threads of a process.
+
+    Attributes:
+        is_alone: Whether nobody else had written when it last began: then it need not lock at once.
+    """
 
     def __init__(
         self,
@@ -66,12 +54,12 @@ class Writer:
         self._memory = Memory()
         self._means = Means(recorder, mapper, self._views, self._memory, now)
         self._left: Head | None = None
-        self._is_alone = False
+        self.is_alone = False
         forks.watch(self)
 
     def begin_again_in_child(self) -> None:
         """After a fork: what is held in memory has to be proved anew."""
-        self._left, self._is_alone = None, False
+        self._left, self.is_alone = None, False
         self._memory.begin_epoch()
         self._views.forget()
 
@@ -108,8 +96,8 @@ class Writer:
         if head is None:
             raise AssertionError
         self._views.arrange(head.views)
-        self._is_alone = head == self._left
-        if not (self._is_alone or self._catch_up(head, begun.news)):
+        self.is_alone = head == self._left
+        if not (self.is_alone or self._catch_up(head, begun.news)):
             self._memory.begin_epoch()
             self._views.forget()
         self._left = head
@@ -192,99 +180,6 @@ class Writer:
         finally:
             self.abandon(asking)
 
-    def perform(self, queue: Jobs) -> None:
-        """Let those who wait decide in one transaction; what breaks one of them leaves the rest.
-
-        A refusal is its job's own. Anything else that goes wrong drops the transaction; its jobs
-        are then done one by one, so that it strikes whom it must. A lock that is not free in time
-        is the same for all who wait: each waits for it once.
-        """
-
-        def waiting() -> Sequence[Job]:
-            queue.let_come()  # who comes later needs a round trip of its own
-            return queue.waiting()
-
-        try:
-            transaction = self.begin(waiting, lock=not self._is_alone)
-        except Exception as error:  # noqa: BLE001  whatever it is, all who wait waited for it
-            _fail_all(queue, error)
-            return
-        try:
-            if self._is_alone:
-                queue.let_come()
-            jobs = queue.take()
-        except BaseException:
-            self.abandon(transaction)
-            raise
-        try:
-            try:
-                self._do(transaction, jobs)
-            except LogMoved:
-                self._do(self.begin(lambda: jobs), jobs)
-        except StoreBusy as error:  # they would wait for the same once more
-            _fail_all(queue, error, jobs)
-        except Exception as error:
-            if all(job.done for job in jobs):
-                raise
-            again = isinstance(error, StoreUnavailable) or len(jobs) > 1
-            if again and not isinstance(error, OutcomeUnknown):
-                self._one_by_one(jobs)
-            else:
-                _fail(jobs, error)
-
-    def _one_by_one(self, jobs: Sequence[Job]) -> None:
-        for number, job in enumerate(jobs):
-            try:
-                transaction = self.begin(lambda: [job])  # noqa: B023  it is asked at once
-            except Exception as error:  # noqa: BLE001  it is handed to the callers
-                _fail(jobs[number:], error)
-                return
-            try:
-                self._do(transaction, [job])
-            except Exception as error:
-                if job.done:
-                    raise
-                _fail([job], error)
-
-    def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
-        try:
-            transaction.prepare(jobs)
-            outcomes = [_outcome(transaction, job) for job in jobs]
-        except BaseException:
-            self.abandon(transaction)
-            raise
-        try:
-            self.commit(transaction)
-            _finish(jobs, outcomes)
-        except (News, SessionsError):
-            raise
-        except BaseException as error:
-            self._settle(transaction, jobs, outcomes, error)
-            raise
-        finally:
-            outcomes.clear()  # tracebacks of refusals lead here
-
-    def _settle(
-        self,
-        transaction: Transaction,
-        jobs: Sequence[Job],
-        outcomes: Sequence[list[Executed] | Exception],
-        interrupt: BaseException,
-    ) -> None:
-        """The leader was interrupted: nobody's commands may be executed a second time.
-
-        It may be so by any error: whoever handles a signal raises what he likes.
-        """
-        unknown = OutcomeUnknown(path=self._database.path, reason=repr(interrupt))
-        try:
-            if self.wrote(transaction):
-                _finish(jobs, outcomes)
-        except SessionsError:
-            _fail(jobs, unknown)
-        except BaseException:
-            _fail([job for job in jobs if not job.done], unknown)
-            raise
-
     def check_views(self) -> None:
         """Refuse to write where the store keeps inline views that this writer cannot keep.
 
@@ -296,36 +191,3 @@ class Writer:
         for build, differs in self._views.of_other_columns(self._database.columns):
             if build in self._recorder.head(query).views:  # else somebody has just switched
                 raise differs
-
-
-def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:
-    try:
-        return transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
-    except DECIDED as error:
-        return error
-
-
-def _finish(jobs: Sequence[Job], outcomes: Sequence[list[Executed] | Exception]) -> None:
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        job.finish(outcome)
-
-
-def _fail(jobs: Sequence[Job], error: Exception) -> None:
-    """Tell all of them, each by an error of its own: raising one writes into it."""
-    for job in jobs:
-        job.finish(_own(error))
-
-
-def _own(error: Exception) -> Exception:
-    """A copy of an error, for one of those whom it strikes."""
-    if not isinstance(error, SessionsError):
-        return error
-    own = copy(error)
-    own.__cause__ = error.__cause__ or error
-    return own
-
-
-def _fail_all(queue: Jobs, error: Exception, jobs: Sequence[Job] = ()) -> None:
-    _fail(jobs, error)
-    while more := queue.take():
-        _fail(more, error)

@@ -72,6 +72,7 @@ def stay():
 staying = threading.Thread(target=stay)
 staying.start()
 entered.wait()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs it may ignore interrupts
 threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
 sys.unraisablehook = lambda told: print(told.exc_type.__name__, flush=True)
 if not os.fork():

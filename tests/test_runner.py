@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from projections import Runner, StoredProjection, drop, rebuild, verify
+from projections.coming import is_followed
 from sessions import CloseSession, OpenSession, SessionStore, SetProfile, StorageFailed
 from sessions.errors import (
     InvalidValue,
@@ -496,20 +497,19 @@ def test_who_waits_for_what_the_store_does_not_know_yet_gives_a_runner_time_to_b
 
 
 def test_who_waits_while_one_takes_over_from_another_is_not_told_that_nobody_is_at_work(
-    store: SessionStore,
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ExitStack() as at_work:
 
-        class Looks(StoredProjection[Any]):
-            """One that looks just before another runner takes over."""
+        def looks(opened: SessionStore, build: Build) -> bool:
+            """It looks just before another runner takes over."""
+            found = is_followed(opened, build)
+            runner = at_work.enter_context(Runner(again(store), ["spend"]))
+            until(lambda: runner.working or spend(store).position == 20)
+            return found
 
-            def _is_followed(self, build: Build) -> bool:
-                found = super()._is_followed(build)
-                runner = at_work.enter_context(Runner(again(store), ["spend"]))
-                until(lambda: runner.working or spend(store).position == 20)
-                return found
-
-        Looks(store, SPEND).wait(20, timeout=SOON)
+        monkeypatch.setattr("projections.coming.is_followed", looks)
+        spend(store).wait(20, timeout=SOON)
 
         assert spend(store).position == 20
 
@@ -530,7 +530,7 @@ def test_who_waits_in_vain_is_told_why(
         spend(store).wait(last, timeout=0.05)
     looks = iter([False, False, True])  # one takes over when it is given up
     with monkeypatch.context() as late:
-        late.setattr(StoredProjection, "_is_followed", lambda *_: next(looks))
+        late.setattr("projections.coming.is_followed", lambda *_: next(looks))
         with pytest.raises(ViewBehind, match="nobody follows the log"):
             spend(store).wait(last, timeout=SOON)
     rebuild(store, names=["spend"], mode="inline")

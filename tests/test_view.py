@@ -34,7 +34,7 @@ from sessions import (
     ViewUnreadable,
 )
 from sessions.installed import installed
-from sessions.projection import Storage
+from sessions.storage import Storage
 from tests.conftest import add
 from tests.tampering import unguarded
 

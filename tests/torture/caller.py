@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sessions import OutcomeUnknown
 from sessions.errors import SessionsError
-from sessions.writer import DECIDED
+from sessions.group_commit import DECIDED
 from tests.torture import asking
 from tests.torture.asking import Place, Wanted
 from tests.torture.journal import BATCH, DRY, Answered, Asked, Ended, Journal, answers

@@ -8,7 +8,7 @@ from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING
 
-from sessions.writer import DECIDED
+from sessions.group_commit import DECIDED
 from tests.torture.history import History
 from tests.torture.journal import DRY, noted, shown
 from tests.torture.windows import Windows

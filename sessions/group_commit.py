@@ -1,0 +1,172 @@
+"""What those who share a commit do in its transaction: each decides, in turn, and one commits.
+
+Whatever goes wrong strikes whom it must, and nobody's commands are executed twice.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING
+
+from sessions.database import LogMoved, News
+from sessions.errors import (
+    ClaimRefused,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    Refused,
+    SessionsError,
+    StoreBusy,
+    StoreUnavailable,
+    VersionConflict,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sessions.answers import Executed
+    from sessions.job import Job
+    from sessions.shared_commits import Jobs
+    from sessions.transaction import Transaction
+    from sessions.writer import Writer
+
+DECIDED = (Refused, VersionConflict, IdempotencyKeyReused, ClaimRefused)
+"""What a decision may end with: nothing is wrong with the transaction then."""
+
+
+class GroupCommit:
+    """The transactions of the callers who wait at the same moment (`SharedCommits`).
+
+    Args:
+        writer: Begins them, and makes them durable.
+        path: What errors call the store.
+    """
+
+    def __init__(self, writer: Writer, path: str) -> None:
+        self._writer = writer
+        self._path = path
+
+    def perform(self, queue: Jobs) -> None:
+        """Let those who wait decide in one transaction; what breaks one of them leaves the rest.
+
+        A refusal is its job's own. Anything else that goes wrong drops the transaction; its jobs
+        are then done one by one, so that it strikes whom it must. A lock that is not free in time
+        is the same for all who wait: each waits for it once.
+        """
+
+        def waiting() -> Sequence[Job]:
+            queue.let_come()  # who comes later needs a round trip of its own
+            return queue.waiting()
+
+        try:
+            transaction = self._writer.begin(waiting, lock=not self._writer.is_alone)
+        except Exception as error:  # noqa: BLE001  whatever it is, all who wait waited for it
+            _fail_all(queue, error)
+            return
+        try:
+            if self._writer.is_alone:
+                queue.let_come()
+            jobs = queue.take()
+        except BaseException:
+            self._writer.abandon(transaction)
+            raise
+        try:
+            try:
+                self._do(transaction, jobs)
+            except LogMoved:
+                self._do(self._writer.begin(lambda: jobs), jobs)
+        except StoreBusy as error:  # they would wait for the same once more
+            _fail_all(queue, error, jobs)
+        except Exception as error:
+            if all(job.done for job in jobs):
+                raise
+            again = isinstance(error, StoreUnavailable) or len(jobs) > 1
+            if again and not isinstance(error, OutcomeUnknown):
+                self._one_by_one(jobs)
+            else:
+                _fail(jobs, error)
+
+    def _one_by_one(self, jobs: Sequence[Job]) -> None:
+        for number, job in enumerate(jobs):
+            try:
+                transaction = self._writer.begin(lambda: [job])  # noqa: B023  it is asked at once
+            except Exception as error:  # noqa: BLE001  it is handed to the callers
+                _fail(jobs[number:], error)
+                return
+            try:
+                self._do(transaction, [job])
+            except Exception as error:
+                if job.done:
+                    raise
+                _fail([job], error)
+
+    def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
+        try:
+            transaction.prepare(jobs)
+            outcomes = [_outcome(transaction, job) for job in jobs]
+        except BaseException:
+            self._writer.abandon(transaction)
+            raise
+        try:
+            self._writer.commit(transaction)
+            _finish(jobs, outcomes)
+        except (News, SessionsError):
+            raise
+        except BaseException as error:
+            self._settle(transaction, jobs, outcomes, error)
+            raise
+        finally:
+            outcomes.clear()  # tracebacks of refusals lead here
+
+    def _settle(
+        self,
+        transaction: Transaction,
+        jobs: Sequence[Job],
+        outcomes: Sequence[list[Executed] | Exception],
+        interrupt: BaseException,
+    ) -> None:
+        """The leader was interrupted: nobody's commands may be executed a second time.
+
+        It may be so by any error: whoever handles a signal raises what he likes.
+        """
+        unknown = OutcomeUnknown(path=self._path, reason=repr(interrupt))
+        try:
+            if self._writer.wrote(transaction):
+                _finish(jobs, outcomes)
+        except SessionsError:
+            _fail(jobs, unknown)
+        except BaseException:
+            _fail([job for job in jobs if not job.done], unknown)
+            raise
+
+
+def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:
+    try:
+        return transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
+    except DECIDED as error:
+        return error
+
+
+def _finish(jobs: Sequence[Job], outcomes: Sequence[list[Executed] | Exception]) -> None:
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        job.finish(outcome)
+
+
+def _fail(jobs: Sequence[Job], error: Exception) -> None:
+    """Tell all of them, each by an error of its own: raising one writes into it."""
+    for job in jobs:
+        job.finish(_own(error))
+
+
+def _own(error: Exception) -> Exception:
+    """A copy of an error, for one of those whom it strikes."""
+    if not isinstance(error, SessionsError):
+        return error
+    own = copy(error)
+    own.__cause__ = error.__cause__ or error
+    return own
+
+
+def _fail_all(queue: Jobs, error: Exception, jobs: Sequence[Job] = ()) -> None:
+    _fail(jobs, error)
+    while more := queue.take():
+        _fail(more, error)
