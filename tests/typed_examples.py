@@ -1,0 +1,53 @@
+"""The Python of the README and the guides, as a strict type checker sees it.
+
+    python -m tests.typed_examples
+
+It needs mypy, which the tests do not. What is typed at a prompt (`>>>`) is left out.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import chdir
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mypy import api
+
+from tests.test_docs import MODULE, PAGES, ROOT
+
+FENCE = re.compile(r"^```python\n(?!>>>)(.*?)^```$", re.DOTALL | re.MULTILINE)
+CACHE = ROOT / ".mypy_cache"
+STRICT = ["--strict", "--allow-redefinition", "--explicit-package-bases", f"--cache-dir={CACHE}"]
+UNSEEN = ["--disable-error-code=import-not-found"]
+"""A page may import what it has written where no reader sees it."""
+
+
+def write(page: str) -> None:
+    """Write a page's modules, and all else that it has as one script."""
+    script = []
+    for block in FENCE.findall(page):
+        if named := MODULE.match(block):
+            Path(named[1]).parent.mkdir(exist_ok=True)
+            Path(named[1]).write_text(block)
+        else:
+            script.append(block)
+    Path("script.py").write_text("\n".join(script))
+
+
+def main() -> int:
+    """Check the pages; how many have a fault."""
+    faulty = 0
+    for page in PAGES:
+        with TemporaryDirectory() as folder, chdir(folder):
+            write(page.read_text())
+            said, failed, code = api.run([*STRICT, *UNSEEN, "."])
+        if code:
+            sys.stdout.write(f"{page.relative_to(ROOT)}:\n{said}{failed}")
+        faulty += bool(code)
+    return faulty
+
+
+if __name__ == "__main__":
+    sys.exit(main())
