@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from sessions import answers, rules, tracing
 from sessions.answers import Executed, Request
+from sessions.awaited_commits import AwaitedCommits
 from sessions.batch import Batch
 from sessions.commands import COMMANDS, name_of
 from sessions.errors import BatchOpen, InvalidValue, Refused
@@ -19,7 +20,6 @@ from sessions.follower import Follower
 from sessions.group_commit import GroupCommit
 from sessions.job import Job
 from sessions.reader import StoreReader, names_of
-from sessions.shared_commits import SharedCommits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,7 +44,7 @@ class CommandExecutor(StoreReader):
         self._writer = writer
         self._of_thread = _OfThread()
         group = GroupCommit(writer, database.path)
-        self._commits = SharedCommits(
+        self._commits = AwaitedCommits(
             group.perform, path=database.path, timeout=database.lock_timeout
         )
 

@@ -13,15 +13,12 @@ replace `lock` by one of their own, and search all interleavings.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from sessions import forks, tracing
+from sessions import forks
 from sessions.errors import QueueFull, StoreClosed
 from sessions.gates import closed_gate, opens_within
 from sessions.outside import Outside, Place
@@ -105,9 +102,10 @@ class SharedCommits:
         self._shared = 0
         self._awaited = 0
         self._all_have_come = closed_gate(self._lock)
-        self._leaders: ThreadPoolExecutor | None = None
 
-    begin_again_in_child = _begin
+    def begin_again_in_child(self) -> None:
+        """After a fork: who waits is the parent's."""
+        self._begin()
 
     def do(self, job: Job) -> list[Executed]:
         """Let a job be done, durably, in this thread or in that of another caller.
@@ -138,61 +136,6 @@ class SharedCommits:
             self._withdraw(job)
             raise
         return job.answer()
-
-    async def do_async(self, job: Job) -> list[Executed]:
-        """Let a job be done without blocking the loop: where it must lead, a thread does.
-
-        Raises:
-            QueueFull: Too many wait, and did so for too long.
-            StoreClosed: The store is closed.
-        """
-        loop, done = asyncio.get_running_loop(), asyncio.Event()
-        lead = tracing.carried(self._lead_unless_withdrawn)
-
-        def wake() -> None:
-            if not job.done:
-                self._in_thread(lead, job, loop)
-            else:
-                with suppress(RuntimeError):  # the loop is closed, and nobody waits
-                    loop.call_soon_threadsafe(done.set)
-
-        job.wake = job.wake_again = wake
-        deadline = monotonic() + self._timeout
-        try:
-            while isinstance(joined := self._join(job), Place):
-                await self._outside.pause(joined, deadline)
-            if joined:
-                self._in_thread(lead, job, loop)
-            await done.wait()
-        except BaseException:
-            self._withdraw(job)
-            raise
-        return job.answer()
-
-    def _lead_unless_withdrawn(self, job: Job) -> None:
-        """Lead in a thread, which may come late: its caller may have been interrupted by then.
-
-        It may also come twice: whoever woke the caller was interrupted, and did so again.
-        """
-        with self._mutex:
-            leads = job.leads and not (job.is_leading or job.withdrawn)
-            job.is_leading = job.is_leading or leads
-        if leads:
-            self.lead(job)
-
-    def _in_thread(
-        self, lead: Callable[[Job], None], job: Job, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        """Let a thread lead; while the interpreter exits, one of no executor, or else the loop."""
-        try:
-            if self._leaders is None:
-                self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")
-            self._leaders.submit(lead, job)
-        except RuntimeError:
-            try:
-                threading.Thread(target=lead, args=[job], daemon=True).start()
-            except RuntimeError:
-                loop.call_soon_threadsafe(lead, job)
 
     def _join(self, job: Job) -> bool | Place:
         """Wait in the queue, or lead: whether it does; else the place to wait at outside."""
@@ -335,5 +278,3 @@ class SharedCommits:
                 self._closing.append(gate)
         if waits:
             gate.acquire()
-        if self._leaders is not None:
-            self._leaders.shutdown()

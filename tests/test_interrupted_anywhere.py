@@ -12,8 +12,8 @@ import pytest
 
 from projections.verify import verify
 from sessions import OpenSession, SessionStore
+from sessions.awaited_commits import AwaitedCommits
 from sessions.job import Job
-from sessions.shared_commits import SharedCommits
 from tests.interrupts import each_moment
 from tests.waiting import SOON, until
 
@@ -94,7 +94,7 @@ class Crowd:
         self._all_wait = threading.Event()
         self._answers: list[object] = []
         self._loop = asyncio.new_event_loop()
-        self._commits = SharedCommits(
+        self._commits = AwaitedCommits(
             self._perform, path="the store", timeout=2 * SOON, together=together, waiting=waiting
         )
 

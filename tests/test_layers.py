@@ -31,7 +31,8 @@ USERS = {
     "sessions.sqlite": {"sessions.sqlite", "sessions.url"},
     "sessions.postgres": {"sessions.postgres", "sessions.url"},
     "sessions.url": {"sessions.infrastructure", "sessions.store"},
-    "sessions.shared_commits": {"sessions.execution", "sessions.group_commit"},
+    "sessions.awaited_commits": {"sessions.execution"},
+    "sessions.shared_commits": {"sessions.awaited_commits", "sessions.group_commit"},
     "sessions.subscription": {"sessions.recorder"},
 }
 """What only some modules may import."""
