@@ -37,7 +37,7 @@ from sessions import (
 from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
 from sessions.postgres.place import place_of
 from sessions.sqlite import connections
-from sessions.sqlite.connections import SqliteFailures
+from sessions.sqlite.failures import SqliteFailures
 from tests.conftest import add, in_processes, in_threads
 from tests.tampering import change, opened
 from tests.waiting import patiently

@@ -8,7 +8,6 @@ the lock before it reads, so that nothing it read can change).
 from __future__ import annotations
 
 import math
-import os
 import random
 import sqlite3
 from collections import deque
@@ -18,20 +17,14 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sessions.database import Failures
-from sessions.errors import (
-    Duplicate,
-    NotAStore,
-    StorageFailed,
-    StoreBusy,
-    StoreClosed,
-    StoreNotFound,
-)
+from sessions.errors import StorageFailed, StoreClosed, StoreNotFound
 from sessions.sqlite.inside import Inside
 from sessions.sqlite.private import Private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sessions.sqlite.failures import SqliteFailures
 
 MEMORY = ":memory:"
 
@@ -54,45 +47,8 @@ _LOOK_SECONDS = 0.5
 
 _RENAMED = "its file was deleted, moved or replaced while it was open; open it anew"
 
-_DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
-
-_BESIDE = "SQLite keeps two files beside it while it is read, and may not write in its directory"
-
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
-
-
-class SqliteFailures(Failures):
-    """Turns SQLite's errors into the store's."""
-
-    kind = sqlite3.Error
-
-    def of(self, error: sqlite3.Error) -> Exception:
-        """The store's error for one of SQLite's."""
-        full_code = getattr(error, "sqlite_errorcode", 0)
-        code = full_code & 0xFF
-        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return StoreBusy(path=self._path, seconds=self._lock_timeout)
-        if code == sqlite3.SQLITE_NOTADB:
-            return NotAStore(path=self._path, reason="the file is not a database")
-        if full_code in _DUPLICATE:
-            return Duplicate(path=self._path, reason=error)
-        if full_code == sqlite3.SQLITE_READONLY_DIRECTORY:
-            return StorageFailed(path=self._path, reason=_BESIDE)
-        if code == sqlite3.SQLITE_CANTOPEN:
-            beside = None if os.access(Path(self._path).parent, os.W_OK) else _BESIDE
-            reason = refused_by_system(self._path, "rb") or beside or error
-            return StorageFailed(path=self._path, reason=reason)
-        return StorageFailed(path=self._path, reason=error)
-
-
-def refused_by_system(path: str, mode: str) -> str | None:
-    """What the system says of a file that SQLite is "unable to open"."""
-    try:
-        Path(path).open(mode).close()
-    except OSError as refused:
-        return refused.strerror
-    return None
 
 
 def file_number(path: str) -> int | None:

@@ -11,7 +11,8 @@ from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
 from sessions.errors import StorageFailed
 from sessions.head import HEAD
 from sessions.signals import Signal, signal_of
-from sessions.sqlite.connections import Connections, SqliteFailures
+from sessions.sqlite.connections import Connections
+from sessions.sqlite.failures import SqliteFailures
 from sessions.sqlite.lock import held_file, held_name
 
 if TYPE_CHECKING:

@@ -1,0 +1,47 @@
+"""What SQLite's errors mean to the store."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from sessions.database import Failures
+from sessions.errors import Duplicate, NotAStore, StorageFailed, StoreBusy
+
+_DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
+
+_BESIDE = "SQLite keeps two files beside it while it is read, and may not write in its directory"
+
+
+class SqliteFailures(Failures):
+    """Turns SQLite's errors into the store's."""
+
+    kind = sqlite3.Error
+
+    def of(self, error: sqlite3.Error) -> Exception:
+        """The store's error for one of SQLite's."""
+        full_code = getattr(error, "sqlite_errorcode", 0)
+        code = full_code & 0xFF
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return StoreBusy(path=self._path, seconds=self._lock_timeout)
+        if code == sqlite3.SQLITE_NOTADB:
+            return NotAStore(path=self._path, reason="the file is not a database")
+        if full_code in _DUPLICATE:
+            return Duplicate(path=self._path, reason=error)
+        if full_code == sqlite3.SQLITE_READONLY_DIRECTORY:
+            return StorageFailed(path=self._path, reason=_BESIDE)
+        if code == sqlite3.SQLITE_CANTOPEN:
+            beside = None if os.access(Path(self._path).parent, os.W_OK) else _BESIDE
+            reason = refused_by_system(self._path, "rb") or beside or error
+            return StorageFailed(path=self._path, reason=reason)
+        return StorageFailed(path=self._path, reason=error)
+
+
+def refused_by_system(path: str, mode: str) -> str | None:
+    """What the system says of a file that SQLite is "unable to open"."""
+    try:
+        Path(path).open(mode).close()
+    except OSError as refused:
+        return refused.strerror
+    return None
