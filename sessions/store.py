@@ -13,6 +13,7 @@ from sessions.installed import installed
 from sessions.mapper import Mapper
 from sessions.projection import check_distinct
 from sessions.recorder import SessionRecorder
+from sessions.selects import is_select
 from sessions.url import database_of
 from sessions.writer import Writer
 
@@ -216,6 +217,9 @@ class SessionStore(CommandExecutor):
             StorageFailed: It is not one SELECT, or the database refuses it.
             BatchFailed: This thread has a batch open that has lost what it answered.
         """
+        if not is_select(sql):
+            reason = f"a query is one SELECT, not {sql!r}"
+            raise StorageFailed(path=self._database.path, reason=reason)
         batch = self._batch
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)

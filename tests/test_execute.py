@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import pickle
 from datetime import timedelta, timezone
 from decimal import Decimal
@@ -30,9 +31,12 @@ from sessions import (
     StorageFailed,
     VersionConflict,
 )
+from sessions.selects import is_select
 from tests.conftest import add
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sessions.commands import Command
@@ -293,10 +297,13 @@ def test_a_text_of_a_kind_of_its_own_is_that_text(
     assert verify(store) == []
 
 
+WRITING = "WITH s AS (SELECT 1) UPDATE customer_sessions SET state = 'closed' RETURNING state"
+
+
 def test_a_query_writes_nothing(store: SessionStore, views: CustomerSessions) -> None:
     store.execute("s", OpenSession())
 
-    for sql in ("DELETE FROM customer_sessions", "DROP TABLE claims", "BEGIN"):
+    for sql in ("DELETE FROM customer_sessions", "DROP TABLE claims", WRITING):
         with pytest.raises(StorageFailed):
             store.query(sql)
 
@@ -304,6 +311,72 @@ def test_a_query_writes_nothing(store: SessionStore, views: CustomerSessions) ->
     assert store.execute("s", CloseSession()).events
     assert views.get("s").state == "closed"
     assert verify(store) == []
+
+
+@pytest.mark.parametrize("within", [contextlib.nullcontext, SessionStore.batch])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "BEGIN",
+        "COMMIT",
+        "ATTACH 'other.db' AS other",
+        "PRAGMA query_only = 0",
+        "PRAGMA synchronous = OFF",
+        " /* SELECT */ SET search_path = public",
+        "-- SELECT\nSET statement_timeout = 50",
+        "VACUUM",
+        "",
+    ],
+)
+def test_a_query_sets_nothing(
+    store: SessionStore,
+    views: CustomerSessions,
+    within: Callable[[SessionStore], AbstractContextManager[object]],
+    sql: str,
+) -> None:
+    with within(store):
+        store.execute("s", OpenSession())
+
+        with pytest.raises(StorageFailed, match="a query is one SELECT, not"):
+            store.query(sql)
+
+        store.execute("s", CloseSession())
+    assert [views.get("s").state for _ in range(3)] == ["closed"] * 3
+    with pytest.raises(StorageFailed):
+        store.query(WRITING)
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["select 1", "\n\t/* one */ -- and\nSELECT 1", "WITH a AS (SELECT 1) SELECT 1", "VALUES (1)"],
+)
+def test_a_query_is_one_select_in_whatever_writing(store: SessionStore, sql: str) -> None:
+    store.execute("s", OpenSession())
+
+    assert store.query(sql) == [(1,)]
+    assert is_select(f"({sql.upper()})")
+
+
+def test_a_mark_in_a_text_or_a_comment_is_no_parameter(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+
+    asked = """SELECT '?', ? AS "?" /* ? */ -- ?"""
+    assert store.query(asked, ["a"]) == [("?", "a")]
+    if store.recorder.database.dialect.hashes:
+        assert store.query("SELECT $$?$$, $a$ $$? $a$, ?", ["b"]) == [("?", " $$? ", "b")]
+
+
+@pytest.mark.parametrize("parameters", [[], ["a", "b"]])
+def test_a_query_has_as_many_parameters_as_marks(
+    store: SessionStore, parameters: Sequence[object]
+) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(StorageFailed, match=rf"1.* {len(parameters)}"):
+        store.query("SELECT ?", parameters)
+    with pytest.raises(StorageFailed):
+        store.query("SELECT 1", ["a"])
 
 
 def test_commands_for_several_sessions_are_executed_in_one_go(

@@ -220,7 +220,9 @@ def test_a_connection_that_is_ended_in_a_batch_drops_what_is_not_committed(
 def test_a_statement_that_takes_too_long_is_a_timeout_and_writes_nothing(
     store: SessionStore, postgres_url: str, setting: str
 ) -> None:
-    if setting == "transaction_timeout" and store.query("SHOW server_version_num") < [("17",)]:
+    if setting == "transaction_timeout" and store.query(
+        "SELECT current_setting('server_version_num')"
+    ) < [("17",)]:
         pytest.skip("PostgreSQL has it since 17")
     url = f"{postgres_url}&options=-c%20{setting}%3D150"
     with patiently(lambda: SessionStore.open(url)) as hasty:

@@ -504,8 +504,8 @@ def test_a_commit_waits_for_the_disk_and_not_for_its_cache(sqlite_url: str) -> N
     with SessionStore.open(sqlite_url) as store, store.batch():
         store.execute("s", OpenSession())  # from here it is asked where it is written
 
-        ((synchronous,),) = store.query("PRAGMA synchronous")
-        ((full,),) = store.query("PRAGMA fullfsync")  # on macOS
+        ((synchronous,),) = store.query("SELECT synchronous FROM pragma_synchronous")
+        ((full,),) = store.query("SELECT fullfsync FROM pragma_fullfsync")  # on macOS
 
         assert (synchronous, full) == (2, 1)
 

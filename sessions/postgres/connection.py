@@ -23,22 +23,38 @@ _LOOK: Sequence[Statement] = [("SAVEPOINT look", ()), ("SET TRANSACTION READ ONL
 _LEAVE: Sequence[Statement] = [("ROLLBACK TO SAVEPOINT look", ()), ("RELEASE SAVEPOINT look", ())]
 """What was said since is said no more: that the transaction only reads, too."""
 
-_QUOTED_OR_MARK = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\?(\d*)")
+_QUOTED_OR_MARK = re.compile(
+    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/
+    | (?<![\w$])\$(?P<tag>\w*)\$.*?\$(?P=tag)\$ | \?(?P<mark>\d*)""",
+    re.DOTALL | re.VERBOSE,
+)
+"""What a `?` is no parameter in, or else one."""
 
 
 @lru_cache(maxsize=2048)
-def numbered(sql: str) -> str:
-    """A statement with `$1` for its first `?`, and so on, as PostgreSQL has it."""
-    count = 0
+def numbered(sql: str) -> tuple[str, int]:
+    """A statement with `$1` for its first `?`, and so on, as PostgreSQL has it; how many it has."""
+    count = most = 0
 
     def number(found: re.Match[str]) -> str:
-        nonlocal count
-        if found[1] is None:
+        nonlocal count, most
+        if found["mark"] is None:
             return found[0]
         count += 1
-        return f"${found[1] or count}"
+        this = int(found["mark"] or count)
+        most = max(most, this)
+        return f"${this}"
 
-    return _QUOTED_OR_MARK.sub(number, sql)
+    return _QUOTED_OR_MARK.sub(number, sql), most
+
+
+def _numbered(sql: str, parameters: Sequence[object]) -> Statement:
+    """A statement as PostgreSQL has it, which would take too many parameters without a word."""
+    text, most = numbered(sql)
+    if len(parameters) != most:
+        message = f"the statement has {most} parameters, and {len(parameters)} are given"
+        raise psycopg.ProgrammingError(message)
+    return text, parameters
 
 
 class PostgresConnection:
@@ -62,16 +78,15 @@ class PostgresConnection:
 
     def execute(self, sql: str, parameters: Sequence[object] = (), /) -> Answer:
         """Execute a statement with `?` for each parameter."""
-        return self.raw.trips.ask([(numbered(sql), parameters)])[0]
+        return self.raw.trips.ask([_numbered(sql, parameters)])[0]
 
     def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> None:
         """Execute a statement for each row."""
-        sql = numbered(sql)
-        self.raw.trips.ask([(sql, row) for row in rows])
+        self.raw.trips.ask([_numbered(sql, row) for row in rows])
 
     def ask(self, statements: Sequence[Statement]) -> list[Answer]:
         """What the server says to each of several statements, in one round trip."""
-        return self.raw.trips.ask([(numbered(sql), parameters) for sql, parameters in statements])
+        return self.raw.trips.ask([_numbered(*statement) for statement in statements])
 
     def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
         """Whether rows were written as one stream: none is, where one of them is there already."""

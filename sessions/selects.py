@@ -1,0 +1,19 @@
+"""What may be asked by SQL: one SELECT, which neither sets nor begins anything."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_BEFORE = r"(?:[\s(]|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
+_SELECT = re.compile(rf"{_BEFORE}(?:SELECT|WITH|VALUES|EXPLAIN)\b", re.IGNORECASE | re.DOTALL)
+
+
+@lru_cache(maxsize=512)
+def is_select(sql: str) -> bool:
+    """Whether a statement begins as a SELECT does.
+
+    One that writes in spite of that is refused by the database. What only sets something is not:
+    it would be set from then on, for whoever asks next on the same connection.
+    """
+    return _SELECT.match(sql) is not None
