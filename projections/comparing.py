@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sessions.projection import Projection
     from sessions.tables import Table
 
-_MOST = 1000
+MOST = 1000
 
 
 class Compared(msgspec.Struct, frozen=True, rename="camel"):
@@ -92,7 +92,7 @@ def _compare(
                 differing.pop(key, None)
         counted = f"SELECT count(*) FROM {tables[0][1].name} WHERE application_id = ?"
         ((views,),) = connection.execute(counted, (application_id,)).fetchall()
-    return Compared(projection.label, application_id, views, list(differing)[:_MOST])
+    return Compared(projection.label, application_id, views, list(differing)[:MOST])
 
 
 def _touched_since(

@@ -73,6 +73,7 @@ class CustomerSessions:
 
         Raises:
             SessionNotFound: There is no such session; `SessionNotYet`: not at that moment.
+            ViewBehind: The views are followed, and have not come to its first event.
             ViewParked: Its view waits, because an event could not be folded into it.
             ViewUnreadable: Somebody changed its row by hand.
             ProjectionNotKept: It failed, and the store does not keep the view, or keeps another
@@ -95,7 +96,8 @@ class CustomerSessions:
         """A session as it is, and its version: what `expected_version` takes, or an ETag tells.
 
         Raises:
-            SessionNotFound, ViewParked, ViewUnreadable, ProjectionNotKept: As with `get`.
+            SessionNotFound, ViewBehind, ViewParked, ViewUnreadable, ProjectionNotKept: As with
+                `get`.
             InvalidValue, LimitExceeded: The id is not 1 to 1000 characters.
         """
         rules.text("integrationId", session_id)
@@ -243,6 +245,9 @@ class CustomerSessions:
         rows = self._query(self._get, (self._store.application_id, session_id))
         if not rows or rows[0][1]:
             self._stored.check_not_parked(session_id)
+            first = next(self._store.events(session_id), None)
+            if first is not None:  # somebody lets the views be followed
+                self._stored.wait(first.position, timeout=0)
             raise SessionNotFound(session=session_id)
         ((document, _, version),) = rows
         return document, version

@@ -14,7 +14,9 @@ from sessions.documents import to_json
 from sessions.events import Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sessions.session import Line
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -49,17 +51,23 @@ class Step(msgspec.Struct, frozen=True):
 def steps(events: Iterable[Recorded]) -> Iterator[Step]:
     """A step for each of a session's events, from the first."""
     view = None
+    lines: Sequence[Line] = ()
     before: dict[str, Any] = {}
     for recorded in events:
         view = fold(view, recorded)
         after = msgspec.to_builtins(
             view.customer_session(), builtin_types=(Decimal, datetime), str_keys=True
         )
+        for place, (was, line) in enumerate(zip(lines, view.session.lines, strict=False)):
+            if was is line:  # a cart has a thousand, and an event changes one
+                after["cartItems"][place] = before["cartItems"][place]
         yield Step(recorded, list(_changes("", before, after)))
-        before = after
+        before, lines = after, view.session.lines
 
 
 def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:  # noqa: ANN401  JSON
+    if before is after:
+        return
     match before, after:
         case dict(), dict():
             for name in [*after, *(name for name in before if name not in after)]:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from sessions.commands import (
         AddItem,
+        Amount,
+        GivenItem,
         RemoveItem,
         ReplaceCart,
         ReturnItems,
@@ -76,7 +78,7 @@ def replace_cart(session: Session, command: ReplaceCart) -> list[CartEvent]:
     return filled(session, command.cart_items, command.total)
 
 
-def filled(session: Session, items: Sequence[CartItem], total: Decimal | None) -> list[CartEvent]:
+def filled(session: Session, items: Sequence[GivenItem], total: Amount | None) -> list[CartEvent]:
     """The cart made to hold these items, merged as if they were added one by one."""
     lines: list[Line] = []
     for index, given in enumerate(rules.sequence("cartItems", items)):
@@ -133,7 +135,7 @@ def _take(lines: Lines, left: list[int], asked: ReturnItem, path: str) -> None:
         quantity -= taken
 
 
-def _item(given: CartItem | AddItem, path: str = "") -> tuple[Item, int]:
+def _item(given: GivenItem | AddItem, path: str = "") -> tuple[Item, int]:
     if not isinstance(given, CartItem | Item):  # a view's line is an Item with its quantity
         raise InvalidValue(field=path.rstrip("."), rule="a CartItem", value=type(given).__name__)
     item = Item(

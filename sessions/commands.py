@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
+
+if TYPE_CHECKING:
+    Amount: TypeAlias = Decimal | int
+else:  # what JSON has, where a number is never an int
+    Amount = Decimal
 
 
 class Shape(
@@ -48,19 +53,45 @@ class CartItem(Shape, frozen=True, kw_only=True):
     """
 
     sku: str
-    price: Decimal
+    price: Amount
     quantity: int = 1
     name: str = ""
     category: str = ""
     product: Product | None = None
-    weight: Decimal | None = None
-    height: Decimal | None = None
-    width: Decimal | None = None
-    length: Decimal | None = None
+    weight: Amount | None = None
+    height: Amount | None = None
+    width: Amount | None = None
+    length: Amount | None = None
     attributes: dict[str, Any] = {}
     position: Any | UnsetType = UNSET
     returned_quantity: Any | UnsetType = UNSET
     remaining_quantity: Any | UnsetType = UNSET
+
+
+if TYPE_CHECKING:
+
+    class ShownLine(Protocol):
+        """A line of a `CustomerSession`, which may be given back as a `CartItem`."""
+
+        @property
+        def sku(self) -> str:
+            """Its stock keeping unit."""
+
+        @property
+        def price(self) -> Decimal:
+            """Of one unit."""
+
+        @property
+        def quantity(self) -> int:
+            """Units."""
+
+        @property
+        def remaining_quantity(self) -> int:
+            """Units that did not come back."""
+
+    GivenItem: TypeAlias = CartItem | ShownLine
+else:  # what JSON has
+    GivenItem = CartItem
 
 
 class ReturnItem(Shape, frozen=True, kw_only=True):
@@ -93,12 +124,12 @@ class OpenSession(BaseCommand, frozen=True, tag="open", kw_only=True):
     """
 
     profile_id: str = ""
-    cart_items: Sequence[CartItem] = ()
+    cart_items: Sequence[GivenItem] = ()
     coupon: str = ""
     referral: str = ""
     identifiers: Sequence[str] = ()
     attributes: dict[str, Any] = {}
-    total: Decimal | None = None
+    total: Amount | None = None
     state: Literal["open", "closed"] = "open"
 
 
@@ -132,8 +163,8 @@ class RemoveItem(BaseCommand, frozen=True, tag="remove-item", kw_only=True):
 class ReplaceCart(BaseCommand, frozen=True, tag="replace-cart", kw_only=True):
     """Put these items in place of the whole cart; `total` as in OpenSession."""
 
-    cart_items: Sequence[CartItem]
-    total: Decimal | None = None
+    cart_items: Sequence[GivenItem]
+    total: Amount | None = None
 
 
 class ApplyCoupon(BaseCommand, frozen=True, tag="apply-coupon", kw_only=True):
@@ -178,7 +209,7 @@ class SetDiscount(BaseCommand, frozen=True, tag="set-discount", kw_only=True):
     """Give a discount a value under its label; the last value of a label wins."""
 
     label: str
-    value: Decimal
+    value: Amount
 
 
 class RemoveDiscount(BaseCommand, frozen=True, tag="remove-discount", kw_only=True):

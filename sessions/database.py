@@ -136,6 +136,11 @@ class Database(OneAtATime, ABC):
     def exists(self) -> bool:
         """Whether there is something to read."""
 
+    @property
+    @abstractmethod
+    def is_closed(self) -> bool:
+        """Whether nothing can be asked any more."""
+
     @abstractmethod
     def relations(self, query: Query) -> set[str]:
         """The names of all relations that the store's name leads to."""

@@ -15,7 +15,7 @@ from sessions.answers import Executed, Request
 from sessions.awaited_commits import AwaitedCommits
 from sessions.batch import Batch
 from sessions.commands import COMMANDS, name_of
-from sessions.errors import BatchOpen, InvalidValue, Refused
+from sessions.errors import BatchOpen, InvalidValue, Refused, StoreClosed
 from sessions.follower import Follower
 from sessions.group_commit import GroupCommit
 from sessions.job import Job
@@ -189,6 +189,10 @@ class CommandExecutor(StoreReader):
         if self._batch is not None:
             raise BatchOpen(what=what)
 
+    def _check_open(self) -> None:
+        if self.recorder.database.is_closed:
+            raise StoreClosed
+
     def follow(self, after: int = 0, *, types: Iterable[str] = ()) -> Follower:
         """The log from a position on, and then each new event as soon as it is committed.
 
@@ -210,9 +214,11 @@ class CommandExecutor(StoreReader):
 
         Raises:
             BatchOpen: This thread has a batch open.
+            StoreClosed: It was closed before.
             InvalidValue: `after` is not a whole number from 0, or no event has such a name.
         """
         self.check_no_batch("follow")
+        self._check_open()
         rules.count("after", after, least=0)
         return Follower(self, after, names_of(types))
 
@@ -228,11 +234,13 @@ class CommandExecutor(StoreReader):
         Raises:
             BatchFailed: The transaction was lost with commands that had been answered: each later
                 call in the batch raises it, and its end too.
+            StoreClosed: It was closed before.
         """
         outer = self._batch
         if outer is not None:
             yield outer
             return
+        self._check_open()
         self._of_thread.batch = batch = Batch(self._writer)
         try:
             yield batch

@@ -127,7 +127,7 @@ def test_a_time_is_read_as_at_is_whatever_is_finer_than_a_microsecond(store_url:
 def test_who_asks_an_application_without_events_is_told_which_have_some(command: str) -> None:
     ran = run(*command.split(), "--application", "9")
 
-    assert ran.err.startswith("application 9 has no events here; --application: 1, 7\n")
+    assert ran.err.startswith("application 9 has no events; these have: 1, 7\n")
 
 
 FOUND = [
@@ -137,6 +137,9 @@ FOUND = [
     (("--coupon", "C"), "a"),
     (("--updated-before", "2026-11-23T10:01:00Z"), ""),
     (("--updated-before", "2026-11-23T10:01:01Z"), "ab"),
+    (("--updated-since", "2026-11-23T10:01:00Z"), "ab"),
+    (("--updated-since", "2026-11-23T10:01:01Z"), ""),
+    (("--referral", "R"), ""),
     (("--limit", "1"), "a"),
     (("--limit", "9" * 30), "ab"),
 ]

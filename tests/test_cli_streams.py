@@ -13,7 +13,7 @@ from tests.test_cli_maintain import SESSIONS
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [("log >&-", 0), ("log --json >&-", 0), ("execute <&-", 0), ("show nobody 2>&-", 1)],
+    [("execute <&-", 0), ("show nobody 2>&-", 1)],
 )
 def test_a_closed_stream_is_read_and_written_without_a_complaint(
     url: str, arguments: str, code: int
@@ -22,6 +22,27 @@ def test_a_closed_stream_is_read_and_written_without_a_complaint(
         store.execute("s", OpenSession())
 
     assert ended(url, arguments) == (code, b"")
+
+
+CLOSED = b"error: the output cannot be written: Bad file descriptor\n"
+
+
+@pytest.mark.parametrize("arguments", ["log", "log --json", "show s", "find", "--help"])
+def test_an_output_that_is_closed_is_one_line_of_complaint(url: str, arguments: str) -> None:
+    with SessionStore.open(url) as store:
+        store.execute("s", OpenSession())
+
+    assert ended(url, f"{arguments} >&-") == (1, CLOSED)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="the system has no such file")
+@pytest.mark.parametrize("command", ["execute", "import-retail"])
+def test_an_input_that_cannot_be_read_is_one_line_of_complaint(
+    sqlite_url: str, command: str
+) -> None:
+    complaint = b"error: /proc/self/mem cannot be read: Input/output error\n"
+
+    assert ended(sqlite_url, f"{command} /proc/self/mem") == (1, complaint)
 
 
 FULL = b"error: the output cannot be written: No space left on device\n"

@@ -16,6 +16,7 @@ from sessions import (
     CloseSession,
     InvalidValue,
     OpenSession,
+    SessionStore,
     SetAttributes,
     StoreClosed,
     UndecodableEvent,
@@ -27,7 +28,6 @@ from tests.waiting import SOON, until
 from tests.watching import AT_ONCE, watching
 
 if TYPE_CHECKING:
-    from sessions import SessionStore
     from tests.watching import Seen
 
 INTERRUPTED = """
@@ -127,6 +127,17 @@ def test_stop_ends_it_at_once_from_any_thread(store: SessionStore) -> None:
         assert not seen.thread.is_alive()
 
     assert seen.positions == [1]
+
+
+def test_a_store_that_is_closed_is_not_followed_and_takes_no_batch(url: str) -> None:
+    store = SessionStore.open(url)
+    store.make()
+    store.close()
+
+    with pytest.raises(StoreClosed):
+        store.follow()
+    with pytest.raises(StoreClosed), store.batch():
+        raise AssertionError
 
 
 @pytest.mark.usefixtures("_only_told")

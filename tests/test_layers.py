@@ -102,8 +102,8 @@ def test_sessions_exports_every_command_event_and_error(
     module: ModuleType, base: type[object]
 ) -> None:
     declared = {
-        name
-        for name, value in vars(module).items()
+        value.__name__
+        for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, base)
         and value.__module__ == module.__name__

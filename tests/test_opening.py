@@ -631,7 +631,10 @@ def test_a_file_that_cannot_be_opened_is_told_with_the_reason(
     unknown = SqliteFailures(str(path), 1).of(error)
     monkeypatch.setattr("os.access", lambda *_: False)  # as on a file system that is read-only
     beside = SqliteFailures(str(path), 1).of(error)
+    path.unlink()
+    new = SqliteFailures(str(path), 1).of(error)
 
     assert str(missing) == f"{path}: the database failed: No such file or directory"
     assert str(unknown) == f"{path}: the database failed: unable to open database file"
     assert "may not write in its directory" in str(beside)
+    assert str(new).endswith("it is not there yet, and its directory may not be written in")

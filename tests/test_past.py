@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import Change, CustomerSessions
+from projections import Change, CustomerSessions, Runner, rebuild
 from sessions import (
     CancelSession,
     CartItem,
@@ -28,6 +28,7 @@ from sessions import (
     SetQuantity,
     UndecodableEvent,
     VersionNotFound,
+    ViewBehind,
 )
 from tests.conftest import add
 from tests.tampering import unguarded
@@ -315,6 +316,38 @@ def test_what_can_never_be_found_is_refused(
 ) -> None:
     with pytest.raises(Refused):
         history.find(**asked)
+
+
+def test_a_session_that_its_followed_view_has_not_come_to_is_not_said_to_be_none(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.make()
+    rebuild(store, names=["customer_sessions"], mode="followed")
+    store.execute("s", OpenSession())
+
+    for ask in (views.get, views.get_with_version):
+        with pytest.raises(ViewBehind, match="customer_sessions has come to position 0, not to 1"):
+            ask("s")
+        with pytest.raises(SessionNotFound):
+            ask("nobody")
+
+    Runner(store).run(until=1)
+    assert views.get("s").state == "open"
+
+
+def test_the_timeline_of_a_large_cart_says_what_changed_and_no_more(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.execute_many("s", [OpenSession(), *[add(str(n)) for n in range(4)]])
+    store.execute("s", RemoveItem(sku="1"))
+    store.execute("s", add("3"))
+
+    *_, removed, added = [{c.path for c in step.changes} for step in views.timeline("s")]
+
+    moved = {f"cartItems[{n}].sku" for n in (1, 2)}
+    assert removed == {*moved, "cartItems[3]", "total", "updateCount"}
+    units = {f"cartItems[2].{field}" for field in ("quantity", "remainingQuantity")}
+    assert added == {*units, "total", "updateCount"}
 
 
 def test_the_timeline_says_what_each_event_changed(

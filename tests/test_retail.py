@@ -54,8 +54,12 @@ def write(file: Path, *lines: str) -> Path:
 
 
 def summary(ran: Ran) -> dict[str, Decimal]:
-    assert (ran.code, ran.err) == (0, "")
-    return msgspec.json.decode(ran.out, type=dict[str, Decimal])
+    found = msgspec.json.decode(ran.out, type=dict[str, Decimal])
+    told = ran.err.splitlines()
+    assert ran.code == 0
+    assert all(line.startswith("invoice ") for line in told)
+    assert len(told) >= found["refused"]
+    return found
 
 
 def imported(file: Path) -> dict[str, Decimal]:
@@ -116,6 +120,33 @@ def test_the_rules_of_the_mapping(file: Path, rule: str) -> None:
     found = imported(write(file, *lines.split("|")))
 
     assert found == {**dict.fromkeys(found, 0), **expected}
+
+
+def test_an_invoice_that_is_refused_is_told_with_the_reason(file: Path) -> None:
+    ran = run("import-retail", str(write(file, "1 a 10001 1 7", "2 a 1 1 7")), "--json")
+
+    assert (ran.code, ran.json[0]["sessions"]) == (0, 1)
+    assert ran.err == "invoice 1: cartItems: at most 10000 units, not 10001\n"
+    again = run("import-retail", str(write(file, "2 a 2 1 7")), "--json")
+    assert (again.code, again.json[0]["refused"]) == (0, 1)
+    reason = "idempotency key 'retail:2' was used before, for another session or other fields"
+    assert again.err == f"invoice 2: {reason}\n"
+
+
+@pytest.mark.parametrize("name", ["customer_sessions", "attachments"])
+def test_an_import_that_could_not_see_what_can_be_returned_is_refused(
+    file: Path, name: str
+) -> None:
+    assert run("init").code == 0
+    assert run("projections", "rebuild", name, "--mode", "followed").code == 0
+
+    ran = run("import-retail", str(write(file, "1 a 2 1 7", "C2 a -1 1 7")))
+
+    assert (ran.code, ran.out) == (1, "")
+    advice = f"`sessions projections rebuild {name} --mode inline` first"
+    assert ran.err == f"error: {name} is followed, not inline: {advice}\n"
+    assert run("projections", "rebuild", name, "--mode", "inline").code == 0
+    assert imported(file)["returnedUnits"] == 1
 
 
 def test_an_order_of_too_many_lines_is_refused_as_a_whole(file: Path, url: str) -> None:
@@ -313,7 +344,7 @@ def test_any_file_has_the_figures_of_the_reference(
     with SessionStore.open("memory:") as store:
         invoices = read_invoices(file)
         runs = (invoices[:cut], invoices, invoices)
-        *_, once, twice = (import_invoices(store, some, lambda *_: None) for some in runs)
+        *_, once, twice = (import_invoices(store, some, *2 * [lambda *_: None]) for some in runs)
 
         assert msgspec.to_builtins(once, builtin_types=(Decimal,)) == figures(file)
         assert twice == once

@@ -8,7 +8,6 @@ import os
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -47,7 +46,7 @@ app = typer.Typer(
         "Begin with **sessions demo**. Everything else works on the store that --store "
         "or SESSIONS_STORE names (sqlite:///sessions.db) and on the application that "
         "--application or SESSIONS_APPLICATION names (1).\n\n"
-        "Exit codes: 0 done, 1 refused, not found or different, 2 wrong usage."
+        "Exit codes: 0 done, 1 refused, not found or different, 2 wrong usage, 130 stopped."
     ),
     rich_markup_mode="markdown",
     no_args_is_help=True,
@@ -128,8 +127,15 @@ def _write_utf8() -> None:
 
 
 def _open_what_is_closed() -> None:
-    """A standard stream that the caller has closed reads and writes nothing."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    """A standard stream that the caller has closed reads nothing, and fails where it is written.
+
+    What would be said on standard error is lost.
+    """
+    for name, mode, flag in (
+        ("stdin", "r", os.O_RDONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
         if getattr(sys, name) is None:
-            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  until the end
-            setattr(sys, name, stream)
+            nowhere = os.open(os.devnull, flag)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))

@@ -88,7 +88,7 @@ def reading(url: str, application: int, *, says: bool = True) -> Iterator[Sessio
         if says and opened.exists and not opened.position:
             others = ", ".join(map(str, applications_of(opened.query)))
             if others:
-                remark(f"application {application} has no events here; --application: {others}")
+                remark(f"application {application} has no events; these have: {others}")
         yield opened
 
 
@@ -103,7 +103,7 @@ def a_time(text: str) -> datetime:
         message = f"{text!r} has no timezone: add Z, or an offset such as +01:00"
         raise typer.BadParameter(message)
     try:
-        return rules.moment("as_of", moment)
+        return rules.moment("TIME", moment)
     except InvalidValue as error:
         raise typer.BadParameter(str(error)) from None
 

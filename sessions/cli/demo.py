@@ -25,6 +25,7 @@ from sessions.cli.common import (
     time_text,
 )
 from sessions.cli.history import print_history, print_replay
+from sessions.cli.import_retail import tell_refused
 from sessions.cli.read import print_session, print_steps
 from sessions.cli.retail import Summary, import_invoices
 from sessions.cli.retail_file import read_invoices
@@ -87,7 +88,7 @@ def _load(store: SessionStore) -> None:
     print_heading("Three days of a real shop's orders become sessions")
     print_text("Online Retail, UCI, Daqing Chen (2015), CC BY 4.0")
     with as_file(EXTRACT) as path, progress("importing lines") as told:
-        summary: Summary = import_invoices(store, read_invoices(path), told)
+        summary: Summary = import_invoices(store, read_invoices(path), told, tell_refused)
     print_text(
         f"{summary.sessions} sessions, {summary.first_sessions} of them a customer's first; "
         f"{summary.credit_notes} credit notes brought {summary.returned_units} units back; "

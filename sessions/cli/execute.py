@@ -19,6 +19,7 @@ from sessions.cli.common import (
     print_json,
     remark,
 )
+from sessions.cli.files import lines_of
 from sessions.commands import COMMANDS
 from sessions.errors import SessionsError
 from sessions.store import SessionStore
@@ -84,7 +85,7 @@ def execute(
     with SessionStore.open(store, application) as opened:
         if file.isatty():
             remark("a command a line, as a JSON object; Ctrl-D ends")
-        failed = [line for line in _answers(opened, file) if not line["ok"]]
+        failed = [line for line in _answers(opened, lines_of(file)) if not line["ok"]]
     if failed:
         raise typer.Exit(1)
 

@@ -42,10 +42,20 @@ def find(  # noqa: PLR0913  a parameter is an option
     coupon: Annotated[
         str | None, typer.Option("--coupon", metavar="CODE", help="Only with this coupon entered.")
     ] = None,
+    referral: Annotated[
+        str | None,
+        typer.Option("--referral", metavar="CODE", help="Only with this referral code entered."),
+    ] = None,
     updated_before: Annotated[
         datetime | None,
         typer.Option(
             "--updated-before", parser=a_time, metavar="TIME", help="Untouched since this time."
+        ),
+    ] = None,
+    updated_since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--updated-since", parser=a_time, metavar="TIME", help="Touched at this time or later."
         ),
     ] = None,
     limit: Annotated[
@@ -64,7 +74,9 @@ def find(  # noqa: PLR0913  a parameter is an option
         "state": state,
         "profile_id": profile_id,
         "coupon": coupon,
+        "referral": referral,
         "updated_before": updated_before,
+        "updated_since": updated_since,
     }
     with reading(store, application) as opened:
         found = islice(_found(CustomerSessions(opened), filters), min(limit, sys.maxsize))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -16,10 +16,14 @@ from sessions.cli.common import (
     print_json,
     print_table,
     progress,
+    remark,
 )
 from sessions.cli.retail import Summary, import_invoices
 from sessions.cli.retail_file import read_invoices
 from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from sessions.errors import SessionsError
 
 
 def import_retail(
@@ -41,15 +45,21 @@ def import_retail(
     """Import a shop's order lines (the format of UCI Online Retail) as sessions.
 
     Each order becomes a closed session, and each credit note returns units of its customer's
-    latest sessions. It can be stopped and run again: it goes on where it stopped.
+    latest sessions. What is refused is said on standard error, and the rest goes on. It can be
+    stopped and run again: it goes on where it stopped.
     """
     invoices = read_invoices(file)
     with (
         SessionStore.open(store, application) as opened,
         progress("importing lines") as told,
     ):
-        summary = import_invoices(opened, invoices, told)
+        summary = import_invoices(opened, invoices, told, tell_refused)
     print_summary(summary, json=json)
+
+
+def tell_refused(invoice: str, error: SessionsError) -> None:
+    """Say why an invoice is not recorded."""
+    remark(f"invoice {invoice}: {error}")
 
 
 def print_summary(summary: Summary, *, json: bool) -> None:

@@ -12,12 +12,12 @@ import typer
 from msgspec.structs import asdict, replace
 
 import projections
+from projections.comparing import MOST
 from projections.pages import applications_of
 from sessions import kept
 from sessions.cli.common import (
     DEFAULT_STORE,
     AnyApplicationOption,
-    ApplicationOption,
     JsonOption,
     StoreOption,
     print_json,
@@ -49,6 +49,12 @@ def init(*, store: StoreOption = DEFAULT_STORE) -> None:
 
 def verify(
     *,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", min=1, metavar="N", help="Stop after so many differences of an application."
+        ),
+    ] = 1000,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
     application: AnyApplicationOption = None,
@@ -68,8 +74,11 @@ def verify(
         verified: list[tuple[SessionStore, list[Difference]]] = []
         for each in stores:
             with progress(f"verifying application {each.application_id}") as told:
-                verified.append((each, projections.verify(each, told)))
+                verified.append((each, projections.verify(each, told, limit=limit)))
         events = sum(each.position for each in stores)
+    for each, differences in verified:
+        if len(differences) == limit:
+            remark(f"application {each.application_id}: stopped after {limit} differences")
     _report(events, [(each.application_id, d) for each, found in verified for d in found], json)
 
 
@@ -125,24 +134,18 @@ def _in_json(value: object) -> object:
     return value
 
 
-def rebuild(
-    *,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+def rebuild(*, json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
     """Make all views and claims anew from the log, of all applications in the store.
 
     They are built beside those that are there, while others read and write, and take their place
     at the end. Ctrl-C stops it, and the same command goes on with it. From then on the store's
     writers keep the projections that are installed here: an inline one that is not becomes old.
     """
-    rebuilt(store, application, json=json)
+    rebuilt(store, json=json)
 
 
-def rebuilt(  # noqa: PLR0913  they are the options of two commands
+def rebuilt(
     store: str,
-    application: int,
     names: Sequence[str] = (),
     mode: Mode | None = None,
     *,
@@ -152,7 +155,7 @@ def rebuilt(  # noqa: PLR0913  they are the options of two commands
     """Build projections anew, and tell what came of it."""
     with (
         _going_on_later(),
-        SessionStore.open(store, application, read_only=True) as opened,
+        SessionStore.open(store, read_only=True) as opened,
         progress("rebuilding") as told,
     ):
         done = projections.rebuild(opened, told, names=names, mode=mode, allow_older=allow_older)
@@ -160,10 +163,13 @@ def rebuilt(  # noqa: PLR0913  they are the options of two commands
         print_json(done)
         return
     print_text(f"rebuilt from {done.events} events: {', '.join(done.projections)}")
+    applications = {each.application_id for each in done.compared}
     for each in done.compared:
         if each.differing:
-            keys = f"{len(each.differing)} of {each.views} views"
-            print_text(f"{keys} were not what the log says", title=each.projection)
+            count = len(each.differing)
+            keys = f"{'at least ' * (count == MOST)}{count} of {each.views} views"
+            of = f" of application {each.application_id}" if len(applications) > 1 else ""
+            print_text(f"{keys}{of} were not what the log says", title=each.projection)
     for label in done.retired:
         print_text("it is not installed here, and kept no longer", title=label)
     if done.parked:

@@ -18,7 +18,6 @@ from sessions.cli import maintain
 from sessions.cli.common import (
     DEFAULT_STORE,
     FLAG,
-    AnyApplicationOption,
     ApplicationOption,
     JsonOption,
     StoreOption,
@@ -158,7 +157,7 @@ def _stopped_by_signals(runner: projections.Runner) -> Iterator[None]:
 
 
 @app.command()
-def rebuild(  # noqa: PLR0913  a parameter is an option
+def rebuild(
     names: NamesArgument = None,
     *,
     mode: Annotated[
@@ -179,25 +178,16 @@ def rebuild(  # noqa: PLR0913  a parameter is an option
     ] = False,
     json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
 ) -> None:
     """Build projections anew beside those that are there, and switch to them.
 
-    Nobody waits but for the switch. Ctrl-C stops it, and the same command goes on with it. Without
-    a name all are built, and the claims too.
+    They are built for all applications. Nobody waits but for the switch. Ctrl-C stops it, and the
+    same command goes on with it. Without a name all are built, and the claims too.
     """
-    maintain.rebuilt(store, application, names or (), mode, json=json, allow_older=allow_older)
+    maintain.rebuilt(store, names or (), mode, json=json, allow_older=allow_older)
 
 
-@app.command()
-def verify(
-    *,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: AnyApplicationOption = None,
-) -> None:
-    """Fold everything afresh, and name the first event at which any projection differs."""
-    maintain.verify(json=json, store=store, application=application)
+app.command()(maintain.verify)
 
 
 @app.command()

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from projections import CartItem, CustomerSessions
+from projections.attachments import PROJECTION as ATTACHMENTS
+from projections.customer_session import PROJECTION as CUSTOMER_SESSION
+from sessions import kept
 from sessions.answers import Request, fingerprint
 from sessions.commands import AddItem, CloseSession, OpenSession, ReturnItem, ReturnItems
-from sessions.errors import IdempotencyKeyReused, Refused
+from sessions.errors import IdempotencyKeyReused, Refused, SessionsError
 from sessions.events import ItemsReturned, SessionClosed, SessionOpened
 from sessions.money import plain
 
@@ -27,6 +30,12 @@ if TYPE_CHECKING:
 
 _MARK = "creditNote"
 """Where the metadata of a return hold the fingerprint of its credit note."""
+
+
+class NotInline(SessionsError):  # noqa: N818  as in sessions.errors
+    """{name} is followed, not inline: `sessions projections rebuild {name} --mode inline` first"""  # noqa: D415  a message
+
+    name: str
 
 
 class Summary(msgspec.Struct, rename="camel"):
@@ -47,12 +56,25 @@ class Summary(msgspec.Struct, rename="camel"):
 
 
 def import_invoices(
-    store: SessionStore, invoices: Sequence[Invoice], progress: Callable[[int, int], object]
+    store: SessionStore,
+    invoices: Sequence[Invoice],
+    progress: Callable[[int, int], object],
+    refused: Callable[[str, SessionsError], object],
 ) -> Summary:
     """Make sessions of invoices; one transaction and one idempotency key an invoice.
 
     It can be run again after it was stopped: what is there is not changed, and counted again.
+
+    Args:
+        store: The store, which keeps the sessions' views inline: they say what can be returned.
+        invoices: The invoices, in the order in which they happened.
+        progress: Is told how many of all lines are done.
+        refused: Is told which invoices are not recorded, and why.
+
+    Raises:
+        NotInline: It does not keep them so.
     """
+    _check_inline(store)
     summary = Summary()
     total = sum([len(invoice.lines) for invoice in invoices])
     done = 0
@@ -62,16 +84,29 @@ def import_invoices(
                 case "A":
                     summary.adjustments += 1
                 case "C":
-                    _credit(store, invoice, summary)
+                    _credit(store, invoice, summary, refused)
                 case _:
-                    _order(store, invoice, summary)
+                    _order(store, invoice, summary, refused)
             done += len(invoice.lines)
             progress(done, total)
     summary.revenue, summary.refunded = plain(summary.revenue), plain(summary.refunded)
     return summary
 
 
-def _order(store: SessionStore, invoice: Invoice, summary: Summary) -> None:
+def _check_inline(store: SessionStore) -> None:
+    builds = kept.builds(store.query, "current")
+    for name in (CUSTOMER_SESSION.name, ATTACHMENTS.name):
+        build = builds.get(name)
+        if build is not None and build.mode == "followed":
+            raise NotInline(name=name)
+
+
+def _order(
+    store: SessionStore,
+    invoice: Invoice,
+    summary: Summary,
+    refused: Callable[[str, SessionsError], object],
+) -> None:
     lines = [line for line in invoice.lines if line.quantity > 0 and line.price > 0]
     summary.skipped_lines += len(invoice.lines) - len(lines)
     if not lines:
@@ -80,7 +115,8 @@ def _order(store: SessionStore, invoice: Invoice, summary: Summary) -> None:
     commands = _commands(invoice, lines)
     try:
         executed = store.execute_many(invoice.number, commands, idempotency_key=_key(invoice))
-    except (Refused, IdempotencyKeyReused):
+    except (Refused, IdempotencyKeyReused) as error:
+        refused(invoice.number, error)
         summary.refused += 1
         return
     summary.sessions += 1
@@ -101,16 +137,23 @@ def _commands(invoice: Invoice, lines: Sequence[OrderLine]) -> list[Command]:
     ]
 
 
-def _credit(store: SessionStore, invoice: Invoice, summary: Summary) -> None:
+def _credit(
+    store: SessionStore,
+    invoice: Invoice,
+    summary: Summary,
+    refused: Callable[[str, SessionsError], object],
+) -> None:
     summary.credit_notes += 1
     lines = [line for line in invoice.lines if line.quantity < 0]
     summary.skipped_lines += len(invoice.lines) - len(lines)
     try:
         executed = _returned(store, invoice, lines)
-    except IdempotencyKeyReused:
+    except IdempotencyKeyReused as error:
+        refused(invoice.number, error)
         summary.refused += 1
         return
-    except Refused:  # it is ahead of the clock, or its number or customer is no id
+    except Refused as error:  # it is ahead of the clock, or its number or customer is no id
+        refused(invoice.number, error)
         executed = []
     matched = _count(executed, summary)
     summary.unmatched_units -= sum([line.quantity for line in lines]) + matched

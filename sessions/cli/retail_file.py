@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from sessions.cli.files import BadFile
 from sessions.errors import SessionsError
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ class BadLine(SessionsError):  # noqa: N818  as in sessions.errors
     """line {line} of the file, {column}: {rule}, not {value!r}"""  # noqa: D415  a message
 
 
-class BadFile(SessionsError):  # noqa: N818  as in sessions.errors
-    """{path} cannot be read: {reason}"""  # noqa: D415  a message
-
-
 class OrderLine(msgspec.Struct, frozen=True):
     """A line of the file."""
 
@@ -69,8 +66,7 @@ def read_invoices(path: Path) -> list[Invoice]:
 
     Raises:
         BadLine: A line cannot be read; the number counts from 1, the header included.
-        BadFile: The file is damaged, or is no CSV.
-        OSError: The file cannot be read.
+        BadFile: The file is damaged, is no CSV, or the system does not give it.
     """
     invoices: dict[str, Invoice] = {}
     for number, at, profile, line in _read_lines(path):
@@ -96,7 +92,10 @@ def _read_lines(path: Path) -> Iterator[tuple[str, datetime, str, OrderLine]]:
 
 
 def _read_text(path: Path) -> str:
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadFile(path=path, reason=error.strerror) from error
     if data.startswith(_GZIP):
         try:
             data = gzip.decompress(data)

@@ -96,6 +96,11 @@ class PostgresDatabase(Database):
         """Whether there is something to read: the schema may be empty, or not be there yet."""
         return True
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._connections.closed
+
     def relations(self, query: Query) -> set[str]:
         """The names of all relations in the schema, if the role may use them at all."""
         schema = self._place.schema

@@ -70,7 +70,7 @@ class Connections:
         self._path = path
         self._lock_timeout = lock_timeout
         self._failures = failures
-        self._closed = False
+        self.closed = False
         self._file: int | None = None
         self._look_at = math.inf if self.in_memory else 0.0
         self._writer: sqlite3.Connection | None = None
@@ -123,7 +123,7 @@ class Connections:
         """Let others read with it; if all were closed meanwhile, it is closed."""
         try:
             self._readers[passing].append(connection)
-            if self._closed:
+            if self.closed:
                 self._close_idle()
         finally:
             self.inside.leave()
@@ -154,7 +154,7 @@ class Connections:
         self._look_at = monotonic() + _LOOK_SECONDS
 
     def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
-        if self._closed:
+        if self.closed:
             raise StoreClosed
         if must_exist and not self.exists:
             raise StoreNotFound(path=self._path)
@@ -210,7 +210,7 @@ class Connections:
 
     def close(self) -> None:
         """Close them; who reads just now closes its own when it is done."""
-        self._closed = True
+        self.closed = True
         writer, self._writer = self._writer, None
         with self.inside:
             if writer is not None:

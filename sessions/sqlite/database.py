@@ -87,6 +87,11 @@ class SqliteDatabase(Database):
         """Whether there is something to read."""
         return self._connections.exists
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._connections.closed
+
     def query(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
     ) -> list[Any]:

@@ -11,6 +11,7 @@ from sessions.errors import Duplicate, NotAStore, StorageFailed, StoreBusy
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
+_NOT_MADE = "it is not there yet, and its directory may not be written in"
 _BESIDE = "SQLite keeps two files beside it while it is read, and may not write in its directory"
 
 
@@ -32,10 +33,16 @@ class SqliteFailures(Failures):
         if full_code == sqlite3.SQLITE_READONLY_DIRECTORY:
             return StorageFailed(path=self._path, reason=_BESIDE)
         if code == sqlite3.SQLITE_CANTOPEN:
-            beside = None if os.access(Path(self._path).parent, os.W_OK) else _BESIDE
-            reason = refused_by_system(self._path, "rb") or beside or error
-            return StorageFailed(path=self._path, reason=reason)
+            return StorageFailed(path=self._path, reason=self._refused() or error)
         return StorageFailed(path=self._path, reason=error)
+
+    def _refused(self) -> str | None:
+        refused = refused_by_system(self._path, "rb")
+        if os.access(Path(self._path).parent, os.W_OK):
+            return refused
+        if not os.path.lexists(self._path):
+            return _NOT_MADE
+        return refused or _BESIDE
 
 
 def refused_by_system(path: str, mode: str) -> str | None:
