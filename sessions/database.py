@@ -182,7 +182,7 @@ class Database(OneAtATime, ABC):
     @abstractmethod
     def begin(
         self,
-        known: Head | None,
+        known: Callable[[], Head | None],
         application_id: int,
         asking: Callable[[], Sequence[Statement]] = tuple,
         *,
@@ -191,7 +191,8 @@ class Database(OneAtATime, ABC):
         """Begin a transaction that has an application's lock; `end` must follow, in its thread.
 
         Args:
-            known: What its last `commit` said will be known.
+            known: Tells what the last `commit` said will be known; it is asked when no other thread
+                of this process is in a transaction, for such a one knows more by its end.
             application_id: The application whose log is written.
             asking: The SELECTs that will be asked in it, if that is known; they are answered at
                 once where that saves a round trip.

@@ -196,7 +196,7 @@ class SessionRecorder(ApplicationRecorder):
             BatchOpen: This thread has a batch of a store open.
         """
         database = self.database
-        connection = database.begin(None, self.application_id).connection
+        connection = database.begin(lambda: None, self.application_id).connection
         try:
             with database.failures:
                 head = self.head(query_on(connection))

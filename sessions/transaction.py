@@ -93,7 +93,7 @@ class Transaction:
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
         self._has_written = False
-        self._has_ended = False
+        self.has_ended = False
 
     @property
     def head(self) -> Head:
@@ -230,8 +230,8 @@ class Transaction:
 
     def end(self) -> None:
         """Roll back what is not committed, and give the lock to the next, if it still has it."""
-        if not self._has_ended:
-            self._has_ended = True
+        if not self.has_ended:
+            self.has_ended = True
             self._recorder.database.end(self.connection)
 
     def _log(self, after: int, until: int) -> list[Recorded]:

@@ -81,7 +81,7 @@ class Writer:
             return needs.statements if needs else ()
 
         application_id = self._recorder.application_id
-        begun = self._database.begin(self._left, application_id, asked, lock=lock)
+        begun = self._database.begin(lambda: self._left, application_id, asked, lock=lock)
         try:
             head = self._arrived(begun)
             early = (needs, begun.answers) if needs and begun.answers else None
@@ -160,7 +160,8 @@ class Writer:
 
     def abandon(self, transaction: Transaction) -> None:
         """End a transaction without a trace, in memory too."""
-        self._views.forget()
+        if not transaction.has_ended:  # else the views are another thread's by now
+            self._views.forget()
         transaction.end()
 
     def wrote(self, transaction: Transaction) -> bool:

@@ -175,7 +175,7 @@ class PostgresDatabase(Database):
 
     def begin(
         self,
-        known: Head | None,
+        known: Callable[[], Head | None],
         application_id: int,
         asking: Callable[[], Sequence[Statement]] = tuple,
         *,
@@ -187,20 +187,21 @@ class PostgresDatabase(Database):
         right if the log has not moved, and the lock tells.
         """
         locks = (self._locks.store, self._locks.of(application_id), application_id)
-        if not lock and known is not None:
-            confirmed = (*locks, known.position, known.signature)
-            return self._locked(
-                lambda: self._connections.begun((), lambda taken, _: Begun(taken, None), confirmed)
-            )
-
-        since = sys.maxsize if known is None else known.position
-        first = [(_BEGIN_WRITING, locks), (self.dialect.news, (application_id, since))]
 
         def begun(taken: PostgresConnection, rows: list[list[Any]]) -> Begun:
             head, news, *answers = rows
             return Begun(taken, head, news, answers)
 
-        return self._locked(lambda: self._connections.begun([*first, *asking()], begun))
+        def begin() -> Begun:
+            left = known()
+            if not lock and left is not None:
+                confirmed = (*locks, left.position, left.signature)
+                return self._connections.begun((), lambda taken, _: Begun(taken, None), confirmed)
+            since = sys.maxsize if left is None else left.position
+            first = [(_BEGIN_WRITING, locks), (self.dialect.news, (application_id, since))]
+            return self._connections.begun([*first, *asking()], begun)
+
+        return self._locked(begin)
 
     def _locked(self, begin: Callable[[], T]) -> T:
         """Begin a transaction when no other thread has one: what it will know is its own."""

@@ -145,7 +145,7 @@ class SqliteDatabase(Database):
 
     def begin(
         self,
-        known: Head | None,
+        known: Callable[[], Head | None],
         application_id: int,
         asking: Callable[[], Sequence[Statement]] = tuple,  # noqa: ARG002  later is as well
         *,
@@ -157,9 +157,10 @@ class SqliteDatabase(Database):
             try:
                 ((others,),) = connection.execute("PRAGMA data_version")
                 self._others = others
-                if known is not None and self._left == (known, others):
+                left = known()
+                if left is not None and self._left == (left, others):
                     return Begun(connection, None)
-                return self._arrived(connection, known, application_id)
+                return self._arrived(connection, left, application_id)
             except BaseException:
                 self.end(connection)
                 raise
