@@ -26,6 +26,7 @@ from projections.post import Post
 from sessions import kept, rules, tracing
 from sessions.database import query_on
 from sessions.errors import (
+    RunnerAtWork,
     SessionsError,
     StoreClosed,
     StoreNotFound,
@@ -82,6 +83,7 @@ class Runner:
         self._progress: Progress = silent
         self._looked = -_TAKE_OVER_SECONDS
         self._is_stopped = False
+        self._runs = threading.Lock()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -107,27 +109,40 @@ class Runner:
             ProjectionNotKept: The store keeps another version, which never comes to the position.
             UnknownEvent: A newer library wrote an event before that position.
             UndecodableEvent: One cannot be read.
+            RunnerAtWork: It runs already.
             SessionsError: The store cannot be read or written.
         """
         if until is not None:
             rules.count("until", until, least=0)
         self._store.check_no_batch("run")
-        self._until, self._progress = until, progress
+        if not self._runs.acquire(blocking=False):
+            raise RunnerAtWork
+        try:
+            self._until, self._progress = until, progress
+            self._follow()
+        finally:
+            self._runs.release()
+
+    def _follow(self) -> None:
+        was_stopped = False
         try:
             while not self._is_stopped and not self._done(self._has_begun):
                 pass
             while not self._is_stopped and not self._has_come():
                 self._done(self._turn)
+            was_stopped = self._is_stopped
         except StoreClosed:
             pass
         finally:
             self._leave()
+        if was_stopped:  # a stop that comes later, or meets an error, is for the next run
             self._is_stopped = False
 
     def stop(self) -> None:
         """End `run`, in whatever thread it is, when what is at work is committed.
 
-        A handler of a signal of the system may call it too.
+        A handler of a signal of the system may call it too. Where that run ends by itself, or by an
+        error, or none is at work, the next one ends at once.
         """
         self._is_stopped = True
         self._database.signal.give()

@@ -52,6 +52,8 @@ class AwaitedCommits(SharedCommits):
             if joined:
                 self._in_thread(lead, job, loop)
             await done.wait()
+        except GeneratorExit:  # thrown away, perhaps by a collection in a thread that has the mutex
+            raise
         except BaseException:
             self._withdraw(job)
             raise

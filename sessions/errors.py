@@ -254,6 +254,12 @@ class BatchOpen(SessionsError):
     what: str
 
 
+class CommitUnderway(SessionsError):
+    """{what} is not possible here: this thread is at a commit, which it would wait for"""
+
+    what: str
+
+
 class BatchFailed(SessionsError):
     """the batch has failed, and {answered} commands that it answered are lost: {reason}"""
 
@@ -362,6 +368,10 @@ class ViewParked(SessionsError):
     position: int
     type: str
     reason: object
+
+
+class RunnerAtWork(SessionsError):
+    """this runner runs already, in another thread or in its `with` block"""
 
 
 class ViewBehind(SessionsError):

@@ -65,15 +65,16 @@ class GroupCommit:
         try:
             if self._writer.is_alone:
                 queue.let_come()
-            jobs = queue.take()
-        except BaseException:
-            self._writer.abandon(transaction)
-            raise
+            self._perform(transaction, queue, queue.take())
+        finally:
+            transaction.end()
+
+    def _perform(self, transaction: Transaction, queue: Jobs, jobs: Sequence[Job]) -> None:
         try:
             try:
                 self._do(transaction, jobs)
             except LogMoved:
-                self._do(self._writer.begin(lambda: jobs), jobs)
+                self._do_anew(jobs)
         except StoreBusy as error:  # they would wait for the same once more
             _fail_all(queue, error, jobs)
         except Exception as error:
@@ -84,6 +85,13 @@ class GroupCommit:
                 self._one_by_one(jobs)
             else:
                 _fail(jobs, error)
+
+    def _do_anew(self, jobs: Sequence[Job]) -> None:
+        transaction = self._writer.begin(lambda: jobs)
+        try:
+            self._do(transaction, jobs)
+        finally:
+            transaction.end()
 
     def _one_by_one(self, jobs: Sequence[Job]) -> None:
         for number, job in enumerate(jobs):
@@ -98,6 +106,8 @@ class GroupCommit:
                 if job.done:
                     raise
                 _fail([job], error)
+            finally:
+                transaction.end()
 
     def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
         try:

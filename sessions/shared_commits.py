@@ -19,7 +19,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from sessions import forks
-from sessions.errors import QueueFull, StoreClosed
+from sessions.errors import CommitUnderway, QueueFull, StoreClosed
 from sessions.gates import closed_gate, opens_within
 from sessions.outside import Outside, Place
 
@@ -95,6 +95,7 @@ class SharedCommits:
         self._queue: deque[Job] = deque()
         self._outside = Outside(self._mutex, self._lock, self._full)
         self._led = False
+        self._leader: int | None = None
         self._closed = False
         self._closing: list[Lock] = []
         self._taken: list[Job] = []
@@ -113,7 +114,9 @@ class SharedCommits:
         Raises:
             QueueFull: Too many wait, and did so for too long.
             StoreClosed: The store is closed.
+            CommitUnderway: This thread leads, and would wait for itself.
         """
+        self._check_not_leading("a command")
         gate = closed_gate(self._lock)
         job.wake = gate.release
         deadline = None
@@ -155,11 +158,13 @@ class SharedCommits:
     def lead(self, job: Job) -> None:
         """Let those who wait decide and commit together, and hand the lead over."""
         try:
+            self._leader = threading.get_ident()
             self._perform(self)
         except BaseException as error:
             job.error, job.done = error, True
             raise
         finally:
+            self._leader = None  # no signal is handled before
             self._hand_over(job)
 
     def waiting(self) -> Sequence[Job]:
@@ -264,11 +269,21 @@ class SharedCommits:
         self._queue.remove(job)
         self._outside.admit(1)
 
+    def _check_not_leading(self, what: str) -> None:
+        """Refuse what a signal's handler, a clock or a fold asks for in the thread that leads."""
+        if self._leader == threading.get_ident():
+            raise CommitUnderway(what=what)
+
     def _full(self) -> QueueFull:
         return QueueFull(waiting=self._most, path=self._path, seconds=self._timeout)
 
     def close(self) -> None:
-        """Take nothing more, and wait until what was accepted is done."""
+        """Take nothing more, and wait until what was accepted is done.
+
+        Raises:
+            CommitUnderway: This thread leads, and would wait for itself.
+        """
+        self._check_not_leading("close")
         gate = closed_gate(self._lock)
         with self._mutex:
             self._closed = True

@@ -129,6 +129,28 @@ def test_stop_ends_it_at_once_from_any_thread(store: SessionStore) -> None:
     assert seen.positions == [1]
 
 
+def test_a_listener_that_is_interrupted_as_it_begins_ends_with_the_store(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        begin(thread)
+        raise KeyboardInterrupt
+
+    with SessionStore.open(postgres_url) as store:
+        store.execute("s", OpenSession())
+        with monkeypatch.context() as handling:
+            handling.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                store.recorder.database.listen()
+        (listening,) = [t for t in threading.enumerate() if t.name == "customer-sessions-listen"]
+        store.recorder.database.listen()
+
+    listening.join(SOON)
+    assert not listening.is_alive()
+
+
 def test_a_store_that_is_closed_is_not_followed_and_takes_no_batch(url: str) -> None:
     store = SessionStore.open(url)
     store.make()

@@ -25,6 +25,7 @@ from sessions.errors import (
     InvalidValue,
     ProjectionNotFound,
     ProjectionNotKept,
+    RunnerAtWork,
     UnknownEvent,
     ViewBehind,
 )
@@ -280,6 +281,53 @@ def test_a_stop_that_comes_while_it_looks_whether_the_interpreter_exits_is_not_l
 
     thread.join(SOON)
     assert not thread.is_alive()
+
+
+def test_a_stop_that_meets_an_error_ends_the_next_run(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(store)
+
+    def turn() -> bool:
+        runner.stop()
+        raise StorageFailed(path="the store", reason="the disk is full")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(runner, "_turn", turn)
+        with pytest.raises(StorageFailed):
+            runner.run()
+
+    runner.run()  # who supervises it begins it again
+    runner.run(until=20)  # that stop has had its effect
+    assert spend(store).position == 20
+
+
+def test_a_stop_that_comes_as_a_run_ends_by_itself_ends_the_next_run(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(store)
+    leave = runner._leave
+
+    def left() -> None:
+        leave()
+        runner.stop()
+
+    with monkeypatch.context() as late:
+        late.setattr(runner, "_leave", left)
+        runner.run(until=20)
+
+    runner.run()
+    assert spend(store).position == 20
+
+
+def test_one_runner_runs_once_at_a_time(store: SessionStore) -> None:
+    with Runner(store) as runner:
+        come(spend(store), 20)
+        with pytest.raises(RunnerAtWork, match="this runner runs already"):
+            runner.run(until=20)
+        last = fill(store, "more")
+        come(spend(store), last)
+    runner.run(until=last)
 
 
 def test_a_store_that_is_closed_ends_it(url: str) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import threading
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from projections import StoredProjection, verify
-from sessions import OpenSession, SessionStore
+from sessions import CommitUnderway, OpenSession, SessionStore
 from sessions.head import CATCH_UP
 from sessions.writer import Writer
 from tests.sample_projections import SPEND, inline
-from tests.waiting import SOON
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sessions.answers import Executed
     from sessions.database import Connection
     from sessions.head import Head
     from sessions.projection import Projection
@@ -118,3 +124,69 @@ def test_who_was_interrupted_forgets_no_views_that_another_thread_folds(
 
     assert opened(store, "p") == 5
     assert verify(store) == []
+
+
+class Within:
+    """A clock that asks for something else in the thread that commits, as a handler may."""
+
+    def __init__(self) -> None:
+        self.ask: Callable[[], object] = bool
+
+    def __call__(self) -> datetime:
+        ask, self.ask = self.ask, bool
+        ask()
+        return datetime.now(UTC)
+
+
+@pytest.mark.parametrize("asked", ["execute", "close"])
+def test_what_would_wait_for_its_own_thread_is_refused_and_the_store_goes_on(
+    url: str, asked: str
+) -> None:
+    clock = Within()
+    with SessionStore.open(url, now=clock) as store:
+        store.execute("s", OpenSession())
+        inner = (
+            partial(store.execute, "inner", OpenSession()) if asked == "execute" else store.close
+        )
+        clock.ask = inner
+
+        with pytest.raises(CommitUnderway, match="is not possible here: this thread is at a commi"):
+            store.execute("outer", OpenSession())
+
+        assert store.execute("outer", OpenSession()).position == 2
+        assert store.execute("inner", OpenSession()).position == 3
+        assert verify(store) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_task_that_is_thrown_away_may_be_collected_at_any_moment(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL, "asyncio")  # a task was destroyed while it was pending
+    with SessionStore.open(url) as store:
+        store.execute("first", OpenSession())
+
+        async def begin() -> None:
+            tasks.append(asyncio.ensure_future(store.execute_async("task", OpenSession())))
+            await asyncio.sleep(0)
+
+        tasks: list[asyncio.Task[Executed]] = []
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(begin())
+        loop.close()
+        until(lambda: store.position == 2)
+        tasks.clear()
+        outside = store._commits._outside
+        admit = outside.admit
+
+        def admitted(number: int) -> None:
+            gc.collect()  # it comes with any allocation, here in one who has the mutex
+            admit(number)
+
+        monkeypatch.setattr(outside, "admit", admitted)
+        next_one = threading.Thread(target=store.execute, args=("next", OpenSession()), daemon=True)
+        next_one.start()
+        next_one.join(SOON)
+
+        assert not next_one.is_alive()
+        assert store.position == 3

@@ -263,7 +263,8 @@ class PostgresDatabase(Database):
         try:
             taken.end()
         finally:
-            self._leave()
+            self._is_in_transaction = False
+            self._lock.release()  # and no call of `_leave`, as which an interrupt could come
 
     @contextmanager
     def writing(self, what: str | None = None) -> Iterator[Connection]:
@@ -326,6 +327,7 @@ class PostgresDatabase(Database):
                 return
             if self._listener is None:
                 self._listener = Listener(self._connections.connect, self._channel, self.signal)
+            self._listener.begin()
         self._listener.wait()
 
 

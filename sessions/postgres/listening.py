@@ -35,7 +35,11 @@ class Listener:
         self._thread = threading.Thread(
             target=self._run, name="customer-sessions-listen", daemon=True
         )
-        self._thread.start()
+
+    def begin(self) -> None:
+        """Listen from now on, if it does not; whoever may stop it has to know it by then."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def wait(self) -> None:
         """Return when it listens, so that nothing that is committed from now on is missed."""
@@ -44,7 +48,8 @@ class Listener:
     def stop(self) -> None:
         """Listen no more."""
         self._stopped = True
-        self._thread.join(4 * _SECONDS)
+        if self._thread.ident is not None:  # it has begun
+            self._thread.join(4 * _SECONDS)
 
     def _run(self) -> None:
         while not self._stopped:

@@ -240,7 +240,8 @@ class SqliteDatabase(Database):
             if self.goes_on(connection):
                 connection.execute("ROLLBACK")
         finally:
-            self._leave()
+            self._is_in_transaction = False
+            self._lock.release()  # and no call of `_leave`, as which an interrupt could come
 
     @contextmanager
     def writing(
