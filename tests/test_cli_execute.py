@@ -58,6 +58,14 @@ def test_each_command_is_answered_with_exactly_the_line_of_the_issue() -> None:
     assert (ran.code, ran.err) == (1, "")
 
 
+def test_a_value_that_is_nested_too_deep_to_be_read_breaks_the_same_rule() -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+
+    line = f'{{"command":"set-attributes","integrationId":"s","attributes":{{"a":{deep}}}}}'
+
+    assert _malformed(line.encode()) == "at most 100 levels of lists and objects in one another"
+
+
 STEPS = [
     ('"open","profileId":"p","cartItems":[{"sku":"a","price":0.1}]', "SessionOpened CartReplaced"),
     ('"add-item","sku":"a","price":0.1,"quantity":2', "ItemAdded"),

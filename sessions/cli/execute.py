@@ -22,6 +22,7 @@ from sessions.cli.common import (
 from sessions.cli.files import lines_of
 from sessions.commands import COMMANDS
 from sessions.errors import SessionsError
+from sessions.rules import MAX_DEPTH
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ def _failure(session_id: str | None, kind: str, message: str) -> dict[str, Any]:
 def _why(error: Exception, line: bytes) -> str:
     """Why a line is no command; of its shape, always with a path."""
     said = str(error)
+    if isinstance(error, RecursionError):
+        return f"at most {MAX_DEPTH} levels of lists and objects in one another"
     if not isinstance(error, msgspec.ValidationError):
         return _HALF_A_PAIR if _is_json(line) else _no_text(line) or said
     if " - at `" not in said:  # msgspec names no path at the top
