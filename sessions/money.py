@@ -14,15 +14,18 @@ _EXACT = Context(prec=_PRECISION, traps=[Inexact, InvalidOperation])
 
 DIGITS = 12
 DECIMALS = 6
-_ZERO = Decimal(0)
+ZERO = Decimal(0)
 _ONE = Decimal(1)
 _SMALLEST = Decimal((0, (1,), -DECIMALS))
 
 
+fma = _EXACT.fma
+"""A price times a quantity, and an amount: the exact sum."""
+
+
 def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:
     """The exact sum of price times quantity."""
-    fma = _EXACT.fma
-    amount = _ZERO
+    amount = ZERO
     for price, quantity in prices:
         amount = fma(price, quantity, amount)
     return plain(amount)
@@ -44,7 +47,7 @@ def plain(value: Decimal) -> Decimal:
         decimal.Inexact: It has more digits than any money that the limits admit.
     """
     if not value:
-        return _ZERO
+        return ZERO
     shown = str(value)
     is_so = "E" not in shown and (shown[-1] != "0" or "." not in shown)
     if is_so and len(shown) <= _PRECISION and type(value) is Decimal:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from sessions import money
 from sessions.events import (
     AttributesChanged,
     CartReplaced,
@@ -34,6 +33,7 @@ from sessions.events import (
     State,
     TotalDeclared,
 )
+from sessions.money import ZERO, fma, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,7 +91,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def total_of(lines: tuple[Line, ...]) -> Decimal:
     """The sum of price times quantity over lines, exactly."""
-    return money.total([(line.item.price, line.quantity) for line in lines])
+    amount = ZERO
+    for line in lines:  # each view that is written or folded asks
+        amount = fma(line.item.price, line.quantity, amount)
+    return plain(amount)
 
 
 def evolve(session: Session | None, event: Event, at: datetime) -> Session:
