@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
@@ -17,8 +17,9 @@ from sessions.errors import (
     SessionNotFound,
     SessionNotYet,
     VersionNotFound,
+    ViewBehind,
 )
-from sessions.events import State
+from sessions.events import SESSION, State
 from sessions.parked import waits
 
 if TYPE_CHECKING:
@@ -245,12 +246,22 @@ class CustomerSessions:
         rows = self._query(self._get, (self._store.application_id, session_id))
         if not rows or rows[0][1]:
             self._stored.check_not_parked(session_id)
-            first = next(self._store.events(session_id), None)
-            if first is not None:  # somebody lets the views be followed
-                self._stored.wait(first.position, timeout=0)
-            raise SessionNotFound(session=session_id)
+            rows = self._late(session_id)
         ((document, _, version),) = rows
         return document, version
+
+    def _late(self, session_id: str) -> list[Any]:
+        """The row of a session that had none: there is one by now, if it is not none at all."""
+        query, application = self._store.query, self._store.application_id
+        first = self._store.recorder.stream_rows(query, SESSION, session_id, until=1)
+        if first:  # somebody lets the views be followed, or was faster
+            begun, reached = first[0][0], self._stored.position
+            if reached < begun:
+                name, reason = PROJECTION.name, "it is followed: wait for it"
+                raise ViewBehind(projection=name, position=reached, asked=begun, reason=reason)
+            if rows := self._query(self._get, (application, session_id)):
+                return rows
+        raise SessionNotFound(session=session_id)
 
     def _read(self, session_id: str, document: str) -> CustomerSession:
         try:

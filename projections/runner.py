@@ -23,7 +23,7 @@ from projections.folding import (
 from projections.known import is_kept, named, not_kept
 from projections.pages import read_page
 from projections.post import Post
-from sessions import kept, rules, tracing
+from sessions import forks, kept, rules, tracing
 from sessions.database import query_on
 from sessions.errors import (
     RunnerAtWork,
@@ -82,6 +82,11 @@ class Runner:
         self._until: int | None = None
         self._progress: Progress = silent
         self._looked = -_TAKE_OVER_SECONDS
+        self.begin_again_in_child()
+        forks.watch(self)
+
+    def begin_again_in_child(self) -> None:
+        """After a fork: whoever runs it is the parent's."""
         self._is_stopped = False
         self._runs = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -115,15 +120,18 @@ class Runner:
         if until is not None:
             rules.count("until", until, least=0)
         self._store.check_no_batch("run")
-        if not self._runs.acquire(blocking=False):
-            raise RunnerAtWork
+        self._begin()
         try:
-            self._until, self._progress = until, progress
-            self._follow()
+            self._follow(until, progress)
         finally:
             self._runs.release()
 
-    def _follow(self) -> None:
+    def _begin(self) -> None:
+        if not self._runs.acquire(blocking=False):
+            raise RunnerAtWork
+
+    def _follow(self, until: int | None, progress: Progress) -> None:
+        self._until, self._progress = until, progress
         was_stopped = False
         try:
             while not self._is_stopped and not self._done(self._has_begun):
@@ -148,8 +156,14 @@ class Runner:
         self._database.signal.give()
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._run, name="projections", daemon=True)
-        self._thread.start()
+        self._store.check_no_batch("run")
+        self._begin()
+        try:
+            self._thread = threading.Thread(target=self._run, name="projections", daemon=True)
+            self._thread.start()
+        except BaseException:
+            self._runs.release()
+            raise
         return self
 
     def __exit__(
@@ -162,13 +176,14 @@ class Runner:
         if self._thread is not None:
             self._thread.join()
         self._is_stopped = False
+        self._runs.release()
         died, self._error = self._error, None
         if died is not None and error is None:
             raise died
 
     def _run(self) -> None:
         try:
-            self.run()
+            self._follow(None, silent)
         except BaseException as error:  # who leaves the context gets it
             self._error = error
             logger.exception("the runner ends, and its projections are followed no longer")

@@ -33,7 +33,9 @@ class AwaitedCommits(SharedCommits):
         Raises:
             QueueFull: Too many wait, and did so for too long.
             StoreClosed: The store is closed.
+            CommitUnderway: This thread leads, and would wait for itself.
         """
+        self._check_not_leading("a command")
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         lead = tracing.carried(self._lead_unless_withdrawn)
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_BEFORE = r"(?:[\s(]|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
-_SELECT = re.compile(rf"{_BEFORE}(?:SELECT|WITH|VALUES|EXPLAIN)\b", re.IGNORECASE | re.DOTALL)
+_SELECT = re.compile(
+    r"""
+    (?: [\s(]
+      | --[^\r\n]*+ (?: \r?\n | $)
+      | /\* (?: [^*/] | \*(?!/) | /(?!\*) )*+ \*/
+    )*+
+    (?: SELECT | WITH | VALUES | EXPLAIN ) \b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What is before it is never read in two ways. Databases differ on a comment within a comment, and
+on a line that ends with a mere carriage return: neither is taken."""
 
 
 @lru_cache(maxsize=512)

@@ -119,11 +119,11 @@ def test_what_differs_is_named_in_the_application_that_it_is_in(store_url: str) 
 def test_a_verification_that_stops_before_the_end_says_so(store_url: str) -> None:
     change(store_url, "UPDATE customer_sessions SET total = 77 WHERE application_id = 1")
 
-    whole, first = run("verify"), run("verify", "--limit", "1")
+    whole, first = run("verify", "--limit", "2"), run("verify", "--limit", "1")
 
     assert (whole.code, len(whole.rows), whole.err) == (1, 3, "")
     assert (first.code, len(first.rows)) == (1, 2)
-    assert first.err == "application 1: stopped after 1 differences\n"
+    assert first.err == "application 1: stopped, for more than 1 differ\n"
 
 
 def test_a_rebuild_does_not_say_that_the_keys_it_names_are_all(

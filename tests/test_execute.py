@@ -326,6 +326,10 @@ def test_a_query_writes_nothing(store: SessionStore, views: CustomerSessions) ->
         "-- SELECT\nSET statement_timeout = 50",
         "VACUUM",
         "",
+        "/* */ COMMIT -- */ SELECT",
+        "/* /* */ SELECT */ SET search_path = public",
+        "-- a\rSELECT 1\nCOMMIT",
+        "/* */ -- \n" * 10_000 + "COMMIT",
     ],
 )
 def test_a_query_sets_nothing(
@@ -365,6 +369,9 @@ def test_a_mark_in_a_text_or_a_comment_is_no_parameter(store: SessionStore) -> N
     assert store.query(asked, ["a"]) == [("?", "a")]
     if store.recorder.database.dialect.hashes:
         assert store.query("SELECT $$?$$, $a$ $$? $a$, ?", ["b"]) == [("?", " $$? ", "b")]
+        assert store.query(r"SELECT E'\'?' /* a /* ? */ ? */, $1::text", ["c"]) == [("'?", "c")]
+        with pytest.raises(StorageFailed):
+            store.query("SELECT ?" + "1" * 5000, ["a"])
 
 
 @pytest.mark.parametrize("parameters", [[], ["a", "b"]])

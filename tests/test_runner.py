@@ -320,14 +320,43 @@ def test_a_stop_that_comes_as_a_run_ends_by_itself_ends_the_next_run(
     assert spend(store).position == 20
 
 
+FORKED = """
+import os, sys
+from projections import Runner, StoredProjection
+from sessions import SessionStore
+from tests.sample_projections import SPEND, followed
+store = SessionStore.open(sys.argv[1], projections=followed(SPEND))
+from tests.test_runner import fill
+last = fill(store, "a")
+runner = Runner(store)
+with runner:
+    StoredProjection(store, SPEND).wait(last)
+    child = os.fork()
+    if not child:
+        runner.run(until=last)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+assert status == 0
+print(last)
+"""
+
+
 def test_one_runner_runs_once_at_a_time(store: SessionStore) -> None:
     with Runner(store) as runner:
         come(spend(store), 20)
         with pytest.raises(RunnerAtWork, match="this runner runs already"):
             runner.run(until=20)
+        with pytest.raises(RunnerAtWork), runner:
+            raise AssertionError
         last = fill(store, "more")
         come(spend(store), last)
     runner.run(until=last)
+    with runner:
+        come(spend(store), fill(store, "again"))
+
+
+def test_a_runner_at_work_is_free_in_a_forked_child(url: str) -> None:
+    assert printed_by(FORKED, url) == "20\n"
 
 
 def test_a_store_that_is_closed_ends_it(url: str) -> None:

@@ -74,12 +74,13 @@ def verify(
         verified: list[tuple[SessionStore, list[Difference]]] = []
         for each in stores:
             with progress(f"verifying application {each.application_id}") as told:
-                verified.append((each, projections.verify(each, told, limit=limit)))
+                verified.append((each, projections.verify(each, told, limit=limit + 1)))
         events = sum(each.position for each in stores)
     for each, differences in verified:
-        if len(differences) == limit:
-            remark(f"application {each.application_id}: stopped after {limit} differences")
-    _report(events, [(each.application_id, d) for each, found in verified for d in found], json)
+        if len(differences) > limit:
+            remark(f"application {each.application_id}: stopped, for more than {limit} differ")
+    shown = [(one.application_id, d) for one, all_of in verified for d in all_of[:limit]]
+    _report(events, shown, json)
 
 
 def _derived(store: SessionStore) -> list[Table]:

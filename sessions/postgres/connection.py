@@ -23,38 +23,52 @@ _LOOK: Sequence[Statement] = [("SAVEPOINT look", ()), ("SET TRANSACTION READ ONL
 _LEAVE: Sequence[Statement] = [("ROLLBACK TO SAVEPOINT look", ()), ("RELEASE SAVEPOINT look", ())]
 """What was said since is said no more: that the transaction only reads, too."""
 
-_QUOTED_OR_MARK = re.compile(
-    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/
-    | (?<![\w$])\$(?P<tag>\w*)\$.*?\$(?P=tag)\$ | \?(?P<mark>\d*)""",
+_PART = re.compile(
+    r"""(?P<copied> (?<!\w)[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\r\n]*
+        | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$ )
+    | (?P<comment>/\*) | \?(?P<mark>\d{0,5}) | (?<![\w$])\$(?P<own>\d{1,5})""",
     re.DOTALL | re.VERBOSE,
 )
-"""What a `?` is no parameter in, or else one."""
+"""What a `?` is no parameter in, and what is one."""
+
+_COMMENT = re.compile(r"/\*|\*/")
 
 
 @lru_cache(maxsize=2048)
 def numbered(sql: str) -> tuple[str, int]:
     """A statement with `$1` for its first `?`, and so on, as PostgreSQL has it; how many it has."""
-    count = most = 0
+    parts, at, count, most = [], 0, 0, 0
+    while found := _PART.search(sql, at):
+        end, text = found.end(), found[0]
+        if found["comment"]:
+            end = _end_of_comment(sql, found.start())
+            text = sql[found.start() : end]
+        elif found["copied"] is None:
+            count += found["own"] is None
+            number = int(found["mark"] or found["own"] or count)
+            most, text = max(most, number), f"${number}"
+        parts += [sql[at : found.start()], text]
+        at = end
+    return "".join([*parts, sql[at:]]), most
 
-    def number(found: re.Match[str]) -> str:
-        nonlocal count, most
-        if found["mark"] is None:
-            return found[0]
-        count += 1
-        this = int(found["mark"] or count)
-        most = max(most, this)
-        return f"${this}"
 
-    return _QUOTED_OR_MARK.sub(number, sql), most
+def _end_of_comment(sql: str, start: int) -> int:
+    """Where a comment ends; it may have others in it."""
+    depth = 0
+    for found in _COMMENT.finditer(sql, start):
+        depth += 1 if found[0] == "/*" else -1
+        if depth == 0:
+            return found.end()
+    return len(sql)
 
 
-def _numbered(sql: str, parameters: Sequence[object]) -> Statement:
+def _numbered(sql: str, parameters: Iterable[object]) -> Statement:
     """A statement as PostgreSQL has it, which would take too many parameters without a word."""
-    text, most = numbered(sql)
-    if len(parameters) != most:
-        message = f"the statement has {most} parameters, and {len(parameters)} are given"
+    (text, most), given = numbered(sql), tuple(parameters)
+    if len(given) != most:
+        message = f"the statement has {most} parameters, and {len(given)} are given"
         raise psycopg.ProgrammingError(message)
-    return text, parameters
+    return text, given
 
 
 class PostgresConnection:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
+from sessions.errors import StorageFailed
 from sessions.head import HEAD
 from sessions.signals import Signal, signal_of
 from sessions.sqlite.connections import Connections
@@ -104,9 +105,13 @@ class SqliteDatabase(Database):
                 return self.look(self._connections.writer(), sql, parameters)
         connection = self._connections.take_reader(passing=passing)
         try:
-            return list(connection.execute(sql, parameters))
+            rows = list(connection.execute(sql, parameters))
+            if connection.in_transaction:
+                raise self._no_select(connection, sql)
         except sqlite3.Error as error:
             raise self._failures.of(error) from error
+        else:
+            return rows
         finally:
             self._connections.give_back(connection, passing=passing)
 
@@ -184,11 +189,21 @@ class SqliteDatabase(Database):
     def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT in a transaction, which goes on as it was."""
         writer = cast("sqlite3.Connection", connection)
+        is_begun = writer.in_transaction
         try:
             writer.execute("PRAGMA query_only = ON")
-            return list(writer.execute(sql, parameters))
+            rows = list(writer.execute(sql, parameters))
         finally:
             writer.execute("PRAGMA query_only = OFF")
+        if writer.in_transaction is not is_begun:
+            raise self._no_select(writer, sql)
+        return rows
+
+    def _no_select(self, connection: sqlite3.Connection, sql: str) -> StorageFailed:
+        """What is raised where a query has begun a transaction, or ended the one it was in."""
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return StorageFailed(path=self.path, reason=f"a query is one SELECT, not {sql!r}")
 
     def goes_on(self, connection: Connection) -> bool:
         """Whether a transaction that has begun can still be committed."""
