@@ -119,7 +119,8 @@ class Batch:
 
     def _struck(self, transaction: Transaction, error: BaseException) -> None:
         """A call failed: what failed in deciding or reading is that call's alone."""
-        if not (isinstance(error, Exception) and transaction.goes_on):
+        is_its_own = isinstance(error, Exception) and not transaction.is_torn
+        if not (is_its_own and transaction.goes_on):
             self._lose(error)
 
     def _lose(self, error: BaseException) -> None:

@@ -89,12 +89,14 @@ class Begun(msgspec.Struct, frozen=True):
         head: The rows of `HEAD`; None where it is proved that they say what is known.
         news: What others wrote since, as rows of `Dialect.event`; `CATCH_UP` of them at most.
         answers: The rows of each SELECT that was to be asked; or none, where later is as well.
+        is_late: Whether the lock is taken with the commit only.
     """
 
     connection: Connection
     head: list[Any] | None
     news: Sequence[Any] = ()
     answers: Sequence[list[Any]] = ()
+    is_late: bool = False
 
 
 def query_on(connection: Connection) -> Query:

@@ -15,6 +15,7 @@ from sessions.errors import (
     OutcomeUnknown,
     Refused,
     SessionsError,
+    StorageFailed,
     StoreBusy,
     StoreUnavailable,
     VersionConflict,
@@ -75,6 +76,10 @@ class GroupCommit:
                 self._do(transaction, jobs)
             except LogMoved:
                 self._do_anew(jobs)
+            except StorageFailed:
+                if not transaction.is_late:
+                    raise
+                self._do_anew(jobs)  # it may have asked what others have renamed or dropped since
         except StoreBusy as error:  # they would wait for the same once more
             _fail_all(queue, error, jobs)
         except Exception as error:

@@ -47,6 +47,10 @@ class Memory:
         """Others may have written: nothing that is held is proved any more."""
         self._epoch += 1
 
+    def forget(self) -> None:
+        """Hold nothing: the log is not the one that it was."""
+        self._held.clear()
+
     def last_seen(self, session_id: str) -> tuple[Held, bool]:
         """The session as it was last seen, and whether it is proved to be so still."""
         epoch, held = self._held.get(session_id, _UNSEEN)

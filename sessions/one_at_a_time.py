@@ -20,12 +20,12 @@ class OneAtATime:
     lock_timeout: float
     _lock: threading.RLock
     _held_for_fork = False
-    _is_in_transaction: bool
+    _owner: int | None
 
     def _begin_alone(self) -> None:
         """Nobody has the lock: at the beginning, and after a fork in the child."""
         self._lock = threading.RLock()
-        self._is_in_transaction = False
+        self._owner = None
 
     def _enter(self) -> None:
         """Be in a transaction when no other thread is; `_leave` must follow, in the same thread.
@@ -34,11 +34,12 @@ class OneAtATime:
             StoreBusy: Another thread was for too long.
             BatchOpen: This thread is: its batch must not lose what it has not committed.
         """
-        self._take_lock()
-        if self._is_in_transaction:
+        me = threading.get_ident()
+        self._take_lock()  # nothing is called from here on: a signal would be handled with the lock
+        if self._owner is not None:
             self._lock.release()
             raise BatchOpen(what="another transaction")
-        self._is_in_transaction = True
+        self._owner = me
 
     def _take_lock(self) -> None:
         """Keep other threads out; `_lock.release` must follow, in the same thread.
@@ -58,8 +59,13 @@ class OneAtATime:
             raise
 
     def _leave(self) -> None:
-        self._is_in_transaction = False
+        self._owner = None
         self._lock.release()
+
+    @property
+    def _is_ended(self) -> bool:
+        """Whether this thread is in no transaction any more: whoever ended one may do so again."""
+        return self._owner != threading.get_ident()
 
     def hold_for_fork(self) -> None:
         """Let a transaction of another thread end: a child cannot."""

@@ -76,10 +76,20 @@ class Transaction:
 
     Nothing is written before `write`: a command that is refused leaves no trace, and the others
     that share the transaction stay whole.
+
+    Attributes:
+        is_late: Whether it has no lock yet: what it reads may be of another moment.
+        is_torn: Whether something interrupted it as it took in what was decided: it has a part.
     """
 
     def __init__(
-        self, means: Means, connection: Connection, head: Head, early: Read | None = None
+        self,
+        means: Means,
+        connection: Connection,
+        head: Head,
+        early: Read | None = None,
+        *,
+        is_late: bool = False,
     ) -> None:
         self.connection = connection
         self.position = head.position
@@ -93,6 +103,8 @@ class Transaction:
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
         self._has_written = False
+        self.is_torn = False
+        self.is_late = is_late
         self.has_ended = False
 
     @property
@@ -126,7 +138,9 @@ class Transaction:
             IdempotencyKeyReused: The key is another request's.
         """
         if key is None:
-            return self._decided(requests, meta, keep=not dry_run)
+            executed = self._decided(requests, meta, keep=not dry_run)
+            self.is_torn = False
+            return executed
         kept = self._found[key]
         try:
             fingerprint = answers.fingerprint(requests)
@@ -142,6 +156,7 @@ class Transaction:
                 answer = answers.to_json(executed)
                 self._found[key] = fingerprint, answer
                 self._answers[key] = fingerprint, answer, now
+            self.is_torn = False
             return executed
         if kept[0] != fingerprint:
             raise IdempotencyKeyReused(key=key)
@@ -182,6 +197,7 @@ class Transaction:
                 refusal.about(index=len(executed))
             raise
         if keep and unit.events:
+            self.is_torn = True
             self.first = self.first or unit.events[0]
             self.position = unit.position
             self.states |= unit.states
@@ -229,10 +245,13 @@ class Transaction:
         return self._has_written
 
     def end(self) -> None:
-        """Roll back what is not committed, and give the lock to the next, if it still has it."""
+        """Roll back what is not committed, and give the lock to the next, if it still has it.
+
+        Where that is interrupted, it is to be called again.
+        """
         if not self.has_ended:
-            self.has_ended = True
             self._recorder.database.end(self.connection)
+            self.has_ended = True
 
     def _log(self, after: int, until: int) -> list[Recorded]:
         pending = [_for_caller(r) for r in self._pending if after < r.position <= until]

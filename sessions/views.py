@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -183,16 +182,15 @@ class Views(Generic[V]):
         unreadable: dict[Key, str] = {}
         for row in query(asked, (*keys, self._application_id)):
             try:
-                self._changed[row[1]] = self._before[row[1]] = self._view_of(row[1:])
-            except Exception as error:  # noqa: BLE001  as a fold's
-                unreadable[row[1]] = _reason(error)
+                view = self.projection.storage.from_row(row[1:])
+            except Exception:  # noqa: BLE001  the row's, if it comes again, and else a signal's
+                try:
+                    view = self.projection.storage.from_row(row[1:])
+                except Exception as error:  # noqa: BLE001  as a fold's
+                    unreadable[row[1]] = _reason(error)
+                    continue
+            self._changed[row[1]] = self._before[row[1]] = view
         return unreadable
-
-    def _view_of(self, row: Sequence[Any]) -> V:
-        """The view of a row. What is raised is the row's if it comes again, and else a signal's."""
-        with suppress(Exception):
-            return self.projection.storage.from_row(row)
-        return self.projection.storage.from_row(row)
 
     def _make(self, key: Key, view: V, events: Sequence[Recorded]) -> None:
         try:
@@ -276,15 +274,18 @@ class Views(Generic[V]):
         An event of a type that is not known may.
         """
         held = self._held
-        if self.projection.is_of_session:
-            return {row[0] for row in rows if row[2] in held and row[1] == SESSION}
         if not held:
             return set()
+        ours = [row for row in rows if row[1] == SESSION]
+        if self.projection.is_of_session:
+            return {row[0] for row in ours if row[2] in held}
         unwanted = self.projection.unwanted
-        return {row[0] for row in rows if name_of(row[4]) not in unwanted}
+        return {row[0] for row in ours if name_of(row[4]) not in unwanted}
 
     def catch_up(self, recorded: Recorded) -> None:
         """Take an event that another writer has folded into the view, if it is held."""
+        if recorded.category != SESSION:
+            return
         for key in self.projection.touched(recorded):
             view = self._held.get(key)
             if view is not None:

@@ -85,7 +85,8 @@ class Writer:
         try:
             head = self._arrived(begun)
             early = (needs, begun.answers) if needs and begun.answers else None
-            return Transaction(self._means, begun.connection, head, early)
+            late = begun.is_late
+            return Transaction(self._means, begun.connection, head, early, is_late=late)
         except BaseException:
             self._views.forget()
             self._database.end(begun.connection)
@@ -96,6 +97,8 @@ class Writer:
         if head is None:
             raise AssertionError
         self._views.arrange(head.views)
+        if self._left is not None and head.position < self._left.position:
+            self._memory.forget()  # a backup was put in its place
         self.is_alone = head == self._left
         if not (self.is_alone or self._catch_up(head, begun.news)):
             self._memory.begin_epoch()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LIBRARY = str(Path(sessions.__file__).parent)
 _HANDLING = {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
 
-_GIVES_BACK = {"end", "_leave", "give_back"}
+_GIVES_BACK = {"_leave", "give_back"}
 """Functions that give back what is taken when they begin: no code can be interrupted there, and
 give it back all the same."""
 

@@ -5,15 +5,30 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sqlite3
 import threading
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
+from eventsourcing.persistence import StoredEvent
+from msgspec import structs
 
-from projections import StoredProjection, verify
-from sessions import CommitUnderway, OpenSession, SessionStore
+from projections import StoredProjection, rebuild, verify
+from sessions import (
+    AddItem,
+    BatchFailed,
+    CloseSession,
+    CommitUnderway,
+    OpenSession,
+    SessionNotOpen,
+    SessionStore,
+    ViewsDiffer,
+)
 from sessions.head import CATCH_UP
 from sessions.writer import Writer
 from tests.sample_projections import SPEND, inline
@@ -190,3 +205,127 @@ def test_a_task_that_is_thrown_away_may_be_collected_at_any_moment(
 
         assert not next_one.is_alive()
         assert store.position == 3
+
+
+def test_a_batch_that_was_interrupted_as_it_took_in_a_decision_is_lost_as_a_whole(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> None:
+        raise TimeoutError  # as the handler of a signal may
+
+    def load() -> None:
+        with store.batch():
+            store.execute("a", OpenSession(profile_id="p"))
+            with monkeypatch.context() as handling:
+                handling.setattr("sessions.claim_rows.Ledger.absorb", late)
+                with pytest.raises(TimeoutError):
+                    store.execute("b", OpenSession(profile_id="q"))
+            store.execute("c", OpenSession(profile_id="p"))
+
+    with pytest.raises(BatchFailed):
+        load()
+
+    assert store.execute("d", OpenSession(profile_id="p")).position == 2
+    assert verify(store) == []
+
+
+def test_a_batch_that_was_interrupted_before_it_had_the_answer_keeps_no_events_without_it(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: object) -> str:
+        raise TimeoutError
+
+    with store.batch():
+        with monkeypatch.context() as handling:
+            handling.setattr("sessions.answers.to_json", late)
+            with pytest.raises(TimeoutError):
+                store.execute("a", OpenSession(), idempotency_key="k")
+        store.execute("b", OpenSession())
+
+    assert [recorded.stream_id for recorded in store.log()] == ["first", "b"]
+    assert store.execute("a", OpenSession(), idempotency_key="k").position == 3
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("change", ["live", "a version with other columns"])
+def test_a_writer_that_was_alone_learns_what_another_process_has_switched(
+    url: str, store: SessionStore, projections: list[Projection[Any]], change: str
+) -> None:
+    for n in range(3):
+        store.execute(f"alone-{n}", OpenSession(profile_id="p"))
+    newer = [*projections[:-1], replace(projections[-1], version=2, columns=())]
+    if change == "live":
+        with SessionStore.open(url, projections=projections) as other_process:
+            rebuild(other_process, names=["spend"], mode="live")
+        assert store.execute("late", OpenSession(profile_id="new")).position == 5
+        assert verify(store) == []
+    else:
+        with SessionStore.open(url, read_only=True, projections=newer) as other_process:
+            rebuild(other_process, names=["spend"])
+        with pytest.raises(ViewsDiffer):
+            store.execute("late", OpenSession(profile_id="new"))
+
+
+def test_events_of_other_applications_of_a_log_are_in_no_view_that_is_held(
+    url: str, store: SessionStore, projections: list[Projection[Any]]
+) -> None:
+    store.execute("held", OpenSession(profile_id="p"))
+    with SessionStore.open(url, projections=projections) as other_process:
+        data = b'{"firstSession":true,"profileId":"p"}'
+        foreign = StoredEvent("order-1", 1, "SessionOpened", data)
+        other_process.recorder.insert_events([foreign])
+
+    store.execute("after", OpenSession(profile_id="p"))
+
+    assert opened(store, "p") == 3
+    assert verify(store) == []
+
+
+def test_a_signal_that_comes_as_a_view_is_read_parks_no_key(
+    url: str, projections: list[Projection[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore.open(url, projections=projections) as before:
+        before.execute("a", OpenSession(profile_id="p"))
+    with SessionStore.open(url, projections=projections) as store:
+        storage = projections[-1].storage
+        calls: list[object] = []
+
+        def from_row(row: Any) -> Any:
+            calls.append(row)
+            if len(calls) == 1:
+                raise TimeoutError
+            return storage.from_row(row)
+
+        monkeypatch.setitem(
+            vars(projections[-1]), "storage", structs.replace(storage, from_row=from_row)
+        )
+        store.execute("b", OpenSession(profile_id="p"))
+
+        assert len(calls) == 2
+        assert StoredProjection(store, projections[-1]).parked() == []
+        assert opened(store, "p") == 2
+
+
+def test_what_is_left_of_one_application_is_not_taken_for_anothers(url: str) -> None:
+    with SessionStore.open(url) as one, SessionStore.open(url) as other_process:
+        two = SessionStore(one.recorder.database, 2)
+        one.execute("s", OpenSession())
+        other_process.execute("s", CloseSession())
+        two.execute_many("t", [OpenSession()])
+
+        with pytest.raises(SessionNotOpen):
+            one.execute("s", AddItem(sku="a", price=1), dry_run=True)
+
+
+def test_sessions_are_held_no_longer_where_the_log_went_back(sqlite_url: str) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("s", OpenSession())
+        with closing(sqlite3.connect(":memory:")) as backup:
+            with closing(sqlite3.connect(urlsplit(sqlite_url).path[1:])) as now:
+                now.backup(backup)
+            store.execute_many("s", [AddItem(sku="a", price=1), AddItem(sku="b", price=1)])
+            with closing(sqlite3.connect(urlsplit(sqlite_url).path[1:])) as now:
+                backup.backup(now)
+
+        assert store.execute("s", AddItem(sku="c", price=1)).version == 2
+        assert verify(store) == []

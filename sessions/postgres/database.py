@@ -196,7 +196,9 @@ class PostgresDatabase(Database):
             left = known()
             if not lock and left is not None:
                 confirmed = (*locks, left.position, left.signature)
-                return self._connections.begun((), lambda taken, _: Begun(taken, None), confirmed)
+                return self._connections.begun(
+                    (), lambda taken, _: Begun(taken, None, is_late=True), confirmed
+                )
             since = sys.maxsize if left is None else left.position
             first = [(_BEGIN_WRITING, locks), (self.dialect.news, (application_id, since))]
             return self._connections.begun([*first, *asking()], begun)
@@ -260,10 +262,12 @@ class PostgresDatabase(Database):
     def end(self, connection: Connection) -> None:
         """Roll back what is not committed, and give the lock to the next."""
         taken: Any = connection  # nothing is called for it: an interrupt would keep it taken
+        if self._is_ended:
+            return
         try:
             taken.end()
         finally:
-            self._is_in_transaction = False
+            self._owner = None
             self._lock.release()  # and no call of `_leave`, as which an interrupt could come
 
     @contextmanager

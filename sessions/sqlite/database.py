@@ -59,7 +59,8 @@ class SqliteDatabase(Database):
         self.signal = Signal() if self.in_memory else signal_of(path)
         self._names: set[str] = set()
         self._others = 0
-        self._left: tuple[object, int] | None = None
+        self._application = 0
+        self._left: tuple[object, int, int] | None = None
         self._begin_alone()
         forks.watch_and_hold(self)
         forks.watch_gate(self._connections.inside)
@@ -160,10 +161,11 @@ class SqliteDatabase(Database):
         try:
             connection = self._begin()
             try:
+                self._application = application_id
                 ((others,),) = connection.execute("PRAGMA data_version")
                 self._others = others
                 left = known()
-                if left is not None and self._left == (left, others):
+                if left is not None and self._left == (left, application_id, others):
                     return Begun(connection, None)
                 return self._arrived(connection, left, application_id)
             except BaseException:
@@ -245,17 +247,19 @@ class SqliteDatabase(Database):
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._failures.of(error) from error
-        self._left = known, self._others
+        self._left = known, self._application, self._others
         if written:
             self.signal.give()
 
     def end(self, connection: Connection) -> None:
         """Roll back what is not committed, and give the lock to the next."""
+        if self._is_ended:
+            return
         try:
             if self.goes_on(connection):
                 connection.execute("ROLLBACK")
         finally:
-            self._is_in_transaction = False
+            self._owner = None
             self._lock.release()  # and no call of `_leave`, as which an interrupt could come
 
     @contextmanager
