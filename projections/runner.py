@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from projections.at_work import AtWork
 from projections.folding import (
     WRITING,
     Overtaken,
@@ -23,10 +24,9 @@ from projections.folding import (
 from projections.known import is_kept, named, not_kept
 from projections.pages import read_page
 from projections.post import Post
-from sessions import forks, kept, rules, tracing
+from sessions import kept, rules, tracing
 from sessions.database import query_on
 from sessions.errors import (
-    RunnerAtWork,
     SessionsError,
     StoreClosed,
     StoreNotFound,
@@ -82,13 +82,8 @@ class Runner:
         self._until: int | None = None
         self._progress: Progress = silent
         self._looked = -_TAKE_OVER_SECONDS
-        self.begin_again_in_child()
-        forks.watch(self)
-
-    def begin_again_in_child(self) -> None:
-        """After a fork: whoever runs it is the parent's."""
         self._is_stopped = False
-        self._runs = threading.Lock()
+        self._runs = AtWork()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -120,15 +115,11 @@ class Runner:
         if until is not None:
             rules.count("until", until, least=0)
         self._store.check_no_batch("run")
-        self._begin()
+        self._runs.begin()
         try:
             self._follow(until, progress)
         finally:
-            self._runs.release()
-
-    def _begin(self) -> None:
-        if not self._runs.acquire(blocking=False):
-            raise RunnerAtWork
+            self._runs.end()
 
     def _follow(self, until: int | None, progress: Progress) -> None:
         self._until, self._progress = until, progress
@@ -157,12 +148,12 @@ class Runner:
 
     def __enter__(self) -> Self:
         self._store.check_no_batch("run")
-        self._begin()
+        self._runs.begin()
         try:
             self._thread = threading.Thread(target=self._run, name="projections", daemon=True)
             self._thread.start()
         except BaseException:
-            self._runs.release()
+            self._runs.end()
             raise
         return self
 
@@ -176,7 +167,7 @@ class Runner:
         if self._thread is not None:
             self._thread.join()
         self._is_stopped = False
-        self._runs.release()
+        self._runs.end()
         died, self._error = self._error, None
         if died is not None and error is None:
             raise died

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from sessions import schema
+from sessions import clock, schema
 from sessions.database import query_on
 from sessions.errors import CopyUnfinished
 from sessions.head import Build
@@ -87,9 +87,10 @@ def register(
     """Take note of a new build: its name, version and mode."""
     name, version, mode = what
     ((newest,),) = connection.execute(_NEWEST).fetchall()
-    build = Build(name, (newest or 0) + 1, version, mode, 0)
+    began = int(clock.now().timestamp() * 1_000_000)  # a number may come again, after a `drop`
+    build = Build(name, (newest or 0) + 1, version, mode, began)
     relations = " ".join([table.name for table in tables])
-    row = (name, build.number, version, mode, status, 0, relations)
+    row = (name, build.number, version, mode, status, build.revision, relations)
     connection.execute(schema.PROJECTIONS.insert(), row)
     return build
 

@@ -29,6 +29,7 @@ from projections import (
     StoredProjection,
     building,
     drop,
+    installed,
     rebuild,
     status,
     verify,
@@ -46,6 +47,7 @@ from sessions import (
     StoreNotFound,
     ViewsDiffer,
     inserting,
+    kept,
 )
 from sessions.errors import (
     ProjectionNotFound,
@@ -55,14 +57,14 @@ from sessions.errors import (
     RebuildRunning,
 )
 from tests.conftest import add
-from tests.sample_projections import MENDED, SALES, SPEND, Spend, count, in_mode
+from tests.sample_projections import MENDED, SALES, SPEND, Spend, count, in_mode, inline
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sessions.head import Mode
+    from sessions.head import Build, Mode
     from tests.conftest import OpenStore
 
 MODES: tuple[Mode, ...] = ("inline", "followed", "live")
@@ -1181,3 +1183,20 @@ def test_an_attempt_of_sales_leaves_no_trace_in_what_people_see(
     ]
     assert drop(store, "sales") == ["sales 1"]
     assert verify(store) == []
+
+
+def test_a_build_made_anew_after_a_drop_is_not_taken_for_the_one_before(url: str) -> None:
+    def spend(store: SessionStore) -> Build:
+        return kept.builds(store.query, "current")["spend"]
+
+    with SessionStore.open(url, projections=inline(SPEND)) as store:
+        store.execute("s", OpenSession(profile_id="p"))
+        before = spend(store)
+        without = SessionStore(store.recorder.database, 1, read_only=True, projections=installed())
+        assert drop(without, "spend") == ["spend 1"]
+        rebuild(store, names=["spend"], mode="inline")
+
+        assert spend(store).number == before.number
+        assert spend(store) != before
+        store.execute("t", OpenSession(profile_id="p"))
+        assert verify(store) == []

@@ -334,6 +334,7 @@ with runner:
     child = os.fork()
     if not child:
         runner.run(until=last)
+        runner.__exit__(None, None, None)  # as it would leave the block
         os._exit(0)
     _, status = os.waitpid(child, 0)
 assert status == 0
