@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sessions.dialect import SQLITE
 from sessions.errors import StorageFailed
 from sessions.url import database_of
+from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,16 +65,18 @@ def definitions(url: str) -> list[str]:
         if database.dialect is SQLITE:
             rows = database.query("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
         else:
-            rows = [row for sql in _POSTGRES for row in _described(database, sql)]
+            rows = [row for sql in _POSTGRES for row in described(database, sql)]
     made = [re.sub(r"_build_[0-9]+|\"", "", " ".join(row)) for row in rows]
     return sorted(re.sub(r"(?<= INDEX )\w+", "", each) for each in made)
 
 
-def _described(database: Database, sql: str) -> list[tuple[Any, ...]]:
+def described(database: Database, sql: str) -> list[tuple[Any, ...]]:
     """What the server says of its relations; again, if one of another schema goes away."""
-    while True:
+    deadline = time.monotonic() + SOON
+    while time.monotonic() < deadline:
         with suppress(StorageFailed):
             return database.query(sql)
+    return database.query(sql)
 
 
 def change(url: str, *statements: str) -> None:

@@ -21,7 +21,7 @@ from sessions.cli import main
 from sessions.dialect import SQLITE
 from tests.conftest import add
 from tests.sample_projections import SALES
-from tests.tampering import change, definitions, dump, opened
+from tests.tampering import change, definitions, described, dump, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -259,7 +259,7 @@ def _index_of_states(url: str) -> str:
         )
         if database.dialect is SQLITE:
             sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql LIKE '%state)'"
-        ((name,),) = database.query(sql)
+        ((name,),) = described(database, sql)
     return str(name)
 
 

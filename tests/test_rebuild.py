@@ -58,6 +58,7 @@ from sessions.errors import (
 )
 from tests.conftest import add
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, count, in_mode, inline
+from tests.tampering import described as asked
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -1016,7 +1017,7 @@ def test_a_materialized_view_is_made_again_with_its_data_indexes_and_grants(
 def described(store: SessionStore) -> list[Any]:
     """All that is told of the materialized views but their data."""
     return [
-        store.query(sql)
+        asked(store.recorder.database, sql)
         for sql in (
             (
                 "SELECT matviewname, matviewowner, ispopulated, definition FROM pg_matviews "
