@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from projections import attachments
 from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
-from projections.known import asking
+from projections.known import asking, behind
 from projections.moments import EVER, check_one, known_until, shown
 from sessions import clock, kept, rules, schema
-from sessions.errors import ProfileNotFound, ProfileNotYet, ViewBehind
+from sessions.errors import ProfileNotFound, ProfileNotYet
 from sessions.events import SESSION
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ class CustomerHistories:
             if build.name == name and build.mode == "followed":
                 come = kept.position(query, build, application)
                 if position is not None and come < position:
-                    reason = "it is followed: wait for it"
-                    raise ViewBehind(projection=name, position=come, asked=position, reason=reason)
+                    raise behind(attachments.PROJECTION, come, position)
                 return min(until, come)
         return until
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
-from projections.known import asking, unreadable
+from projections.known import asking, behind, unreadable
 from projections.moments import EVER, check_one, known_until, shown
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
@@ -17,7 +17,6 @@ from sessions.errors import (
     SessionNotFound,
     SessionNotYet,
     VersionNotFound,
-    ViewBehind,
 )
 from sessions.events import SESSION, State
 from sessions.parked import waits
@@ -257,8 +256,7 @@ class CustomerSessions:
         if first:  # somebody lets the views be followed, or was faster
             begun, reached = first[0][0], self._stored.position
             if reached < begun:
-                name, reason = PROJECTION.name, "it is followed: wait for it"
-                raise ViewBehind(projection=name, position=reached, asked=begun, reason=reason)
+                raise behind(PROJECTION, reached, begun)
             if rows := self._query(self._get, (application, session_id)):
                 return rows
         raise SessionNotFound(session=session_id)

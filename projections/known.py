@@ -9,6 +9,7 @@ from sessions.errors import (
     ProjectionNotFound,
     ProjectionNotKept,
     StorageFailed,
+    ViewBehind,
     ViewUnreadable,
 )
 from sessions.parked import ParkedKeys
@@ -69,6 +70,12 @@ def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotK
     is_newer = build is not None and build.version > projection.version
     advice = "upgrade this process" if is_newer else "run `sessions projections rebuild`"
     return ProjectionNotKept(projection=projection.label, advice=advice)
+
+
+def behind(projection: Projection[Any], position: int, asked: int) -> ViewBehind:
+    """What is raised where somebody follows a projection that has not come to a position yet."""
+    reason = "it is followed: wait for it"
+    return ViewBehind(projection=projection.name, position=position, asked=asked, reason=reason)
 
 
 def come(store: SessionStore, build: Build, query: Query) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from sessions.errors import StorageFailed
+
 _SELECT = re.compile(
     r"""
     (?: [\s(]
@@ -26,3 +28,8 @@ def is_select(sql: str) -> bool:
     it would be set from then on, for whoever asks next on the same connection.
     """
     return _SELECT.match(sql) is not None
+
+
+def no_select(path: str, sql: str) -> StorageFailed:
+    """What is raised for a statement that is none."""
+    return StorageFailed(path=path, reason=f"a query is one SELECT, not {sql!r}")

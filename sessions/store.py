@@ -13,7 +13,7 @@ from sessions.installed import installed
 from sessions.mapper import Mapper
 from sessions.projection import check_distinct
 from sessions.recorder import SessionRecorder
-from sessions.selects import is_select
+from sessions.selects import is_select, no_select
 from sessions.url import database_of
 from sessions.writer import Writer
 
@@ -218,8 +218,7 @@ class SessionStore(CommandExecutor):
             BatchFailed: This thread has a batch open that has lost what it answered.
         """
         if not is_select(sql):
-            reason = f"a query is one SELECT, not {sql!r}"
-            raise StorageFailed(path=self._database.path, reason=reason)
+            raise no_select(self._database.path, sql)
         batch = self._batch
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
 from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
-from sessions.errors import StorageFailed
 from sessions.head import HEAD
+from sessions.selects import no_select
 from sessions.signals import Signal, signal_of
 from sessions.sqlite.connections import Connections
 from sessions.sqlite.failures import SqliteFailures
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sessions.database import Query, Statement, StillHeld
+    from sessions.errors import StorageFailed
     from sessions.head import Head
     from sessions.sqlite.private import Private
 
@@ -205,7 +206,7 @@ class SqliteDatabase(Database):
         """What is raised where a query has begun a transaction, or ended the one it was in."""
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        return StorageFailed(path=self.path, reason=f"a query is one SELECT, not {sql!r}")
+        return no_select(self.path, sql)
 
     def goes_on(self, connection: Connection) -> bool:
         """Whether a transaction that has begun can still be committed."""
