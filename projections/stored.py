@@ -111,17 +111,11 @@ class StoredProjection(Generic[V]):
             )
 
     def _folded(
-        self,
-        build: Build,
-        key: Key,
-        as_of: datetime | None,
-        position: int | None,
-        *,
-        checks: bool = False,
+        self, build: Build, key: Key, as_of: datetime | None, position: int | None
     ) -> V | None:
-        """The view of a key at a moment; `checks` asks after each event whether it can be kept."""
+        """The view of a key at a moment, if it could have been kept until then."""
         skipped = parked_keys(self._store, build).skipped(self._store.query)
-        view, to_row = None, self.projection.storage.to_row
+        view, checks = None, not self.projection.always_fits
         for recorded in events_of(self.projection, self._store, key, as_of, position):
             if (str(key), recorded.position) in skipped:
                 continue
@@ -130,16 +124,11 @@ class StoredProjection(Generic[V]):
                     self.projection.check_key(key, recorded)
                 view = self.projection.after(view, recorded)
                 if checks:
-                    to_row(key, view)
+                    self.projection.check_kept(key, view)
             except Exception as error:
                 where = {"position": recorded.position, "type": recorded.type}
                 name = self.projection.name
                 raise ViewParked(projection=name, key=key, reason=repr(error), **where) from error
-        if view is not None and not checks:
-            try:
-                to_row(key, view)
-            except Exception:  # noqa: BLE001  it says at which event
-                return self._folded(build, key, as_of, position, checks=True)
         return view
 
     # --- how far it has come

@@ -20,6 +20,7 @@ from sessions.kinds import fits
 from sessions.names import check_relation, check_table
 from sessions.storage import Rows, Storage, as_json
 from sessions.tables import Column, Table
+from sessions.view_rows import MadeRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,6 +123,17 @@ class Projection(Generic[V]):
         return (self.storage.table, *[rows.table(self.key) for rows in self.rows])
 
     @cached_property
+    def made_rows(self) -> tuple[MadeRows[V], ...]:
+        """What makes the rows of a view, for each further relation."""
+        tables = self.tables[1:]
+        return tuple([MadeRows(rows, of) for rows, of in zip(self.rows, tables, strict=True)])
+
+    @cached_property
+    def always_fits(self) -> bool:
+        """Whether any view can be kept."""
+        return self.storage.always_fits and not self.rows
+
+    @cached_property
     def wanted(self) -> frozenset[type]:
         """The types of the events that it wants."""
         return frozenset(self.types or get_args(Event))
@@ -221,6 +233,17 @@ class Projection(Generic[V]):
             message = f"the fold of {self.name} answers with None, which is no view"
             raise TypeError(message)
         return folded
+
+    def check_kept(self, key: Key, view: V) -> None:
+        """Refuse a view that cannot be kept: its key waits.
+
+        Raises:
+            Exception: It cannot be written as JSON and read again, or what makes its rows raised.
+            ValueError: A row of it is not what the columns take, or two have one key.
+        """
+        self.storage.to_row(key, view)
+        for rows in self.made_rows:
+            rows.of(key, view)
 
 
 def check_mode(mode: str) -> None:

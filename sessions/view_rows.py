@@ -1,4 +1,7 @@
-"""The rows that views become in a further relation of their projection, beside their own row."""
+"""The rows that views become in a further relation of their projection, beside their own row.
+
+`MadeRows` makes them, and refuses what no database would take; `ViewRows` writes them.
+"""
 
 from __future__ import annotations
 
@@ -21,27 +24,16 @@ KeyedRows: TypeAlias = dict[tuple[object, ...], tuple[object, ...]]
 """Rows of one view, as the database takes them, by their keys."""
 
 
-class ViewRows(Generic[V]):
-    """Makes and writes the rows of one relation, in one application."""
+class MadeRows(Generic[V]):
+    """The rows of views in one relation."""
 
-    def __init__(
-        self,
-        rows: Rows[V],
-        table: Table,
-        application_id: int,
-        dialect: Dialect,
-        *,
-        copies: bool = False,
-    ) -> None:
+    def __init__(self, rows: Rows[V], table: Table) -> None:
         self._table = table
         self._rows = rows
-        self._application_id = application_id
         kinds = {column.name: column.kind for column in table.columns}
         self._amounts = [at for at, name in enumerate(table.key) if kinds[name] == "money"]
-        self._insert = Insert(table, dialect, table.upsert(dialect), copies=copies)
-        self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
 
-    def of(self, key: Key, view: V) -> KeyedRows:
+    def of(self, key: Key, view: V, application_id: int = 0) -> KeyedRows:
         """The rows of a view.
 
         Raises:
@@ -51,7 +43,7 @@ class ViewRows(Generic[V]):
         rows: KeyedRows = {}
         for made in self._rows.of(view):
             self._table.check((key, *made))
-            row = self._table.values((self._application_id, key, *made))
+            row = self._table.values((application_id, key, *made))
             own = self._table.key_of(row)
             if rows.setdefault(own, row) is not row:
                 raise self._not_distinct(own)
@@ -76,6 +68,14 @@ class ViewRows(Generic[V]):
     def _not_distinct(self, key: tuple[object, ...]) -> ValueError:
         rule = "a key of its own for each row of a view"
         return ValueError(f"{self._rows.name}: {rule}, not twice {key[2:]!r}")
+
+
+class ViewRows:
+    """Writes the rows of one relation."""
+
+    def __init__(self, table: Table, dialect: Dialect, *, copies: bool = False) -> None:
+        self._insert = Insert(table, dialect, table.upsert(dialect), copies=copies)
+        self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
 
     def writes(self, changes: Iterable[tuple[KeyedRows, KeyedRows]]) -> Sequence[Write]:
         """What writes the rows that views have and had not before, and deletes those they had."""

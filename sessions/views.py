@@ -77,8 +77,8 @@ class Views(Generic[V]):
         self._updates_alone = not dialect.joins_rows
         self._update = table.update(dialect)
         self._rows = [
-            ViewRows(rows, table.beside(suffix), application_id, dialect, copies=copies)
-            for rows, table in zip(projection.rows, projection.tables[1:], strict=True)
+            ViewRows(table.beside(suffix), dialect, copies=copies)
+            for table in projection.tables[1:]
         ]
         self._held: OrderedDict[Key, V] = OrderedDict()
         self._indexed: dict[Key, tuple[object, ...]] = {}
@@ -102,7 +102,9 @@ class Views(Generic[V]):
     ) -> None:
         """Take events into the views, and make the rows for them; into those of some keys only.
 
-        A fold that raises parks its key: what it made of the events before is kept.
+        A fold that raises parks its key: what it made of the events before is kept. So does a view
+        that cannot be kept, also one between two events that are folded together: whether a key
+        waits is up to its events, and not to how they come.
         """
         touched: Mapping[Key, Sequence[Recorded]] = self.projection.by_key(events)
         if touched:
@@ -113,15 +115,17 @@ class Views(Generic[V]):
         for key, events_of in touched.items():
             if key not in self._parked:
                 self._fold(key, events_of)
-            view = self._changed[key]
-            if view is not None and view is not self._before[key]:
-                self._make(key, view, events_of)
 
     def _fold(self, key: Key, events: Sequence[Recorded]) -> None:
         view, after = self._changed[key], self.projection.after
+        check = None if self.projection.always_fits else self.projection.check_kept
         try:
             for event in events:
                 view = after(view, event)
+                if check and event is not events[-1]:
+                    check(key, view)
+            if view is not None and view is not self._before[key]:
+                self._made[key] = self._made_of(key, view)
         except Exception:  # noqa: BLE001  the key's, if it comes again, and else a signal's
             self._make_as_far_as_it_goes(key, events)
         else:
@@ -192,12 +196,6 @@ class Views(Generic[V]):
             self._changed[row[1]] = self._before[row[1]] = view
         return unreadable
 
-    def _make(self, key: Key, view: V, events: Sequence[Recorded]) -> None:
-        try:
-            self._made[key] = self._made_of(key, view)
-        except Exception:  # noqa: BLE001  as a fold's
-            self._make_as_far_as_it_goes(key, events)
-
     def _make_as_far_as_it_goes(self, key: Key, events: Sequence[Recorded]) -> None:
         """There is no view, or no row for it: stop before the event that is to blame, if one is."""
         view = self._changed[key] = self._before[key]
@@ -213,11 +211,12 @@ class Views(Generic[V]):
 
     def _made_of(self, key: Key, view: V) -> _Made[V]:
         row, before = self.projection.storage.to_row(key, view), self._before[key]
+        of = self._application_id
         rows = [
-            ({} if before is None else rows.of(key, before), rows.of(key, view))
-            for rows in self._rows
+            ({} if before is None else made.of(key, before, of), made.of(key, view, of))
+            for made in self.projection.made_rows
         ]
-        return view, self._table.values((self._application_id, *row)), tuple(rows)
+        return view, self._table.values((of, *row)), tuple(rows)
 
     def write(self, connection: Connection) -> None:
         """Write the views that changed, and the keys that are parked."""

@@ -737,3 +737,49 @@ def test_a_view_that_cannot_be_kept_is_none_in_any_mode_and_at_any_moment(
     for position in (None, 3):
         with pytest.raises(ViewParked, match="is parked at position 3"):
             views.get("s", position=position)
+
+
+def _twice_or_once(view: Seen) -> list[tuple[str, int]]:
+    return [("one", 1), ("one" if view.count == 2 else "two", 2)]
+
+
+def _unfit_at_two(_: Seen | None, recorded: Recorded) -> Seen:
+    count: Any = recorded.version if recorded.version != 2 else "two"
+    return Seen(count)
+
+
+@pytest.mark.parametrize("mode", ["inline", "followed", "live"])
+@pytest.mark.parametrize(
+    ("fold", "rows"),
+    [
+        (
+            lambda view, _: Seen(1 + (view.count if view else 0)),
+            [
+                Rows(
+                    "seen_rows", (Column("what"), Column("n", "integer")), ("what",), _twice_or_once
+                )
+            ],
+        ),
+        (_unfit_at_two, []),
+    ],
+    ids=["two rows with one key", "a value that is not of its type"],
+)
+@pytest.mark.parametrize("commands", [[1, 2], [[1, 2]]], ids=["one by one", "together"])
+def test_a_view_that_cannot_be_kept_between_two_events_waits_however_they_come(
+    open_store: OpenStore, mode: Mode, fold: Any, rows: list[Rows[Seen]], commands: list[Any]
+) -> None:
+    seen = Projection(name="seen", version=1, view=Seen, fold=fold, mode=mode, rows=tuple(rows))
+    store = open_store(projections=[seen])
+    store.execute("s", OpenSession())
+
+    for each in commands:
+        values = each if isinstance(each, list) else [each]
+        store.execute_many("s", [SetAttributes(attributes={"about": value}) for value in values])
+    Runner(store).run(until=store.position)
+
+    with pytest.raises(ViewParked, match="is parked at position 2"):
+        StoredProjection(store, seen).get("s")
+    rebuild(store)
+    with pytest.raises(ViewParked, match="is parked at position 2"):
+        StoredProjection(store, seen).get("s")
+    assert verify(store) == []
