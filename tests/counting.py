@@ -147,10 +147,8 @@ def plainly(
     projection: Projection[Any],
     log: Iterable[Recorded],
     skipped: Collection[tuple[str, int]] = (),
-    *,
-    with_rows: bool = True,
 ) -> Plain:
-    """Fold a log, one event after the other; without rows, as what is not stored is folded."""
+    """Fold a log, one event after the other."""
     plain, (rows,) = Plain(), projection.rows
     for recorded in log:
         for key in map(str, projection.touched(recorded)):
@@ -158,14 +156,12 @@ def plainly(
                 continue
             try:
                 view = projection.fold(plain.views.get(key), recorded)
-                if with_rows:
-                    list(rows.of(view))
+                list(rows.of(view))
             except PoisonError:
                 plain.waiting[key] = recorded.position
             else:
                 plain.views[key] = view
-    if with_rows:
-        plain.rows = {(key, *row) for key, view in plain.views.items() for row in rows.of(view)}
+    plain.rows = {(key, *row) for key, view in plain.views.items() for row in rows.of(view)}
     return plain
 
 

@@ -106,9 +106,8 @@ class InMemory(RuleBasedStateMachine):
     def stored(self, name: str, number: int = 0) -> StoredProjection[Any]:
         return StoredProjection(self.store(number), COUNTING[name])
 
-    def plain(self, name: str, position: int, *, stored: bool = True) -> Plain:
-        log, skipped = self.log[:position], self.skipped[name]
-        return plainly(COUNTING[name], log, skipped, with_rows=stored)
+    def plain(self, name: str, position: int) -> Plain:
+        return plainly(COUNTING[name], self.log[:position], self.skipped[name])
 
     # --- writing
 
@@ -245,7 +244,7 @@ class InMemory(RuleBasedStateMachine):
             assert mode == self.modes[name]
             assert stored.position <= len(self.log)
             assert mode == "followed" or stored.position == len(self.log)
-            plain = self.plain(name, stored.position, stored=mode != "live")
+            plain = self.plain(name, stored.position)
             if mode != "live":
                 self.check_stored(stored.projection, plain)
                 assert {each.key: each.position for each in stored.parked()} == plain.waiting
@@ -264,7 +263,7 @@ class InMemory(RuleBasedStateMachine):
     @rule(name=NAMES, position=st.integers(0, 200), at=STORES)
     def look_back(self, name: str, position: int, at: int) -> None:
         position = min(position, len(self.log))
-        plain = self.plain(name, position, stored=False)
+        plain = self.plain(name, position)
         self.check_answers(self.stored(name, at), plain, position)
 
     def check_answers(
