@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from contextlib import ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from projections.at_work import AtWork
-from projections.folding import (
-    WRITING,
-    Overtaken,
-    Progress,
-    silent,
-    wanted_by,
-)
+from projections.folding import Overtaken, Progress, silent
 from projections.known import is_kept, named, not_kept
-from projections.pages import read_page
-from projections.post import Post
-from sessions import kept, rules, tracing
+from projections.posts import TAKE_OVER_SECONDS, Posts
+from sessions import kept, rules
 from sessions.database import query_on
 from sessions.errors import (
     SessionsError,
@@ -34,10 +24,9 @@ from sessions.errors import (
 from sessions.signals import is_exiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from sessions.errors import UndecodableEvent, UnknownEvent
     from sessions.head import Build
     from sessions.store import SessionStore
 
@@ -45,9 +34,6 @@ logger = logging.getLogger(__name__)
 
 PAGE = 1000
 """So many positions are folded in one transaction."""
-
-_TAKE_OVER_SECONDS = 0.5
-"""How often one that stands by looks whether the other is gone."""
 
 
 class Runner:
@@ -74,14 +60,12 @@ class Runner:
             ProjectionNotFound: No projection that this process knows has the name.
             InvalidValue: The page is not a whole number from 1.
         """
-        self.paused: dict[str, SessionsError] = {}
+        self._posts = Posts(store, named(store, tuple(names)), rules.count("page", page))
+        self.paused = self._posts.paused
         self._store = store
         self._database = store.recorder.database
-        self._posts = [Post(store, each) for each in named(store, tuple(names))]
-        self._page = rules.count("page", page)
         self._until: int | None = None
         self._progress: Progress = silent
-        self._looked = -_TAKE_OVER_SECONDS
         self._is_stopped = False
         self._runs = AtWork()
         self._thread: threading.Thread | None = None
@@ -90,7 +74,7 @@ class Runner:
     @property
     def working(self) -> list[str]:
         """The projections that this process works at; it stands by for the others."""
-        return [post.projection.name for post in self._posts if post.is_taken]
+        return self._posts.working
 
     def run(self, *, until: int | None = None, progress: Progress = silent) -> None:
         """Follow the log until it is stopped, or until all have come to a position.
@@ -133,7 +117,7 @@ class Runner:
         except StoreClosed:
             pass
         finally:
-            self._leave()
+            self._posts.leave()
         if was_stopped:  # a stop that comes later, or meets an error, is for the next run
             self._is_stopped = False
 
@@ -178,8 +162,7 @@ class Runner:
         except BaseException as error:  # who leaves the context gets it
             self._error = error
             logger.exception("the runner ends, and its projections are followed no longer")
-            for post in self._posts:
-                post.note(f"ended: {error!r}")
+            self._posts.note(f"ended: {error!r}")
 
     def _sleep(self, seconds: float, seen: int | None = None) -> None:
         """Wait for a signal, after those that were seen; a stop is one."""
@@ -206,7 +189,7 @@ class Runner:
         if self._is_stopped:
             return True
         kept.check_whole(self._database.query)
-        followed = [p.projection for p in self._posts if p.projection.mode == "followed"]
+        followed = [each for each in self._posts.projections if each.mode == "followed"]
         if all(each.name in self._current() for each in followed):
             return True
         with self._database.writing() as connection:
@@ -224,19 +207,13 @@ class Runner:
         if until is None:
             return is_exiting()
         current = self._current()
-        builds = [(post.projection, current.get(post.projection.name)) for post in self._posts]
+        builds = [(each, current.get(each.name)) for each in self._posts.projections]
         followed = [(p, build) for p, build in builds if build and build.mode == "followed"]
         for projection, build in followed:
             if not is_kept(projection, build):
                 raise not_kept(projection, build)
         query, application = self._database.query, self._store.application_id
         return all(kept.position(query, build, application) >= until for _, build in followed)
-
-    def _leave(self) -> None:
-        with ExitStack() as left:  # all of them, whatever interrupts it
-            for post in self._posts:
-                left.callback(post.leave)
-        self._looked = -_TAKE_OVER_SECONDS
 
     # --- one turn
 
@@ -245,87 +222,23 @@ class Runner:
         try:
             return step()
         except Overtaken:
-            self._leave()
+            self._posts.leave()
         except SessionsError as error:
-            self._leave()
+            self._posts.leave()
             if not error.retry:
                 raise
-            self._sleep(_TAKE_OVER_SECONDS)
+            self._sleep(TAKE_OVER_SECONDS)
         return False
 
     def _turn(self) -> bool:
         """Fold the next page, or wait for one; whether there was one."""
         seen = self._database.signal.count
-        self._take_over()
-        taken = [post for post in self._posts if post.is_taken]
-        advanced = [self._advance(posts) for posts in self._groups(taken)]
-        if not any(advanced):
-            self._wait(seen)
-        return any(advanced)
-
-    def _groups(self, posts: Sequence[Post]) -> list[Sequence[Post]]:
-        """Those who go on together: who is far from the log's end holds up nobody who is near it.
-
-        In a run to a position nobody waits for anybody.
-        """
-        if self._until is not None:
-            return [posts]
-        near = self._store.position - self._page
-        return [
-            [post for post in posts if post.part.position >= near],
-            [post for post in posts if post.part.position < near],
-        ]
+        self._posts.take_over()
+        if self._posts.advance(self._until, self._progress):
+            return True
+        self._wait(seen)
+        return False
 
     def _wait(self, seen: int) -> None:
         self._database.listen()
-        self._sleep(min(self._database.poll_seconds, _TAKE_OVER_SECONDS), seen)
-
-    def _take_over(self) -> None:
-        """Work at what nobody else works at, and no longer at what is not current."""
-        if time.monotonic() - self._looked < _TAKE_OVER_SECONDS:
-            return
-        self._looked = time.monotonic()
-        current = self._current()
-        for post in self._posts:
-            if post.take(current.get(post.projection.name)):
-                self.paused.pop(post.projection.name, None)
-
-    def _advance(self, posts: Sequence[Post]) -> bool:
-        """Fold and commit the next page; whether there was one."""
-        if not posts:
-            return False
-        after = min(post.part.position for post in posts)
-        wanted = wanted_by([post.part for post in posts])
-        query, until = partial(self._store.query, passing=True), self._until
-        page = read_page(self._store, query, after, until=until, size=self._page, wanted=wanted)
-        if page.until > after:
-            with tracing.span("fold", projections=self.working, position=page.until):
-                for post in posts:
-                    post.part.take(self._database.query, page)
-                self._commit(posts)
-        if page.obstacle is not None:
-            self._pause(page.until, page.obstacle)
-        return page.until > after
-
-    def _commit(self, posts: Sequence[Post]) -> None:
-        with self._database.writing(WRITING) as connection:
-            current = kept.builds(query_on(connection), "current")
-            for post in posts:
-                if current.get(post.projection.name) != post.build:
-                    raise Overtaken
-                post.part.write(connection)
-        if self._progress is not silent:
-            done = min(post.part.position for post in self._posts if post.is_taken)
-            self._progress(done, max(done, self._until or self._store.position))
-
-    def _pause(self, position: int, obstacle: UnknownEvent | UndecodableEvent) -> None:
-        """Leave to a newer process what this one cannot read."""
-        if self._until is not None:
-            raise obstacle
-        there = [post for post in self._posts if post.is_taken and post.part.position == position]
-        stuck = [post for post in there if post.wants(obstacle.type)] or there
-        names = [post.projection.name for post in stuck]
-        logger.warning("%s wait for a newer process: %s", ", ".join(names), obstacle)
-        for post in stuck:
-            post.leave_to_newer(obstacle)
-            self.paused[post.projection.name] = obstacle
+        self._sleep(min(self._database.poll_seconds, TAKE_OVER_SECONDS), seen)

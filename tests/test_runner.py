@@ -306,14 +306,15 @@ def test_a_stop_that_comes_as_a_run_ends_by_itself_ends_the_next_run(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = Runner(store)
-    leave = runner._leave
+    posts = runner._posts
+    leave = posts.leave
 
     def left() -> None:
         leave()
         runner.stop()
 
     with monkeypatch.context() as late:
-        late.setattr(runner, "_leave", left)
+        late.setattr(posts, "leave", left)
         runner.run(until=20)
 
     runner.run()
