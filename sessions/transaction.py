@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sessions import answers, clock, tracing
-from sessions.answers import Executed
+from sessions import answers, tracing
 from sessions.claim_rows import Ledger
-from sessions.claims import released_by
 from sessions.database import query_on
-from sessions.decide import Decision, Known, asks, decide
-from sessions.errors import IdempotencyKeyReused, InvalidValue, Refused, VersionConflict
-from sessions.events import (
-    SESSION,
-    AttributesChanged,
-    CartReplaced,
-    ItemAdded,
-    ItemRemoved,
-    Recorded,
-    SessionCancelled,
-    SessionReopened,
-)
+from sessions.errors import IdempotencyKeyReused, InvalidValue, Refused
 from sessions.head import Head
-from sessions.memory import Held
 from sessions.needs import needs_of
-from sessions.session import evolve
+from sessions.unit import Unit, for_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sessions.answers import Request
+    from sessions.answers import Executed, Request
     from sessions.claims import Usage
     from sessions.database import Connection
+    from sessions.events import (
+        Recorded,
+    )
     from sessions.job import Job
+    from sessions.memory import Held
     from sessions.needs import Kept, Means, Needs
     from sessions.recorder import SessionRecorder
 
@@ -44,31 +33,9 @@ Read = tuple["Needs", "Sequence[Sequence[Any]]"]
 """What commands need, and what was answered."""
 
 
-_CHANGEABLE = {AttributesChanged, CartReplaced, SessionCancelled, SessionReopened}
-_OF_ITEMS = {ItemAdded, ItemRemoved}
-
-
-def _for_caller(recorded: Recorded) -> Recorded:
-    """A copy, where a caller could change what is held or is still to be written."""
-    event: Any = recorded.event
-    kind = type(event)
-    changeable = kind in _CHANGEABLE or (kind in _OF_ITEMS and event.item.attributes)
-    return deepcopy(recorded) if changeable or recorded.metadata else recorded
-
-
 def _usage(recorder: SessionRecorder, connection: Connection, limit: str, holder: str) -> Usage:
     with recorder.database.failures:
         return recorder.claims.usage(query_on(connection), limit, holder)
-
-
-class Unit:
-    """What some commands make, all or none of them, before it is taken into a transaction."""
-
-    def __init__(self, position: int) -> None:
-        self.position = position
-        self.states: dict[str, Held] = {}
-        self.events: list[Recorded] = []
-        self.ledger: Ledger | None = None
 
 
 class Transaction:
@@ -188,10 +155,10 @@ class Transaction:
     def _decided(
         self, requests: Sequence[Request], meta: Metadata, *, keep: bool
     ) -> list[Executed]:
-        unit, executed = Unit(self.position), []
+        unit, executed = Unit(self._means, self.position, self.states, self._ledger), []
         try:
             for request in requests:
-                executed.append(self._execute(unit, request, meta))  # noqa: PERF401  counted below
+                executed.append(unit.execute(request, meta))  # noqa: PERF401  counted below
         except Refused as refusal:
             if len(requests) > 1:
                 refusal.about(index=len(executed))
@@ -254,58 +221,11 @@ class Transaction:
             self.has_ended = True
 
     def _log(self, after: int, until: int) -> list[Recorded]:
-        pending = [_for_caller(r) for r in self._pending if after < r.position <= until]
+        pending = [for_caller(r) for r in self._pending if after < r.position <= until]
         if pending:
             return pending
         rows = self._recorder.log_rows(self._read, after, until - after, until)
         return list(self._recorded(rows))
-
-    def _execute(self, unit: Unit, request: Request, meta: Metadata) -> Executed:
-        session_id, command = request.session_id, request.command
-        expected, held = request.expected_version, unit.states.get(session_id)
-        if held is None:
-            held = self.states[session_id]
-        if expected is not None and expected != held.version:
-            raise VersionConflict(session=session_id, expected=expected, actual=held.version)
-        asked = asks(command, held.session)
-        if asked:
-            ledger = self._ledger_of(unit)
-            used = {claim.limit: ledger.usage(claim.limit, session_id) for claim in asked}
-            known = Known(session_id, self._means.now(), used)
-        else:
-            known = Known(session_id, self._means.now())
-        decision = decide(command, held.session, known)
-        if not decision.events:
-            return Executed(session_id, held.version, held.position, [])
-        held, events = self._take_in(unit, held, decision, known, meta)
-        return Executed(session_id, held.version, held.position, list(map(_for_caller, events)))
-
-    def _take_in(
-        self, unit: Unit, held: Held, decision: Decision, known: Known, meta: Metadata
-    ) -> tuple[Held, list[Recorded]]:
-        """Put a decision's events into their envelopes, and see what becomes of the session."""
-        application, command_id = self._recorder.application_id, clock.new_command_id(known.now)
-        session_id, at, now = known.session_id, decision.at, known.now
-        session, version, position = held.session, held.version, unit.position
-        first = len(unit.events)
-        for event in decision.events:
-            version, position = version + 1, position + 1
-            place = (application, position, SESSION, session_id, version)
-            unit.events.append(Recorded(*place, at, now, command_id, meta, event))
-            session = evolve(session, event, at)
-            for claim in released_by(event):
-                self._ledger_of(unit).release(claim, session_id)
-        for claim in decision.claims:
-            self._ledger_of(unit).take(claim, session_id)
-        unit.position = position
-        unit.states[session_id] = held = Held(session, version, position)
-        return held, unit.events[first:]
-
-    def _ledger_of(self, unit: Unit) -> Ledger:
-        """The claims of a unit, which most have none of."""
-        if unit.ledger is None:
-            unit.ledger = Ledger(self._ledger.usage)
-        return unit.ledger
 
     def _recorded(self, rows: Sequence[Sequence[Any]]) -> Iterable[Recorded]:
         return self._means.mapper.recorded(self._recorder.application_id, rows)

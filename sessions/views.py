@@ -7,15 +7,13 @@ that raises parks its key, and no statement of the transaction has been executed
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sessions.events import SESSION
+from sessions.held_views import HeldViews
 from sessions.inserting import Insert, Write, each
 from sessions.keys import is_reserved
 from sessions.parked import ParkedKeys
-from sessions.topics import name_of
 from sessions.view_rows import KeyedRows, ViewRows
 
 if TYPE_CHECKING:
@@ -72,7 +70,6 @@ class Views(Generic[V]):
         self._table = table
         self._dialect = dialect
         self._is_beside = bool(suffix)
-        self._most_held = held
         self._upsert = Insert(table, dialect, table.upsert(dialect), copies=copies)
         self._updates_alone = not dialect.joins_rows
         self._update = table.update(dialect)
@@ -80,8 +77,7 @@ class Views(Generic[V]):
             ViewRows(table.beside(suffix), dialect, copies=copies)
             for table in projection.tables[1:]
         ]
-        self._held: OrderedDict[Key, V] = OrderedDict()
-        self._indexed: dict[Key, tuple[object, ...]] = {}
+        self._held = HeldViews(projection, held)
         self._waiting: dict[str, int] | None = None
         self._skipped: set[tuple[str, int]] = set()
         self._begin()
@@ -233,13 +229,13 @@ class Views(Generic[V]):
         upserts, updates, new = [], [], []
         for key, (view, row, _) in self._made.items():
             indexed = self._table.indexed_values(row)
-            if self._updates_alone and self._indexed.get(key) == indexed:
+            if self._updates_alone and self._held.is_indexed_as(key, indexed):
                 updates.append(self._table.update_values(row))
             elif self._before[key] is None:
                 new.append(row)
             else:
                 upserts.append(row)
-            self._hold(key, view, indexed)
+            self._held.hold(key, view, indexed)
         writes: list[Write] = []
         if upserts or new:
             writes.append(partial(self._upsert, rows=upserts, new=new))
@@ -260,41 +256,17 @@ class Views(Generic[V]):
         self._waiting = (self._waiting or {}) | {str(k): e.position for k, e, _ in parked}
         return partial(self._parked_keys.write, parked=parked)
 
-    def _hold(self, key: Key, view: V, indexed: tuple[object, ...]) -> None:
-        self._held[key], self._indexed[key] = view, indexed
-        self._held.move_to_end(key)
-        if len(self._held) > self._most_held:
-            oldest, _ = self._held.popitem(last=False)
-            self._indexed.pop(oldest, None)
-
     def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:
-        """The positions of the events that may change a view which is held, of rows of a log.
-
-        An event of a type that is not known may.
-        """
-        held = self._held
-        if not held:
-            return set()
-        ours = [row for row in rows if row[1] == SESSION]
-        if self.projection.is_of_session:
-            return {row[0] for row in ours if row[2] in held}
-        unwanted = self.projection.unwanted
-        return {row[0] for row in ours if name_of(row[4]) not in unwanted}
+        """The positions of the events that may change a view which is held, of rows of a log."""
+        return self._held.touched_by(rows)
 
     def catch_up(self, recorded: Recorded) -> None:
-        """Take an event that another writer has folded into the view, if it is held."""
-        if recorded.category != SESSION:
-            return
-        for key in self.projection.touched(recorded):
-            view = self._held.get(key)
-            if view is not None:
-                self._held[key] = self.projection.after(view, recorded)
-                self._indexed.pop(key, None)
+        """Take an event that another writer has folded into the views that are held."""
+        self._held.catch_up(recorded)
 
     def forget(self) -> None:
         """Read the views again before the next event: others may have changed them."""
-        self._held.clear()
-        self._indexed.clear()
+        self._held.forget()
         self._waiting = None
         self._begin()
 
