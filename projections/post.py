@@ -52,6 +52,9 @@ class Post:
 
         It is worked at if it is to be followed and nobody else does. Who has lost the right to it
         leaves it to whoever is first to take it again.
+
+        Raises:
+            ViewsDiffer: The store keeps it without columns that it has here.
         """
         if self.is_taken and not (self.build == build and self._is_held()):
             self.leave()
@@ -63,6 +66,7 @@ class Post:
         if held is None:
             self._right.close()
             return False
+        kept.check_columns(database, [(build, self.projection)])
         self._is_held = held
         not_followed.forget(self._store, self.projection.name)
         dialect, number = database.dialect, build.number

@@ -73,7 +73,11 @@ class Posts:
         self._looked = -TAKE_OVER_SECONDS
 
     def take_over(self) -> None:
-        """Work at what nobody else works at, and no longer at what is not current."""
+        """Work at what nobody else works at, and no longer at what is not current.
+
+        Raises:
+            ViewsDiffer: The store keeps one without columns that it has here.
+        """
         if time.monotonic() - self._looked < TAKE_OVER_SECONDS:
             return
         self._looked = time.monotonic()

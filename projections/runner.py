@@ -93,6 +93,7 @@ class Runner:
             ProjectionNotKept: The store keeps another version, which never comes to the position.
             UnknownEvent: A newer library wrote an event before that position.
             UndecodableEvent: One cannot be read.
+            ViewsDiffer: The store keeps one without columns that it has here.
             RunnerAtWork: It runs already.
             SessionsError: The store cannot be read or written.
         """

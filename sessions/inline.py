@@ -13,7 +13,7 @@ from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.views import HELD, Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
@@ -88,29 +88,11 @@ class InlineViews:
             return f"install {names} here, or run `sessions rebuild` to keep it no longer"
         return "run `sessions rebuild`"
 
-    def of_other_columns(
-        self, columns: Callable[[Sequence[str]], Iterable[tuple[str, str]]]
-    ) -> Iterator[tuple[Build, ViewsDiffer]]:
-        """The builds whose relations lack columns that they have here, and what is to be raised.
-
-        Columns that only the store has are people's own.
-
-        Args:
-            columns: Asks for relations by their names (see `Database.columns`).
-        """
-        kept_here = [
-            (each, self._installed[each.name]) for each in self.current if each.name in self._views
-        ]
-        names = [table.name for _, each in kept_here for table in each.tables]
-        there = set(columns(names)) if names else set()
-        relations = {relation for relation, _ in there}
-        for build, each in kept_here:
-            here = {(table.name, column.name) for table in each.tables for column in table.columns}
-            lacking = [".".join(both) for both in sorted(here - there) if both[0] in relations]
-            if lacking:
-                found = f"{each.label} with {', '.join(lacking)}"
-                advice = "raise its version, and run `sessions rebuild`"
-                yield build, ViewsDiffer(stored=build.label, found=found, advice=advice)
+    @property
+    def kept_here(self) -> list[tuple[Build, Projection[Any]]]:
+        """The builds that are kept inline, each with its projection here."""
+        inline = [each for each in self.current if each.name in self._views]
+        return [(each, self._installed[each.name]) for each in inline]
 
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:
         """Take events into the views; `current` is then what all writers will be told."""

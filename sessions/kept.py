@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import clock, schema
 from sessions.database import query_on
-from sessions.errors import CopyUnfinished
+from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.head import Build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from sessions.database import Connection, Database, Query
     from sessions.dialect import Dialect
@@ -74,6 +74,31 @@ def begin(
         build = register(connection, (each.name, each.version, each.mode), "current", tables)
         create(connection, build, tables, database.dialect)
         take_names(database, connection, build)
+
+
+def check_columns(database: Database, kept: Sequence[tuple[Build, Projection[Any]]]) -> None:
+    """Refuse to keep current builds whose relations lack columns that their projections have here.
+
+    Columns that only the store has are people's own.
+
+    Raises:
+        ViewsDiffer: There is one, and nobody has just switched to another.
+    """
+    names = [table.name for _, projection in kept for table in projection.tables]
+    there = set(database.columns(names)) if names else set()
+    for build, projection in kept:
+        lacking = _lacking(projection, there)
+        current = builds(database.query, "current") if lacking else {}
+        if build.name in current and current[build.name].number == build.number:
+            found = f"{projection.label} with {', '.join(lacking)}"
+            advice = "raise its version, and run `sessions rebuild`"
+            raise ViewsDiffer(stored=build.label, found=found, advice=advice)
+
+
+def _lacking(projection: Projection[Any], there: Collection[tuple[str, str]]) -> list[str]:
+    relations = {relation for relation, _ in there}
+    here = {(table.name, column.name) for table in projection.tables for column in table.columns}
+    return [".".join(both) for both in sorted(here.difference(there)) if both[0] in relations]
 
 
 def tables_of(tables: Sequence[Table], mode: Mode) -> Sequence[Table]:

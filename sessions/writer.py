@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sessions import forks, tracing
+from sessions import forks, kept, tracing
 from sessions.errors import OutcomeUnknown, SessionsError, StoreUnavailable
 from sessions.head import Head
 from sessions.inline import InlineViews
@@ -190,8 +190,5 @@ class Writer:
         Raises:
             ViewsDiffer: It does.
         """
-        query = self._database.query
-        self._views.arrange(self._recorder.head(query).views)
-        for build, differs in self._views.of_other_columns(self._database.columns):
-            if build in self._recorder.head(query).views:  # else somebody has just switched
-                raise differs
+        self._views.arrange(self._recorder.head(self._database.query).views)
+        kept.check_columns(self._database, self._views.kept_here)

@@ -522,13 +522,16 @@ def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenSto
 WIDER = with_columns(*SALES.rows[0].columns, Column("a"), Column("b"), name="sold_lines")
 
 
-@pytest.mark.parametrize(
+with_a_new_column = pytest.mark.parametrize(
     ("other", "lacking"),
     [
         (replace(SALES, columns=(*SALES.columns, Column("lines", "integer"))), "sales.lines"),
         (replace(SALES, rows=(WIDER,)), "sold_lines.a, sold_lines.b"),
     ],
 )
+
+
+@with_a_new_column
 def test_a_new_column_of_an_inline_projection_needs_a_new_version(
     open_store: OpenStore, other: Projection[Any], lacking: str
 ) -> None:
@@ -545,6 +548,26 @@ def test_a_new_column_of_an_inline_projection_needs_a_new_version(
     newer = inline(replace(MENDED, rows=(WIDER,), version=2))
     rebuild(SessionStore(database, 1, read_only=True, projections=newer))
     SessionStore(database, 1, projections=newer).execute("a", add("x"))
+
+
+@with_a_new_column
+def test_a_new_column_of_a_followed_projection_needs_a_new_version(
+    open_store: OpenStore, other: Projection[Any], lacking: str
+) -> None:
+    store = open_store(projections=[SALES])
+    store.execute("a", OpenSession())
+    Runner(store).run(until=1)
+    changed = SessionStore(store.recorder.database, 1, projections=[other])
+
+    with pytest.raises(ViewsDiffer) as refused:
+        Runner(changed).run()
+    assert refused.value.stored == "sales 1"
+    assert refused.value.found == f"sales 1 with {lacking}"
+    assert refused.value.advice == "raise its version, and run `sessions rebuild`"
+
+    store.execute("a", add("x"))
+    Runner(store).run(until=2)  # who has it as it is kept goes on
+    assert verify(store) == []
 
 
 def test_columns_of_what_is_switched_meanwhile_are_no_reason_to_refuse(
