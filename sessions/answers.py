@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sessions import documents, rules
-from sessions.commands import Command
+from sessions.commands import COMMANDS, Command
 from sessions.errors import InvalidValue, StorageFailed
 from sessions.events import Recorded
 from sessions.mapper import encode_json
@@ -20,6 +20,12 @@ from sessions.money import plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+_EMPTY = {
+    kind: [field.encode_name for field in msgspec.structs.fields(kind) if field.default == ()]
+    for kind in COMMANDS
+}
+"""The lists of each command that are empty if they are not given: given so, it is the same."""
 
 _ROWS = msgspec.json.Decoder(list[tuple[str, int, int, int]])
 
@@ -105,6 +111,9 @@ def _fields(command: Command) -> Any:  # noqa: ANN401  JSON of any shape
     fields = msgspec.to_builtins(
         command, builtin_types=(Decimal, datetime), str_keys=True, enc_hook=_plain
     )
+    for name in _EMPTY.get(type(command), ()):
+        if fields.get(name) == []:
+            del fields[name]
     return _notation(fields)
 
 

@@ -99,7 +99,8 @@ def decide(command: Command, session: Session | None, known: Known) -> Decision:
     try:
         if isinstance(command, OpenSession):
             if session is not None:
-                raise SessionExists(session=known.session_id)
+                where = {"session": known.session_id, "state": session.state}
+                raise SessionExists(**where, command=name_of(command))
             at = rules.happened_at(command.at, None, known.now)
             events: Sequence[Event] = _open(command, at, known)
         else:

@@ -84,18 +84,16 @@ class SessionNotYet(SessionNotFound):
     began: str
 
 
-class SessionExists(Refused):
-    """session {session!r} exists already"""
-
-    session: str
-
-
 class IllegalTransition(Refused):
     """session {session!r} is {state}: {command} is not possible"""
 
     session: str
     state: State
     command: str
+
+
+class SessionExists(IllegalTransition):
+    """session {session!r} exists already, and is {state}: {command} begins a new one"""
 
 
 class SessionNotOpen(IllegalTransition):

@@ -43,7 +43,7 @@ class CommandExecutor(StoreReader):
         database = self.recorder.database
         self._writer = writer
         self._of_thread = _OfThread()
-        group = GroupCommit(writer, database.path)
+        group = GroupCommit(writer, database.path, database.lock_timeout)
         self._commits = AwaitedCommits(
             group.perform, path=database.path, timeout=database.lock_timeout
         )
@@ -278,7 +278,7 @@ class CommandExecutor(StoreReader):
                 raise
         if key is not None:
             key = rules.text("idempotencyKey", key, most=rules.MAX_KEY)
-        meta = rules.metadata("metadata", metadata) if metadata else {}
+        meta = {} if metadata is None else rules.metadata("metadata", metadata)
         return Job(requests, key, meta, dry_run=dry_run)
 
     @property

@@ -5,6 +5,7 @@ Whatever goes wrong strikes whom it must, and nobody's commands are executed twi
 
 from __future__ import annotations
 
+import time
 from copy import copy
 from typing import TYPE_CHECKING
 
@@ -40,18 +41,21 @@ class GroupCommit:
     Args:
         writer: Begins them, and makes them durable.
         path: What errors call the store.
+        patience: Seconds for which a database that goes away again and again is tried.
     """
 
-    def __init__(self, writer: Writer, path: str) -> None:
+    def __init__(self, writer: Writer, path: str, patience: float) -> None:
         self._writer = writer
         self._path = path
+        self._patience = patience
 
     def perform(self, queue: Jobs) -> None:
         """Let those who wait decide in one transaction; what breaks one of them leaves the rest.
 
         A refusal is its job's own. Anything else that goes wrong drops the transaction; its jobs
-        are then done one by one, so that it strikes whom it must. A lock that is not free in time
-        is the same for all who wait: each waits for it once.
+        are then done one by one, so that it strikes whom it must, and again where the database
+        went away before the commit. A lock that is not free in time is the same for all who wait:
+        each waits for it once.
         """
 
         def waiting() -> Sequence[Job]:
@@ -99,20 +103,27 @@ class GroupCommit:
             transaction.end()
 
     def _one_by_one(self, jobs: Sequence[Job]) -> None:
+        deadline = time.monotonic() + self._patience
         for number, job in enumerate(jobs):
-            try:
-                transaction = self._writer.begin(lambda: [job])  # noqa: B023  it is asked at once
-            except Exception as error:  # noqa: BLE001  it is handed to the callers
-                _fail(jobs[number:], error)
-                return
-            try:
-                self._do(transaction, [job])
-            except Exception as error:
-                if job.done:
-                    raise
+            while not job.done:
+                try:
+                    transaction = self._writer.begin(lambda: [job])  # noqa: B023  asked at once
+                except Exception as error:  # noqa: BLE001  it is handed to the callers
+                    _fail(jobs[number:], error)
+                    return
+                self._alone(transaction, job, deadline)
+
+    def _alone(self, transaction: Transaction, job: Job, deadline: float) -> None:
+        """Do a job; it is to be done again where nothing of it is written, and there is time."""
+        try:
+            self._do(transaction, [job])
+        except Exception as error:
+            if job.done:
+                raise
+            if not isinstance(error, StoreUnavailable) or time.monotonic() > deadline:
                 _fail([job], error)
-            finally:
-                transaction.end()
+        finally:
+            transaction.end()
 
     def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
         try:

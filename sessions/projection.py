@@ -72,7 +72,7 @@ class Projection(Generic[V]):
 
     Raises:
         InvalidValue: A name, version, mode, kind, key or index is not what it may be, two relations
-            have one name, or a type is not an event's.
+            have one name, a column is no field of the view, or a type is not an event's.
     """
 
     name: str
@@ -101,6 +101,10 @@ class Projection(Generic[V]):
             rule = "a whole number from 1"
             raise InvalidValue(field="version", rule=rule, value=repr(self.version))
         check_mode(self.mode)
+        for column in self.columns if self.kept is None else ():
+            if not _is_field(self.view, column.name):
+                rule = f"fields of {self.view.__name__}"
+                raise InvalidValue(field="columns", rule=rule, value=repr(column.name))
         for each in self.types:
             if each not in get_args(Event):
                 raise InvalidValue(field="types", rule="classes of events", value=repr(each))
@@ -244,6 +248,16 @@ class Projection(Generic[V]):
         self.storage.to_row(key, view)
         for rows in self.made_rows:
             rows.of(key, view)
+
+
+def _is_field(view: Any, name: str) -> bool:  # noqa: ANN401  any type
+    """Whether views have such a field, whatever makes their type; or a property."""
+    fields = (*getattr(view, "__dataclass_fields__", ()), *_attrs_fields(view))
+    return hasattr(view, name) or name in fields
+
+
+def _attrs_fields(view: Any) -> list[str]:  # noqa: ANN401  any type
+    return [field.name for field in getattr(view, "__attrs_attrs__", ())]
 
 
 def check_mode(mode: str) -> None:

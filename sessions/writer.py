@@ -10,6 +10,7 @@ writer left it.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from sessions import forks, kept, tracing
@@ -171,18 +172,25 @@ class Writer:
         """Whether a transaction is in the log, of which it is not known.
 
         It is asked under the lock: whoever held it, the lost transaction too, has ended by then.
-        Where an interrupt came before its commit, it is ended here.
+        Where an interrupt came before its commit, it is ended here. A connection that breaks
+        while it is asked is no answer either: it is asked again, for as long as a lock is waited
+        for.
         """
         self.abandon(transaction)
         first = transaction.first
         if first is None:
             return False
-        asking = self.begin()
-        try:
-            asked = (first.application_id, first.position, first.command_id)
-            return bool(asking.query(_WRITTEN, asked))
-        finally:
-            self.abandon(asking)
+        asked = (first.application_id, first.position, first.command_id)
+        deadline = time.monotonic() + self._database.lock_timeout
+        while True:
+            asking = self.begin()
+            try:
+                return bool(asking.query(_WRITTEN, asked))
+            except StoreUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            finally:
+                self.abandon(asking)
 
     def check_views(self) -> None:
         """Refuse to write where the store keeps inline views that this writer cannot keep.

@@ -26,6 +26,7 @@ class Line:
 
     Attributes:
         lose_commits: Cut when a client says COMMIT, so many times, before the server hears it.
+        lose_said: Cut when a client says the first of these, as above, and then the next.
         lose_answers: Cut when the server says that it has committed, before the client hears it.
         cuts: How often it was cut so.
         turn_away: Tell so many who connect that the server is starting up.
@@ -41,6 +42,7 @@ class Line:
             f"?host={self._directory}&sslmode=disable&gssencmode=disable&schema={schema}"
         )
         self.lose_commits = 0
+        self.lose_said: list[bytes] = []
         self.lose_answers = 0
         self.cuts = 0
         self.turn_away = 0
@@ -114,6 +116,10 @@ class Line:
             while said := client.recv(2**16):
                 if COMMIT in said and self.lose_commits:
                     self.lose_commits -= 1
+                    self.cuts += 1
+                    break
+                if self.lose_said and self.lose_said[0] in said:
+                    self.lose_said.pop(0)
                     self.cuts += 1
                     break
                 server.sendall(said)

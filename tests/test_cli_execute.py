@@ -365,6 +365,15 @@ def test_an_expected_version_is_checked_and_metadata_is_kept(url: str) -> None:
         assert [recorded.metadata for recorded in store.log()] == [{}, {"x": [1]}]
 
 
+def test_what_stands_beside_a_command_may_be_null(url: str) -> None:
+    beside = b'"idempotencyKey":null,"expectedVersion":null,"metadata":null'
+    line = b'{"command":"open","integrationId":"s",%s}' % beside
+
+    assert run("execute", stdin=line).code == 0
+    with SessionStore.open(url, read_only=True) as store:
+        assert [recorded.metadata for recorded in store.log()] == [{}]
+
+
 def test_a_file_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
     ran = run("execute", str(tmp_path / "none"))
     assert (ran.code, ran.out) == (2, "")

@@ -16,6 +16,7 @@ from sessions import (
     ApplyCoupon,
     CloseSession,
     CouponApplied,
+    IllegalTransition,
     InvalidValue,
     Item,
     ItemAdded,
@@ -129,6 +130,22 @@ def test_an_expected_version_that_holds_lets_the_command_through(store: SessionS
     store.execute("s", OpenSession(), expected_version=0)
 
     assert store.execute("s", add(), expected_version=1).version == 2
+
+
+@pytest.mark.parametrize("metadata", [[], "", 0, False, ["actor"]])
+def test_metadata_that_are_no_object_are_refused(store: SessionStore, metadata: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^metadata: an object, not "):
+        store.execute("s", OpenSession(), metadata=metadata)
+
+
+def test_opening_what_exists_names_its_state(store: SessionStore) -> None:
+    store.execute("s", OpenSession(state="closed"))
+
+    with pytest.raises(SessionExists, match=r"^session 's' exists already, and is closed: ") as why:
+        store.execute("s", OpenSession())
+
+    assert isinstance(why.value, IllegalTransition)
+    assert (why.value.state, why.value.command) == ("closed", "open")
 
 
 @pytest.mark.parametrize("expected", [0, 1, 3])

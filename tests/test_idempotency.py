@@ -146,6 +146,7 @@ SAME: dict[str, tuple[Command, Command]] = {
     "a whole number": (add(price="60"), AddItem(sku="9696", price=A_WHOLE_PRICE)),
     "a timezone": (OpenSession(at=NOON), OpenSession(at=NOON.astimezone(BERLIN))),
     "a default": (add(quantity=1, name=""), add()),
+    "an empty list": (OpenSession(cart_items=[], identifiers=[]), OpenSession()),
     "order": (
         SetAttributes(attributes={"a": 1, "b": 2}),
         SetAttributes(attributes={"b": 2, "a": 1}),

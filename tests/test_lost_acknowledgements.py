@@ -14,7 +14,7 @@ from sessions import OpenSession, SessionStore, StatementTimeout, StoreUnavailab
 from sessions.errors import OutcomeUnknown, StoreBusy
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
-from tests.postgres_line import Line
+from tests.postgres_line import COMMIT, Line
 from tests.test_broken_commits import Interrupts
 from tests.waiting import SOON, patiently, until
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from sessions.job import Job
 
 __all__ = ["joined"]
+
+QUESTION = b"command_id = "
+"""What is asked of the log, where it is not known whether a commit is in it."""
 
 
 @pytest.fixture
@@ -81,6 +84,48 @@ def test_an_acknowledgement_that_is_lost_answers_with_its_own_events(
     assert (line.cuts, done.position, done.events) == (1, 2, list(store.events("s", after=1)))
     assert store.execute("s", add("b")).version == 3
     assert (skus(store), verify(store)) == (["a", "b"], [])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [COMMIT, COMMIT],
+        [COMMIT] * 5,
+        [COMMIT, QUESTION],
+        [COMMIT, QUESTION, QUESTION, COMMIT, QUESTION],
+    ],
+)
+def test_a_line_that_breaks_again_and_again_is_tried_until_the_command_is_there(
+    store: SessionStore, line: Line, said: list[bytes]
+) -> None:
+    line.lose_said = list(said)
+
+    done = store.execute("s", add("a"))
+
+    assert (line.cuts, done.position, done.events) == (
+        len(said),
+        2,
+        list(store.events("s", after=1)),
+    )
+    assert (skus(store), verify(store)) == (["a"], [])
+
+
+@pytest.mark.parametrize(
+    ("said", "error"), [(COMMIT, StoreUnavailable), (QUESTION, OutcomeUnknown)]
+)
+def test_a_line_that_does_not_hold_is_given_up_after_the_lock_timeout(
+    line: Line, said: bytes, error: type[Exception]
+) -> None:
+    with SessionStore.open(line.url, lock_timeout=0.5) as store:
+        patiently(lambda: store.execute("s", OpenSession()))
+        line.lose_said = [COMMIT, *[said] * 100_000]
+
+        with pytest.raises(error):
+            store.execute("s", add("a"))
+
+        line.lose_said = []
+        assert patiently(lambda: store.execute("s", add("b"))).version == 2
+        assert (skus(store), verify(store)) == (["b"], [])
 
 
 @pytest.mark.parametrize(("what", "times"), [("lose_commits", 2), ("lose_answers", 1)])

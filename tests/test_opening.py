@@ -119,6 +119,8 @@ def test_an_option_that_nobody_knows_is_named(options: str, unknown: str) -> Non
         ("schema=%24user", "schema= is a name"),
         (f"pool={'9' * 5000}", "pool= is 2 to 1000 connections"),
         ("pool=%D9%A3", "pool= is 2 to 1000 connections"),
+        ("schema=a&schema=b", "schema= is given once"),
+        ("pool=4&%70ool=4", "pool= is given once"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(options: str, rule: str) -> None:

@@ -391,6 +391,8 @@ def test_the_timeline_says_what_each_event_changed(
         ([1, None], [1], Change("attributes.o[1]", None, None, removed=True)),
         ([[]], [[None]], Change("attributes.o[0][0]", None, None, added=True)),
         (None, {}, Change("attributes.o", None, {}, added=True)),
+        ({"n": 0.0}, {"n": -0.0}, Change("attributes.o.n", 0.0, -0.0)),
+        ([1], [True], Change("attributes.o[0]", 1, after=True)),
     ],
 )
 def test_the_timeline_tells_a_null_from_what_is_missing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
+from projections.testing import given
 from sessions import (
     AddItem,
     CloseSession,
@@ -103,6 +104,32 @@ def test_columns_have_names_of_small_letters_and_digits(name: str) -> None:
     for options in columns_called(name):
         with pytest.raises(InvalidValue, match=r"columns: small letters, digits and _, at most 63"):
             replace(SALES, **options)
+
+
+def test_a_column_that_is_no_field_of_the_view_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="columns: fields of Sales, not 'gros'"):
+        replace(SALES, columns=(Column("gros", "money"),))
+
+
+@dataclass
+class Plain:
+    """A view without a default."""
+
+    units: int
+
+    @property
+    def twice(self) -> int:
+        """What is made of it."""
+        return 2 * self.units
+
+
+def test_a_column_is_a_field_or_a_property_of_any_type_that_views_may_have() -> None:
+    columns = (Column("units", "integer"), Column("twice", "integer"))
+    projection = Projection(
+        name="plain", version=1, view=Plain, fold=lambda _, __: Plain(3), columns=columns
+    )
+
+    given(SessionOpened(first_session=True)).when_folded(projection).then("order-1", Plain(3))
 
 
 @pytest.mark.parametrize("name", ["user", "order", "group", "select", "table"])

@@ -105,7 +105,6 @@ WRONG: Any = "two"
 @pytest.mark.parametrize(
     ("projection", "reason"),
     [
-        (replace(COUNTS, columns=(Column("evnts", "integer"),)), "no attribute 'evnts'"),
         (replace(COUNTS, columns=(Column("events", "text"),)), r"counts\.events: text, not"),
         (replace(COUNTS, fold=lambda *_: Count(WRONG)), "Expected `int`, got `str`"),
         (replace(COUNTS, rows=(ROWS,)), "rows: a key of its own for each row"),

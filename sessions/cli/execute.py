@@ -34,7 +34,7 @@ _BESIDE: tuple[Any, ...] = (
     ("integration_id", str),
     ("idempotency_key", str | None, None),
     ("expected_version", int | None, None),
-    ("metadata", dict[str, Any], {}),
+    ("metadata", dict[str, Any] | None, None),
 )
 
 

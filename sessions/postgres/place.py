@@ -47,7 +47,7 @@ def place_of(url: str) -> Place:
     """The place that a URL names.
 
     Raises:
-        InvalidURL: libpq does not take it, or `schema` or `pool` makes no sense.
+        InvalidURL: libpq does not take it, or `schema` or `pool` makes no sense or is there twice.
     """
     shown = without_password(url)
     server, ours = _split(url)
@@ -68,13 +68,20 @@ def place_of(url: str) -> Place:
 
 
 def _split(url: str) -> tuple[str, dict[str, str]]:
-    """What is libpq's of a URL, as it is written, and the options that are ours."""
+    """What is libpq's of a URL, as it is written, and the options that are ours.
+
+    Raises:
+        InvalidURL: One of ours is given twice.
+    """
     base, _, query = url.partition("?")
     libpqs: list[str] = []
     ours: dict[str, str] = {}
     for option in filter(None, query.split("&")):
         name, _, value = option.partition("=")
         if unquote(name) in _OURS:
+            if unquote(name) in ours:
+                rule = f"{unquote(name)}= is given once"
+                raise InvalidURL(url=without_password(url), rule=rule)
             ours[unquote(name)] = unquote(value)
         else:
             libpqs.append(option)
