@@ -129,7 +129,7 @@ class Batch:
 
     def commit(self) -> None:
         """Make what was executed so far durable."""
-        transaction, self._transaction = self._transaction, None
+        transaction = self._transaction
         if transaction is None:
             return
         try:
@@ -140,6 +140,7 @@ class Batch:
             raise
         finally:
             self._answered = 0
+            self._let_go()
 
     def _is_durable(self, transaction: Transaction) -> bool:
         """Whether a commit that was interrupted was made all the same; not, if nobody can say."""
@@ -148,7 +149,15 @@ class Batch:
         return False
 
     def abandon(self) -> None:
-        """Drop what was executed since the last commit."""
-        transaction, self._transaction = self._transaction, None
-        if transaction is not None:
-            self._writer.abandon(transaction)
+        """Drop what was executed since the last commit.
+
+        Where that is interrupted, it is to be called again.
+        """
+        if self._transaction is not None:
+            self._writer.abandon(self._transaction)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Begin another transaction with the next command, if this one has ended."""
+        if self._transaction is not None and self._transaction.has_ended:
+            self._transaction = None

@@ -247,8 +247,11 @@ class CommandExecutor(StoreReader):
             batch.commit()
             batch.check()
         finally:
-            self._of_thread.batch = None
-            batch.abandon()
+            try:
+                batch.abandon()
+            finally:
+                self._of_thread.batch = None
+                batch.abandon()  # an interrupt may have come as it was done
 
     @tracing.spanned("execute", commands=lambda _, job: len(job.requests))
     def _run(self, job: Job) -> list[Executed]:

@@ -163,10 +163,15 @@ class Writer:
         self._database.commit(head, transaction.connection, transaction.write)
 
     def abandon(self, transaction: Transaction) -> None:
-        """End a transaction without a trace, in memory too."""
-        if not transaction.has_ended:  # else the views are another thread's by now
-            self._views.forget()
-        transaction.end()
+        """End a transaction without a trace, in memory too.
+
+        Where that is interrupted, it is to be called again.
+        """
+        try:
+            if not transaction.has_ended:  # else the views are another thread's by now
+                self._views.forget()
+        finally:
+            transaction.end()
 
     def wrote(self, transaction: Transaction) -> bool:
         """Whether a transaction is in the log, of which it is not known.

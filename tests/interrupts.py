@@ -100,8 +100,9 @@ class _Traced:
         before, self._before = self._before, frame.f_lasti
         called_python, self.called_python = self.called_python, False
         code = frame.f_code
-        if before is None:
-            return code.co_name not in _GIVES_BACK
+        if before is None:  # it begins, or an error is thrown into a generator: no signal is then
+            is_thrown = _names(code)[frame.f_lasti] == "PUSH_EXC_INFO"
+            return not is_thrown and code.co_name not in _GIVES_BACK
         if called_python:
             return False
         is_in_one_block = _block(code, before) == _block(code, frame.f_lasti)

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before
-@pytest.mark.parametrize("how", ["execute", "await", "batch"])
+@pytest.mark.parametrize("how", ["execute", "await", "batch", "left"])
 def test_an_interrupt_at_any_moment_leaves_a_store_that_works(url: str, how: str) -> None:
     options = "&pool=2" if url.startswith("postgresql") else ""
     store = SessionStore.open(url + options)
     store.execute("before", OpenSession())
-    interrupted = {"execute": execute, "await": awaited, "batch": batch}[how]
+    interrupted = HOW[how]
 
     for interrupt in each_moment():
         moment = interrupt.moment
@@ -58,6 +58,16 @@ def batch(store: SessionStore, session: str) -> None:
     with store.batch():
         execute(store, session)
         store.query("SELECT 1")
+
+
+def left(store: SessionStore, session: str) -> None:
+    with suppress(ZeroDivisionError), store.batch():
+        execute(store, f"{session} and dropped")
+        raise ZeroDivisionError
+    execute(store, session)
+
+
+HOW = {"execute": execute, "await": awaited, "batch": batch, "left": left}
 
 
 def soon(call: Callable[[], object], moment: int) -> None:

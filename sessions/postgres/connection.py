@@ -89,6 +89,7 @@ class PostgresConnection:
         self.raw = raw
         self.confirms = confirms
         self.give_back = give_back
+        self._has_ended = False
 
     def execute(self, sql: str, parameters: Sequence[object] = (), /) -> Answer:
         """Execute a statement with `?` for each parameter."""
@@ -128,13 +129,16 @@ class PostgresConnection:
         return self.raw.info.transaction_status is pq.TransactionStatus.INTRANS
 
     def end(self) -> None:
-        """Roll back what is not committed, and give it back."""
+        """Roll back what is not committed, and give it back; once, however often it is called."""
+        if self._has_ended:
+            return
         try:
             if not self.raw.closed:
                 self.raw.rollback()
         except psycopg.Error:
             self.raw.close()  # the server rolls back what has lost its connection
         finally:
+            self._has_ended = True
             self.give_back()
 
 

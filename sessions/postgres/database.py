@@ -266,6 +266,9 @@ class PostgresDatabase(Database):
             return
         try:
             taken.end()
+        except BaseException:
+            taken.end()  # an interrupt may have come as it began
+            raise
         finally:
             self._owner = None
             self._lock.release()  # and no call of `_leave`, as which an interrupt could come

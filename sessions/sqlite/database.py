@@ -256,9 +256,10 @@ class SqliteDatabase(Database):
         """Roll back what is not committed, and give the lock to the next."""
         if self._is_ended:
             return
+        taken: Any = connection  # nothing of ours is called: an interrupt would come as it begins
         try:
-            if self.goes_on(connection):
-                connection.execute("ROLLBACK")
+            if taken.in_transaction:
+                taken.execute("ROLLBACK")
         finally:
             self._owner = None
             self._lock.release()  # and no call of `_leave`, as which an interrupt could come
