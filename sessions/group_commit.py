@@ -91,6 +91,7 @@ class GroupCommit:
                 raise
             again = isinstance(error, StoreUnavailable) or len(jobs) > 1
             if again and not isinstance(error, OutcomeUnknown):
+                self._writer.abandon(transaction)  # it may have been interrupted before that
                 self._one_by_one(jobs)
             else:
                 _fail(jobs, error)

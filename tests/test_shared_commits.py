@@ -22,6 +22,7 @@ from sessions import (
     VersionConflict,
 )
 from sessions.errors import QueueFull, UndecodableEvent
+from sessions.group_commit import GroupCommit
 from sessions.inline import InlineViews
 from sessions.job import Job
 from sessions.shared_commits import SharedCommits
@@ -176,6 +177,25 @@ def test_what_breaks_one_strikes_its_caller_alone(
     monkeypatch.undo()
     assert verify(store) == []
     assert store.execute("broken", OpenSession()).position == 4
+
+
+def test_a_signal_before_the_first_decides_lets_all_who_share_the_commit_go_on(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("first", OpenSession())
+    do, begun = GroupCommit._do, []
+
+    def late(*given: Any) -> None:
+        begun.append(given)
+        if len(begun) == 1:
+            raise TimeoutError  # as the handler of a signal may, before `_do` can tidy up
+        do(*given)
+
+    monkeypatch.setattr(GroupCommit, "_do", late)
+    answers = together(store, joined, calls(store, "a", "b", "c"))
+
+    assert [done.position for done in answers] == [2, 3, 4]
+    assert verify(store) == []
 
 
 def test_a_dry_run_sees_those_before_it_and_leaves_no_trace(
