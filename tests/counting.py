@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from sessions import SessionStore
+    from sessions.tables import Table
 
 POISON, UNSHOWN = "poison", "unshown"
 """A sku and a profile whose events no fold takes; a sku that no row can be made of."""
@@ -168,8 +169,13 @@ def plainly(
 def wrong(store: SessionStore, projection: Projection[Any], log: Iterable[Recorded]) -> set[Any]:
     """The keys and the rows of stored views that are not the plain fold of the log."""
     plain, storage, (rows,) = plainly(projection, log), projection.storage, projection.rows
-    views = {row[1]: storage.from_row(row[1:]) for row in store.query(storage.table.select())}
-    found = {row[1:] for row in store.query(rows.table(projection.key).select())}
+    views = {row[1]: storage.from_row(row[1:]) for row in _rows(store, storage.table)}
+    found = {row[1:] for row in _rows(store, rows.table(projection.key))}
     keys = views.keys() | plain.views.keys()
     different = {key for key in keys if views.get(key) != plain.views.get(key)}
     return different | (found ^ plain.rows)
+
+
+def _rows(store: SessionStore, table: Table) -> list[tuple[Any, ...]]:
+    """Those of the store's application."""
+    return [row for row in store.query(table.select()) if row[0] == store.application_id]

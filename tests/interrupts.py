@@ -44,13 +44,18 @@ def each_moment() -> Iterator[Interrupt]:
 class Interrupt:
     """Raises KeyboardInterrupt in this thread, once, at a moment in the library's code.
 
-    Attributes:
+    Args:
         moment: The number of the moment, from 1.
+        raises: What is raised instead.
+
+    Attributes:
+        moment: The number of the moment.
         came: Whether there was such a moment.
     """
 
-    def __init__(self, moment: int) -> None:
+    def __init__(self, moment: int, raises: type[BaseException] = KeyboardInterrupt) -> None:
         self.moment = moment
+        self._raises = raises
         self.came = False
         self._left = moment
         self._traced: dict[FrameType, _Traced] = {}
@@ -85,7 +90,7 @@ class Interrupt:
             self._left -= 1
             if self._left == 0:
                 self.came = True
-                raise KeyboardInterrupt
+                raise self._raises
 
 
 class _Traced:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pytest
 
 ROUNDS = 3
-SQLITE_SEED = 26
+SQLITE_SEED = 25
 POSTGRES_SEED = 0
 
 

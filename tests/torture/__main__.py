@@ -1,11 +1,14 @@
 """Torture a store: processes work on it, are killed and cut off, and all they did is checked.
 
 Each round, processes with threads ask for mixed commands on the same sessions, profiles and
-idempotency keys, alone, together, in batches and awaited, while followers watch the log. Two of
-them run projections, and some rebuild them. Some pause inside their transactions. At random
-moments a process is killed, and a server that was started for it is stopped and started again, or
-cuts connections. After each round the log must be explained exactly by what was asked and
-answered; all views must equal it.
+idempotency keys, alone, together, in batches and awaited, while followers watch the log. In each
+process a thread loads whole batches through the store that the others write through, two write
+logs of other applications on the same connections, and signals interrupt the main thread in what
+it asks, reads and closes. Two processes run projections, and some rebuild them. Some pause inside
+their transactions. At random moments a process is killed, and a server that was started for it is
+stopped and started again, or cuts connections. After each round the logs must be explained exactly
+by what was asked and answered; all views must equal them, and so must all that a process holds in
+memory.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ from random import SystemRandom
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tests.torture.failing import TortureError
 from tests.torture.faults import OwnServer
-from tests.torture.rounds import WATCHDOG, Rounds, Torture, TortureError
+from tests.torture.processes import WATCHDOG
+from tests.torture.rounds import Rounds, Torture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 SESSIONS, PROFILES, KEYS = 8, 5, 150
 """How many callers share at a time; those of earlier rounds are asked for too."""
 
+LOADED_INTO = 12
+"""How many sessions of a round are loaded into."""
+
 PER_SESSION = 6
 """So many requests of a caller later, there is a new session in place of the oldest."""
 
@@ -110,6 +113,23 @@ def keyed(seed: int, round_: int) -> list[Wanted]:
         if drawn.how != DRY:
             found.append(Wanted(drawn.how, drawn.requests, f"r{round_}-k{len(found)}"))
     return found
+
+
+def loaded_into(round_: int) -> list[str]:
+    """The sessions that all callers load into in a round; whoever loads opens them."""
+    return [f"r{round_}-shared{n}" for n in range(LOADED_INTO)]
+
+
+def one_event(random: Random, round_: int, new: str) -> Wanted:
+    """What makes one event, once those sessions are open; `new` is not used yet."""
+    way = random.random()
+    if way < 0.2:
+        profile = f"r{round_}-p{random.randrange(PROFILES) + 1}"
+        return Wanted("one", [(f"loaded-{new}", OpenSession(profile_id=profile))])
+    session = random.choice(loaded_into(round_))
+    if way < 0.25:
+        return Wanted("one", [(session, SetProfile(profile_id=new))])
+    return Wanted("one", [(session, SetAttributes(attributes={"loaded": new}))])
 
 
 def _command(random: Random, at: Place) -> Command:

@@ -5,33 +5,55 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
+from contextlib import nullcontext
 from itertools import count
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sessions import OutcomeUnknown
+from sessions import BatchFailed, OutcomeUnknown
 from sessions.errors import SessionsError
 from sessions.group_commit import DECIDED
 from tests.torture import asking
 from tests.torture.asking import Place, Wanted
+from tests.torture.interrupting import Alarmed, Interrupted
 from tests.torture.journal import BATCH, DRY, Answered, Asked, Ended, Journal, answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sessions import Executed, SessionStore
 
 MOST_TURNS = 250
 _TIMES = 3
+_INTERRUPTS = (Interrupted, Alarmed)
+_QUIET: AbstractContextManager[object] = nullcontext()
 
 
 class Caller:
-    """One thread's."""
+    """One thread's.
 
-    def __init__(self, store: SessionStore, name: str, directory: Path, seed: int) -> None:
+    Args:
+        store: Whom it asks.
+        name: Its round, its process, and what tells it from the process' others.
+        directory: Where it writes its journal.
+        seed: What it draws from, with its name.
+        within: What it asks within: signals may come.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        name: str,
+        directory: Path,
+        seed: int,
+        within: AbstractContextManager[object] | None = None,
+    ) -> None:
         self._store = store
+        self._within = within or _QUIET
+        self._within_each = _QUIET
         self._name = name
         self._round = int(name.split(".", maxsplit=1)[0])
         self._seed = seed
@@ -74,10 +96,12 @@ class Caller:
         elif way < 0.18:
             self.see()
         else:
-            wanted = self._wanted()
-            for _ in range(_TIMES):
-                if self._ask(wanted):
-                    break
+            self._ask_patiently(self._wanted())
+
+    def _ask_patiently(self, wanted: Wanted) -> None:
+        for _ in range(_TIMES):
+            if self._ask(wanted):
+                return
 
     def _wanted(self) -> Wanted:
         random, way = self._random, self._random.random()
@@ -95,30 +119,32 @@ class Caller:
         return wanted
 
     def _ask(self, wanted: Wanted) -> bool:
-        """Whether no retry could help."""
+        """Whether no retry could help; one may, where a key tells what was done before."""
         asked = self._asked(wanted)
         try:
-            self._answered(asked, self._execute(asked))
-        except Exception as error:  # noqa: BLE001  the journal tells what it was
-            return not self._ended(asked, error).retry
+            with self._within:
+                executed = self._execute(asked)
+        except (Exception, Interrupted) as error:  # noqa: BLE001  the journal tells what it was
+            ended = self._ended(asked, error)
+            return not (ended.retry or (isinstance(error, _INTERRUPTS) and asked.key))
+        self._answered(asked, executed)
         return True
 
-    def _batch(self, all_wanted: Sequence[Wanted]) -> None:
+    def _batch(self, all_wanted: Sequence[Wanted], *, pauses: bool = True) -> None:
         """What a batch answered counts once the batch is committed."""
         all_asked: list[Asked] = []
         outcomes: list[list[Executed] | Exception] = []
+        whole, each = self._random.choice([(self._within, _QUIET), (_QUIET, self._within_each)])
         try:
-            with self._store.batch():
+            with whole, self._store.batch():
                 for wanted in all_wanted:
                     asked = self._asked(wanted, BATCH if wanted.how != DRY else DRY)
                     all_asked.append(asked)
-                    try:
-                        outcomes.append(self._execute(asked))
-                    except DECIDED as error:
-                        outcomes.append(error)
-                    if self._random.random() < 0.2:
+                    outcome = self._outcome(asked, each)
+                    outcomes.append(outcome)
+                    if pauses and self._random.random() < 0.2:
                         time.sleep(self._random.random() / 50)
-        except Exception as error:  # noqa: BLE001  the journal tells what it was
+        except (Exception, Interrupted) as error:  # noqa: BLE001  the journal tells what it was
             for asked in all_asked:
                 self._ended(asked, error, in_batch=True)
             return
@@ -127,6 +153,16 @@ class Caller:
                 self._ended(asked, outcome)
             else:
                 self._answered(asked, outcome)
+
+    def _outcome(
+        self, asked: Asked, within: AbstractContextManager[object]
+    ) -> list[Executed] | Exception:
+        """What came of a command in a batch, which goes on."""
+        try:
+            with within:
+                return self._execute(asked)
+        except (*DECIDED, Alarmed) as error:
+            return error
 
     async def _together(self, all_wanted: Sequence[Wanted]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -180,12 +216,21 @@ class Caller:
         if asked.how != DRY:
             self._versions |= {done.session_id: done.version for done in executed}
 
-    def _ended(self, asked: Asked, error: Exception, *, in_batch: bool = False) -> Ended:
+    def _ended(self, asked: Asked, error: BaseException, *, in_batch: bool = False) -> Ended:
         decided, retry = isinstance(error, DECIDED), getattr(error, "retry", False)
-        expected = decided or retry or isinstance(error, OutcomeUnknown)
+        expected = decided or retry or _leaves_it_open(error)
         text = str(error) if expected else "".join(traceback.format_exception(error))
         name = "dropped with its batch" if in_batch and expected else type(error).__name__
         moment = monotonic()
         ended = Ended(asked.ask, moment, name, text, decided, retry and not in_batch, expected)
         self._journal.note(ended)
         return ended
+
+
+def _leaves_it_open(error: BaseException) -> bool:
+    """Whether nobody knows what was done; a batch that went on after that may be lost.
+
+    Who waits with one that an error interrupts may be told that error.
+    """
+    cause = error.__cause__ if isinstance(error, BatchFailed) else error
+    return isinstance(cause, (OutcomeUnknown, *_INTERRUPTS))

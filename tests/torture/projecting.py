@@ -28,9 +28,14 @@ REBUILDS = 0.3
 """How often a process rebuilds."""
 
 
-def open_store(url: str, **options: Any) -> SessionStore:
+def open_store(url: str, application_id: int = 1, **options: Any) -> SessionStore:
     """A store that has them."""
-    return SessionStore.open(url, projections=KNOWN, **options)
+    return SessionStore.open(url, application_id, projections=KNOWN, **options)
+
+
+def beside(store: SessionStore, application_id: int) -> SessionStore:
+    """The store of another application on the same connections."""
+    return SessionStore(store.recorder.database, application_id, projections=KNOWN)
 
 
 def runner(store: SessionStore, random: Random) -> Runner:

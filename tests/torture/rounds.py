@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from projections import status, verify
-from tests.torture import journal, projecting, watching
-from tests.torture.caller import Caller
-from tests.torture.checking import Checker
+from projections import status
+from tests.torture import projecting
+from tests.torture.application import Application
+from tests.torture.failing import fail
 from tests.torture.faults import Fault, Server, faults, happen
-from tests.torture.journal import Lines
-from tests.torture.watching import Watcher
-from tests.torture.worker import Plan, run
+from tests.torture.loading import WHOLE
+from tests.torture.processes import Processes, said
+from tests.torture.worker import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from multiprocessing.process import BaseProcess
+    from collections.abc import Sequence
     from pathlib import Path
-
-    from tests.torture.watching import Watched
-
-WATCHDOG = 180.0
-"""Seconds after which a round hangs."""
-
-_SHOWN = 5
-
-
-class TortureError(AssertionError):
-    """Something is not as it was promised."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +41,34 @@ class Rounds:
     """The rounds on one store."""
 
     def __init__(self, torture: Torture) -> None:
-        self.figures: Counter[str] = Counter()
         self._torture = torture
-        self._store = projecting.open_store(torture.url)
-        if self._store.exists and self._store.position:
-            self._store.close()
-            self._fail([f"{torture.url} is not new"])
-        self._store.make()
-        self._checker = Checker()
-        self._taken: list[tuple[Path, int]] = []
+        store = projecting.open_store(torture.url)
+        if store.exists and store.position:
+            store.close()
+            fail([f"{torture.url} is not new"])
+        store.make()
+        self._store = store
+        self._main = Application(store, torture.url, torture.seed)
+        self._others: list[Application] = []
+        self._faults: Counter[str] = Counter()
         self._noted = 0
 
     def close(self) -> None:
         self._store.close()
 
+    @property
+    def figures(self) -> Counter[str]:
+        """What happened so far."""
+        figures = self._main.figures + self._faults
+        builds = [each for each in status(self._store) if each.status == "current"]
+        figures["builds"] = sum(each.build or 0 for each in builds)
+        figures["events of others"] = sum(each.figures["events"] for each in self._others)
+        return figures
+
     def run(self, number: int) -> None:
-        """Run a round.
+        """Run a round. It has two applications of its own beside the one that goes on.
+
+        Their logs begin in it, on the same connections, and are equally long now and then.
 
         Raises:
             TortureError: It hangs, or something is wrong after it.
@@ -79,177 +76,62 @@ class Rounds:
         torture = self._torture
         random = Random(f"{torture.seed}/{number}")
         directory = torture.directory / f"round-{number}"
-        directory.mkdir()
-        after = random.choice([0, self._noted])
+        others = [self._other(2 * number + n) for n in range(2)]
+        self._others += others
+        applications = [self._main, *others]
         with ExitStack() as watched:
-            watcher = Watcher(self._store, directory / f"{number}.parent.watched", after)
-            watched.callback(watcher.stop)
-            self._work(number, directory, random)
-            with self._store.recorder.database.writing():
-                pass  # whoever was killed has ended in the database, too
-            self._retry(number, directory)
-            watcher.wait(self._store.position, WATCHDOG)
-        self._note_projections()
+            for each in applications:
+                after = random.choice([0, self._noted]) if each is self._main else 0
+                watched.enter_context(each.watched(number, directory, after))
+            processes = self._work(number, directory, random)
+            for each in applications:
+                each.retry(number, directory)
+            processes.end()
+        if "Traceback" in said(directory):
+            fail([said(directory)])
         self._noted = random.randrange(self._store.position + 1)
-        self._taken.append((directory, self._store.position))
-        self._check(self._checker, directory, self._store.position)
-        self._count(directory)
+        for each in applications:
+            each.check(directory, random)
 
     def check_all(self) -> None:
-        """Check all rounds once more, against the log as it is at last."""
-        checker = Checker()
-        for directory, position in self._taken:
-            self._check(checker, directory, position)
+        """Check all rounds once more, against the logs as they are at last."""
+        for each in (self._main, *self._others):
+            each.check_all()
 
-    # --- at work
+    def _other(self, application_id: int) -> Application:
+        torture, store = self._torture, projecting.beside(self._store, application_id)
+        return Application(store, torture.url, torture.seed)
 
-    def _work(self, number: int, directory: Path, random: Random) -> None:
+    def _work(self, number: int, directory: Path, random: Random) -> Processes:
+        """Let processes work; they are at rest then, those that are left."""
         torture = self._torture
-        planned = faults(random, torture.processes, torture.seconds, torture.server)
-        deadline = monotonic() + WATCHDOG
-        context = multiprocessing.get_context("spawn")
-        pairs = [context.Pipe() for _ in range(torture.processes)]
-        plans = [self._plan(number, process, directory) for process in range(torture.processes)]
-        processes = [
-            context.Process(target=run, args=(plan, theirs), name=f"torture {plan.name}")
-            for plan, (_, theirs) in zip(plans, pairs, strict=True)
-        ]
-        for process in processes:
-            process.start()
-        for plan, (ours, theirs) in zip(plans, pairs, strict=True):
-            theirs.close()
-            if not ours.poll(max(0.0, deadline - monotonic())):
-                self._dump(processes, directory, "does not begin")
-            self._hear(plan, ours.recv)
-        for ours, _ in pairs:
-            ours.send("go")
-            ours.close()
-        killed = self._fault(planned, processes)
-        for process in processes:
-            process.join(max(0.0, deadline - monotonic()))
-            if process.is_alive():
-                self._dump(processes, directory, "hangs")
-        for plan, process in zip(plans, processes, strict=True):
-            ends = {0, -signal.SIGKILL} if plan.process in killed else {0}  # it may just have ended
-            if process.exitcode not in ends:
-                self._fail([f"{process.name} ended with {process.exitcode}", _said(directory)])
-            process.close()
-
-    def _hear(self, plan: Plan, receive: Callable[[], object]) -> None:
-        try:
-            receive()
-        except EOFError:
-            self._fail([f"{plan.name} did not begin", _said(plan.directory)])
-
-    def _plan(self, number: int, process: int, directory: Path) -> Plan:
-        torture = self._torture
-        return Plan(
-            torture.url,
-            directory,
-            torture.seed,
-            number,
-            process,
-            torture.threads,
-            torture.seconds,
-            self._noted,
+        count = random.choice([2, torture.processes])
+        plan = Plan(
+            url=torture.url,
+            directory=directory,
+            seed=torture.seed,
+            round_=number,
+            threads=torture.threads,
+            seconds=torture.seconds,
+            noted=self._noted,
+            whole=random.choice(WHOLE),
+            others=[2 * number, 2 * number + 1],
         )
+        planned = faults(random, count, torture.seconds, torture.server)
+        processes = Processes([replace(plan, process=process) for process in range(count)])
+        processes.begin()
+        self._fault(planned, processes)
+        processes.rest()
+        with self._store.recorder.database.writing():
+            pass  # whoever was killed has ended in the database, too
+        return processes
 
-    def _fault(self, planned: list[Fault], processes: Sequence[BaseProcess]) -> set[int]:
-        killed: set[int] = set()
+    def _fault(self, planned: Sequence[Fault], processes: Processes) -> None:
         begun = monotonic()
         for fault in planned:
             time.sleep(max(0.0, begun + fault.moment - monotonic()))
-            if fault.what != "kill":
+            if fault.what == "kill":
+                processes.kill(fault.process)
+            else:
                 happen(fault, self._torture.server, self._torture.url)
-            elif processes[fault.process].is_alive():
-                pid = processes[fault.process].pid
-                assert pid
-                os.kill(pid, signal.SIGKILL)
-                killed.add(fault.process)
-            self.figures[fault.what] += 1
-        return killed
-
-    def _dump(self, processes: Sequence[BaseProcess], directory: Path, what: str) -> None:
-        """Let the processes write their stacks, and end them."""
-        alive = [process for process in processes if process.is_alive()]
-        for process in alive:
-            assert process.pid
-            os.kill(process.pid, signal.SIGUSR1)
-        time.sleep(1)
-        for process in alive:
-            process.kill()
-            process.join()
-        names = [process.name for process in alive]
-        self._fail([f"{names} {what} after {WATCHDOG} s", _said(directory)])
-
-    def _retry(self, number: int, directory: Path) -> None:
-        """Ask again what had a key, and no answer: it is then there exactly once."""
-        lines = _lines(directory)
-        asked = {each.key: each for each in lines.without_answer() if each.key is not None}
-        caller = Caller(self._store, f"{number}.parent", directory, self._torture.seed)
-        caller.retry(list(asked.values()))
-        self.figures["asked again by the parent"] += len(asked)
-
-    # --- afterwards
-
-    def _check(self, checker: Checker, directory: Path, until: int) -> None:
-        log = self._store.log(checker.history.position, until=until)
-        checker.take(_lines(directory), log)
-        failures = [*checker.failures]
-        watched = _watched(directory)
-        failures += [wrong for each in watched if (wrong := each.wrong(checker.history.log))]
-        failures += [_said(directory)] if "Traceback" in _said(directory) else []
-        if until == self._store.position:
-            failures += self._wrong_limits(checker)
-            failures += projecting.wrong_views(self._store, checker.history.log)
-            failures += [f"verify: {difference}" for difference in verify(self._store)]
-        if failures:
-            self._fail(failures)
-
-    def _wrong_limits(self, checker: Checker) -> list[str]:
-        claims = set(self._store.query("SELECT limit_name, holder FROM claims"))
-        limits = dict(self._store.query("SELECT limit_name, used FROM limits"))
-        history = checker.history
-        wrong = [f"claims: {claims ^ history.holders}"] if claims != history.holders else []
-        if limits != history.limits():
-            wrong.append(f"limits: {limits}, not {history.limits()}")
-        return wrong
-
-    def _note_projections(self) -> None:
-        """How far behind they are, and what was built."""
-        builds = [each for each in status(self._store) if each.status == "current"]
-        self.figures["builds"] = sum(each.build or 0 for each in builds)
-        self.figures["events behind"] = max(each.lag_events or 0 for each in builds)
-
-    def _count(self, directory: Path) -> None:
-        lines = _lines(directory)
-        decided = [ended for ended in lines.ended.values() if ended.decided]
-        self.figures["asked"] += len(lines.asked)
-        self.figures["answered"] += len(lines.answered)
-        self.figures["refused"] += len(decided)
-        self.figures["no answer"] += len(lines.without_answer())
-        self.figures.update(ended.error for ended in lines.ended.values() if not ended.decided)
-        self.figures["seen by followers"] += sum(len(each.seen) for each in _watched(directory))
-        self.figures["events"] = self._store.position
-
-    def _fail(self, failures: list[str]) -> None:
-        first = "\n".join(failure[:4000] for failure in failures[:_SHOWN])
-        msg = f"{len(failures)} failures:\n{first}"
-        raise TortureError(msg)
-
-
-def _lines(directory: Path) -> Lines:
-    return Lines.of(journal.read(sorted(directory.glob("*.journal"))))
-
-
-def _watched(directory: Path) -> list[Watched]:
-    found = [watching.read(path) for path in sorted(directory.glob("*.watched"))]
-    return [each for each in found if each]
-
-
-def _said(directory: Path) -> str:
-    """What the processes wrote to their standard errors; of one that failed, from there."""
-    said = {path.name: path.read_text() for path in sorted(directory.glob("*.said"))}
-    return "\n".join(
-        f"{name}: {text[max(0, text.find('Traceback')) :]}" for name, text in said.items() if text
-    )
+            self._faults[fault.what] += 1

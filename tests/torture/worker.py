@@ -1,47 +1,70 @@
-"""A process of callers, a follower and projections; at any moment it may be killed."""
+"""A process of callers, a follower and projections; at any moment it may be killed.
+
+Threads write to one application's log through the same store, and one of them loads whole batches;
+others write to logs of their own on the same connections. Signals interrupt the main thread.
+"""
 
 from __future__ import annotations
 
 import faulthandler
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from tests.torture import projecting
+from tests.torture import holding, projecting
 from tests.torture.caller import Caller
+from tests.torture.disturbed import Disturbed, close
+from tests.torture.interrupting import Signals
+from tests.torture.loading import Loader, set_whole
 from tests.torture.watching import Watcher
 from tests.waiting import SOON, patiently
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection as Pipe
     from pathlib import Path
 
+    from sessions import SessionStore
     from sessions.database import Connection, Database
     from sessions.head import Head
 
+C = TypeVar("C", bound=Caller)
+
 LOCK_TIMEOUTS = (0.4, 2.0, 2.0, 10.0, 10.0, 10.0)
+_SWITCH = (0.005, 0.0001, 0.00001)
+"""Seconds after which another thread may go on: the usual ones, or so few that it is anywhere."""
+
 _FEW = ("SessionOpened", "SessionClosed")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a process does."""
+    """What a process does.
+
+    Attributes:
+        noted: A position of the log, from which some follow it.
+        whole: So many commands are a batch.
+        others: The applications beside the first one.
+    """
 
     url: str
     directory: Path
     seed: int
     round_: int
-    process: int
     threads: int
     seconds: float
     noted: int
+    whole: int
+    others: Sequence[int]
+    process: int = 0
 
     @property
     def name(self) -> str:
@@ -52,51 +75,100 @@ class Plan:
         """Where it says what nobody expects, and its stacks when it gets SIGUSR1."""
         return self.directory / f"{self.name}.said"
 
+    def of(self, application_id: int) -> Path:
+        """Where the journals of an application are."""
+        return self.directory / str(application_id)
+
 
 def run(plan: Plan, pipe: Pipe) -> None:
-    """Open a store, say so, and work when the parent says so."""
+    """Do what the parent says, and say when it is done: open stores, work, compare and close."""
     said = os.open(plan.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 2)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    random = Random(f"{plan.seed}/{plan.name}")
-    lock_timeout = random.choice(LOCK_TIMEOUTS)
-    stores = [
-        patiently(lambda: projecting.open_store(plan.url, lock_timeout=lock_timeout))
-        for _ in range(random.choice([1, 1, 1, 2]))
-    ]
-    if random.random() < 0.4:
-        for store in stores:
-            pause(store.recorder.database, Random(random.random()))
-    after = random.choice([0, plan.noted, plan.noted, plan.noted])
-    types = _FEW if random.random() < 0.25 else ()
-    watcher = Watcher(stores[0], plan.directory / f"{plan.name}.watched", after, types)
-    projections = ExitStack()
-    if plan.process < projecting.RUNNERS:
-        projections.enter_context(projecting.runner(stores[0], random))
+    worker = _Worker(plan)
     pipe.send("ready")
     pipe.recv()
-    until = monotonic() + plan.seconds
-    callers = [
-        Caller(stores[n % len(stores)], f"{plan.name}.{n}", plan.directory, plan.seed)
-        for n in range(plan.threads)
-    ]
-    threads = [threading.Thread(target=caller.work, args=(until,)) for caller in callers]
-    if random.random() < projecting.REBUILDS:
-        arguments = (stores[-1], random, until)
-        threads.append(threading.Thread(target=projecting.rebuild_now_and_then, args=arguments))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    newest = patiently(lambda: stores[0].position)  # once the server is there
-    watcher.wait(newest, SOON)
-    if random.random() < 0.5:
-        watcher.stop()
-        projections.close()
-    for store in stores:
-        store.close()
-    watcher.join()
-    projections.close()
+    worker.work()
+    pipe.send("done")
+    pipe.recv()
+    worker.compare()
+    worker.close()
+
+
+class _Worker:
+    def __init__(self, plan: Plan) -> None:
+        set_whole(plan.whole)
+        self._plan = plan
+        self._random = random = Random(f"{plan.seed}/{plan.name}")
+        sys.setswitchinterval(random.choice(_SWITCH))
+        self._signals = Signals(Random(random.random()))
+        lock_timeout = random.choice(LOCK_TIMEOUTS)
+        self._stores = [
+            patiently(lambda: projecting.open_store(plan.url, lock_timeout=lock_timeout))
+            for _ in range(random.choice([1, 1, 1, 2]))
+        ]
+        self._others = [
+            patiently(partial(projecting.beside, self._stores[0], each)) for each in plan.others
+        ]
+        if random.random() < 0.4:
+            for store in self._stores:
+                pause(store.recorder.database, Random(random.random()))
+        after = random.choice([0, plan.noted, plan.noted, plan.noted])
+        types = _FEW if random.random() < 0.25 else ()
+        path = plan.of(1) / f"{plan.name}.watched"
+        self._watcher = Watcher(self._stores[0], path, after, types)
+        self._projections = ExitStack()
+        if plan.process < projecting.RUNNERS:
+            self._projections.enter_context(projecting.runner(self._stores[0], random))
+
+    def work(self) -> None:
+        """Let all threads ask, until the time is over."""
+        until = monotonic() + self._plan.seconds
+        plan, signals = self._plan, self._signals
+        threads = [threading.Thread(target=work) for work in self._works(until)]
+        main = self._caller(partial(Disturbed, signals=signals, url=plan.url), "main")
+        for thread in threads:
+            thread.start()
+        main.work(until)
+        for thread in threads:
+            thread.join()
+
+    def _works(self, until: float) -> list[Callable[[], object]]:
+        plan, random, stores = self._plan, self._random, self._stores
+        works: list[Callable[[], object]] = [
+            partial(self._caller(Caller, str(n), stores[n % len(stores)]).work, until)
+            for n in range(random.choice([1, plan.threads]))
+        ]
+        works += [partial(self._caller(Caller, "0", other).work, until) for other in self._others]
+        loader = self._caller(Loader, "load")
+        works.append(partial(loader.load, plan.whole, until))
+        if random.random() < projecting.REBUILDS:
+            works.append(partial(projecting.rebuild_now_and_then, stores[-1], random, until))
+        return works
+
+    def _caller(self, kind: Callable[..., C], what: str, store: SessionStore | None = None) -> C:
+        plan, store = self._plan, store or self._stores[0]
+        return kind(store, f"{plan.name}.{what}", plan.of(store.application_id), plan.seed)
+
+    def compare(self) -> None:
+        """See that what the stores hold is the log's."""
+        found = [
+            wrong
+            for store in (*self._stores, *self._others)
+            for wrong in holding.wrong(store, self._plan.url, self._random)
+        ]
+        assert not found, "\n".join(found[:5])
+
+    def close(self) -> None:
+        """See that the follower comes to the log's end, and close, in either order."""
+        self._watcher.wait(patiently(lambda: self._stores[0].position), SOON)
+        if self._random.random() < 0.5:
+            self._watcher.stop()
+            self._projections.close()
+        for store in self._stores:
+            close(store, self._signals)
+        self._watcher.join()
+        self._projections.close()
 
 
 def pause(database: Database, random: Random) -> None:

@@ -1,0 +1,49 @@
+"""Bulk loads beside all else: whole batches, through the store that other threads write through.
+
+Each command makes one event. Where another process of the same store has just written as well, a
+batch is exactly what that one catches up with, or it is one event more or less.
+"""
+
+from __future__ import annotations
+
+import time
+from time import monotonic
+
+import sessions.batch
+import sessions.dialect
+from sessions import OpenSession
+from tests.torture import asking
+from tests.torture.asking import Wanted
+from tests.torture.caller import Caller
+
+WHOLE = (40, 40, 1000)
+"""How many commands are a batch, and how many events are caught up with: as many as in the library,
+or less, so that a round has more of them."""
+
+_LOADS = {40: 20, 1000: 2}
+"""So many loads a process has in a round."""
+
+
+def set_whole(whole: int) -> None:
+    """Let a batch commit, and a writer catch up with others, by so many; before a store is open."""
+    sessions.batch.COMMANDS = whole
+    vars(sessions.dialect)["CATCH_UP"] = whole
+
+
+class Loader(Caller):
+    """One thread's loads."""
+
+    def load(self, whole: int, until: float) -> None:
+        """Load one batch after the other, with some time between them."""
+        for session in asking.loaded_into(self._round):
+            self._ask(Wanted("one", [(session, OpenSession())]))
+        pause = max(0.0, until - monotonic()) / _LOADS[whole]
+        for load in range(_LOADS[whole]):
+            if monotonic() > until:
+                break
+            size = self._random.choice([1, whole // 3, whole, whole, whole, whole + 1])
+            loaded = (f"{self._name}-{load}-{n}" for n in range(size))
+            all_wanted = [asking.one_event(self._random, self._round, each) for each in loaded]
+            self._batch(all_wanted, pauses=False)
+            time.sleep(self._random.random() * pause)
+        self._journal.close()
