@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, get_args
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
-from projections.known import asking, behind, unreadable
+from projections.known import asking, behind, fails, unreadable
 from projections.moments import EVER, check_one, known_until, shown
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
@@ -265,6 +266,8 @@ class CustomerSessions:
         try:
             return CustomerSession.from_json(document)
         except Exception as error:
+            if not fails(partial(CustomerSession.from_json, document)):
+                raise
             raise unreadable(self._store, PROJECTION, session_id, error) from error
 
     def _past(

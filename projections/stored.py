@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from projections import coming, waiting
-from projections.known import come, parked_keys, unreadable
+from projections.known import come, fails, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from projections.view_events import events_of
 from sessions import rules
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from projections.waiting import How
+    from sessions.events import Recorded
     from sessions.head import Build
     from sessions.keys import Key
     from sessions.parked import Parked
@@ -80,9 +82,14 @@ class StoredProjection(Generic[V]):
     def _kept(self, key: Key) -> V | None:
         self.check_not_parked(key)  # first: what `retry` commits meanwhile is in the row then
         rows = self._store.query(self._get, (self._store.application_id, key))
+        if not rows:
+            return None
+        read = partial(self.projection.storage.from_row, rows[0][1:])
         try:
-            return self.projection.storage.from_row(rows[0][1:]) if rows else None
+            return read()
         except Exception as error:
+            if not fails(read):
+                raise
             raise unreadable(self._store, self.projection, key, error) from error
 
     def _checked(self, key: Key) -> Key:
@@ -115,20 +122,28 @@ class StoredProjection(Generic[V]):
     ) -> V | None:
         """The view of a key at a moment, if it could have been kept until then."""
         skipped = parked_keys(self._store, build).skipped(self._store.query)
-        view, checks = None, not self.projection.always_fits
+        view = None
         for recorded in events_of(self.projection, self._store, key, as_of, position):
             if (str(key), recorded.position) in skipped:
                 continue
+            after = partial(self._after, key, view, recorded)
             try:
-                if not self.projection.is_of_session:
-                    self.projection.check_key(key, recorded)
-                view = self.projection.after(view, recorded)
-                if checks:
-                    self.projection.check_kept(key, view)
+                view = after()
             except Exception as error:
+                if not fails(after):
+                    raise
                 where = {"position": recorded.position, "type": recorded.type}
                 name = self.projection.name
                 raise ViewParked(projection=name, key=key, reason=repr(error), **where) from error
+        return view
+
+    def _after(self, key: Key, view: V | None, recorded: Recorded) -> V:
+        """The view after an event, if it can be kept."""
+        if not self.projection.is_of_session:
+            self.projection.check_key(key, recorded)
+        view = self.projection.after(view, recorded)
+        if not self.projection.always_fits:
+            self.projection.check_kept(key, view)
         return view
 
     # --- how far it has come

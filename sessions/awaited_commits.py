@@ -70,7 +70,11 @@ class AwaitedCommits(SharedCommits):
             leads = job.leads and not (job.is_leading or job.withdrawn)
             job.is_leading = job.is_leading or leads
         if leads:
-            self.lead(job)
+            try:
+                self.lead(job)
+            except BaseException:
+                job.wake_again()  # nobody else does who had not been taken yet
+                raise
 
     def _in_thread(
         self, lead: Callable[[Job], None], job: Job, loop: asyncio.AbstractEventLoop

@@ -64,7 +64,7 @@ class GroupCommit:
 
         try:
             transaction = self._writer.begin(waiting, lock=not self._writer.is_alone)
-        except Exception as error:  # noqa: BLE001  whatever it is, all who wait waited for it
+        except SessionsError as error:  # any other is the leader's alone: a signal's handler raised
             _fail_all(queue, error)
             return
         try:
@@ -109,7 +109,7 @@ class GroupCommit:
             while not job.done:
                 try:
                     transaction = self._writer.begin(lambda: [job])  # noqa: B023  asked at once
-                except Exception as error:  # noqa: BLE001  it is handed to the callers
+                except SessionsError as error:  # any other is the leader's, as in `perform`
                     _fail(jobs[number:], error)
                     return
                 self._alone(transaction, job, deadline)

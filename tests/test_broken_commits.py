@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +32,9 @@ from tests.groups import joined, skus, together
 from tests.waiting import SOON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from sessions.database import Begun, Database
     from sessions.job import Job
     from tests.conftest import OpenStore
 
@@ -92,6 +95,53 @@ def test_a_leader_that_any_error_interrupts_lets_nothing_be_done_twice(
     assert [other.version for other in others] == [3, 4]
     assert skus(store) == ["0", "1", "2"]
     assert verify(store) == []
+
+
+def test_an_error_that_comes_to_a_leader_who_waits_for_the_lock_is_his_alone(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    database = store.recorder.database
+    begin, of_a_signal = database.begin, Interrupts(print, TimeoutError(), first=True)
+
+    def begun(*given: Any, **named: Any) -> Any:
+        found = begin(*given, **named)
+        with closing_on_error(database, found):
+            of_a_signal(end="")
+        return found
+
+    monkeypatch.setattr(database, "begin", begun)
+    adding = [lambda n=n: store.execute("s", add(str(n))) for n in range(3)]
+
+    leader, *others = together(store, joined, adding)
+
+    assert type(leader) is TimeoutError
+    assert [other.version for other in others] == [2, 3]
+    assert skus(store) == ["1", "2"]
+
+
+@contextmanager
+def closing_on_error(database: Database, begun: Begun) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        database.end(begun.connection)
+        raise
+
+
+def test_a_task_whose_leader_meets_an_error_gets_it(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    monkeypatch.setattr(
+        store.recorder.database, "begin", Interrupts(print, TimeoutError("mine"), first=True)
+    )
+
+    async def ask() -> None:
+        await asyncio.wait_for(store.execute_async("s", add()), SOON)
+
+    with pytest.raises(TimeoutError, match="mine"):
+        asyncio.run(ask())
 
 
 def test_nothing_is_done_twice_when_the_log_cannot_be_asked_after_an_interrupt(

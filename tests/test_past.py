@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import Change, CustomerSessions, Runner, rebuild
+from projections import Change, CustomerSession, CustomerSessions, Runner, rebuild
 from sessions import (
     CancelSession,
     CartItem,
@@ -32,9 +32,9 @@ from sessions import (
 )
 from tests.conftest import add
 from tests.tampering import unguarded
+from tests.test_broken_commits import Interrupts
 
 if TYPE_CHECKING:
-    from projections import CustomerSession
     from sessions import SessionStore
     from tests.conftest import Clock
 
@@ -406,6 +406,18 @@ def test_the_timeline_tells_a_null_from_what_is_missing(
 
     changes = [each for each in last.changes if each.path.startswith("attributes")]
     assert changes == [change]
+
+
+def test_an_error_of_a_signal_as_a_view_is_read_is_no_damage(
+    store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    interrupted = Interrupts(CustomerSession.from_json, TimeoutError())
+    monkeypatch.setattr(CustomerSession, "from_json", interrupted)
+
+    with pytest.raises(TimeoutError):
+        views.get("s")
+    assert views.get("s").state == "open"
 
 
 def test_views_may_be_changed_without_harm_to_the_store(

@@ -218,7 +218,7 @@ class Caller:
 
     def _ended(self, asked: Asked, error: BaseException, *, in_batch: bool = False) -> Ended:
         decided, retry = isinstance(error, DECIDED), getattr(error, "retry", False)
-        expected = decided or retry or _leaves_it_open(error)
+        expected = decided or retry or self._leaves_it_open(error)
         text = str(error) if expected else "".join(traceback.format_exception(error))
         name = "dropped with its batch" if in_batch and expected else type(error).__name__
         moment = monotonic()
@@ -226,11 +226,11 @@ class Caller:
         self._journal.note(ended)
         return ended
 
+    def _leaves_it_open(self, error: BaseException) -> bool:
+        """Whether nobody knows what was done; a batch that went on after that may be lost.
 
-def _leaves_it_open(error: BaseException) -> bool:
-    """Whether nobody knows what was done; a batch that went on after that may be lost.
-
-    Who waits with one that an error interrupts may be told that error.
-    """
-    cause = error.__cause__ if isinstance(error, BatchFailed) else error
-    return isinstance(cause, (OutcomeUnknown, *_INTERRUPTS))
+        An interrupt strikes whom it comes to, and nobody who waits with him.
+        """
+        cause = error.__cause__ if isinstance(error, BatchFailed) else error
+        is_disturbed = self._within is not _QUIET
+        return isinstance(cause, (OutcomeUnknown, *(_INTERRUPTS if is_disturbed else ())))

@@ -77,8 +77,8 @@ class Disturbed(Caller):
         try:
             with suppress(NotFound, Interrupted, Alarmed), self._within:
                 read()
-        except SessionsError as error:  # a view that an error interrupts is said to be unreadable
-            if not (error.retry or isinstance(error.__cause__, Alarmed)):
+        except SessionsError as error:
+            if not error.retry:
                 raise
 
     def _come_by(self) -> None:

@@ -51,7 +51,7 @@ def _sessions(store: SessionStore, fresh: SessionStore) -> Iterator[str]:
 def _views(store: SessionStore, fresh: SessionStore) -> Iterator[str]:
     for name, views in store._writer._views._views.items():
         stored = StoredProjection(fresh, views.projection)
-        for key, view in list(views._held.items()):
+        for key, view in list(views._held._views.items()):
             truth: Any = stored.get(key)
             if view != truth:
                 yield f"{name} of {key} is held as {view}, and is {truth}"
