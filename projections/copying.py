@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -162,15 +162,43 @@ def _check_begun(one: Database, other: Database) -> None:
 
 def _copied(one: Database, other: Database, table: Table, application: int) -> Iterator[int]:
     """Copy what the other lacks, page by page; yields how much is done with each."""
-    key, insert = table.key[1], Insert(table, other.dialect)
-    newest = other.query(
-        f"SELECT max({key}), count(*) FROM {table.name} WHERE application_id = ?", (application,)
-    )[0]
-    yield newest[1]
-    for page in _pages(one, table, application, newest[0]):
-        with other.writing() as connection:
-            insert(connection, [table.values(row) for row in page])
-        yield len(page)
+    lacking = _events_lacking if table is schema.EVENTS else _answers_lacking
+    insert = Insert(table, other.dialect)
+    for seen, page in lacking(one, other, application):
+        if page:
+            with other.writing() as connection:
+                insert(connection, [table.values(row) for row in page])
+        yield seen
+
+
+def _events_lacking(one: Database, other: Database, application: int) -> Iterator[_Lacking]:
+    """They come in the order of their positions: what is lacking comes after what is there."""
+    newest = "SELECT max(position), count(*) FROM events WHERE application_id = ?"
+    ((last, there),) = other.query(newest, (application,))
+    yield there, []
+    for page in _pages(one, schema.EVENTS, application, last):
+        yield len(page), page
+
+
+def _answers_lacking(one: Database, other: Database, application: int) -> Iterator[_Lacking]:
+    """Keys come in any order: one that was used since may come before those that are there.
+
+    Both are in order, and what is there has been found to be the source's.
+    """
+    theirs = _rows(other, schema.ANSWERS, application)
+    there = next(theirs, None)
+    for page in _pages(one, schema.ANSWERS, application):
+        lacking = []
+        for row in page:
+            if row == there:
+                there = next(theirs, None)
+            else:
+                lacking.append(row)
+        yield len(page), lacking
+
+
+_Lacking: TypeAlias = tuple[int, "list[Sequence[Any]]"]
+"""How many rows were looked at, and those of them that the other store lacks."""
 
 
 def _pages(

@@ -202,15 +202,21 @@ def test_what_the_source_keeps_must_be_known(sqlite_url: str, postgres_url: str)
             copy(one, other)
 
 
+@pytest.mark.parametrize("page", [1, 3, 2000])
 def test_a_copy_that_is_complete_takes_what_its_source_got_since(
-    sqlite_url: str, postgres_url: str
+    sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
+    monkeypatch.setattr("projections.copying._PAGE", page)
     fill(sqlite_url)
     assert run("copy", sqlite_url, postgres_url).code == 0
     with SessionStore.open(sqlite_url) as store:
         store.execute("late", OpenSession())
+        keys = [key for (key,) in store.query("SELECT DISTINCT idempotency_key FROM answers")]
+        for number, key in enumerate(["", *keys]):  # before, between and after those that are there
+            late = OpenSession() if number == 0 else add()
+            store.execute("later", late, idempotency_key=f"{key}!")
     assert run("copy", sqlite_url, postgres_url, "--json").json == [
-        {"applications": 2, "events": 73, "keys": 14}
+        {"applications": 2, "events": 74 + len(keys), "keys": 15 + len(keys)}
     ]
 
 
