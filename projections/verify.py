@@ -138,16 +138,36 @@ class _Verification:
             for statement in table.create_temporary(self._database.dialect):
                 self._connection.execute(statement)
         try:
-            self._copy_parked("skipped")
+            self._copy_parked(self._of_verified("skipped AND"))
+            self._skips = self._skipped(schema.PARKED.beside(_FRESH))
             yield
-        finally:
-            for table in made:
-                self._connection.execute(f"DROP TABLE {table.name}")
+        except BaseException:
+            with suppress(Exception):  # an interrupt may have closed the connection
+                self._drop(made)
+            raise
+        self._drop(made)
 
-    def _copy_parked(self, where: str, parameters: Sequence[object] = ()) -> None:
+    def _drop(self, tables: Sequence[Table]) -> None:
+        for table in tables:
+            self._connection.execute(f"DROP TABLE {table.name}")
+
+    def _of_verified(self, condition: str) -> tuple[str, Sequence[object]]:
+        """The condition that a parked event is one of what is verified, and another one."""
+        verified = [(each.name, self._builds[each.name].number) for each in self._projections]
+        which = " OR ".join(["projection = ? AND build = ?"] * len(verified)) or "FALSE"
+        return f"{condition} ({which})", [part for each in verified for part in each]
+
+    def _copy_parked(self, which: tuple[str, Sequence[object]]) -> None:
+        where, parameters = which
         table = schema.PARKED
         copied = f"INSERT INTO {table.beside(_FRESH).name} {table.select(where)}"
         self._connection.execute(copied, parameters)
+
+    def _skipped(self, table: Table) -> list[Any]:
+        """The events that what is verified leaves out."""
+        where, parameters = self._of_verified("skipped AND")
+        key = ", ".join(table.key)
+        return self._query(table.select(where, key, columns=key), parameters)
 
     def differences(self, progress: Progress) -> Iterator[Difference]:
         """What differs, one by one.
@@ -205,7 +225,7 @@ class _Verification:
 
     def _compared(self) -> Iterator[Difference]:
         """Fold what came meanwhile, each part as far as what is kept has come, and compare."""
-        if kept.builds(self._query, "current") != self._builds:
+        if self._has_moved():
             raise _Moved
         for part in self._parts:
             for _ in self._folded([part], self._come(part), nullcontext):
@@ -216,10 +236,7 @@ class _Verification:
         yield from self._beyond()
         for table in self._tables:
             yield from self._rows(table)
-        verified = [(each.name, self._builds[each.name].number) for each in self._projections]
-        others = ["NOT (projection = ? AND build = ?)"] * len(verified)
-        where = " AND ".join(["NOT skipped", *others])
-        self._copy_parked(where, [part for each in verified for part in each])
+        self._copy_parked(self._of_verified("NOT"))
         yield from self._rows(schema.PARKED)
         if ATTACHMENTS in self._tables:
             yield from wrong_of_profiles(self._query, ATTACHMENTS.beside(_FRESH))
@@ -228,6 +245,17 @@ class _Verification:
         for each in self._not_verified:
             key, version = (each.name,), here.get(each.name)
             yield Difference(schema.PROJECTIONS.name, key, "version", each.version, version)
+
+    def _has_moved(self) -> bool:
+        """Whether other builds are kept now, or others of their events are skipped.
+
+        Keys that were parked or went on meanwhile (`Build.revision`) make no difference.
+        """
+        then, now = (
+            [(each.name, each.number, each.version, each.mode) for each in builds.values()]
+            for builds in (self._builds, kept.builds(self._query, "current"))
+        )
+        return then != now or self._skips != self._skipped(schema.PARKED)
 
     def _beyond(self) -> Iterator[Difference]:
         """Followed views that say that they have come further than the log goes."""
@@ -266,8 +294,11 @@ def _begun(connection: Connection) -> Iterator[None]:
     connection.execute("BEGIN")
     try:
         yield
-    finally:
-        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(Exception):  # an interrupt may have closed the connection
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def _columns(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import Projection, Runner, StoredProjection, rebuild, verify
+from projections import Projection, Runner, StoredProjection, drop, rebuild, verify
 from sessions import (
     CancelSession,
     CloseSession,
@@ -28,7 +28,10 @@ from tests.sample_projections import BAD, MENDED, SALES, SPEND, in_mode
 from tests.tampering import unguarded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sessions.commands import Command
+    from sessions.database import Connection
     from sessions.events import Recorded
     from sessions.head import Mode
     from tests.conftest import OpenStore
@@ -483,6 +486,86 @@ def test_a_projection_may_be_switched_meanwhile(url: str, mode: Mode) -> None:
 
         assert verify(store, switch) == []
         assert to_switch == []
+
+
+def in_its_way(url: str) -> SessionStore:
+    """A store whose session "bad" has an event that the fold of sales leaves out."""
+    store = SessionStore.open(url, projections=in_mode("inline", SALES))
+    store.execute("bad", OpenSession())
+    store.execute("bad", add(BAD))
+    StoredProjection(store, SALES).skip("bad")
+    return store
+
+
+def begin_another(store: SessionStore) -> None:
+    rebuild(store, names=["sales"], stop=lambda: True)
+
+
+def drop_the_old_one(store: SessionStore) -> None:
+    drop(store, "sales")
+
+
+@pytest.mark.parametrize("meanwhile", [begin_another, drop_the_old_one])
+def test_builds_that_come_and_go_with_what_they_skip_are_no_difference(
+    url: str, meanwhile: Callable[[SessionStore], None]
+) -> None:
+    with in_its_way(url) as store:
+        rebuild(store, names=["sales"])
+        to_do = [meanwhile]
+
+        found = verify(store, lambda *_: to_do and to_do.pop()(store))
+
+        assert (found, to_do, verify(store)) == ([], [], [])
+
+
+def test_keys_that_wait_meanwhile_do_not_let_it_begin_anew(url: str) -> None:
+    with in_its_way(url) as store:
+        told: list[int] = []
+
+        def park_another(done: int, _: int) -> None:
+            told.append(done)
+            store.execute(f"bad {len(told)}", OpenSession())
+            store.execute(f"bad {len(told)}", add(BAD))
+
+        assert verify(store, park_another) == []
+        assert len(told) == 1  # one page
+        assert [each.key for each in StoredProjection(store, SALES).parked()] == ["bad 1"]
+
+
+def test_what_is_skipped_meanwhile_lets_it_begin_anew(url: str) -> None:
+    with in_its_way(url) as store:
+        store.execute("worse", OpenSession())
+        store.execute("worse", add(BAD))
+        to_skip = ["worse"]
+
+        def skip(*_: int) -> None:
+            if to_skip:
+                StoredProjection(store, SALES).skip(to_skip.pop())
+
+        assert verify(store, skip) == []
+        assert to_skip == []
+
+
+def test_an_interrupt_that_closes_its_connection_is_still_an_interrupt(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with in_its_way(postgres_url) as store:
+        private = store.recorder.database.private
+        seen: list[Any] = []
+
+        @contextmanager
+        def watched() -> Iterator[Connection]:
+            with private() as connection:
+                seen.append(connection)
+                yield connection
+
+        def interrupt(*_: int) -> None:
+            seen[0].raw.close()  # as psycopg does where one comes as it waits
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(store.recorder.database, "private", watched)
+        with pytest.raises(KeyboardInterrupt):
+            verify(store, interrupt)
 
 
 def test_a_follower_that_has_come_further_than_the_log_goes_is_found(
