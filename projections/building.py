@@ -25,7 +25,7 @@ from projections.folding import (
     wanted_by,
 )
 from projections.pages import LogReader, applications_of, count_of_events, read_page
-from projections.switching import retire_unknown, switch_claims
+from projections.switching import cleared, retire_unknown, switch_claims
 from projections.write_behind import WriteBehind
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sessions.head import Build, Mode
     from sessions.parked import Skip
     from sessions.projection import Projection
+    from sessions.tables import Table
 
 _CLAIMS = "claims"
 _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
@@ -76,6 +77,10 @@ class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     parked: int
     compared: list[Compared]
     retired: list[str]
+
+
+class _Stopped(Exception):  # noqa: N818  it is news, and nothing went wrong
+    """Whoever is asked after each batch said so."""
 
 
 class Building:
@@ -137,25 +142,25 @@ class Building:
                 kept.check_whole(query_on(connection))
             self._builds = {name: self._begin(connection, name) for name in self._tables}
         labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
-        if self._catch_up(progress, stop):
-            done, parked = self._position(), self._parked()
-            return Rebuilt(labels, done, switched=False, parked=parked, compared=[], retired=[])
-        known = self._projections.values()
-        compared = compare_builds(self._database, self._builds, known, self._parts)
-        check()
-        with self._database.writing() as connection:
-            self._check_builds(connection)
-            query = query_on(connection)
-            for application, parts in self._all_parts(query).items():
-                for _ in self._pages(application, parts, query, query):
-                    for part in parts:
-                        part.write(connection)
-            retired = [each.label for each in self._switch(connection)]
-            confirm(connection)
+        compared: list[Compared] = []
+        retired: list[str] = []
+        go_on = partial(self._go_on, progress, stop)
+        try:
+            go_on()
+            known = self._projections.values()
+            compared += compare_builds(self._database, self._builds, known, self._parts)
+            check()
+            with cleared(self._database, self._renamed, go_on) as connection:
+                self._check_builds(connection)
+                self._fold_the_rest(connection)
+                retired += [each.label for each in self._switch(connection)]
+                confirm(connection)
+        except _Stopped:
+            switched = False
+        else:
+            switched = True
         done, parked = self._position(), self._parked()
-        return Rebuilt(
-            labels, done, switched=True, parked=parked, compared=compared, retired=retired
-        )
+        return Rebuilt(labels, done, switched, parked, compared if switched else [], retired)
 
     # --- being alone
 
@@ -184,17 +189,25 @@ class Building:
             raise ProjectionTooOld(stored=current.label, found=found, advice=_GO_BACK)
         mode = self._mode_of(projection, current)
         skipped = _skips_of(before, name, version)
+        tables = kept.tables_of(self._tables[name], mode)
         begun = kept.builds(query, "building").get(name)
         if begun is not None:
             asked = (version, mode, skipped)
-            if (begun.version, begun.mode, skips(query, begun)) == asked:
+            there = (begun.version, begun.mode, skips(query, begun))
+            if there == asked and self._has_columns(begun, tables):
                 return begun
             kept.remove(connection, begun)
-        tables = kept.tables_of(self._tables[name], mode)
         build = kept.register(connection, (name, version, mode), "building", tables)
         kept.create(connection, build, tables, self._database.dialect)
         leave_out(connection, skipped, build, self._database.dialect)
         return build
+
+    def _has_columns(self, begun: Build, tables: Sequence[Table]) -> bool:
+        """Whether the relations of an earlier attempt have the columns that they have here."""
+        beside = [kept.beside(table, begun) for table in tables]
+        here = {(table.name, column.name) for table in beside for column in table.columns}
+        names = [table.name for table in beside]
+        return here == set(self._database.columns(names) if names else ())
 
     def _mode_of(self, projection: Projection[Any] | None, current: Build | None) -> Mode:
         if projection is None:
@@ -230,6 +243,15 @@ class Building:
                     copies=True,
                 )
                 yield build, BuildOf(projection, views)
+
+    def _go_on(self, progress: Progress, stop: Callable[[], bool]) -> None:
+        """Fold until the log's end is near.
+
+        Raises:
+            _Stopped: It was stopped before.
+        """
+        if self._catch_up(progress, stop):
+            raise _Stopped
 
     def _catch_up(self, progress: Progress, stop: Callable[[], bool]) -> bool:
         """Fold until the log's end is near; whether it was stopped.
@@ -270,6 +292,14 @@ class Building:
                 part.take(query, page)
             yield page
 
+    def _fold_the_rest(self, connection: Connection) -> None:
+        """Fold what came since, in the transaction of the switch."""
+        query = query_on(connection)
+        for application, parts in self._all_parts(query).items():
+            for _ in self._pages(application, parts, query, query):
+                for part in parts:
+                    part.write(connection)
+
     def _position(self) -> int:
         """The events that all parts have gone over."""
         return sum(
@@ -281,6 +311,11 @@ class Building:
         return sum(parked_in(self._database.query, build) for build in self._builds.values())
 
     # --- switching
+
+    def _renamed(self, query: Query) -> list[str]:
+        """The relations that are called otherwise after the switch, or are gone."""
+        claims = [table.name for table in _CLAIM_TABLES] if self._is_of_all else []
+        return [*claims, *kept.names(query, None if self._is_of_all else self._tables)]
 
     def _switch(self, connection: Connection) -> list[Build]:
         """Let what was built be current; the answer is what is kept no longer."""

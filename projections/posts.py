@@ -17,6 +17,7 @@ from projections.pages import read_page
 from projections.post import Post
 from sessions import kept, tracing
 from sessions.database import query_on
+from sessions.errors import StorageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +97,13 @@ class Posts:
         """
         taken = [post for post in self._posts if post.is_taken]
         groups = self._groups(taken, until)
-        advanced = [self._advance(posts, until, progress) for posts in groups]
+        try:
+            advanced = [self._advance(posts, until, progress) for posts in groups]
+        except StorageFailed as error:  # others may have renamed or dropped what it reads
+            current = kept.builds(self._database.query, "current")
+            if any(current.get(post.projection.name) != post.build for post in taken):
+                raise Overtaken from error
+            raise
         return any(advanced)
 
     def _groups(self, posts: Sequence[Post], until: int | None) -> list[Sequence[Post]]:

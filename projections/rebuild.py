@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projections.building import Building, Rebuilt
 from projections.folding import Overtaken, Progress, never, silent
 from projections.known import named
+from projections.switching import cleared
 from sessions import kept, tracing
 from sessions.database import query_on
 from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
@@ -131,7 +133,7 @@ def drop(store: SessionStore, name: str) -> list[str]:
     with database.held("rebuild") as held:
         if held is None:
             raise RebuildRunning(path=database.path)
-        with database.writing() as connection:
+        with cleared(database, partial(kept.names, of=[name])) as connection:
             kept.check_whole(query_on(connection))
             found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else kept.STATUSES)
             if not is_known:

@@ -2,16 +2,55 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sessions import kept
-from sessions.database import query_on
+from sessions.database import StillRead, query_on
+from sessions.errors import StoreBusy
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from sessions.database import Connection, Database
+    from sessions.database import Connection, Database, Query
     from sessions.head import Build
+
+_LET_WRITE_SECONDS = 0.3
+"""How long writers go on before they wait once more for those who read."""
+
+
+@contextmanager
+def cleared(
+    database: Database,
+    relations: Callable[[Query], Iterable[str]],
+    meanwhile: Callable[[], object] = bool,
+) -> Iterator[Connection]:
+    """A transaction with the lock of everything, in which nobody reads some relations.
+
+    Somebody's transaction may read them for long, as a backup does, and all writers would wait for
+    it too. So they go on in between, and it is tried again.
+
+    Args:
+        database: The database.
+        relations: Tells the relations, which are to be renamed or dropped, in the transaction.
+        meanwhile: Is called before each further attempt.
+
+    Raises:
+        StoreBusy: They are read for longer than a writer waits for others.
+    """
+    deadline = time.monotonic() + database.lock_timeout
+    while True:
+        try:
+            with database.clearing(relations) as connection:
+                yield connection
+        except StillRead as error:
+            if time.monotonic() > deadline:
+                raise StoreBusy(path=database.path, seconds=database.lock_timeout) from error
+        else:
+            return
+        time.sleep(_LET_WRITE_SECONDS)
+        meanwhile()
 
 
 def switch_claims(database: Database, connection: Connection, build: Build) -> None:

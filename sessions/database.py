@@ -35,6 +35,10 @@ class News(Exception):  # noqa: N818  nothing went wrong
     """What is raised to be dealt with, and reaches nobody else."""
 
 
+class StillRead(News):
+    """Somebody reads what is to be renamed or dropped."""
+
+
 class LogMoved(News):
     """Others have written since what was known; nothing was."""
 
@@ -247,6 +251,20 @@ class Database(OneAtATime, ABC):
         Where something is named, it has that lock alone, and the log may be written beside it, if
         the database can.
         """
+
+    def clearing(
+        self,
+        relations: Callable[[Query], Iterable[str]],  # noqa: ARG002  PostgreSQL needs it
+    ) -> AbstractContextManager[Connection]:
+        """`writing`, of relations that nobody reads then, and that are to be renamed or dropped.
+
+        Args:
+            relations: Tells which they are, in the transaction.
+
+        Raises:
+            StillRead: Somebody reads them, perhaps for long, and writers must not wait for him.
+        """
+        return self.writing()
 
     @abstractmethod
     def held(self, what: str) -> AbstractContextManager[StillHeld | None]:

@@ -232,7 +232,7 @@ class StoreTooOld(SessionsError):
 
 
 class StoreBusy(SessionsError):
-    """another writer held {path} for more than {seconds} s"""
+    """others held {path} for more than {seconds} s"""
 
     path: str
     seconds: float

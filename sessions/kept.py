@@ -15,7 +15,7 @@ from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.head import Build
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sessions.database import Connection, Database, Query
     from sessions.dialect import Dialect
@@ -137,6 +137,15 @@ def relations(query: Query, build: Build) -> list[str]:
     sql = schema.PROJECTIONS.select(_OF_BUILD, columns="relations")
     found = query(sql, (build.name, build.number))
     return [name for (names,) in found for name in names.split()]
+
+
+def names(query: Query, of: Collection[str] | None = None) -> Iterator[str]:
+    """How the relations of all builds are called now, or those of some projections' builds."""
+    for status in STATUSES:
+        for build in builds(query, status).values():
+            if of is None or build.name in of:
+                end = "" if status == "current" else suffix(build)
+                yield from [name + end for name in relations(query, build)]
 
 
 def revise(connection: Connection, build: Build) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
@@ -44,6 +45,7 @@ from sessions import (
     SessionsError,
     SessionStore,
     SetProfile,
+    StoreBusy,
     StoreNotFound,
     ViewsDiffer,
     inserting,
@@ -59,7 +61,7 @@ from sessions.errors import (
 from tests.conftest import add
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, count, in_mode, inline
 from tests.tampering import described as asked
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -1184,6 +1186,100 @@ def test_an_attempt_of_sales_leaves_no_trace_in_what_people_see(
     ]
     assert drop(store, "sales") == ["sales 1"]
     assert verify(store) == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(SALES, columns=(*SALES.columns, Column("lines", "integer"))),
+        replace(SALES, rows=(msgspec.structs.replace(SALES.rows[0], name="others"),)),
+        replace(SALES, columns=()),
+    ],
+    ids=["a column more", "another relation", "a column less"],
+)
+def test_an_attempt_whose_relations_are_others_now_is_begun_anew(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, changed: Projection[Any]
+) -> None:
+    small_pages(monkeypatch)
+    database, found = store.recorder.database, []
+    for each in (SALES, changed):
+        known = in_mode("inline", replace(each, version=7), SPEND)
+        found.append(SessionStore(database, 1, read_only=True, projections=known))
+    stopped = rebuild(found[0], names=["sales"], stop=lambda: True)
+    assert not stopped.switched
+
+    assert rebuild(found[1], names=["sales"]).switched
+    assert verify(found[1]) == []
+
+
+@pytest.fixture
+def reading(postgres: str, postgres_url: str) -> Iterator[psycopg.Connection]:
+    """Somebody whose transaction has read a view."""
+    schema = postgres_url.rpartition("schema=")[2]
+    with psycopg.connect(postgres) as connection:
+        sql = SQL("SELECT count(*) FROM {}.customer_sessions").format(Identifier(schema))
+        with SessionStore.open(postgres_url) as store:
+            store.execute("s", OpenSession())
+            connection.execute(sql)
+            yield connection
+
+
+def test_writers_go_on_while_a_switch_waits_for_somebody_who_reads(
+    postgres_url: str, reading: psycopg.Connection
+) -> None:
+    with (
+        SessionStore.open(postgres_url) as store,
+        SessionStore.open(postgres_url, lock_timeout=1.0) as writer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        begun = threading.Event()
+        rebuilding = pool.submit(rebuild, store, lambda *_: begun.set())
+        assert begun.wait(SOON)
+        for number in range(20):
+            writer.execute(f"s{number}", OpenSession(profile_id="p"))
+            time.sleep(0.1)
+        assert not rebuilding.done()
+        reading.rollback()
+
+        assert rebuilding.result(SOON).switched
+        assert rebuilding.result().events == 21
+        assert verify(store) == []
+
+
+def test_a_switch_and_a_drop_give_up_after_the_lock_timeout(
+    postgres_url: str, reading: psycopg.Connection
+) -> None:
+    with SessionStore.open(postgres_url, lock_timeout=0.4) as store:
+        with pytest.raises(StoreBusy) as busy:
+            rebuild(store)
+        assert busy.value.retry
+        reading.rollback()
+        assert rebuild(store).switched
+
+        schema, name = Identifier(postgres_url.rpartition("schema=")[2]), "customer_sessions"
+        number = next(e.build for e in status(store) if (e.name, e.status) == (name, "old"))
+        old = Identifier(f"{name}_build_{number}")
+        reading.execute(SQL("SELECT count(*) FROM {}.{}").format(schema, old))
+        with pytest.raises(StoreBusy):
+            drop(store, name)
+        reading.rollback()
+        assert drop(store, name) == ["customer_sessions 1"]
+
+
+def test_a_stop_is_heard_while_a_switch_waits(
+    postgres_url: str, reading: psycopg.Connection
+) -> None:
+    asked: list[bool] = []
+
+    def stop() -> bool:
+        asked.append(len(asked) > 1)
+        return asked[-1]
+
+    with SessionStore.open(postgres_url) as store:
+        stopped = rebuild(store, stop=stop)
+        assert (stopped.switched, stopped.events) == (False, 1)
+        reading.rollback()
+        assert rebuild(store).switched
 
 
 def test_a_build_made_anew_after_a_drop_is_not_taken_for_the_one_before(url: str) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from projections import Runner, StoredProjection, drop, rebuild, verify
 from projections.coming import is_followed
+from projections.pages import read_page
 from sessions import CloseSession, OpenSession, SessionStore, SetProfile, StorageFailed
 from sessions.errors import (
     InvalidValue,
@@ -38,6 +39,7 @@ from tests.waiting import SOON, come, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from projections.pages import Page
     from sessions.head import Build
     from tests.conftest import OpenStore
 
@@ -445,6 +447,33 @@ def test_it_can_be_run_again(open_store: OpenStore) -> None:
     runner.run(until=last)
 
     assert spend(store).get("p") == Spend(3, 0)
+
+
+@pytest.mark.parametrize("how", ["switched to live", "dropped"])
+def test_a_projection_whose_relations_go_stops_no_other(
+    url: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    with SessionStore.open(url, projections=followed(SALES, SPEND)) as store:
+        store.execute("open", OpenSession(profile_id="p"))
+        fill(store, "a")
+        Runner(store).run(until=store.position)
+        last = store.execute("open", add("z")).position
+        database, to_do = store.recorder.database, [how]
+        others = SessionStore(database, 1, read_only=True, projections=followed(SPEND))
+
+        def read_and_go(*given: Any, **named: Any) -> Page:
+            page = read_page(*given, **named)
+            if page.until == last and to_do:
+                if to_do.pop() == "dropped":
+                    drop(others, "sales")
+                else:
+                    rebuild(store, names=["sales"], mode="live")
+            return page
+
+        monkeypatch.setattr("projections.posts.read_page", read_and_go)
+        with Runner(store) as runner:
+            come(spend(store), last)
+            until(lambda: runner.working == ["spend"])
 
 
 def test_a_name_that_no_projection_has_is_told(store: SessionStore) -> None:

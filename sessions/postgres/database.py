@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import psycopg
 
 from sessions import dialect, forks
-from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database, LogMoved
+from sessions.database import (
+    LOCK_TIMEOUT,
+    Begun,
+    Connection,
+    Database,
+    LogMoved,
+    StillRead,
+    query_on,
+)
 from sessions.errors import NotAStore, OutcomeUnknown, StorageFailed
 from sessions.postgres.connection import BEGIN, Collected, PostgresConnection
 from sessions.postgres.dependents import handing_on
@@ -39,6 +47,9 @@ T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
 """How often a follower looks by itself, should a notification be lost."""
+
+_CLEAR_MILLISECONDS = 100
+"""How long writers wait at a time for those who read what is to be renamed."""
 
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
@@ -163,7 +174,8 @@ class PostgresDatabase(Database):
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         try:
             if relations:  # before the first look: a name is not part of what it sees
-                connection.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
+                names = ", ".join(sorted(relations))  # all lock them in one order
+                connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
             yield
         except BaseException:
             with suppress(psycopg.Error):  # an interrupt may have left it waiting for an answer
@@ -292,6 +304,30 @@ class PostgresDatabase(Database):
             else:
                 connection.end()
         self.signal.give()
+
+    @contextmanager
+    def clearing(self, relations: Callable[[Query], Iterable[str]]) -> Iterator[Connection]:
+        """`writing`, of relations that nobody reads then, and that are to be renamed or dropped."""
+        with self.writing() as connection:
+            query = query_on(connection)
+            self._clear(connection, sorted(self.relations(query).intersection(relations(query))))
+            yield connection
+
+    def _clear(self, connection: Connection, names: Sequence[str]) -> None:
+        """Wait for a moment until nobody reads some relations, in the order of their names.
+
+        Raises:
+            StillRead: Somebody does.
+        """
+        if not names:
+            return
+        connection.execute(f"SET LOCAL lock_timeout = {_CLEAR_MILLISECONDS}")
+        try:
+            connection.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE")
+        except psycopg.errors.LockNotAvailable as error:
+            raise StillRead from error
+        milliseconds = max(1, round(self.lock_timeout * 1000))
+        connection.execute(f"SET LOCAL lock_timeout = {milliseconds}")
 
     @contextmanager
     def held(self, what: str) -> Iterator[StillHeld | None]:

@@ -42,8 +42,8 @@ def _kind_of(error: psycopg.Error) -> type[SessionsError]:
     match error:
         case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
             return StatementTimeout
-        case pg.SerializationFailure():  # as a standby says that recovery needed what it read
-            return StatementTimeout
+        case pg.SerializationFailure() | pg.DeadlockDetected():
+            return StatementTimeout  # a standby's recovery needed what it read; locks of people
         case pg.UniqueViolation():
             return Duplicate
         case PoolTimeout():
