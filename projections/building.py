@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from projections.attempts import Attempts
 from projections.comparing import Compared, compare_builds
 from projections.folding import (
     HELD,
@@ -30,8 +31,7 @@ from projections.write_behind import WriteBehind
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
-from sessions.errors import ProjectionTooOld
-from sessions.parked import leave_out, parked_in, skips
+from sessions.parked import parked_in
 from sessions.views import Views
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
     from projections.pages import Page
     from sessions.database import Connection, Database, Query
     from sessions.head import Build, Mode
-    from sessions.parked import Skip
     from sessions.projection import Projection
-    from sessions.tables import Table
 
 _CLAIMS = "claims"
 _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
@@ -52,11 +50,6 @@ _PAGE = 5000
 
 _LEFT_FOR_SWITCH = 500
 """So many events may be folded while writers wait for the switch."""
-
-_GO_BACK = (
-    "upgrade this process, "
-    "or run `sessions projections rebuild --allow-older` (in Python: `allow_older`)"
-)
 
 
 class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
@@ -107,9 +100,8 @@ class Building:
     ) -> None:
         self._database = database
         self._projections = {each.name: each for each in projections}
-        self._mode = mode
-        self._allows_older = allow_older
-        self._source = source
+        self._attempts = Attempts(database, projections, mode, allow_older, source)
+        self._is_copy = source is not None
         self._is_of_all = claims
         self._tables = {each.name: each.tables for each in projections}
         if claims:
@@ -138,9 +130,12 @@ class Building:
             ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
         """
         with self._database.writing() as connection:
-            if self._source is None:
+            if not self._is_copy:
                 kept.check_whole(query_on(connection))
-            self._builds = {name: self._begin(connection, name) for name in self._tables}
+            self._builds = {
+                name: self._attempts.build(connection, name, tables)
+                for name, tables in self._tables.items()
+            }
         labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
         compared: list[Compared] = []
         retired: list[str] = []
@@ -175,44 +170,6 @@ class Building:
     def _check_builds(self, connection: Connection) -> None:
         if not self.has_its_builds(query_on(connection)):
             raise Overtaken
-
-    # --- beginning
-
-    def _begin(self, connection: Connection, name: str) -> Build:
-        """The build of an earlier attempt, or a new one."""
-        query, projection = query_on(connection), self._projections.get(name)
-        version = projection.version if projection else 1
-        before = query if self._source is None else self._source.query
-        current = kept.builds(before, "current").get(name)
-        if current is not None and version < current.version and not self._allows_older:
-            found = f"{name} {version}"
-            raise ProjectionTooOld(stored=current.label, found=found, advice=_GO_BACK)
-        mode = self._mode_of(projection, current)
-        skipped = _skips_of(before, name, version)
-        tables = kept.tables_of(self._tables[name], mode)
-        begun = kept.builds(query, "building").get(name)
-        if begun is not None:
-            asked = (version, mode, skipped)
-            there = (begun.version, begun.mode, skips(query, begun))
-            if there == asked and self._has_columns(begun, tables):
-                return begun
-            kept.remove(connection, begun)
-        build = kept.register(connection, (name, version, mode), "building", tables)
-        kept.create(connection, build, tables, self._database.dialect)
-        leave_out(connection, skipped, build, self._database.dialect)
-        return build
-
-    def _has_columns(self, begun: Build, tables: Sequence[Table]) -> bool:
-        """Whether the relations of an earlier attempt have the columns that they have here."""
-        beside = [kept.beside(table, begun) for table in tables]
-        here = {(table.name, column.name) for table in beside for column in table.columns}
-        names = [table.name for table in beside]
-        return here == set(self._database.columns(names) if names else ())
-
-    def _mode_of(self, projection: Projection[Any] | None, current: Build | None) -> Mode:
-        if projection is None:
-            return "inline"
-        return self._mode or (current.mode if current else projection.mode)
 
     # --- catching up
 
@@ -325,10 +282,3 @@ class Building:
             switch = switch_claims if build.name == _CLAIMS else kept.switch
             switch(self._database, connection, build)
         return retired
-
-
-def _skips_of(query: Query, name: str, version: int) -> list[Skip]:
-    """The events that a version leaves out, be it the current one or the one before."""
-    found = (kept.builds(query, "current").get(name), kept.builds(query, "old").get(name))
-    same = next((build for build in found if build and build.version == version), None)
-    return skips(query, same) if same else []

@@ -23,6 +23,7 @@ from projections.folding import (
 from projections.known import come, is_kept, parked_keys
 from projections.log_checks import disorder, gaps, unread
 from projections.pages import read_page
+from projections.parked_beside import ParkedBeside
 from sessions import kept, rules, schema
 from sessions.claim_rows import ClaimRows
 from sessions.database import query_on
@@ -128,6 +129,8 @@ class _Verification:
             parked = parked_keys(store, build, schema.PARKED.beside(_FRESH))
             views = Views(each, application, dialect, suffix=_FRESH, parked=parked)
             self._parts[BuildOf(each, views)] = build
+        builds = [self._builds[each.name] for each in self._projections]
+        self._parked = ParkedBeside(connection, builds, _FRESH)
         self._tables = [*_CLAIMS, *[table for each in self._projections for table in each.tables]]
 
     @contextmanager
@@ -138,8 +141,7 @@ class _Verification:
             for statement in table.create_temporary(self._database.dialect):
                 self._connection.execute(statement)
         try:
-            self._copy_parked(self._of_verified("skipped AND"))
-            self._skips = self._skipped(schema.PARKED.beside(_FRESH))
+            self._parked.take_skips()
             yield
         except BaseException:
             with suppress(Exception):  # an interrupt may have closed the connection
@@ -150,24 +152,6 @@ class _Verification:
     def _drop(self, tables: Sequence[Table]) -> None:
         for table in tables:
             self._connection.execute(f"DROP TABLE {table.name}")
-
-    def _of_verified(self, condition: str) -> tuple[str, Sequence[object]]:
-        """The condition that a parked event is one of what is verified, and another one."""
-        verified = [(each.name, self._builds[each.name].number) for each in self._projections]
-        which = " OR ".join(["projection = ? AND build = ?"] * len(verified)) or "FALSE"
-        return f"{condition} ({which})", [part for each in verified for part in each]
-
-    def _copy_parked(self, which: tuple[str, Sequence[object]]) -> None:
-        where, parameters = which
-        table = schema.PARKED
-        copied = f"INSERT INTO {table.beside(_FRESH).name} {table.select(where)}"
-        self._connection.execute(copied, parameters)
-
-    def _skipped(self, table: Table) -> list[Any]:
-        """The events that what is verified leaves out."""
-        where, parameters = self._of_verified("skipped AND")
-        key = ", ".join(table.key)
-        return self._query(table.select(where, key, columns=key), parameters)
 
     def differences(self, progress: Progress) -> Iterator[Difference]:
         """What differs, one by one.
@@ -236,7 +220,7 @@ class _Verification:
         yield from self._beyond()
         for table in self._tables:
             yield from self._rows(table)
-        self._copy_parked(self._of_verified("NOT"))
+        self._parked.take_others()
         yield from self._rows(schema.PARKED)
         if ATTACHMENTS in self._tables:
             yield from wrong_of_profiles(self._query, ATTACHMENTS.beside(_FRESH))
@@ -255,7 +239,7 @@ class _Verification:
             [(each.name, each.number, each.version, each.mode) for each in builds.values()]
             for builds in (self._builds, kept.builds(self._query, "current"))
         )
-        return then != now or self._skips != self._skipped(schema.PARKED)
+        return then != now or not self._parked.has_its_skips()
 
     def _beyond(self) -> Iterator[Difference]:
         """Followed views that say that they have come further than the log goes."""

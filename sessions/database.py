@@ -152,7 +152,7 @@ class Database(OneAtATime, ABC):
         """The names of all relations that the store's name leads to."""
 
     @abstractmethod
-    def columns(self, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+    def columns(self, query: Query, names: Sequence[str]) -> set[tuple[str, str]]:
         """Those relations of some names that are there, each with each of its columns."""
 
     @abstractmethod

@@ -85,7 +85,7 @@ def check_columns(database: Database, kept: Sequence[tuple[Build, Projection[Any
         ViewsDiffer: There is one, and nobody has just switched to another.
     """
     names = [table.name for _, projection in kept for table in projection.tables]
-    there = set(database.columns(names)) if names else set()
+    there = database.columns(database.query, names)
     for build, projection in kept:
         lacking = _lacking(projection, there)
         current = builds(database.query, "current") if lacking else {}

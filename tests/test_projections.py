@@ -42,11 +42,11 @@ from tests.sample_projections import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sessions import Recorded
-    from sessions.database import Database
+    from sessions.database import Database, Query
     from sessions.head import Mode
     from sessions.kinds import Kind
     from tests.conftest import Clock, OpenStore
@@ -605,8 +605,8 @@ def test_columns_of_what_is_switched_meanwhile_are_no_reason_to_refuse(
     database, columns = store.recorder.database, type(store.recorder.database).columns
     wider = replace(MENDED, rows=(WIDER,))
 
-    def switched(self: Database, names: Sequence[str]) -> Iterable[tuple[str, str]]:
-        found = [*columns(self, names)]
+    def switched(self: Database, query: Query, names: Sequence[str]) -> set[tuple[str, str]]:
+        found = columns(self, query, names)
         followed = (*installed(), replace(SALES, mode="followed"))
         rebuild(SessionStore(database, 1, read_only=True, projections=followed), mode="followed")
         return found

@@ -20,27 +20,23 @@ from sessions.database import (
     LOCK_TIMEOUT,
     Begun,
     Connection,
-    Database,
     LogMoved,
-    StillRead,
-    query_on,
 )
-from sessions.errors import NotAStore, OutcomeUnknown, StorageFailed
+from sessions.errors import OutcomeUnknown
 from sessions.postgres.connection import BEGIN, Collected, PostgresConnection
-from sessions.postgres.dependents import handing_on
-from sessions.postgres.failures import GRANT, PostgresFailures, is_gone, reason_of
+from sessions.postgres.failures import PostgresFailures, is_gone, reason_of
 from sessions.postgres.listening import Listener
 from sessions.postgres.lock import IS_HELD, Locks, digest, held_by
 from sessions.postgres.place import place_of
-from sessions.postgres.pool import Connections, quoted
+from sessions.postgres.pool import Connections
+from sessions.postgres.relations import PostgresRelations
 from sessions.shown_url import without_password
 from sessions.signals import signal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Query, Statement, StillHeld
+    from sessions.database import Statement, StillHeld
     from sessions.head import Head
 
 T = TypeVar("T")
@@ -48,25 +44,12 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.2
 """How often a follower looks by itself, should a notification be lost."""
 
-_CLEAR_MILLISECONDS = 100
-"""How long writers wait at a time for those who read what is to be renamed."""
-
-_RELATIONS = (
-    "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
-    "FROM pg_catalog.pg_tables WHERE schemaname = ?"
-)
-_COLUMNS = (
-    "SELECT relname, attname FROM pg_catalog.pg_attribute "
-    "JOIN pg_catalog.pg_class ON attrelid = pg_class.oid "
-    "JOIN pg_catalog.pg_namespace ON relnamespace = pg_namespace.oid "
-    "WHERE nspname = ? AND relname IN ({}) AND attnum > 0 AND NOT attisdropped"
-)
 _NOTIFY = "SELECT pg_notify(?, '')"
 _BEGIN_WRITING = "SELECT * FROM begin_writing(?, ?, ?)"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
 
 
-class PostgresDatabase(Database):
+class PostgresDatabase(PostgresRelations):
     """The connections to one schema of a PostgreSQL database.
 
     They come from one pool, for readers and for the writer; threads may share it, and a forked
@@ -111,34 +94,6 @@ class PostgresDatabase(Database):
     def is_closed(self) -> bool:
         """Whether nothing can be asked any more."""
         return self._connections.closed
-
-    def relations(self, query: Query) -> set[str]:
-        """The names of all relations in the schema, if the role may use them at all."""
-        schema = self._place.schema
-        found = dict(query(_RELATIONS, (schema,)))
-        if not all(found.values()):  # they would be said not to exist
-            reason = f"permission denied for schema {schema}: {GRANT}"
-            raise StorageFailed(path=self.path, reason=reason)
-        return set(found)
-
-    def columns(self, names: Sequence[str]) -> Iterable[tuple[str, str]]:
-        """Those relations of some names that are there, each with each of its columns."""
-        asked = _COLUMNS.format(", ".join("?" * len(names)))
-        return self.query(asked, (self._place.schema, *names))
-
-    def prepare(self, connection: Connection) -> None:
-        """Make the schema, where nobody did.
-
-        Raises:
-            NotAStore: The database's encoding does not take all text.
-        """
-        ((encoding,),) = connection.execute("SHOW server_encoding").fetchall()
-        if encoding != "UTF8":
-            reason = f"its database has the encoding {encoding}, and a store needs UTF8"
-            raise NotAStore(path=self.path, reason=reason)
-        sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
-        if not connection.execute(sql, (self._place.schema,)).fetchall():
-            connection.execute(f"CREATE SCHEMA {quoted(self._place.schema)}")
 
     # --- reading
 
@@ -306,30 +261,6 @@ class PostgresDatabase(Database):
         self.signal.give()
 
     @contextmanager
-    def clearing(self, relations: Callable[[Query], Iterable[str]]) -> Iterator[Connection]:
-        """`writing`, of relations that nobody reads then, and that are to be renamed or dropped."""
-        with self.writing() as connection:
-            query = query_on(connection)
-            self._clear(connection, sorted(self.relations(query).intersection(relations(query))))
-            yield connection
-
-    def _clear(self, connection: Connection, names: Sequence[str]) -> None:
-        """Wait for a moment until nobody reads some relations, in the order of their names.
-
-        Raises:
-            StillRead: Somebody does.
-        """
-        if not names:
-            return
-        connection.execute(f"SET LOCAL lock_timeout = {_CLEAR_MILLISECONDS}")
-        try:
-            connection.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE")
-        except psycopg.errors.LockNotAvailable as error:
-            raise StillRead from error
-        milliseconds = max(1, round(self.lock_timeout * 1000))
-        connection.execute(f"SET LOCAL lock_timeout = {milliseconds}")
-
-    @contextmanager
     def held(self, what: str) -> Iterator[StillHeld | None]:
         """Hold something that one of all processes can hold: by a connection of its own."""
         lock = self._locks.of(f"held/{what}")
@@ -338,16 +269,6 @@ class PostgresDatabase(Database):
             return
         with self.private() as connection, held_by(connection, lock) as held:
             yield held
-
-    def rename(self, connection: Connection, table: str, to: str) -> None:
-        """Rename a relation; its grants, and views that people made of it, go with it."""
-        connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
-
-    def handing_on(
-        self, connection: Connection, tables: Sequence[str]
-    ) -> AbstractContextManager[None]:
-        """Let grants and people's views be of the relations that have the names at the end."""
-        return handing_on(connection, tables)
 
     def close(self) -> None:
         """Close the connections; what is at work is finished first."""

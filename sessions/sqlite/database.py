@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
-from sessions.database import LOCK_TIMEOUT, Begun, Connection, Database
+from sessions.database import LOCK_TIMEOUT, Begun, Connection
 from sessions.head import HEAD
 from sessions.selects import no_select
 from sessions.signals import Signal, signal_of
 from sessions.sqlite.connections import Connections
 from sessions.sqlite.failures import SqliteFailures
 from sessions.sqlite.lock import held_file, held_name
+from sessions.sqlite.relations import SqliteRelations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.database import Query, Statement, StillHeld
+    from sessions.database import Statement, StillHeld
     from sessions.errors import StorageFailed
     from sessions.head import Head
     from sessions.sqlite.private import Private
 
 _POLL_SECONDS = 0.02
 """How often a follower looks for what other processes wrote: a look costs some microseconds."""
-
-_COLUMNS = (
-    "SELECT made.name, its.name FROM sqlite_master AS made "
-    "CROSS JOIN pragma_table_info(made.name, 'main') AS its "
-    "WHERE made.type = 'table' AND made.name IN ({})"
-)
-"""Others are not looked at: one of a module that is not here would be an error."""
 
 
 def _text_or_bytes(kept: bytes) -> str | bytes:
@@ -42,7 +36,7 @@ def _text_or_bytes(kept: bytes) -> str | bytes:
         return kept
 
 
-class SqliteDatabase(Database):
+class SqliteDatabase(SqliteRelations):
     """The connections to one database file, or to one database in memory.
 
     One connection writes, any number read; in memory there is one for both, behind a lock.
@@ -70,17 +64,6 @@ class SqliteDatabase(Database):
     def failures(self) -> SqliteFailures:
         """Turns the database's errors into the store's."""
         return self._failures
-
-    def relations(self, query: Query) -> set[str]:
-        """The names of all relations in the database."""
-        return {name for (name,) in query("SELECT name FROM sqlite_master", ())}
-
-    def columns(self, names: Sequence[str]) -> Iterable[tuple[str, str]]:
-        """Those relations of some names that are there, each with each of its columns."""
-        return self.query(_COLUMNS.format(", ".join("?" * len(names))), names)
-
-    def prepare(self, connection: Connection) -> None:
-        """A file is ready."""
 
     def listen(self) -> None:
         """There is nothing to hear of other processes: a follower looks by itself."""
@@ -285,20 +268,6 @@ class SqliteDatabase(Database):
         if self.in_memory:
             return held_name(self._names, what)
         return held_file(self.path, what, self._connections.inside)
-
-    def rename(self, connection: Connection, table: str, to: str) -> None:
-        """Rename a relation; what people made of its name goes with the name."""
-        connection.execute("PRAGMA legacy_alter_table = ON")
-        connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
-        connection.execute("PRAGMA legacy_alter_table = OFF")
-
-    def handing_on(
-        self,
-        connection: Connection,  # noqa: ARG002  PostgreSQL needs it
-        tables: Sequence[str],  # noqa: ARG002  PostgreSQL needs it
-    ) -> AbstractContextManager[None]:
-        """There are no roles, and a view goes by the name."""
-        return nullcontext()
 
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""

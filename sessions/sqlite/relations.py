@@ -1,0 +1,50 @@
+"""The relations in a SQLite database: found and renamed."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from sessions.database import Connection, Database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from sessions.database import Query
+
+_COLUMNS = (
+    "SELECT made.name, its.name FROM sqlite_master AS made "
+    "CROSS JOIN pragma_table_info(made.name, 'main') AS its "
+    "WHERE made.type = 'table' AND made.name IN ({})"
+)
+"""Others are not looked at: one of a module that is not here would be an error."""
+
+
+class SqliteRelations(Database):
+    """A database that is ours as a whole."""
+
+    def relations(self, query: Query) -> set[str]:
+        """The names of all relations in the database."""
+        return {name for (name,) in query("SELECT name FROM sqlite_master", ())}
+
+    def columns(self, query: Query, names: Sequence[str]) -> set[tuple[str, str]]:
+        """Those relations of some names that are there, each with each of its columns."""
+        return set(query(_COLUMNS.format(", ".join("?" * len(names))), names))
+
+    def prepare(self, connection: Connection) -> None:
+        """A file is ready."""
+
+    def rename(self, connection: Connection, table: str, to: str) -> None:
+        """Rename a relation; what people made of its name goes with the name."""
+        connection.execute("PRAGMA legacy_alter_table = ON")
+        connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
+        connection.execute("PRAGMA legacy_alter_table = OFF")
+
+    def handing_on(
+        self,
+        connection: Connection,  # noqa: ARG002  PostgreSQL needs it
+        tables: Sequence[str],  # noqa: ARG002  PostgreSQL needs it
+    ) -> AbstractContextManager[None]:
+        """There are no roles, and a view goes by the name."""
+        return nullcontext()
