@@ -25,7 +25,7 @@ from sessions.store import SessionStore
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.database import Connection, Database
+    from sessions.database import Connection, Database, Query
     from sessions.tables import Table
 
 _PAGE = 2000
@@ -134,14 +134,27 @@ def _copy_log(one: Database, other: Database, progress: Progress) -> int:
     Returns:
         How many events both have.
     """
+    before = _extent(other.query)
     _check_begun(one, other)
-    close(other)
+    close(other, partial(_check_extent, other.path, before))
     total, done = count_of_events(one), 0
     for table, application in _tasks(one):
         for copied in _copied(one, other, table, application):
             done += copied if table is schema.EVENTS else 0
             progress(done, total)
     return done
+
+
+def _extent(query: Query) -> list[Any]:
+    """How far the logs of a store have come, and how many keys it has."""
+    heads = "SELECT application_id, max(position) FROM events GROUP BY 1 ORDER BY 1"
+    return [query(heads, ()), query("SELECT count(*) FROM answers", ())]
+
+
+def _check_extent(path: str, before: list[Any], query: Query) -> None:
+    """Nobody has written since what is there was checked."""
+    if _extent(query) != before:
+        raise CopyDiffers(path=path, where="what somebody writes there just now")
 
 
 def _check_begun(one: Database, other: Database) -> None:

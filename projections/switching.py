@@ -79,9 +79,15 @@ def retire_unknown(
     return unknown
 
 
-def close(database: Database) -> None:
-    """Let nobody write to a store that is copied to, nor build anything there, yet."""
+def close(database: Database, confirm: Callable[[Query], object]) -> None:
+    """Let nobody write to a store that is copied to, nor build anything there, yet.
+
+    Args:
+        database: The store's.
+        confirm: May refuse, when nobody can write any more: then all is as before.
+    """
     with database.writing() as connection:
+        confirm(query_on(connection))
         current = kept.builds(query_on(connection), "current")
         for name in current.keys() - {kept.COPY}:
             kept.retire(database, connection, name)

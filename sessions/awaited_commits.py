@@ -25,7 +25,7 @@ class AwaitedCommits(SharedCommits):
 
     def _begin(self) -> None:
         super()._begin()
-        self._leaders: ThreadPoolExecutor | None = None
+        self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")  # no thread yet
 
     async def do_async(self, job: Job) -> list[Executed]:
         """Let a job be done without blocking the loop: where it must lead, a thread does.
@@ -81,8 +81,6 @@ class AwaitedCommits(SharedCommits):
     ) -> None:
         """Let a thread lead; while the interpreter exits, one of no executor, or else the loop."""
         try:
-            if self._leaders is None:
-                self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")
             self._leaders.submit(lead, job)
         except RuntimeError:
             try:
@@ -93,5 +91,4 @@ class AwaitedCommits(SharedCommits):
     def close(self) -> None:
         """Take nothing more, and wait until what was accepted is done."""
         super().close()
-        if self._leaders is not None:
-            self._leaders.shutdown()
+        self._leaders.shutdown()

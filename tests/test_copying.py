@@ -17,6 +17,7 @@ from projections import (
     Runner,
     StoredProjection,
     copy,
+    copying,
     drop,
     parked,
     rebuild,
@@ -234,6 +235,28 @@ def test_a_target_with_a_history_of_its_own_is_left_alone(
         copy(one, other)
     with SessionStore.open(postgres_url) as store:
         assert [recorded.stream_id for recorded in store.log()] == ["other"]
+
+
+def test_a_target_that_somebody_begins_to_write_to_is_left_to_him(
+    sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(sqlite_url)
+    check = copying._check_begun
+    with (
+        SessionStore.open(sqlite_url, read_only=True) as one,
+        SessionStore.open(postgres_url, read_only=True) as target,
+        SessionStore.open(postgres_url) as other,
+    ):
+
+        def checked(*given: Any) -> None:
+            check(*given)
+            other.execute("other", OpenSession())
+
+        monkeypatch.setattr(copying, "_check_begun", checked)
+        with pytest.raises(CopyDiffers, match="somebody writes there just now"):
+            copy(one, target)
+        assert other.execute("other", CloseSession()).position == 2
+        assert verify(other) == []
 
 
 def is_closed(url: str) -> bool:
