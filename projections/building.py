@@ -26,7 +26,7 @@ from projections.folding import (
     wanted_by,
 )
 from projections.pages import LogReader, applications_of, count_of_events, read_page
-from projections.switching import cleared, retire_unknown, switch_claims
+from projections.switching import clear, retire_unknown, switch_claims
 from projections.write_behind import WriteBehind
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
@@ -120,7 +120,7 @@ class Building:
 
         Args:
             progress: Is told the events done and their number.
-            stop: Is asked after each batch.
+            stop: Is asked after each batch, and before each further attempt to switch.
             check: May refuse before the switch, when all is built.
             confirm: May refuse in the transaction of the switch, in which all is switched already.
 
@@ -143,19 +143,15 @@ class Building:
         try:
             go_on()
             known = self._projections.values()
-            compared += compare_builds(self._database, self._builds, known, self._parts)
+            found = compare_builds(self._database, self._builds, known, self._parts)
             check()
-            with cleared(self._database, self._renamed, go_on) as connection:
-                self._check_builds(connection)
-                self._fold_the_rest(connection)
-                retired += [each.label for each in self._switch(connection)]
-                confirm(connection)
+            gone = clear(self._database, partial(self._switch, confirm), go_on)
         except _Stopped:
             switched = False
         else:
-            switched = True
+            switched, compared, retired = True, found, [each.label for each in gone]
         done, parked = self._position(), self._parked()
-        return Rebuilt(labels, done, switched, parked, compared if switched else [], retired)
+        return Rebuilt(labels, done, switched, parked, compared, retired)
 
     # --- being alone
 
@@ -202,11 +198,12 @@ class Building:
                 yield build, BuildOf(projection, views)
 
     def _go_on(self, progress: Progress, stop: Callable[[], bool]) -> None:
-        """Fold until the log's end is near.
+        """Fold until the log's end is near, from what is committed.
 
         Raises:
             _Stopped: It was stopped before.
         """
+        self._parts.clear()  # a switch that was taken back had folded more
         if self._catch_up(progress, stop):
             raise _Stopped
 
@@ -269,16 +266,16 @@ class Building:
 
     # --- switching
 
-    def _renamed(self, query: Query) -> list[str]:
-        """The relations that are called otherwise after the switch, or are gone."""
-        claims = [table.name for table in _CLAIM_TABLES] if self._is_of_all else []
-        return [*claims, *kept.names(query, None if self._is_of_all else self._tables)]
-
-    def _switch(self, connection: Connection) -> list[Build]:
+    def _switch(
+        self, confirm: Callable[[Connection], object], connection: Connection
+    ) -> list[Build]:
         """Let what was built be current; the answer is what is kept no longer."""
+        self._check_builds(connection)
+        self._fold_the_rest(connection)
         known = self._projections
         retired = retire_unknown(self._database, connection, known) if self._is_of_all else []
         for build in self._builds.values():
             switch = switch_claims if build.name == _CLAIMS else kept.switch
             switch(self._database, connection, build)
+        confirm(connection)
         return retired

@@ -62,11 +62,11 @@ class Post:
         if self.is_taken or build is None or not self._is_due(build):
             return False
         database, application = self._store.recorder.database, self._store.application_id
+        kept.check_columns(database, [(build, self.projection)])
         held = self._right.enter_context(database.held(kept.right(build, application)))
         if held is None:
             self._right.close()
             return False
-        kept.check_columns(database, [(build, self.projection)])
         self._is_held = held
         not_followed.forget(self._store, self.projection.name)
         dialect, number = database.dialect, build.number

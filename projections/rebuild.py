@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from projections.building import Building, Rebuilt
 from projections.folding import Overtaken, Progress, never, silent
 from projections.known import named
-from projections.switching import cleared
+from projections.switching import clear
 from sessions import kept, tracing
 from sessions.database import query_on
 from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
@@ -18,7 +18,7 @@ from sessions.projection import check_mode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sessions.database import Database, Query
+    from sessions.database import Connection, Database, Query
     from sessions.head import Build, Mode
     from sessions.projection import Projection
     from sessions.store import SessionStore
@@ -52,7 +52,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
             the projection says if it is new.
         allow_older: Build versions that are older than those which the store keeps too: writers
             of the newer ones are refused then.
-        stop: Is asked after each batch.
+        stop: Is asked after each batch, and before each further attempt to switch.
 
     Raises:
         ProjectionNotFound: No projection has the name.
@@ -64,7 +64,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
         RebuildRunning: Somebody else is at it.
         StoreNotFound: There is nothing to rebuild.
         BatchOpen: This thread has a batch open.
-        StoreBusy: Other writers held the lock for too long.
+        StoreBusy: Others held the lock, or read what is renamed or dropped, for too long.
         DependentView: On PostgreSQL a view that people made cannot be made of what is new.
         DependentPolicy: On PostgreSQL a policy cannot be made for it.
     """
@@ -123,7 +123,7 @@ def drop(store: SessionStore, name: str) -> list[str]:
         CopyUnfinished: The store is being copied to.
         StoreNotFound: There is nothing to drop.
         BatchOpen: This thread has a batch open.
-        StoreBusy: Other writers held the lock for too long.
+        StoreBusy: Others held the lock, or read what is renamed or dropped, for too long.
     """
     store.check_no_batch("drop")
     database = store.recorder.database
@@ -133,14 +133,20 @@ def drop(store: SessionStore, name: str) -> list[str]:
     with database.held("rebuild") as held:
         if held is None:
             raise RebuildRunning(path=database.path)
-        with cleared(database, partial(kept.names, of=[name])) as connection:
-            kept.check_whole(query_on(connection))
-            found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else kept.STATUSES)
-            if not is_known:
-                kept.retire(database, connection, name)
-            for build in found:
-                kept.remove(connection, build)
+        found = clear(database, partial(_dropped, database, name, is_known=is_known))
     return [build.label for build in found]
+
+
+def _dropped(
+    database: Database, name: str, connection: Connection, *, is_known: bool
+) -> list[Build]:
+    kept.check_whole(query_on(connection))
+    found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else kept.STATUSES)
+    if not is_known:
+        kept.retire(database, connection, name)
+    for build in found:
+        kept.remove(connection, build)
+    return found
 
 
 def _builds(query: Query, name: str, statuses: Sequence[kept.Status]) -> list[Build]:

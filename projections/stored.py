@@ -141,10 +141,10 @@ class StoredProjection(Generic[V]):
         """The view after an event, if it can be kept."""
         if not self.projection.is_of_session:
             self.projection.check_key(key, recorded)
-        view = self.projection.after(view, recorded)
-        if not self.projection.always_fits:
-            self.projection.check_kept(key, view)
-        return view
+        after = self.projection.after(view, recorded)
+        if after is not view and not self.projection.always_fits:
+            self.projection.check_kept(key, after)
+        return after
 
     # --- how far it has come
 

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sessions import kept
 from sessions.database import StillRead, query_on
 from sessions.errors import StoreBusy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection
 
     from sessions.database import Connection, Database, Query
     from sessions.head import Build
+
+T = TypeVar("T")
 
 _LET_WRITE_SECONDS = 0.3
 """How long writers go on before they wait once more for those who read."""
 
 
-@contextmanager
-def cleared(
+def clear(
     database: Database,
-    relations: Callable[[Query], Iterable[str]],
+    change: Callable[[Connection], T],
     meanwhile: Callable[[], object] = bool,
-) -> Iterator[Connection]:
-    """A transaction with the lock of everything, in which nobody reads some relations.
+) -> T:
+    """Rename and drop relations, in a transaction with the lock of everything.
 
     Somebody's transaction may read them for long, as a backup does, and all writers would wait for
     it too. So they go on in between, and it is tried again.
 
     Args:
         database: The database.
-        relations: Tells the relations, which are to be renamed or dropped, in the transaction.
+        change: Does it, in each attempt; what it answers at last is the answer.
         meanwhile: Is called before each further attempt.
 
     Raises:
@@ -42,13 +42,11 @@ def cleared(
     deadline = time.monotonic() + database.lock_timeout
     while True:
         try:
-            with database.clearing(relations) as connection:
-                yield connection
+            with database.clearing() as connection:
+                return change(connection)
         except StillRead as error:
             if time.monotonic() > deadline:
                 raise StoreBusy(path=database.path, seconds=database.lock_timeout) from error
-        else:
-            return
         time.sleep(_LET_WRITE_SECONDS)
         meanwhile()
 

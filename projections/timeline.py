@@ -76,7 +76,7 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:  # noqa: A
         case list(), list():
             for i in range(max(len(before), len(after))):
                 yield from _changes(f"{path}[{i}]", _at(before, i), _at(after, i))
-        case _ if type(before) is not type(after) or repr(before) != repr(after):
+        case _ if repr(before) != repr(after):  # 1, 1.0, true and -0.0 are values of their own
             added, removed = before is UNSET, after is UNSET
             yield Change(
                 path,

@@ -174,7 +174,8 @@ class _Verification:
         if self._obstacle is not None:
             yield unread(self._obstacle)
             return
-        with self._snapshot([table.name for table in self._tables]):
+        as_switched = sorted(self._tables, key=_CLAIMS.__contains__)  # and locked: claims are last
+        with self._snapshot([table.name for table in as_switched]):
             yield from self._compared()
 
     def _snapshot(self, relations: Sequence[str] = ()) -> _Transaction:
@@ -251,14 +252,17 @@ class _Verification:
                 yield Difference(schema.POSITIONS.name, key, "position", stored, end)
 
     def _rows(self, table: Table) -> Iterator[Difference]:
-        fresh, dialect = table.beside(_FRESH), self._database.dialect
-        compared = replace(table, columns=tuple([c for c in table.columns if c.name not in _WHY]))
+        dialect = self._database.dialect
+        compared, fresh = (
+            replace(each, columns=tuple([c for c in each.columns if c.name not in _WHY]))
+            for each in (table, table.beside(_FRESH))
+        )
         application = self._store.application_id
         with self._database.any_text(self._connection):
             for key in differing_keys(self._connection, compared, fresh, application, dialect):
                 stored, expected = (
                     next(iter(self._query(t.select(t.where_key(dialect)), key)), None)
-                    for t in (table, fresh)
+                    for t in (compared, fresh)
                 )
                 yield from _columns(compared, key[1:], stored, expected)
 

@@ -27,9 +27,9 @@ def events_of(  # noqa: PLR0913  the bounds that may be asked for
 
     They are read from one stream if that has them all, and else from the log.
     """
-    if projection.is_of_session and not key:
-        return  # no session is called so
     if projection.is_of_session:
+        if not key:
+            return  # no session is called so
         version = after.version if after else 0
         events = reader.events(str(key), after=version, as_of=as_of, position=position)
     else:

@@ -252,17 +252,11 @@ class Database(OneAtATime, ABC):
         the database can.
         """
 
-    def clearing(
-        self,
-        relations: Callable[[Query], Iterable[str]],  # noqa: ARG002  PostgreSQL needs it
-    ) -> AbstractContextManager[Connection]:
-        """`writing`, of relations that nobody reads then, and that are to be renamed or dropped.
-
-        Args:
-            relations: Tells which they are, in the transaction.
+    def clearing(self) -> AbstractContextManager[Connection]:
+        """`writing`, of what renames and drops relations.
 
         Raises:
-            StillRead: Somebody reads them, perhaps for long, and writers must not wait for him.
+            StillRead: Somebody reads one, perhaps for long, and writers must not wait for him.
         """
         return self.writing()
 

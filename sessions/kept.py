@@ -15,7 +15,7 @@ from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.head import Build
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from sessions.database import Connection, Database, Query
     from sessions.dialect import Dialect
@@ -76,7 +76,7 @@ def begin(
         take_names(database, connection, build)
 
 
-def check_columns(database: Database, kept: Sequence[tuple[Build, Projection[Any]]]) -> None:
+def check_columns(database: Database, current: Sequence[tuple[Build, Projection[Any]]]) -> None:
     """Refuse to keep current builds whose relations lack columns that their projections have here.
 
     Columns that only the store has are people's own.
@@ -84,12 +84,12 @@ def check_columns(database: Database, kept: Sequence[tuple[Build, Projection[Any
     Raises:
         ViewsDiffer: There is one, and nobody has just switched to another.
     """
-    names = [table.name for _, projection in kept for table in projection.tables]
+    names = [table.name for _, projection in current for table in projection.tables]
     there = database.columns(database.query, names)
-    for build, projection in kept:
+    for build, projection in current:
         lacking = _lacking(projection, there)
-        current = builds(database.query, "current") if lacking else {}
-        if build.name in current and current[build.name].number == build.number:
+        now = builds(database.query, "current").get(build.name) if lacking else None
+        if now is not None and now.number == build.number:
             found = f"{projection.label} with {', '.join(lacking)}"
             advice = "raise its version, and run `sessions rebuild`"
             raise ViewsDiffer(stored=build.label, found=found, advice=advice)
@@ -137,15 +137,6 @@ def relations(query: Query, build: Build) -> list[str]:
     sql = schema.PROJECTIONS.select(_OF_BUILD, columns="relations")
     found = query(sql, (build.name, build.number))
     return [name for (names,) in found for name in names.split()]
-
-
-def names(query: Query, of: Collection[str] | None = None) -> Iterator[str]:
-    """How the relations of all builds are called now, or those of some projections' builds."""
-    for status in STATUSES:
-        for build in builds(query, status).values():
-            if of is None or build.name in of:
-                end = "" if status == "current" else suffix(build)
-                yield from [name + end for name in relations(query, build)]
 
 
 def revise(connection: Connection, build: Build) -> None:

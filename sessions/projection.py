@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
+import msgspec
+
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event, Recorded
@@ -103,8 +105,8 @@ class Projection(Generic[V]):
         check_mode(self.mode)
         for column in self.columns if self.kept is None else ():
             if not _is_field(self.view, column.name):
-                rule = f"fields of {self.view.__name__}"
-                raise InvalidValue(field="columns", rule=rule, value=repr(column.name))
+                value = repr(column.name)
+                raise InvalidValue(field="columns", rule="fields of the view", value=value)
         for each in self.types:
             if each not in get_args(Event):
                 raise InvalidValue(field="types", rule="classes of events", value=repr(each))
@@ -251,13 +253,14 @@ class Projection(Generic[V]):
 
 
 def _is_field(view: Any, name: str) -> bool:  # noqa: ANN401  any type
-    """Whether views have such a field, whatever makes their type; or a property."""
-    fields = (*getattr(view, "__dataclass_fields__", ()), *_attrs_fields(view))
-    return hasattr(view, name) or name in fields
-
-
-def _attrs_fields(view: Any) -> list[str]:  # noqa: ANN401  any type
-    return [field.name for field in getattr(view, "__attrs_attrs__", ())]
+    """Whether views have such a field, or a property, whatever their type is made of."""
+    info = msgspec.inspect.type_info(view)
+    kinds: tuple[Any, ...] = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    return any(
+        name in [field.name for field in getattr(kind, "fields", ())]
+        or hasattr(getattr(kind, "cls", None), name)
+        for kind in kinds
+    )
 
 
 def check_mode(mode: str) -> None:

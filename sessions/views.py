@@ -117,8 +117,8 @@ class Views(Generic[V]):
         check = None if self.projection.always_fits else self.projection.check_kept
         try:
             for event in events:
-                view = after(view, event)
-                if check and event is not events[-1]:
+                before, view = view, after(view, event)
+                if check and view is not before and event is not events[-1]:
                     check(key, view)
             if view is not None and view is not self._before[key]:
                 self._made[key] = self._made_of(key, view)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from sessions.projection import Projection
     from sessions.recorder import SessionRecorder
 
+_AGAIN_SECONDS = 0.05
+"""How long it waits before it asks once more."""
+
 _WRITTEN = "SELECT 1 FROM events WHERE application_id = ? AND position = ? AND command_id = ?"
 
 
@@ -196,6 +199,7 @@ class Writer:
                     raise
             finally:
                 self.abandon(asking)
+            time.sleep(_AGAIN_SECONDS)
 
     def check_views(self) -> None:
         """Refuse to write where the store keeps inline views that this writer cannot keep.

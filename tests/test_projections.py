@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import pytest
@@ -107,8 +107,11 @@ def test_columns_have_names_of_small_letters_and_digits(name: str) -> None:
 
 
 def test_a_column_that_is_no_field_of_the_view_is_refused() -> None:
-    with pytest.raises(InvalidValue, match="columns: fields of Sales, not 'gros'"):
+    with pytest.raises(InvalidValue, match="columns: fields of the view, not 'gros'"):
         replace(SALES, columns=(Column("gros", "money"),))
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -123,13 +126,45 @@ class Plain:
         return 2 * self.units
 
 
-def test_a_column_is_a_field_or_a_property_of_any_type_that_views_may_have() -> None:
+class Boxed(msgspec.Struct, Generic[T], frozen=True, tag=True):
+    """A view of some type."""
+
+    units: T
+    twice: int = 6
+
+
+class Other(msgspec.Struct, frozen=True, tag=True):
+    """Another view."""
+
+    text: str = ""
+
+
+class Pair(NamedTuple):
+    """A view that is a tuple."""
+
+    units: int
+    twice: int
+
+
+@pytest.mark.parametrize(
+    ("kind", "view"),
+    [
+        (Plain, Plain(3)),
+        (Boxed[int], Boxed(3)),
+        (Boxed[int] | Other, Boxed(3)),
+        (Boxed[int] | None, Boxed(3)),
+        (Pair, Pair(3, 6)),
+    ],
+)
+def test_a_column_is_a_field_or_a_property_of_any_type_that_views_may_have(
+    kind: Any, view: object
+) -> None:
     columns = (Column("units", "integer"), Column("twice", "integer"))
-    projection = Projection(
-        name="plain", version=1, view=Plain, fold=lambda _, __: Plain(3), columns=columns
+    projection: Projection[Any] = Projection(
+        name="plain", version=1, view=kind, fold=lambda *_: view, columns=columns
     )
 
-    given(SessionOpened(first_session=True)).when_folded(projection).then("order-1", Plain(3))
+    given(SessionOpened(first_session=True)).when_folded(projection).then("order-1", view)
 
 
 @pytest.mark.parametrize("name", ["user", "order", "group", "select", "table"])

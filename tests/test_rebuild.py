@@ -1197,7 +1197,7 @@ def test_an_attempt_of_sales_leaves_no_trace_in_what_people_see(
     ],
     ids=["a column more", "another relation", "a column less"],
 )
-def test_an_attempt_whose_relations_are_others_now_is_begun_anew(
+def test_an_attempt_that_has_other_columns_is_begun_anew(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch, changed: Projection[Any]
 ) -> None:
     small_pages(monkeypatch)
@@ -1264,6 +1264,71 @@ def test_a_switch_and_a_drop_give_up_after_the_lock_timeout(
             drop(store, name)
         reading.rollback()
         assert drop(store, name) == ["customer_sessions 1"]
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
+def test_who_reads_a_view_of_people_lets_writers_go_on_too(
+    postgres_url: str, reading: psycopg.Connection, kind: str
+) -> None:
+    schema = Identifier(postgres_url.rpartition("schema=")[2])
+    reading.rollback()
+    made = "CREATE {} {}.mine AS SELECT session_id FROM {}.customer_sessions"
+    reading.execute(SQL(made).format(SQL(kind), schema, schema))
+    reading.commit()
+    reading.execute(SQL("SELECT count(*) FROM {}.mine").format(schema))
+    with (
+        SessionStore.open(postgres_url) as store,
+        SessionStore.open(postgres_url, lock_timeout=1.0) as writer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        rebuilding = pool.submit(rebuild, store)
+        for number in range(15):
+            writer.execute(f"s{number}", OpenSession(profile_id="p"))
+            time.sleep(0.1)
+        assert not rebuilding.done()
+        reading.rollback()
+
+        assert rebuilding.result(SOON).switched
+        assert verify(store) == []
+
+
+def test_who_reads_a_view_again_and_again_meets_no_deadlock(
+    postgres: str, postgres_url: str, reading: psycopg.Connection
+) -> None:
+    schema = Identifier(postgres_url.rpartition("schema=")[2])
+    reading.rollback()
+    made = "CREATE VIEW {}.mine AS SELECT session_id FROM {}.customer_sessions"
+    reading.execute(SQL(made).format(schema, schema))
+    reading.commit()
+    done = threading.Event()
+
+    def read() -> int:
+        times = 0
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            while not done.is_set():
+                connection.execute(SQL("SELECT count(*) FROM {}.mine").format(schema))
+                times += 1
+        return times
+
+    with SessionStore.open(postgres_url) as store, ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            assert all(rebuild(store).switched for _ in range(5))
+        finally:
+            done.set()
+        assert all(reader.result(SOON) for reader in readers)
+
+
+def test_a_drop_does_not_wait_for_who_reads_what_stays(
+    postgres_url: str, reading: psycopg.Connection
+) -> None:
+    with SessionStore.open(postgres_url, lock_timeout=0.4) as store:
+        reading.rollback()
+        assert rebuild(store).switched
+        schema = Identifier(postgres_url.rpartition("schema=")[2])
+        reading.execute(SQL("SELECT count(*) FROM {}.customer_sessions").format(schema))
+
+        assert drop(store, "customer_sessions") == ["customer_sessions 1"]
 
 
 def test_a_stop_is_heard_while_a_switch_waits(

@@ -536,6 +536,7 @@ def test_what_is_skipped_meanwhile_lets_it_begin_anew(url: str) -> None:
     with in_its_way(url) as store:
         store.execute("worse", OpenSession())
         store.execute("worse", add(BAD))
+        store.execute("worse", add("x"))
         to_skip = ["worse"]
 
         def skip(*_: int) -> None:

@@ -129,8 +129,7 @@ class PostgresDatabase(PostgresRelations):
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         try:
             if relations:  # before the first look: a name is not part of what it sees
-                names = ", ".join(sorted(relations))  # all lock them in one order
-                connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+                connection.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
             yield
         except BaseException:
             with suppress(psycopg.Error):  # an interrupt may have left it waiting for an answer

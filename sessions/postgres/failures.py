@@ -43,7 +43,7 @@ def _kind_of(error: psycopg.Error) -> type[SessionsError]:
         case pg.QueryCanceled() | pg.IdleInTransactionSessionTimeout():
             return StatementTimeout
         case pg.SerializationFailure() | pg.DeadlockDetected():
-            return StatementTimeout  # a standby's recovery needed what it read; locks of people
+            return StatementTimeout  # a standby's recovery needs what it read, or people lock too
         case pg.UniqueViolation():
             return Duplicate
         case PoolTimeout():

@@ -7,21 +7,33 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from sessions.database import Connection, Database, StillRead, query_on
+from sessions.database import Connection, Database, StillRead
 from sessions.errors import NotAStore, StorageFailed
 from sessions.postgres.dependents import handing_on
 from sessions.postgres.failures import GRANT
 from sessions.postgres.pool import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from sessions.database import Query
     from sessions.postgres.place import Place
 
-_CLEAR_MILLISECONDS = 100
-"""How long writers wait at a time for those who read what is to be renamed."""
+_WAIT_SHORTLY = """
+SELECT set_config('lock_timeout', (CASE WHEN is_vacuumed THEN after + 200 ELSE 100 END)::text, true)
+FROM (SELECT setting::int AS after FROM pg_settings WHERE name = 'deadlock_timeout') AS deadlocks,
+(
+    SELECT coalesce(bool_and(mode = 'ShareUpdateExclusiveLock'), FALSE) AS is_vacuumed
+    FROM pg_locks JOIN pg_class ON oid = relation
+    WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = ?)
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND relkind IN ('r', 'm') AND granted AND pid <> pg_backend_pid()
+        AND mode IN ('AccessShareLock', 'ShareUpdateExclusiveLock')
+) AS locks
+"""
+"""Wait a tenth of a second for who reads. A vacuum of the server's own gives way, but only to one
+that has waited for as long as the server looks for deadlocks."""
 
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
@@ -69,28 +81,21 @@ class PostgresRelations(Database):
             connection.execute(f"CREATE SCHEMA {quoted(self._place.schema)}")
 
     @contextmanager
-    def clearing(self, relations: Callable[[Query], Iterable[str]]) -> Iterator[Connection]:
-        """`writing`, of relations that nobody reads then, and that are to be renamed or dropped."""
-        with self.writing() as connection:
-            query = query_on(connection)
-            self._clear(connection, sorted(self.relations(query).intersection(relations(query))))
-            yield connection
+    def clearing(self) -> Iterator[Connection]:
+        """`writing`, of what renames and drops relations: who reads them is not waited for long.
 
-    def _clear(self, connection: Connection, names: Sequence[str]) -> None:
-        """Wait for a moment until nobody reads some relations, in the order of their names.
+        Locks are taken where they are needed, so that they are those of what goes, in the order in
+        which readers take them: people's views, and then what these are made of.
 
         Raises:
-            StillRead: Somebody does.
+            StillRead: Somebody's transaction has read one of them, or a view that is made of it.
         """
-        if not names:
-            return
-        connection.execute(f"SET LOCAL lock_timeout = {_CLEAR_MILLISECONDS}")
-        try:
-            connection.execute(f"LOCK TABLE {', '.join(names)} IN ACCESS EXCLUSIVE MODE")
-        except psycopg.errors.LockNotAvailable as error:
-            raise StillRead from error
-        milliseconds = max(1, round(self.lock_timeout * 1000))
-        connection.execute(f"SET LOCAL lock_timeout = {milliseconds}")
+        with self.writing() as connection:
+            connection.execute(_WAIT_SHORTLY, (self._place.schema,))
+            try:
+                yield connection
+            except psycopg.errors.LockNotAvailable as error:
+                raise StillRead from error
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
         """Rename a relation; its grants, and views that people made of it, go with it."""
