@@ -1292,13 +1292,15 @@ def test_who_reads_a_view_of_people_lets_writers_go_on_too(
         assert verify(store) == []
 
 
-def test_who_reads_a_view_again_and_again_meets_no_deadlock(
+def test_who_reads_views_again_and_again_meets_no_deadlock(
     postgres: str, postgres_url: str, reading: psycopg.Connection
 ) -> None:
     schema = Identifier(postgres_url.rpartition("schema=")[2])
+    views = [Identifier(f"mine_{number}") for number in range(3)]
     reading.rollback()
-    made = "CREATE VIEW {}.mine AS SELECT session_id FROM {}.customer_sessions"
-    reading.execute(SQL(made).format(schema, schema))
+    for view in views:
+        made = "CREATE VIEW {}.{} AS SELECT session_id FROM {}.customer_sessions"
+        reading.execute(SQL(made).format(schema, view, schema))
     reading.commit()
     done = threading.Event()
 
@@ -1306,7 +1308,8 @@ def test_who_reads_a_view_again_and_again_meets_no_deadlock(
         times = 0
         with psycopg.connect(postgres, autocommit=True) as connection:
             while not done.is_set():
-                connection.execute(SQL("SELECT count(*) FROM {}.mine").format(schema))
+                view = views[times % len(views)]
+                connection.execute(SQL("SELECT count(*) FROM {}.{}").format(schema, view))
                 times += 1
         return times
 

@@ -88,7 +88,7 @@ ORDER BY 1
 
 _DEFINITION = """
 SELECT relkind, coalesce(' WITH (' || array_to_string(reloptions, ', ') || ')', ''),
-    rtrim(pg_get_viewdef(oid), ';'), relispopulated
+    rtrim(pg_get_viewdef(oid), ';'), relispopulated, quote_ident(pg_get_userbyid(relowner))
 FROM pg_class WHERE oid = CAST(? AS oid)
 """
 
@@ -174,10 +174,13 @@ def _dependents(connection: Connection, tables: Sequence[str]) -> list[tuple[str
 
 
 def _taken(connection: Connection, name: str, oid: int) -> _View:
-    """A view, locked before the relations below it are: in the order in which readers lock."""
-    ((kind, options, asked, is_filled),) = connection.execute(_DEFINITION, (oid,)).fetchall()
+    """A view, locked before the relations below it are: in the order in which readers lock.
+
+    LOCK TABLE would lock these with the first of several views; to give it to its owner does not.
+    """
+    ((kind, options, asked, is_filled, owner),) = connection.execute(_DEFINITION, (oid,)).fetchall()
     if kind == _PLAIN:
-        _try(connection, name, f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+        _try(connection, name, f"ALTER VIEW {name} OWNER TO {owner}")
         return _View(name, kind, (f"CREATE OR REPLACE VIEW {name}{options} AS {asked}",))
     if kind != _MATERIALIZED:
         raise DependentView(view=name, reason="it is a relation with a rule of its own")
