@@ -209,6 +209,10 @@ def test_what_a_handler_of_a_signal_raises_when_a_view_is_read_lets_no_key_wait(
     assert not signals
     assert parked(store) == []
     assert verify(store) == []
+    signals.append(TimeoutError("it is the reader's here"))
+    with pytest.raises(TimeoutError):
+        of(store, spend).get("p")
+    assert of(store, spend).get("p") is not None
 
 
 def test_what_comes_later_waits_behind_it_and_other_keys_go_on(store: SessionStore) -> None:
@@ -800,6 +804,27 @@ def test_commands_on_its_stream_are_refused_and_others_go_on(
 
     assert other.position == 9
     assert of(store).parked() == []
+
+
+@pytest.mark.parametrize("position", [None, 2])
+def test_an_error_of_a_signal_as_a_view_is_folded_for_its_reader_is_his(
+    open_store: OpenStore, position: int | None
+) -> None:
+    signals = [TimeoutError("a handler raises it wherever it interrupts")]
+
+    def interrupted(view: Spend | None, recorded: Recorded) -> Spend:
+        if signals:
+            raise signals.pop()
+        return count(view, recorded)
+
+    store = open_store(projections=[replace(SPEND, fold=interrupted, mode="live")])
+    store.execute("s", OpenSession(profile_id="p"))
+    store.execute("s", add("x"))
+    views = StoredProjection(store, store.projections[0])
+
+    with pytest.raises(TimeoutError):
+        views.get("p", position=position)
+    assert views.get("p", position=position) is not None
 
 
 @pytest.mark.parametrize("mode", ["inline", "followed", "live"])

@@ -27,7 +27,14 @@ from sessions import (
     SessionStore,
     SetProfile,
 )
-from sessions.errors import NotAStore, StatementTimeout, StorageFailed, StoreUnavailable
+from sessions.errors import (
+    Duplicate,
+    NotAStore,
+    StatementTimeout,
+    StorageFailed,
+    StoreBusy,
+    StoreUnavailable,
+)
 from sessions.postgres.failures import PostgresFailures
 from sessions.postgres.pool import Connections
 from tests.conftest import add
@@ -117,6 +124,23 @@ def test_a_schema_may_be_called_in_any_script_whatever_the_encoding(
 
 
 # --- a server that gives no connection
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (psycopg.errors.DeadlockDetected(), StatementTimeout),
+        (psycopg.errors.SerializationFailure(), StatementTimeout),
+        (psycopg.errors.QueryCanceled(), StatementTimeout),
+        (psycopg.errors.LockNotAvailable(), StoreBusy),
+        (psycopg.errors.UniqueViolation(), Duplicate),
+        (psycopg.errors.AdminShutdown(), StoreUnavailable),
+        (psycopg.errors.UndefinedTable(), StorageFailed),
+    ],
+    ids=repr,
+)
+def test_what_an_error_of_the_server_means(error: psycopg.Error, kind: type[Exception]) -> None:
+    assert type(PostgresFailures("the store", 1.0).of(error)) is kind
 
 
 def test_a_pool_that_is_used_up_says_so(postgres_url: str) -> None:
