@@ -79,8 +79,9 @@ class Attempts:
     def _has_columns(self, query: Query, begun: Build, tables: Sequence[Table]) -> bool:
         """Whether the relations of an earlier attempt have the columns that they have here."""
         beside = [kept.beside(table, begun) for table in tables]
-        here = {(table.name, column.name) for table in beside for column in table.columns}
-        return here == self._database.columns(query, [table.name for table in beside])
+        return kept.columns_of(beside) == self._database.columns(
+            query, [table.name for table in beside]
+        )
 
     def _mode_of(self, projection: Projection[Any] | None, current: Build | None) -> Mode:
         if projection is None:

@@ -173,6 +173,10 @@ def _check_begun(one: Database, other: Database) -> None:
                 raise CopyDiffers(path=other.path, where=f"{schema.ANSWERS.name} {row[:2]}")
 
 
+_Lacking: TypeAlias = tuple[int, "list[Sequence[Any]]"]
+"""How many rows were looked at, and those of them that the other store lacks."""
+
+
 def _copied(one: Database, other: Database, table: Table, application: int) -> Iterator[int]:
     """Copy what the other lacks, page by page; yields how much is done with each."""
     lacking = _events_lacking if table is schema.EVENTS else _answers_lacking
@@ -208,10 +212,6 @@ def _answers_lacking(one: Database, other: Database, application: int) -> Iterat
             else:
                 lacking.append(row)
         yield len(page), lacking
-
-
-_Lacking: TypeAlias = tuple[int, "list[Sequence[Any]]"]
-"""How many rows were looked at, and those of them that the other store lacks."""
 
 
 def _pages(

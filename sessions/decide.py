@@ -99,8 +99,9 @@ def decide(command: Command, session: Session | None, known: Known) -> Decision:
     try:
         if isinstance(command, OpenSession):
             if session is not None:
-                where = {"session": known.session_id, "state": session.state}
-                raise SessionExists(**where, command=name_of(command))
+                raise SessionExists(
+                    session=known.session_id, state=session.state, command=name_of(command)
+                )
             at = rules.happened_at(command.at, None, known.now)
             events: Sequence[Event] = _open(command, at, known)
         else:

@@ -97,8 +97,13 @@ def check_columns(database: Database, current: Sequence[tuple[Build, Projection[
 
 def _lacking(projection: Projection[Any], there: Collection[tuple[str, str]]) -> list[str]:
     relations = {relation for relation, _ in there}
-    here = {(table.name, column.name) for table in projection.tables for column in table.columns}
+    here = columns_of(projection.tables)
     return [".".join(both) for both in sorted(here.difference(there)) if both[0] in relations]
+
+
+def columns_of(tables: Iterable[Table]) -> set[tuple[str, str]]:
+    """Relations as they are here, each with each of its columns."""
+    return {(table.name, column.name) for table in tables for column in table.columns}
 
 
 def tables_of(tables: Sequence[Table], mode: Mode) -> Sequence[Table]:
