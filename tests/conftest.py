@@ -17,7 +17,7 @@ import pytest
 from projections import CustomerHistories, CustomerSessions
 from sessions import AddItem, SessionStore
 from tests.postgres_server import new_schema, server_url
-from tests.waiting import SOON, until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +79,7 @@ def _threads() -> Iterator[None]:
     """A test must leave no thread of a store: of a pool, or one that listens."""
     yield
     left = [each for each in threading.enumerate() if each.name.startswith("customer-sessions")]
-    for each in left:
-        each.join(SOON)
-    assert [each for each in left if each.is_alive()] == []
+    until(lambda: not any(each.is_alive() for each in left))
 
 
 @pytest.fixture(autouse=True)

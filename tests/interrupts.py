@@ -20,8 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType, FrameType, TracebackType
 
+    GoesOn = Callable[[int], None]
+    """Called before each instruction of a call, with the instruction's offset in the code."""
+
 _LIBRARY = str(Path(sessions.__file__).parent)
 _HANDLING = {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
+
+_BEGINNING = -1
+"""The offset of what comes before the first instruction."""
 
 _GIVES_BACK = {"_leave", "give_back"}
 """Functions that give back what is taken when they begin: no code can be interrupted there, and
@@ -59,7 +65,7 @@ class Interrupt:
         self.came = False
         self._left = moment
         self._traced: dict[FrameType, _Traced] = {}
-        self._watch = _Watch(self.begins, self.goes_on)
+        self._watch = _Watch(self.begins)
 
     def __enter__(self) -> None:
         self._watch.begin()
@@ -73,20 +79,18 @@ class Interrupt:
         self._watch.end()
         self._traced.clear()
 
-    def begins(self, frame: FrameType) -> bool:
-        """A function begins; whether its instructions are to be seen."""
+    def begins(self, frame: FrameType) -> GoesOn | None:
+        """A function begins; what is to be called at each of its instructions."""
         caller = self._traced.get(frame.f_back) if frame.f_back else None
         if caller is not None and frame.f_code.co_name != "__init__":  # type() calls that
             caller.called_python = True
         if self.came or not frame.f_code.co_filename.startswith(_LIBRARY):
-            return False
-        self._traced[frame] = _Traced()
-        return True
+            return None
+        self._traced[frame] = traced = _Traced(frame, self._handles_signals)
+        return traced.goes_on
 
-    def goes_on(self, frame: FrameType) -> None:
-        """An instruction is about to be executed."""
-        traced = self._traced.get(frame)
-        if traced is not None and not self.came and traced.handles_signals(frame):
+    def _handles_signals(self) -> None:
+        if not self.came:
             self._left -= 1
             if self._left == 0:
                 self.came = True
@@ -94,34 +98,40 @@ class Interrupt:
 
 
 class _Traced:
-    """A call that is at work."""
+    """A call that is at work: it says when Python has just looked for signals.
 
-    def __init__(self) -> None:
+    Its instructions are many, and are seen again at each moment: most are passed over at once.
+    """
+
+    def __init__(self, frame: FrameType, handles_signals: Callable[[], None]) -> None:
         self.called_python = False
-        self._before: int | None = None
+        self._code = frame.f_code
+        self._handling = _handling(frame.f_code)
+        self._handles_signals = handles_signals
+        self._before = _BEGINNING
 
-    def handles_signals(self, frame: FrameType) -> bool:
-        """Whether Python has just looked for signals: at what came before this instruction."""
-        before, self._before = self._before, frame.f_lasti
+    def goes_on(self, now: int) -> None:
+        """An instruction is about to be executed; what came before it may have looked."""
+        before, self._before = self._before, now
         called_python, self.called_python = self.called_python, False
-        code = frame.f_code
-        if before is None:  # it begins, or an error is thrown into a generator: no signal is then
-            is_thrown = _names(code)[frame.f_lasti] == "PUSH_EXC_INFO"
-            return not is_thrown and code.co_name not in _GIVES_BACK
-        if called_python:
-            return False
-        is_in_one_block = _block(code, before) == _block(code, frame.f_lasti)
-        return is_in_one_block and _names(code)[before] in _HANDLING
+        if before in self._handling:
+            is_in_one_block = _block(self._code, before) == _block(self._code, now)
+            if is_in_one_block and not called_python:
+                self._handles_signals()
+        elif before == _BEGINNING and not self._is_spared(now):
+            self._handles_signals()
+
+    def _is_spared(self, first: int) -> bool:
+        """An error is thrown into a generator, no signal is then; or it gives back."""
+        is_thrown = _names(self._code)[first] == "PUSH_EXC_INFO"
+        return is_thrown or self._code.co_name in _GIVES_BACK
 
 
 class _Watcher:
     """Sees the functions that begin in this thread, and their instructions."""
 
-    def __init__(
-        self, begins: Callable[[FrameType], bool], goes_on: Callable[[FrameType], None]
-    ) -> None:
+    def __init__(self, begins: Callable[[FrameType], GoesOn | None]) -> None:
         self._begins = begins
-        self._goes_on = goes_on
         self._thread = threading.get_ident()
         self._before = sys.gettrace()
 
@@ -136,15 +146,17 @@ if sys.version_info < (3, 12):
             sys.settrace(self._before)
 
         def _called(self, frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG002  as sys.settrace asks
-            if not self._begins(frame):
+            goes_on = self._begins(frame)
+            if goes_on is None:
                 return None
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
-            return self._executes
 
-        def _executes(self, frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG002  as sys.settrace asks
-            if event == "opcode":
-                self._goes_on(frame)
-            return self._executes
+            def executes(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001  as sys.settrace asks
+                if event == "opcode":
+                    goes_on(frame.f_lasti)
+                return executes
+
+            return executes
 
 else:
     _BEGINS, _GOES_ON = sys.monitoring.events.PY_START, sys.monitoring.events.INSTRUCTION
@@ -154,6 +166,7 @@ else:
         """`sys.settrace` sees nothing of a function that another thread executes untraced."""
 
         def begin(self) -> None:
+            self._seen: dict[FrameType, GoesOn] = {}
             sys.monitoring.use_tool_id(_TOOL, "interrupts")
             sys.monitoring.register_callback(_TOOL, _BEGINS, self._called)
             sys.monitoring.register_callback(_TOOL, _GOES_ON, self._executes)
@@ -162,19 +175,27 @@ else:
         def end(self) -> None:
             sys.monitoring.set_events(_TOOL, 0)
             sys.monitoring.free_tool_id(_TOOL)
+            self._seen.clear()
 
         def _called(self, code: CodeType, offset: int) -> None:  # noqa: ARG002  as sys.monitoring asks
-            if threading.get_ident() == self._thread and self._begins(sys._getframe(1)):
+            frame = sys._getframe(1)
+            if threading.get_ident() == self._thread and (goes_on := self._begins(frame)):
+                self._seen[frame] = goes_on
                 sys.monitoring.set_local_events(_TOOL, code, _GOES_ON)
 
         def _executes(self, code: CodeType, offset: int) -> None:  # noqa: ARG002  as sys.monitoring asks
-            if threading.get_ident() == self._thread:
-                self._goes_on(sys._getframe(1))
+            if goes_on := self._seen.get(frame := sys._getframe(1)):
+                goes_on(frame.f_lasti)
 
 
 @cache
 def _names(code: CodeType) -> dict[int, str]:
     return {each.offset: each.opname for each in dis.get_instructions(code)}
+
+
+@cache
+def _handling(code: CodeType) -> set[int]:
+    return {offset for offset, name in _names(code).items() if name in _HANDLING}
 
 
 @cache
