@@ -26,7 +26,7 @@ from sessions.events import (
     ReturnedLine,
     TotalDeclared,
 )
-from sessions.session import Line
+from sessions.session import Line, total_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,12 +89,17 @@ def filled(session: Session, items: Sequence[GivenItem], total: Amount | None) -
     events: list[CartEvent] = []
     same_lines = _same_lines(session.lines, lines)
     if not same_lines or (total is None and session.declared_total is not None):
-        events.append(CartReplaced(tuple([CartLine(line.item, line.quantity) for line in lines])))
+        events.append(CartReplaced(_as_recorded(lines), _as_recorded(session.lines)))
     if total is not None:
         declared = rules.money("total", total)
         if not same_lines or declared != session.declared_total:
-            events.append(TotalDeclared(declared))
+            replaced = session.total if same_lines else total_of(tuple(lines))
+            events.append(TotalDeclared(declared, replaced))
     return events
+
+
+def _as_recorded(lines: Sequence[Line]) -> tuple[CartLine, ...]:
+    return tuple([CartLine(line.item, line.quantity) for line in lines])
 
 
 def return_items(session: Session, command: ReturnItems) -> list[ItemsReturned]:

@@ -94,13 +94,15 @@ def attributes(session: Session, asked: Mapping[str, Any]) -> Sequence[Event]:
         for name, value in given.items()
         if value is not None and not (name in old and rules.same_json(old[name], value))
     }
-    return [AttributesChanged(values, removed)] if values or removed else []
+    replaced = {name: old[name] for name in (*values, *removed) if name in old}
+    return [AttributesChanged(values, removed, replaced)] if values or removed else []
 
 
 def identifiers(session: Session, asked: Sequence[str]) -> Sequence[Event]:
     """The identifiers are replaced, if they differ."""
     given = rules.identifiers("identifiers", asked)
-    return [] if given == session.identifiers else [IdentifiersReplaced(given)]
+    replaced = session.identifiers
+    return [] if given == replaced else [IdentifiersReplaced(given, replaced)]
 
 
 def _profile(session: Session, command: SetProfile, used: Mapping[str, Usage]) -> Sequence[Event]:

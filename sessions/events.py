@@ -7,6 +7,8 @@ without the code and without the earlier events. Stream, version, position, time
 it stand in the envelope, `Recorded`. Add a field only with a default; for any other change write
 an upcaster (`sessions.mapper`). A field left out of the stored form has its default, and a
 default never changes.
+
+Four events said nothing of what they took the place of at first: their `replaced` is then None.
 """
 
 from __future__ import annotations
@@ -111,15 +113,23 @@ class ItemRemoved(Fact, frozen=True, gc=False):
 
 
 class CartReplaced(Fact, frozen=True, gc=False):
-    """The whole cart was replaced by these lines, in this order."""
+    """The whole cart was replaced by these lines, in this order.
+
+    `replaced` are the lines that left, each by its index as its position.
+    """
 
     lines: tuple[CartLine, ...]
+    replaced: tuple[CartLine, ...] | None = None
 
 
 class TotalDeclared(Fact, frozen=True, gc=False):
-    """The caller declared the cart's total; it holds until the cart changes next."""
+    """The caller declared the cart's total, in place of the `replaced` one.
+
+    It holds until the cart changes next.
+    """
 
     total: Decimal
+    replaced: Decimal | None = None
 
 
 class CouponApplied(Fact, frozen=True, gc=False):
@@ -149,16 +159,21 @@ class ReferralRemoved(Fact, frozen=True, gc=False):
 
 
 class AttributesChanged(Fact, frozen=True, gc=False):
-    """Attributes got new values, or were removed; those not named kept theirs."""
+    """Attributes got new values, or were removed; those not named kept theirs.
+
+    `replaced` are the values that those named had, where they had one.
+    """
 
     values: dict[str, Any] = {}
     removed: tuple[str, ...] = ()
+    replaced: dict[str, Any] | None = None
 
 
 class IdentifiersReplaced(Fact, frozen=True, gc=False):
-    """The identifiers (hashed devices, addresses) of the session were replaced."""
+    """The identifiers (hashed devices, addresses) took the place of the `replaced` ones."""
 
     identifiers: tuple[str, ...]
+    replaced: tuple[str, ...] | None = None
 
 
 class ProfileChanged(Fact, frozen=True, gc=False):

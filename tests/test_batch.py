@@ -485,7 +485,7 @@ def test_what_a_repeated_answer_hands_out_is_not_what_will_be_written(store: Ses
         event.values["a"].append(666)
 
     (written,) = store.log(1)
-    assert written.event == AttributesChanged(values={"a": [1]})
+    assert written.event == AttributesChanged(values={"a": [1]}, replaced={})
 
 
 def test_a_key_that_a_batch_has_written_is_known_in_it(

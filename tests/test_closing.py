@@ -80,7 +80,7 @@ def test_an_old_order_is_opened_closed() -> None:
     )
     opening.then(
         SessionOpened(first_session=True, profile_id="cust-7"),
-        CartReplaced((CartLine(SHIRT, 2),)),
+        CartReplaced((CartLine(SHIRT, 2),), ()),
         *CODES,
         CLOSED,
     )
@@ -92,7 +92,7 @@ def test_an_old_order_is_opened_closed() -> None:
 def test_an_old_order_without_lines_is_closed_at_its_declared_total() -> None:
     opening = given().when(OpenSession(total=Decimal("100.33"), state="closed"))
     total = Decimal("100.33")
-    opening.then(OPENED, TotalDeclared(total), SessionClosed(total))
+    opening.then(OPENED, TotalDeclared(total, Decimal(0)), SessionClosed(total))
 
 
 @pytest.mark.parametrize("state", ["cancelled", "partially_returned", "", "OPEN", None, 1, []])

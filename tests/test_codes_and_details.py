@@ -47,8 +47,8 @@ def test_a_session_may_be_opened_with_everything() -> None:
         SessionOpened(first_session=True, profile_id="cust-7"),
         CouponApplied("SPRING-20"),
         ReferralApplied("FRIEND"),
-        IdentifiersReplaced(("device",)),
-        AttributesChanged({"gift": 1}),
+        IdentifiersReplaced(("device",), ()),
+        AttributesChanged({"gift": 1}, replaced={}),
     )
 
 
@@ -135,39 +135,41 @@ def test_a_code_is_a_text(wrong: Any) -> None:
 
 def test_attributes_are_merged_by_name() -> None:
     merging = given(OPENED, GIFT).when(SetAttributes(attributes={"city": "Rome", "new": [1]}))
-    merging.then(AttributesChanged({"city": "Rome", "new": [1]}))
+    merging.then(AttributesChanged({"city": "Rome", "new": [1]}, replaced={"city": "Berlin"}))
     assert merging.after().attributes == {"gift": 1, "city": "Rome", "new": [1]}
 
 
 def test_attributes_are_merged_no_deeper_than_one_level() -> None:
     deep = AttributesChanged({"size": {"eu": 42, "uk": 8}})
     merging = given(OPENED, deep).when(SetAttributes(attributes={"size": {"eu": 43, "us": None}}))
-    merging.then(AttributesChanged({"size": {"eu": 43, "us": None}}))
+    replaced = {"size": {"eu": 42, "uk": 8}}
+    merging.then(AttributesChanged({"size": {"eu": 43, "us": None}}, replaced=replaced))
     assert merging.after().attributes == {"size": {"eu": 43, "us": None}}
 
 
 def test_only_the_attributes_that_change_are_in_the_event() -> None:
     setting = SetAttributes(attributes={"gift": 1, "city": "Rome"})
-    given(OPENED, GIFT).when(setting).then(AttributesChanged({"city": "Rome"}))
+    changed = AttributesChanged({"city": "Rome"}, replaced={"city": "Berlin"})
+    given(OPENED, GIFT).when(setting).then(changed)
 
 
 def test_null_removes_an_attribute() -> None:
     history: list[Event] = [OPENED, GIFT, AttributesChanged({"a": 1})]
     removing = given(*history).when(SetAttributes(attributes={"gift": None, "a": None, "b": 2}))
-    removing.then(AttributesChanged({"b": 2}, ("a", "gift")))
+    removing.then(AttributesChanged({"b": 2}, ("a", "gift"), {"a": 1, "gift": 1}))
     assert removing.after().attributes == {"city": "Berlin", "b": 2}
 
 
 def test_a_removed_attribute_can_be_set_again() -> None:
     removed = AttributesChanged(removed=("gift",))
     setting = given(OPENED, GIFT, removed).when(SetAttributes(attributes={"gift": 1}))
-    setting.then(AttributesChanged({"gift": 1}))
+    setting.then(AttributesChanged({"gift": 1}, replaced={}))
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", [1], {"1": 1}, 0, False, "", [], {}])
 def test_an_attribute_that_is_written_differently_in_json_changes(value: object) -> None:
     changing = given(OPENED, GIFT).when(SetAttributes(attributes={"gift": value}))
-    changing.then(AttributesChanged({"gift": value}))
+    changing.then(AttributesChanged({"gift": value}, replaced={"gift": 1}))
 
 
 def test_an_attribute_whose_own_names_are_in_another_order_is_so_already() -> None:
@@ -181,15 +183,18 @@ def test_the_callers_attributes_and_identifiers_are_copied() -> None:
     events = opening.decide().events
     attributes["a"]["b"].append(2)
     identifiers.append("y")
-    assert events[1:] == [IdentifiersReplaced(("x",)), AttributesChanged({"a": {"b": [1]}})]
+    assert events[1:] == [
+        IdentifiersReplaced(("x",), ()),
+        AttributesChanged({"a": {"b": [1]}}, replaced={}),
+    ]
 
 
 def test_identifiers_are_replaced_as_a_whole() -> None:
     history: list[Event] = [OPENED, IdentifiersReplaced(("x", "y"))]
     given(*history).when(SetIdentifiers(identifiers=["y", "x"])).then(
-        IdentifiersReplaced(("y", "x"))
+        IdentifiersReplaced(("y", "x"), ("x", "y"))
     )
-    given(*history).when(SetIdentifiers(identifiers=[])).then(IdentifiersReplaced(()))
+    given(*history).when(SetIdentifiers(identifiers=[])).then(IdentifiersReplaced((), ("x", "y")))
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from sessions.commands import Command
 from tests.scenario import OPENED, given
 
 ONE = Decimal(1)
-FULL = CartReplaced(tuple([CartLine(Item(f"sku-{i}", ONE), 1) for i in range(1000)]))
+FULL = CartReplaced(tuple([CartLine(Item(f"sku-{i}", ONE), 1) for i in range(1000)]), ())
 HEAVY = CartReplaced((CartLine(Item("a", ONE), 9_000), CartLine(Item("b", ONE), 1_000)))
 
 
