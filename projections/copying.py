@@ -87,7 +87,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         _copy_positions(one, other)
         building.run(check=partial(_compare, one, other), confirm=partial(_verify, target))
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
-    return Copied(len(applications_of(one.query, schema.ANSWERS)), events, keys)
+    return Copied(len(applications_of(one.query, schema.ANSWERS.name)), events, keys)
 
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
@@ -107,7 +107,7 @@ def _is_same(one: Database, other: Database) -> bool:
 
 def _tasks(*databases: Database) -> list[tuple[Table, int]]:
     """What is to be copied: an application may have idempotency keys and no events."""
-    found = {one for each in databases for one in applications_of(each.query, schema.ANSWERS)}
+    found = {one for each in databases for one in applications_of(each.query, schema.ANSWERS.name)}
     return [(table, application) for application in sorted(found) for table in _COPIED]
 
 
@@ -166,7 +166,7 @@ def _check_begun(one: Database, other: Database) -> None:
         same = one.query(here, (application, last[1]))
         if not same or schema.EVENTS.given(same[0]) != schema.EVENTS.given(last):
             raise CopyDiffers(path=other.path, where=f"events {last[:2]}")
-    for application in applications_of(other.query, schema.ANSWERS):
+    for application in applications_of(other.query, schema.ANSWERS.name):
         mine, theirs = (_rows(each, schema.ANSWERS, application) for each in (one, other))
         for row in theirs:
             if row not in mine:  # both are in order: what is passed by is asked for no more

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from sessions.database import Database, Query
     from sessions.events import Recorded
-    from sessions.tables import Table
 
 PAGE = 2000
 """So many positions are a page, if nobody says otherwise."""
@@ -108,10 +107,10 @@ class LogReader(StoreReader):
         return self.recorder.database.query(sql, parameters, passing=passing)
 
 
-def applications_of(query: Query, *tables: Table) -> list[int]:
+def applications_of(query: Query, *relations: str) -> list[int]:
     """The applications in a database that have events, or rows in some other relations."""
     asked = [
-        f"SELECT DISTINCT application_id FROM {table.name}" for table in (schema.EVENTS, *tables)
+        f"SELECT DISTINCT application_id FROM {name}" for name in (schema.EVENTS.name, *relations)
     ]
     return [application for (application,) in query(f"{' UNION '.join(asked)} ORDER BY 1", ())]
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from projections import Column, Runner, StoredProjection, rebuild, verify
+from projections import Column, Projection, Runner, StoredProjection, rebuild, verify
 from projections.customer_session import PROJECTION
 from sessions import CloseSession, OpenSession, SessionStore
 from sessions.installed import installed
@@ -43,13 +44,19 @@ main()
 """The command line where two more projections are installed."""
 
 
+class Entry:
+    """A projection that is installed."""
+
+    def __init__(self, projection: Projection[Any]) -> None:
+        self._projection = projection
+
+    def load(self) -> Projection[Any]:
+        return self._projection
+
+
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two more projections are installed: sales and spend."""
-
-    class Entry:
-        def __init__(self, projection: Any) -> None:
-            self.load = lambda: projection
 
     entries = [Entry(each) for each in followed(SALES, SPEND)]
     installed.cache_clear()
@@ -424,6 +431,33 @@ def test_verify_names_the_first_event(url: str) -> None:
 
     assert ran.code == 1
     assert ran.rows[1:] == ["1\t4\tspend\tp\topened\t1\t2"]
+
+
+@pytest.mark.parametrize("command", [("verify",), ("projections", "verify")])
+@pytest.mark.usefixtures("store")
+def test_what_is_live_has_no_rows_to_be_verified(command: tuple[str, ...]) -> None:
+    assert projections("rebuild", "sales", "--mode", "live").code == 0
+
+    ran = run(*command)
+
+    assert (ran.code, ran.out) == (0, "4 events: every view equals them\n")
+
+
+@pytest.mark.usefixtures("store")
+def test_verify_asks_no_relation_of_a_version_that_is_not_built_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = (*SALES.rows, msgspec.structs.replace(SALES.rows[0], name="more_lines"))
+    newer = {"sales": replace(SALES, version=2, mode="followed", rows=rows)}
+    entries = [Entry(newer.get(each.name, each)) for each in installed()]
+    monkeypatch.setattr("sessions.installed.entry_points", lambda **_: entries)
+    installed.cache_clear()
+
+    ran = projections("verify")
+
+    assert ran.code == 1
+    assert ran.rows[1:] == ["1\t\tprojections\tsales\tversion\t1\t2"]
+    assert "the store keeps sales 1, here is sales 2" in ran.err
 
 
 # --- wrong input

@@ -33,7 +33,6 @@ from sessions.store import SessionStore
 
 if TYPE_CHECKING:
     from projections import Difference
-    from sessions.tables import Table
 
 
 def init(*, store: StoreOption = DEFAULT_STORE) -> None:
@@ -83,11 +82,14 @@ def verify(
     _report(events, shown, json)
 
 
-def _derived(store: SessionStore) -> list[Table]:
-    """The relations that say something of an application which has no events any more, too."""
-    builds = kept.builds(store.query, "current")
-    views = [t for each in store.projections if each.name in builds for t in each.tables]
-    return [ANSWERS, CLAIMS, LIMITS, PARKED, *views]
+def _derived(store: SessionStore) -> list[str]:
+    """The relations that say something of an application which has no events any more, too.
+
+    Those of views are the ones that the store has: what is installed may want others.
+    """
+    builds = kept.builds(store.query, "current").values()
+    views = [name for build in builds for name in kept.relations(store.query, build)]
+    return [*[table.name for table in (ANSWERS, CLAIMS, LIMITS, PARKED)], *views]
 
 
 def _report(
