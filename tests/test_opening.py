@@ -485,6 +485,40 @@ def test_a_file_that_loses_its_name_is_not_written_into_nothing(
         assert views.get("order-1").total > 0
 
 
+@pytest.mark.parametrize("begin", [CustomerSessions.get, lambda views, _: views._store])
+def test_a_file_of_newest_commits_that_is_deleted_takes_none_of_them_along(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, begin: Callable[..., object]
+) -> None:
+    monkeypatch.setattr(connections, "_LOOK_SECONDS", 0)
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("order-1", OpenSession())
+        begin(CustomerSessions(store), "order-1")
+
+        (tmp_path / "store.db-wal").unlink()
+
+        for used in (lambda: store.execute("order-2", OpenSession()), lambda: store.position):
+            with pytest.raises(StorageFailed, match=r"\(-wal\) was deleted, moved or replaced"):
+                used()
+    with SessionStore.open(sqlite_url) as store:
+        assert [recorded.stream_id for recorded in store.log()] == ["order-1"]
+        assert verify(store) == []
+
+
+def test_a_file_with_two_names_is_refused(tmp_path: Path, sqlite_url: str) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("order-1", OpenSession())
+    other = tmp_path / "other.db"
+    other.hardlink_to(tmp_path / "store.db")
+
+    for url in (sqlite_url, f"sqlite:///{other}"):
+        with pytest.raises(StorageFailed, match=r"2 names \(hard links\)"):
+            SessionStore.open(url)
+
+    other.unlink()
+    with SessionStore.open(sqlite_url) as store:
+        assert store.position == 1
+
+
 def test_no_read_transaction_stays_open_between_the_pages_of_the_log(
     tmp_path: Path, sqlite_url: str
 ) -> None:

@@ -17,7 +17,8 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sessions.errors import StorageFailed, StoreClosed, StoreNotFound
+from sessions.errors import StoreClosed, StoreNotFound
+from sessions.sqlite.files import Files
 from sessions.sqlite.inside import Inside
 from sessions.sqlite.private import Private
 
@@ -43,27 +44,16 @@ _PAUSE = (0.0005, 0.002)
 """Seconds between two looks at a lock that another process has: looking costs that process time."""
 
 _LOOK_SECONDS = 0.5
-"""How often it is looked whether the file has its name still: a look costs a microsecond."""
-
-_RENAMED = "its file was deleted, moved or replaced while it was open; open it anew"
+"""How often it is looked whether the files have their names still: a look costs microseconds."""
 
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
 
 
-def file_number(path: str) -> int | None:
-    """What tells a file from another one that gets its name later; None where there is none."""
-    try:
-        return Path(path).stat().st_ino
-    except OSError:
-        return None
-
-
 class Connections:
     """The connections of a store. In memory there is one, for its readers too.
 
-    A file that loses its name while it is open is written into nothing by SQLite, which does not
-    look: what was deleted, moved or replaced is refused here, as soon as that is seen.
+    Files that were deleted, moved or replaced are refused, as soon as that is seen.
     """
 
     def __init__(self, path: str, lock_timeout: float, failures: SqliteFailures) -> None:
@@ -71,7 +61,7 @@ class Connections:
         self._lock_timeout = lock_timeout
         self._failures = failures
         self.closed = False
-        self._file: int | None = None
+        self._files = Files(path)
         self._look_at = math.inf if self.in_memory else 0.0
         self._writer: sqlite3.Connection | None = None
         self.inside = Inside()
@@ -92,13 +82,13 @@ class Connections:
         if self._writer is None:
             self._writer = self._connect(must_exist=False)
         if monotonic() >= self._look_at:
-            self._check_name()
+            self._check_files()
         return self._writer
 
     def take_reader(self, *, passing: bool) -> sqlite3.Connection:
         """One that reads, now and then or `passing` by; `give_back` must follow."""
         if monotonic() >= self._look_at:
-            self._check_name()
+            self._check_files()
         self.inside.enter()
         try:
             try:
@@ -141,17 +131,12 @@ class Connections:
             with self.inside:
                 connection.close()
 
-    def _check_name(self) -> None:
-        """Refuse a file that has its name no longer; whether it has is seen now and then.
-
-        Raises:
-            StorageFailed: It was deleted, moved or replaced.
-        """
-        found = file_number(self._path)
-        self._file = self._file or found
-        if found != self._file:
-            raise StorageFailed(path=self._path, reason=_RENAMED)
-        self._look_at = monotonic() + _LOOK_SECONDS
+    def _check_files(self) -> None:
+        """Refuse files that were deleted, moved or replaced, which is seen now and then."""
+        is_open = self._writer is not None or any(self._readers.values())
+        self._files.check(is_open=is_open)
+        if is_open:
+            self._look_at = monotonic() + _LOOK_SECONDS
 
     def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
         if self.closed:
@@ -236,4 +221,4 @@ class Connections:
         if self._writer is not None:
             _inherited.append(self._writer)
             self._writer = None
-        self._file = None
+        self._files.begin_again()

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sessions.errors import StorageFailed
-from sessions.sqlite.connections import file_number
 from sessions.sqlite.failures import refused_by_system
+from sessions.sqlite.files import file_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
