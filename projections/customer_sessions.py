@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
-from projections.known import asking, behind, fails, unreadable
+from projections.known import asking, behind, unreadable
 from projections.moments import EVER, check_one, known_until, shown
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
 from sessions import clock, rules
+from sessions.again import comes_again
 from sessions.errors import (
     InvalidValue,
     SessionNotFound,
@@ -266,7 +267,7 @@ class CustomerSessions:
         try:
             return CustomerSession.from_json(document)
         except Exception as error:
-            if not fails(partial(CustomerSession.from_json, document)):
+            if not comes_again(partial(CustomerSession.from_json, document), error):
                 raise
             raise unreadable(self._store, PROJECTION, session_id, error) from error
 

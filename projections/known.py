@@ -15,7 +15,7 @@ from sessions.errors import (
 from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sessions.database import Query
     from sessions.head import Build
@@ -89,15 +89,6 @@ def parked_keys(store: SessionStore, build: Build, table: Table = schema.PARKED)
     """The keys of a build that wait."""
     dialect = store.recorder.database.dialect
     return ParkedKeys(store.application_id, build.name, build.number, dialect, table)
-
-
-def fails(work: Callable[[], object]) -> bool:
-    """Whether pure work raises: what it raised before and does not now, a signal's handler did."""
-    try:
-        work()
-    except Exception:  # noqa: BLE001  whatever it is
-        return True
-    return False
 
 
 def unreadable(

@@ -6,10 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from projections import coming, waiting
-from projections.known import come, fails, parked_keys, unreadable
+from projections.known import come, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from projections.view_events import events_of
 from sessions import rules
+from sessions.again import comes_again
 from sessions.errors import StorageFailed, ViewParked
 from sessions.parked import ParkedKeys
 
@@ -88,7 +89,7 @@ class StoredProjection(Generic[V]):
         try:
             return read()
         except Exception as error:
-            if not fails(read):
+            if not comes_again(read, error):
                 raise
             raise unreadable(self._store, self.projection, key, error) from error
 
@@ -130,7 +131,7 @@ class StoredProjection(Generic[V]):
             try:
                 view = after()
             except Exception as error:
-                if not fails(after):
+                if not comes_again(after, error):
                     raise
                 where = {"position": recorded.position, "type": recorded.type}
                 name = self.projection.name

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 import msgspec
 
+from sessions.again import again
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event, Recorded
@@ -172,9 +174,9 @@ class Projection(Generic[V]):
         """`touched`, of an event that is wanted."""
         try:
             return tuple(dict.fromkeys(self._told(recorded)))
-        except Exception:  # noqa: BLE001  this event's, if it comes again, and else a signal's
+        except Exception as error:  # noqa: BLE001  this event's, if it comes again
             with suppress(Exception):
-                return tuple(dict.fromkeys(self._told(recorded)))
+                return tuple(dict.fromkeys(again(partial(self._told, recorded), error)))
             return (UNTOLD,)
 
     def by_key(self, events: Sequence[Recorded]) -> dict[Key, list[Recorded]]:

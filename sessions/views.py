@@ -10,6 +10,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from sessions.again import again
 from sessions.held_views import HeldViews
 from sessions.inserting import Insert, Write, each
 from sessions.keys import is_reserved
@@ -122,8 +123,8 @@ class Views(Generic[V]):
                     check(key, view)
             if view is not None and view is not self._before[key]:
                 self._made[key] = self._made_of(key, view)
-        except Exception:  # noqa: BLE001  the key's, if it comes again, and else a signal's
-            self._make_as_far_as_it_goes(key, events)
+        except Exception as error:  # noqa: BLE001  the key's, if it comes again
+            again(partial(self._make_as_far_as_it_goes, key, events), error)
         else:
             self._changed[key] = view
 
@@ -181,11 +182,12 @@ class Views(Generic[V]):
         asked = self._table.select_each(named, len(keys), self._dialect, "application_id = ?")
         unreadable: dict[Key, str] = {}
         for row in query(asked, (*keys, self._application_id)):
+            read = partial(self.projection.storage.from_row, row[1:])
             try:
-                view = self.projection.storage.from_row(row[1:])
-            except Exception:  # noqa: BLE001  the row's, if it comes again, and else a signal's
+                view = read()
+            except Exception as first:  # noqa: BLE001  the row's, if it comes again
                 try:
-                    view = self.projection.storage.from_row(row[1:])
+                    view = again(read, first)
                 except Exception as error:  # noqa: BLE001  as a fold's
                     unreadable[row[1]] = _reason(error)
                     continue

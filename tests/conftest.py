@@ -169,6 +169,11 @@ def add(sku: str = "9696", price: str = "59.9", **fields: Any) -> AddItem:
     return AddItem(sku=sku, price=Decimal(price), **fields)
 
 
+def deeper(frames: int, call: Callable[[], T]) -> T:
+    """What a call answers that is made from so many frames further down the stack."""
+    return deeper(frames - 1, call) if frames else call()
+
+
 def in_threads(count: int, call: Callable[[int], T]) -> list[T]:
     """What a call answers that many threads make at the same moment, each with its number."""
     barrier = threading.Barrier(count)

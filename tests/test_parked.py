@@ -33,7 +33,7 @@ from sessions import (
 from sessions.errors import KeyNotParked, ProjectionNotKept, RebuildRunning, ViewParked
 from sessions.events import ItemAdded, ProfileChanged
 from sessions.projection import of_session
-from tests.conftest import add
+from tests.conftest import add, deeper
 from tests.sample_projections import (
     BAD,
     MENDED,
@@ -213,6 +213,55 @@ def test_what_a_handler_of_a_signal_raises_when_a_view_is_read_lets_no_key_wait(
     with pytest.raises(TimeoutError):
         of(store, spend).get("p")
     assert of(store, spend).get("p") is not None
+
+
+@pytest.mark.parametrize("what", ["fold", "keys"])
+def test_a_caller_that_is_deep_in_its_stack_lets_no_key_wait(
+    open_store: OpenStore, mode: Mode, what: str
+) -> None:
+    of_spend: Callable[..., Any] = getattr(SPEND, what)
+    changes: dict[str, Any] = {what: lambda *given: deeper(700, lambda: of_spend(*given))}
+    store = open_store(projections=in_mode(mode, replace(SPEND, **changes)))
+    store.execute("a", OpenSession())
+
+    deeper(300, lambda: store.execute("b", OpenSession(profile_id="p")))
+    deeper(300, lambda: caught_up(store))
+
+    assert parked(store) == []
+    assert verify(store) == []
+
+
+def test_a_view_is_read_from_a_deep_stack_as_from_any(open_store: OpenStore) -> None:
+    storage = SPEND.storage
+    changed = msgspec.structs.replace(
+        storage, from_row=lambda row: deeper(700, lambda: storage.from_row(row))
+    )
+    spend = replace(SPEND, kept=changed)
+    store = open_store(projections=in_mode("followed", spend))
+    store.execute("a", OpenSession(profile_id="p"))
+    caught_up(store)
+    store.execute("b", OpenSession(profile_id="p"))
+
+    deeper(300, lambda: caught_up(store))
+
+    assert parked(store) == []
+    with pytest.raises(RecursionError):  # it is the reader's here, and the row is not damaged
+        deeper(300, lambda: of(store, spend).get("p"))
+    assert of(store, spend).get("p") == Spend(opened=2)
+
+
+def test_a_fold_that_calls_itself_for_ever_lets_its_key_wait(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    def endless(view: Any, recorded: Recorded) -> Any:
+        return endless(view, recorded)
+
+    store = open_store(projections=in_mode(mode, with_fold(endless)))
+    assert store.execute("a", OpenSession()).version == 1
+    caught_up(store)
+
+    (waiting,) = parked(store)
+    assert waiting.error.startswith("RecursionError(")
 
 
 def test_what_comes_later_waits_behind_it_and_other_keys_go_on(store: SessionStore) -> None:

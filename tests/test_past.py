@@ -30,7 +30,7 @@ from sessions import (
     VersionNotFound,
     ViewBehind,
 )
-from tests.conftest import add
+from tests.conftest import add, deeper
 from tests.tampering import unguarded
 from tests.test_broken_commits import Interrupts
 
@@ -417,6 +417,20 @@ def test_an_error_of_a_signal_as_a_view_is_read_is_no_damage(
 
     with pytest.raises(TimeoutError):
         views.get("s")
+    assert views.get("s").state == "open"
+
+
+def test_a_view_that_is_read_from_a_deep_stack_is_not_damaged(
+    store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    read = CustomerSession.from_json
+    monkeypatch.setattr(
+        CustomerSession, "from_json", lambda document: deeper(700, lambda: read(document))
+    )
+
+    with pytest.raises(RecursionError):
+        deeper(300, lambda: views.get("s"))
     assert views.get("s").state == "open"
 
 
