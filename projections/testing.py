@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from projections.folding import BuildOf, Tracked
 from projections.pages import Page
 from projections.status import parked
-from sessions import kept
+from sessions import kept, rules
 from sessions.database import query_on
-from sessions.events import SESSION, Event, Recorded
+from sessions.errors import InvalidValue
+from sessions.events import EVENTS, SESSION, Event, Recorded
 from sessions.store import SessionStore
 from sessions.views import Views
 
@@ -37,6 +38,7 @@ V = TypeVar("V")
 AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
 """When the first given event happened, if it is not said; each later one a second after it."""
 
+_EVENTS = frozenset(EVENTS.values())
 _SECOND = timedelta(seconds=1)
 _APPLICATION = 1
 
@@ -101,10 +103,16 @@ class Given:
             session: The session's id.
             at: When the first of them happened; if not said, a second after the event before.
             metadata: Who caused them and why, such as `{"actor": "till 3"}`.
+
+        Raises:
+            InvalidValue: One is no event, or the time has no timezone.
         """
         log = list(self.log)
-        when = at or (log[-1].at + _SECOND if log else AT)
+        following = log[-1].at + _SECOND if log else AT
+        when = following if at is None else rules.moment("at", at)
         for event in events:
+            if type(event) not in _EVENTS:
+                raise InvalidValue(field="events", rule="events", value=rules.shown(event))
             version = 1 + sum(each.stream_id == session for each in log)
             ids = (_APPLICATION, len(log) + 1, SESSION, session, version)
             about = dict(metadata or {})

@@ -49,8 +49,9 @@ def plain(value: Decimal) -> Decimal:
     if not value:
         return ZERO
     shown = str(value)
-    is_so = "E" not in shown and (shown[-1] != "0" or "." not in shown)
+    has_exponent = "E" in shown or "e" in shown  # as the caller's context writes it
+    is_so = not has_exponent and (shown[-1] != "0" or "." not in shown)
     if is_so and len(shown) <= _PRECISION and type(value) is Decimal:
         return value
     value = value.normalize(_EXACT)
-    return value.quantize(_ONE, None, _EXACT) if "E+" in str(value) else value
+    return value.quantize(_ONE, None, _EXACT) if "E+" in _EXACT.to_sci_string(value) else value

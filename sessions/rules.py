@@ -210,4 +210,6 @@ def shown(value: object) -> str:
         text = str(value) if isinstance(value, Decimal) else ascii(value)
     except ValueError:  # Python does not print a huge number
         text = f"a huge {type(value).__name__}"
+    except Exception:  # noqa: BLE001  it is nested too deeply, or its own `__repr__` fails
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."  # noqa: PLR2004  a terminal's line

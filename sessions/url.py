@@ -72,7 +72,7 @@ def _rule_broken_by(name: str) -> str:
         name.encode()
         path = Path(name).absolute()
         if not name or "\0" in name:
-            return "it names no file"
+            return "it names no file: a name is not empty, and holds no U+0000"
         if _is_directory(path):
             return "it names a directory, not a file"
         if not _is_directory(path.parent):

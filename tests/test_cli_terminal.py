@@ -81,6 +81,11 @@ def test_people_get_tables_and_colours() -> None:
     assert ("\t" in shown, NAME in shown) == (False, True)
 
 
+@pytest.mark.usefixtures("store_url")
+def test_a_terminal_that_says_0_columns_is_written_to() -> None:
+    assert "SPRING-20" in terminal("show", "a", columns=0)
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.usefixtures("store_url")

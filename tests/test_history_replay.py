@@ -25,6 +25,7 @@ from sessions import (
 )
 from tests.conftest import add
 from tests.customers import DAY, TEN, guest_becomes_known, ids, order, sums
+from tests.test_times import Moment
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, OpenStore
@@ -66,6 +67,8 @@ def test_a_profile_that_nobody_knows_is_an_error(
         histories.get("p", position=1)
     with pytest.raises(ProfileNotYet, match="no session of profile 'p' at 2026-11-22T10:00"):
         histories.replay("p", as_of=TEN - DAY)
+    with pytest.raises(ProfileNotYet, match="no session of profile 'p' at 2026-11-22T10:00"):
+        histories.get("p", as_of=Moment.fromisoformat("2026-11-22T10:00:00Z"))
     with pytest.raises(PositionNotFound, match="no position 3: its newest is 2"):
         histories.get("p", position=3)
 

@@ -219,3 +219,18 @@ def test_a_text_of_another_class_is_kept_as_a_plain_one_or_refused() -> None:
             given(OPENED).when(command).then(*given(OPENED).when(command).decide().events)
         except InvalidValue:
             continue
+
+
+class Nameless:
+    def __repr__(self) -> str:
+        raise NotImplementedError
+
+
+def test_a_value_that_cannot_be_shown_is_refused_by_its_rule_all_the_same() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    values: list[tuple[Any, str]] = [(Nameless(), "a Nameless"), (nested, "a list")]
+    for value, shown in values:
+        for field, command in with_text(value):
+            given(OPENED).when(command).refused(InvalidValue, field=field, value=shown)

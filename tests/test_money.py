@@ -24,7 +24,9 @@ from sessions.commands import Command
 from tests.scenario import OPENED, given
 
 
-@pytest.fixture(params=[None, Context(prec=5), Context(prec=1, traps=[Inexact, Rounded])])
+@pytest.fixture(
+    params=[None, Context(prec=5), Context(prec=1, traps=[Inexact, Rounded]), Context(capitals=0)]
+)
 def _any_context(request: pytest.FixtureRequest) -> Iterator[None]:
     """Money is the same in every context that a caller may have set."""
     with localcontext(request.param):

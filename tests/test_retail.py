@@ -209,6 +209,10 @@ STRAY_QUOTE = TWO_LINES.replace("two", '"two')
         (f"{HEADER}\n{GOOD}\n{GOOD.replace(',1,2010', ',x,2010')}", ("line 3", "Quantity", "'x'")),
         (f"{HEADER}\n{GOOD.replace(',1,2010', ',1_0,2010')}", ("line 2", "Quantity", "'1_0'")),
         (f"{HEADER}\n{GOOD.replace(',1,2010', f',{THREE},2010')}", ("line 2", "Quantity")),
+        (
+            f"{HEADER}\n{GOOD.replace(',1,2010', f',-{10**1000},2010')}",
+            ("line 2", "Quantity", "1000"),
+        ),
         (f"{HEADER}\n{GOOD.replace('0,1,7', '0,1_0,7')}", ("line 2", "UnitPrice", "'1_0'")),
         (f"{HEADER}\n{GOOD.replace('0,1,7', '0,NaN,7')}", ("line 2", "UnitPrice", "'NaN'")),
         (f"{HEADER}\n{GOOD.replace('12-01', '13-01')}", ("line 2", "InvoiceDate", "'2010-13-01")),

@@ -14,7 +14,7 @@ from msgspec.structs import replace as changed
 
 from projections import Column, Projection, Rows
 from projections.testing import AT, given
-from sessions import SessionCancelled, SessionClosed, SessionOpened, SessionReopened
+from sessions import InvalidValue, SessionCancelled, SessionClosed, SessionOpened, SessionReopened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,14 @@ def test_another_view_than_the_expected_one_is_shown() -> None:
 
 class Days(msgspec.Struct, frozen=True):
     at: tuple[datetime, ...] = ()
+
+
+def test_what_is_no_event_or_no_moment_is_refused() -> None:
+    opened: Any = SessionOpened
+    with pytest.raises(InvalidValue, match="events: events, not <class"):
+        given(opened)
+    with pytest.raises(InvalidValue, match="at: "):
+        given(SessionOpened(first_session=True), at=datetime(2026, 11, 23, 10))  # noqa: DTZ001  it has no timezone
 
 
 def test_events_may_be_given_on_any_day() -> None:

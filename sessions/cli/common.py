@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,9 @@ from sessions.shown_url import without_password
 from sessions.store import SessionStore
 
 _URL = re.compile(r"\w+:/.*", re.DOTALL)
+
+if not os.environ.get("COLUMNS", "").strip("0"):  # 0 columns would be taken at their word
+    os.environ.pop("COLUMNS", None)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

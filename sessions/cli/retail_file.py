@@ -33,6 +33,9 @@ _COLUMNS = (
     "UnitPrice",
     "CustomerID",
 )
+_LONGEST = 1000
+"""Characters of a number; Python prints no sum that has more than 4300."""
+
 _SURPLUS = "\n"
 """What a row has more of than columns stands under this name, which no column has."""
 
@@ -126,12 +129,14 @@ def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, Or
 
 
 def _whole(text: str, line: int) -> int:
+    rule = "a whole number"
     try:
-        return int(_digits(text))
+        if len(text) <= _LONGEST:
+            return int(_digits(text))
+        rule = f"{_LONGEST} characters at most"
     except ValueError:
-        raise BadLine(
-            line=line, column="Quantity", rule="a whole number", value=text[:80]
-        ) from None
+        pass
+    raise BadLine(line=line, column="Quantity", rule=rule, value=text[:80])
 
 
 def _amount(text: str, line: int) -> Decimal:
