@@ -15,7 +15,10 @@ _LOG_GONE = (
     "the file of its newest commits (-wal) was deleted, moved or replaced while it was open; close "
     "it in all processes, which saves what they have of it, and open it anew"
 )
-_LINKED = "its file has {} names (hard links), and SQLite keeps newest commits (-wal) for each name"
+_LINKED = (
+    "its file has {} names (hard links), and SQLite keeps the newest commits (-wal) of each apart; "
+    "leave it one"
+)
 
 
 def file_number(path: str) -> int | None:
@@ -48,17 +51,20 @@ class Files:
         Raises:
             StorageFailed: One was deleted, moved or replaced, or the database has several names.
         """
-        found = _stat(self._path)
-        if self._file is None and found is not None and found.st_nlink > 1:
-            raise StorageFailed(path=self._path, reason=_LINKED.format(found.st_nlink))
-        self._file = self._file or (found and found.st_ino)
-        if (found and found.st_ino) != self._file:
-            raise StorageFailed(path=self._path, reason=_GONE)
+        self._file = self._same(self._path, self._file, _GONE)
         if is_open:
-            log = file_number(f"{self._path}-wal")
-            self._log = self._log or log
-            if log != self._log:
-                raise StorageFailed(path=self._path, reason=_LOG_GONE)
+            self._log = self._same(f"{self._path}-wal", self._log, _LOG_GONE)
+
+    def _same(self, path: str, before: int | None, reason: str) -> int | None:
+        found = _stat(path)
+        number = found and found.st_ino
+        if before is None:
+            if found is not None and found.st_nlink > 1:
+                reason = _LINKED.format(found.st_nlink)
+                raise StorageFailed(path=self._path, reason=reason)
+        elif number != before:
+            raise StorageFailed(path=self._path, reason=reason)
+        return number
 
 
 def _stat(path: str) -> stat_result | None:
