@@ -97,7 +97,7 @@ class CustomerHistories:
         """All events by a moment of the sessions that had come to a profile, in order."""
         rules.text("profileId", profile_id)
         past = check_one(as_of=as_of, position=position)
-        as_of = None if as_of is None else rules.moment("as_of", as_of)
+        as_of = rules.as_of(as_of)
         at = EVER if as_of is None else clock.text(as_of)
         until = self._until(position)
         customer = (self._store.application_id, profile_id)

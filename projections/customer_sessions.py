@@ -218,7 +218,7 @@ class CustomerSessions:
             UndecodableEvent: The data of an event does not fit its shape.
         """
         check_one(as_of=as_of, position=position)
-        as_of = None if as_of is None else rules.moment("as_of", as_of)
+        as_of = rules.as_of(as_of)
         streams = self._store.streams(position=known_until(self._store, position), as_of=as_of)
         application = self._store.application_id
         return (
@@ -280,8 +280,7 @@ class CustomerSessions:
     ) -> CustomerSession:
         if version is not None:
             rules.count("version", version)
-        if as_of is not None:
-            as_of = rules.moment("as_of", as_of)
+        as_of = rules.as_of(as_of)
         if position is not None:
             known_until(self._store, position)
         happened = self._store.happened(session_id, until=version, as_of=as_of, position=position)

@@ -67,7 +67,7 @@ class StoredProjection(Generic[V]):
         """
         key = self._checked(key)
         past = check_one(as_of=as_of, position=position)
-        as_of = None if as_of is None else rules.moment("as_of", as_of)
+        as_of = rules.as_of(as_of)
         if position is not None:
             known_until(self._store, position)
         build = self._build()

@@ -98,10 +98,6 @@ def filled(session: Session, items: Sequence[GivenItem], total: Amount | None) -
     return events
 
 
-def _as_recorded(lines: Sequence[Line]) -> tuple[CartLine, ...]:
-    return tuple([CartLine(line.item, line.quantity) for line in lines])
-
-
 def return_items(session: Session, command: ReturnItems) -> list[ItemsReturned]:
     """ReturnItems: units of lines, all as asked or none."""
     asked = rules.sequence("items", command.items)
@@ -184,6 +180,10 @@ def _merged(lines: Sequence[Line], item: Item, quantity: int) -> tuple[int, int]
 
 def _alike(one: Item, other: Item) -> bool:
     return one == other and rules.same_json(one.attributes, other.attributes)
+
+
+def _as_recorded(lines: Sequence[Line]) -> tuple[CartLine, ...]:
+    return tuple([CartLine(line.item, line.quantity) for line in lines])
 
 
 def _same_lines(old: Sequence[Line], new: Sequence[Line]) -> bool:

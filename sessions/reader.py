@@ -72,7 +72,7 @@ class StoreReader(ABC):
         """
         rules.text("integrationId", session_id)
         _check_counts(after=after, until=until, position=position)
-        as_of = None if as_of is None else rules.moment("as_of", as_of)
+        as_of = rules.as_of(as_of)
         return self._events(session_id, after, until=until, as_of=as_of, position=position)
 
     def _events(

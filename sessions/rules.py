@@ -180,6 +180,11 @@ def moment(field: str, value: object) -> datetime:
         raise InvalidValue(field=field, rule=rule, value=value) from None
 
 
+def as_of(value: object) -> datetime | None:
+    """The time that the past is asked about, if one is given."""
+    return None if value is None else moment("as_of", value)
+
+
 def happened_at(value: datetime | None, latest: datetime | None, now: datetime) -> datetime:
     """When a command happened: as it says, or else now; never before the latest event."""
     if now.tzinfo is not UTC:

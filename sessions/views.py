@@ -181,13 +181,13 @@ class Views(Generic[V]):
         named = self._table.key[1:]
         asked = self._table.select_each(named, len(keys), self._dialect, "application_id = ?")
         unreadable: dict[Key, str] = {}
+        read = self.projection.storage.from_row
         for row in query(asked, (*keys, self._application_id)):
-            read = partial(self.projection.storage.from_row, row[1:])
             try:
-                view = read()
+                view = read(row[1:])
             except Exception as first:  # noqa: BLE001  the row's, if it comes again
                 try:
-                    view = again(read, first)
+                    view = again(partial(read, row[1:]), first)
                 except Exception as error:  # noqa: BLE001  as a fold's
                     unreadable[row[1]] = _reason(error)
                     continue

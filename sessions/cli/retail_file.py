@@ -129,14 +129,15 @@ def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, Or
 
 
 def _whole(text: str, line: int) -> int:
-    rule = "a whole number"
-    try:
-        if len(text) <= _LONGEST:
-            return int(_digits(text))
+    if len(text) > _LONGEST:
         rule = f"{_LONGEST} characters at most"
+        raise BadLine(line=line, column="Quantity", rule=rule, value=text[:80])
+    try:
+        return int(_digits(text))
     except ValueError:
-        pass
-    raise BadLine(line=line, column="Quantity", rule=rule, value=text[:80])
+        raise BadLine(
+            line=line, column="Quantity", rule="a whole number", value=text[:80]
+        ) from None
 
 
 def _amount(text: str, line: int) -> Decimal:
