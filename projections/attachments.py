@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sessions.events import ProfileChanged, Recorded, SessionOpened
+from sessions.events import ProfileChanged, SessionOpened
 from sessions.projection import Projection
 from sessions.storage import Storage
 from sessions.tables import APPLICATION_ID, Column, Table
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sessions.dialect import Dialect
     from sessions.keys import Key
+    from sessions.recorded import Recorded
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):

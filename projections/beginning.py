@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.events import Recorded
+    from sessions.recorded import Recorded
 
 
 class Beginning(Sequence["Recorded"]):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sessions.events import Recorded
+    from sessions.recorded import Recorded
     from sessions.store import SessionStore
 
 _READ_TOGETHER = 500

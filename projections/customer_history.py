@@ -19,11 +19,12 @@ from projections.customer_session import fold as fold_session
 from projections.figures import Figures, changed
 from sessions.documents import to_json
 from sessions.errors import NotInHistory
-from sessions.events import ProfileChanged, Recorded, SessionOpened
+from sessions.events import ProfileChanged, SessionOpened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sessions.recorded import Recorded
     from sessions.session import Session
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import asdict
 
-from sessions.events import Happened, Item, Recorded, State
+from sessions.events import Item, State
 from sessions.projection import Projection
 from sessions.session import STEPS, Line, Session, evolve, total_of
 from sessions.storage import Storage
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sessions.keys import Key
+    from sessions.recorded import Happened, Recorded
 
 
 class CartItem(Item, frozen=True, kw_only=True, gc=False):

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from projections.difference import Difference
-    from sessions.events import Recorded
     from sessions.keys import Key
     from sessions.projection import Projection
+    from sessions.recorded import Recorded
     from sessions.store import SessionStore
     from sessions.tables import Column, Table
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sessions.database import Query
-    from sessions.events import Recorded
     from sessions.inserting import Write
+    from sessions.recorded import Recorded
     from sessions.tables import Table
 
 _EVENTS = schema.EVENTS.name

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from projections.pages import Page
     from sessions.database import Connection, Database, Query
-    from sessions.events import Recorded
     from sessions.head import Build
     from sessions.inserting import Write
     from sessions.projection import Projection
+    from sessions.recorded import Recorded
     from sessions.views import Views
 
 HELD = 10_000

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from projections.figures import Figures
-    from sessions.events import Recorded
+    from sessions.recorded import Recorded
 
 
 @dataclass(frozen=True)

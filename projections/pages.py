@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from sessions.database import Database, Query
-    from sessions.events import Recorded
+    from sessions.recorded import Recorded
 
 PAGE = 2000
 """So many positions are a page, if nobody says otherwise."""

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from projections.waiting import How
-    from sessions.events import Recorded
     from sessions.head import Build
     from sessions.keys import Key
     from sessions.parked import Parked
     from sessions.projection import Projection
+    from sessions.recorded import Recorded
     from sessions.store import SessionStore
 
 V = TypeVar("V")

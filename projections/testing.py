@@ -23,7 +23,8 @@ from projections.status import parked
 from sessions import kept, rules
 from sessions.database import query_on
 from sessions.errors import InvalidValue
-from sessions.events import EVENTS, SESSION, Event, Recorded
+from sessions.events import EVENTS, SESSION, Event
+from sessions.recorded import Recorded
 from sessions.store import SessionStore
 from sessions.views import Views
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from projections.customer_session import fold
 from sessions.documents import to_json
-from sessions.events import Recorded
+from sessions.recorded import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

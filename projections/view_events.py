@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from sessions.events import Recorded
     from sessions.keys import Key
     from sessions.projection import Projection
     from sessions.reader import StoreReader
+    from sessions.recorded import Recorded
 
 
 def events_of(  # noqa: PLR0913  the bounds that may be asked for

@@ -116,7 +116,6 @@ from sessions.events import (
     ItemsReturned,
     ProfileChanged,
     QuantityChanged,
-    Recorded,
     ReferralApplied,
     ReferralRemoved,
     ReturnedLine,
@@ -128,6 +127,7 @@ from sessions.events import (
     TotalDeclared,
 )
 from sessions.follower import Follower
+from sessions.recorded import Recorded
 from sessions.session import (
     Line,
     Session,

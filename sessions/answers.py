@@ -13,9 +13,9 @@ import msgspec
 from sessions import documents, rules
 from sessions.commands import COMMANDS, Command
 from sessions.errors import InvalidValue, StorageFailed
-from sessions.events import Recorded
 from sessions.mapper import encode_json
 from sessions.money import plain
+from sessions.recorded import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,12 +1,12 @@
-"""What happened to a session: the events, and the envelope that each is recorded in.
+"""What happened to a session: the events.
 
 The stored form begins here: the names and fields below are in databases, and are read for ever.
 
 An event is bare: it says what happened, completely enough that a reader understands the step
 without the code and without the earlier events. Stream, version, position, times and who caused
-it stand in the envelope, `Recorded`. Add a field only with a default; for any other change write
-an upcaster (`sessions.mapper`). A field left out of the stored form has its default, and a
-default never changes.
+it stand in the envelope (`sessions.recorded`). Add a field only with a default; for any other
+change write an upcaster (`sessions.mapper`). A field left out of the stored form has its default,
+and a default never changes.
 
 Four events said nothing of what they took the place of at first: their `replaced` is then None.
 """
@@ -18,8 +18,6 @@ from decimal import Decimal
 from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
-
-from sessions.documents import to_json
 
 State = Literal["open", "closed", "partially_returned", "cancelled"]
 
@@ -249,62 +247,3 @@ EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event
 
 SESSION = "session"
 """The category of the streams of this module's events."""
-
-
-Happened: TypeAlias = "tuple[str, datetime, str, Event]"
-"""What a fold of a whole stream needs of an event: the stream's id, the event's time, its command's
-id, and itself; `Recorded` says what each is. Folding a log is mostly making these.
-"""
-
-
-class Recorded(msgspec.Struct, frozen=True, gc=False):
-    """An event in its envelope, as the log holds it.
-
-    Attributes:
-        application_id: The application whose log it is in.
-        position: Its place in that log: from 1, without gaps, never reused.
-        category: What the stream is of; "session" for a customer session.
-        stream_id: The stream's id in its category: the session's integrationId.
-        version: Its place in the stream, from 1.
-        at: When it happened (UTC).
-        recorded_at: When it was recorded (UTC).
-        command_id: The UUIDv7 of the command that caused it; its events share it.
-        metadata: Who and why: `actor`, `correlationId`, `causationId`, and free keys.
-        event: What happened.
-    """
-
-    application_id: int
-    position: int
-    category: str
-    stream_id: str
-    version: int
-    at: datetime
-    recorded_at: datetime
-    command_id: str
-    metadata: dict[str, Any]
-    event: Event
-
-    @property
-    def type(self) -> str:
-        """The event's stored name, such as `ItemAdded`."""
-        return type(self.event).__name__
-
-    def as_dict(self) -> dict[str, Any]:
-        """The envelope by its names in JSON, with the `type` and, as `data`, the event."""
-        return {
-            "position": self.position,
-            "applicationId": self.application_id,
-            "category": self.category,
-            "streamId": self.stream_id,
-            "version": self.version,
-            "type": self.type,
-            "at": self.at,
-            "recordedAt": self.recorded_at,
-            "commandId": self.command_id,
-            "metadata": self.metadata,
-            "data": self.event,
-        }
-
-    def to_json(self) -> str:
-        """One JSON object: a line of `sessions log --json`."""
-        return to_json(self.as_dict())

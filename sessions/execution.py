@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sessions.commands import Command
-    from sessions.events import Recorded
+    from sessions.recorded import Recorded
     from sessions.writer import Writer
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sessions.events import Recorded
 from sessions.following import PAGE, Following
 from sessions.reader import of_sessions
+from sessions.recorded import Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,9 +11,9 @@ from sessions.topics import name_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.events import Recorded
     from sessions.keys import Key
     from sessions.projection import Projection
+    from sessions.recorded import Recorded
 
 V = TypeVar("V")
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
-    from sessions.events import Recorded
     from sessions.head import Build
     from sessions.projection import Projection
+    from sessions.recorded import Recorded
 
 
 class InlineViews:

@@ -17,7 +17,8 @@ import msgspec
 
 from sessions import clock
 from sessions.errors import UndecodableEvent, UnknownEvent
-from sessions.events import EVENTS, Happened, Recorded
+from sessions.events import EVENTS
+from sessions.recorded import Happened, Recorded
 from sessions.topics import TOPIC, shape_of, topic_of
 
 if TYPE_CHECKING:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sessions.events import SESSION, Recorded
+from sessions.events import SESSION
 from sessions.session import Session, evolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from sessions.recorded import Recorded
 
 _SESSIONS = 1024
 

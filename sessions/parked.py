@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
-    from sessions.events import Recorded
     from sessions.head import Build
     from sessions.keys import Key
+    from sessions.recorded import Recorded
     from sessions.tables import Table
 
 

@@ -17,7 +17,7 @@ import msgspec
 from sessions.again import again
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
-from sessions.events import EVENTS, SESSION, Event, Recorded
+from sessions.events import EVENTS, SESSION, Event
 from sessions.head import Mode
 from sessions.keys import UNTOLD, Key, is_reserved, misfit
 from sessions.kinds import fits
@@ -28,6 +28,8 @@ from sessions.view_rows import MadeRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from sessions.recorded import Recorded
 
 V = TypeVar("V")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessions import rules
 from sessions.errors import InvalidValue
-from sessions.events import EVENTS, SESSION, Happened, Recorded
+from sessions.events import EVENTS, SESSION
 from sessions.mapper import HAPPENED
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.mapper import Mapper
+    from sessions.recorded import Happened, Recorded
     from sessions.recorder import SessionRecorder
 
 _LONG = 1000

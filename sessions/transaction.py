@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from sessions.answers import Executed, Request
     from sessions.claims import Usage
     from sessions.database import Connection
-    from sessions.events import Recorded
     from sessions.job import Job
     from sessions.memory import Held
     from sessions.needs import Kept, Means, Needs
+    from sessions.recorded import Recorded
     from sessions.recorder import SessionRecorder
 
 Metadata = dict[str, Any]

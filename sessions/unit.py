@@ -17,11 +17,11 @@ from sessions.events import (
     CartReplaced,
     ItemAdded,
     ItemRemoved,
-    Recorded,
     SessionCancelled,
     SessionReopened,
 )
 from sessions.memory import Held
+from sessions.recorded import Recorded
 from sessions.session import evolve
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from sessions.database import Connection, Query
     from sessions.dialect import Dialect
-    from sessions.events import Recorded
     from sessions.keys import Key
     from sessions.projection import Projection
+    from sessions.recorded import Recorded
 
 V = TypeVar("V")
 

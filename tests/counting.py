@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from projections import Column, Projection, Rows
-from sessions.events import ItemAdded, ProfileChanged, Recorded, SessionOpened
+from sessions.events import ItemAdded, ProfileChanged, SessionOpened
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from sessions import SessionStore
+    from sessions.recorded import Recorded
     from sessions.tables import Table
 
 POISON, UNSHOWN = "poison", "unshown"

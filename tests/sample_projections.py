@@ -16,7 +16,6 @@ from sessions.events import (
     ItemRemoved,
     ProfileChanged,
     QuantityChanged,
-    Recorded,
     SessionClosed,
     SessionOpened,
 )
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sessions.head import Mode
+    from sessions.recorded import Recorded
 
 V = TypeVar("V")
 

@@ -22,7 +22,7 @@ from sessions import (
     SetProfile,
     ViewsDiffer,
 )
-from sessions.events import ProfileChanged, Recorded, SessionOpened
+from sessions.events import ProfileChanged, SessionOpened
 from sessions.head import CATCH_UP
 from sessions.installed import installed
 from sessions.tables import Column
@@ -31,6 +31,7 @@ from tests.sample_projections import profiles
 
 if TYPE_CHECKING:
     from sessions import Command
+    from sessions.recorded import Recorded
     from tests.conftest import OpenStore
 
 

@@ -54,8 +54,8 @@ from tests.waiting import come, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sessions.events import Recorded
     from sessions.head import Build, Mode
+    from sessions.recorded import Recorded
     from tests.conftest import Clock, OpenStore
 
 MODES: tuple[Mode, ...] = ("inline", "followed")

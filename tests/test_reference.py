@@ -37,9 +37,10 @@ from sessions.cli import app
 from sessions.commands import BaseCommand, Command
 from sessions.decide import decide
 from sessions.errors import SessionsError
-from sessions.events import EVENTS, Recorded
+from sessions.events import EVENTS
 from sessions.installed import installed
 from sessions.parked import Parked
+from sessions.recorded import Recorded
 from sessions.session import evolve
 from sessions.store import SessionStore
 from tests.test_docs import commands_of

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from sessions.events import Recorded
+    from sessions.recorded import Recorded
     from tests.conftest import OpenStore
 
 

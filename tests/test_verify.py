@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from sessions.commands import Command
     from sessions.database import Connection
-    from sessions.events import Recorded
     from sessions.head import Mode
+    from sessions.recorded import Recorded
     from tests.conftest import OpenStore
 
 HISTORY: list[tuple[str, Command]] = [

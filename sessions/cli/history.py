@@ -24,7 +24,7 @@ from sessions.cli.read import AsOfOption, PositionOption, check_one_moment
 from sessions.events import ProfileChanged, SessionOpened
 
 if TYPE_CHECKING:
-    from sessions.events import Recorded
+    from sessions.recorded import Recorded
 
 _ONE_FORM = "give only one of --events and --figures"
 

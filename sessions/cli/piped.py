@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sessions.events import Recorded
     from sessions.follower import Follower
+    from sessions.recorded import Recorded
 
 
 def while_read(follower: Follower) -> Iterator[Recorded]:

@@ -30,7 +30,7 @@ from sessions.events import EVENTS
 from sessions.mapper import encode_json
 
 if TYPE_CHECKING:
-    from sessions.events import Recorded
+    from sessions.recorded import Recorded
 
 AsOfOption = Annotated[
     datetime | None,

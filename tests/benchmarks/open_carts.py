@@ -8,7 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from projections import Column, Projection, Rows
-from sessions.events import ItemAdded, QuantityChanged, Recorded, SessionClosed, SessionOpened
+from sessions.events import ItemAdded, QuantityChanged, SessionClosed, SessionOpened
+from sessions.recorded import Recorded
 
 
 class Line(msgspec.Struct, frozen=True):
