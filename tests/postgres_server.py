@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import warnings
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -50,9 +52,16 @@ def new_schema(server: str) -> Iterator[str]:
     """The URL of a store in a schema of its own, which is dropped at the end."""
     name = f"test_{uuid4().hex}"
     yield f"{server}{'&' if '?' in server else '?'}schema={name}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("SET lock_timeout = '60s'")  # a test that failed may have left a lock
-        connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
+    _connected(server).execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
+
+
+@cache
+def _connected(server: str) -> psycopg.Connection:
+    """A connection that many tests share: making one takes as long as some tests."""
+    connection = psycopg.connect(server, autocommit=True)
+    atexit.register(connection.close)
+    connection.execute("SET lock_timeout = '60s'")  # a test that failed may have left a lock
+    return connection
 
 
 class OnPostgres(RuleBasedStateMachine):

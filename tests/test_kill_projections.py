@@ -100,6 +100,15 @@ def _come(store: SessionStore, position: int) -> None:
     until(lambda: all(StoredProjection(store, each).position >= position for each in FOLLOWED))
 
 
+def _end(store: SessionStore) -> int:
+    """Where the log ends once a server is done with what those who were killed had sent to it."""
+    position, before = store.position, -1
+    while position != before:
+        time.sleep(0.5)
+        position, before = store.position, position
+    return position
+
+
 def _wrong(store: SessionStore) -> list[object]:
     log = list(store.log())
     return [found for each in KNOWN[-3:] if (found := wrong(store, each, log))]
@@ -125,7 +134,7 @@ def test_no_event_is_skipped_or_folded_twice_whoever_is_killed(
                     _come(store, store.position)
                 crew.start(victim, f"{kill}")
             crew.kill_all(build, write)
-            _come(store, store.position)
+            _come(store, _end(store))
         finally:
             crew.kill_all(build, write, follow)
 

@@ -402,16 +402,17 @@ FIRST_EVENTS = [
 ]
 
 
-@pytest.mark.parametrize(("statement", "first", "relation", "column"), FIRST_EVENTS)
 def test_the_first_event_that_is_not_reflected_is_named(
-    projected: SessionStore, statement: str, first: int | None, relation: str, column: str
+    projected: SessionStore, subtests: pytest.Subtests
 ) -> None:
-    change(projected, statement)
+    for statement, first, relation, column in FIRST_EVENTS:
+        with subtests.test(statement):
+            change(projected, statement)
 
-    assert named(projected) == [(first, relation, column)]
+            assert named(projected) == [(first, relation, column)]
 
-    rebuild(projected)
-    assert verify(projected) == []
+            rebuild(projected)
+            assert verify(projected) == []
 
 
 def test_the_first_event_is_named_for_an_amount_of_many_digits_too(store: SessionStore) -> None:

@@ -44,6 +44,12 @@ _OPTIONS: dict[str, Any] = {
     "application_name": "customer-sessions",
     "client_encoding": "UTF8",  # what is said first is in it: a schema's name
 }
+_SETTINGS = (
+    "SELECT set_config('search_path', $1, false), set_config('lock_timeout', $2, false), "
+    "set_config('timezone', 'UTC', false), "
+    "set_config('DateStyle', 'ISO', false), "  # times are read as the server writes them
+    "set_config('default_transaction_read_only', 'on', false)"  # a writer says that it writes
+)
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') = 'off'"
@@ -193,7 +199,7 @@ class Connections:
                     connection_class=ServerConnection,
                     kwargs=_OPTIONS,
                     configure=self._configure,
-                    min_size=1,
+                    min_size=0,
                     max_size=self._place.pool_size,
                     timeout=max(_LEAST_SECONDS, self._lock_timeout),
                     reconnect_timeout=_CONNECT_SECONDS,
@@ -217,15 +223,8 @@ class Connections:
             raw.adapters.register_loader(name, TextLoader)
         raw.adapters.register_dumper(int, Int8Dumper)  # a statement is then prepared for all sizes
         milliseconds = max(1, round(self._lock_timeout * 1000))
-        settings = (
-            ("search_path", quoted(self._place.schema)),
-            ("timezone", "UTC"),
-            ("DateStyle", "ISO"),  # times are read as the server writes them
-            ("default_transaction_read_only", "on"),  # a writer says that it writes
-            ("lock_timeout", f"{milliseconds}ms"),
-        )
-        set_config = "SELECT set_config($1, $2, false)"
-        raw.trips.ask([*((set_config, setting) for setting in settings), (_DURABLE, ())])
+        settings = [quoted(self._place.schema), f"{milliseconds}ms"]
+        raw.trips.ask([(_SETTINGS, settings), (_DURABLE, ())])
 
     def close(self) -> None:
         """Close the pool; a connection that is taken is closed when it is given back."""
