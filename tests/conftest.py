@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -16,7 +16,7 @@ import pytest
 
 from projections import CustomerHistories, CustomerSessions
 from sessions import AddItem, SessionStore
-from tests.postgres_server import new_schema, server_url
+from tests.postgres_server import UsedStores, new_schema, server_url
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -32,6 +32,36 @@ class OpenStore(Protocol):
     """Opens a store on the test's database, the same one each time."""
 
     def __call__(self, application_id: int = 1, **options: Any) -> SessionStore: ...
+
+
+class Opener:
+    """Opens stores on one database, which the first of them decides on."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._in_memory: dict[int, SessionStore] = {}
+        self._url = ""
+        self.opened = ExitStack()
+
+    def __call__(self, application_id: int = 1, **options: Any) -> SessionStore:
+        if application_id in self._in_memory:
+            return self._in_memory[application_id]
+        self._url = self._url or self._found("projections" not in options)
+        opening = SessionStore.open(self._url, application_id, **options)
+        store = self.opened.enter_context(opening)
+        if self._url == "memory:":
+            self._in_memory[application_id] = store
+        return store
+
+    def _found(self, is_usual: bool) -> str:  # noqa: FBT001  asked for above
+        backend = self._request.param
+        if backend == "memory":
+            return "memory:"
+        if backend == "postgres" and is_usual:
+            used: UsedStores = self._request.getfixturevalue("used_stores")
+            return self.opened.enter_context(used.empty())
+        url: str = self._request.getfixturevalue(f"{backend}_url")
+        return url
 
 
 class Clock:
@@ -102,6 +132,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> str:
     return server_url(shared / "postgres")
 
 
+@pytest.fixture(scope="session")
+def used_stores(postgres: str) -> Iterator[UsedStores]:
+    """Stores on the server that tests use one after the other."""
+    with closing(UsedStores(postgres)) as used:
+        yield used
+
+
 @pytest.fixture
 def postgres_url(postgres: str) -> Iterator[str]:
     """A store in a schema that does not exist yet."""
@@ -128,19 +165,8 @@ def any_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=BACKENDS)
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     """Opens stores on one database; in memory an application's is opened once."""
-    in_memory: dict[int, SessionStore] = {}
-    with ExitStack() as opened:
-
-        def opener(application_id: int = 1, **options: Any) -> SessionStore:
-            if application_id in in_memory:
-                return in_memory[application_id]
-            is_memory = request.param == "memory"
-            url = "memory:" if is_memory else request.getfixturevalue(f"{request.param}_url")
-            store = opened.enter_context(SessionStore.open(url, application_id, **options))
-            if is_memory:
-                in_memory[application_id] = store
-            return store
-
+    opener = Opener(request)
+    with opener.opened:
         yield opener
 
 

@@ -13,6 +13,8 @@ from uuid import uuid4
 import psycopg
 from hypothesis.stateful import RuleBasedStateMachine
 
+from sessions import SessionStore
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -53,6 +55,70 @@ def new_schema(server: str) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     yield f"{server}{'&' if '?' in server else '?'}schema={name}"
     _connected(server).execute(f"DROP SCHEMA IF EXISTS {name} CASCADE".encode())
+
+
+_SHAPE = """
+SELECT md5(string_agg(made, ' ' ORDER BY made)) FROM (
+    SELECT concat_ws(' ', oid, xmin, relname) FROM pg_class WHERE relnamespace = {0}
+    UNION ALL SELECT concat_ws(' ', attrelid, attname, pg_attribute.xmin) FROM pg_attribute
+    JOIN pg_class ON pg_class.oid = attrelid WHERE relnamespace = {0}
+    UNION ALL SELECT concat_ws(' ', tgrelid, tgname, pg_trigger.xmin, tgenabled) FROM pg_trigger
+    JOIN pg_class ON pg_class.oid = tgrelid WHERE relnamespace = {0}
+    UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_constraint WHERE connamespace = {0}
+    UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_proc WHERE pronamespace = {0}
+    UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_namespace WHERE oid = {0}
+    UNION ALL SELECT kept::text FROM {1}.projections AS kept
+    UNION ALL SELECT kept::text FROM {1}.migrations AS kept
+) AS all_of_it (made)
+"""
+_EMPTY = (
+    "SET session_replication_role = replica",  # the log is only added to
+    *(
+        f"DELETE FROM {{0}}.{each}"
+        for each in (
+            *("events", "answers", "claims", "limits", "positions", "parked"),
+            *("attachments", "customer_sessions"),
+        )
+    ),
+    "RESET session_replication_role",
+)
+
+
+class UsedStores:
+    """Stores as they are made where nobody says otherwise: emptied, the next test has them.
+
+    To make one and to drop it takes longer than most tests do.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._all = ExitStack()
+        self._free: list[tuple[str, str]] = []
+
+    @contextmanager
+    def empty(self) -> Iterator[str]:
+        """The URL of a store without events."""
+        url, shape = self._free.pop() if self._free else self._made()
+        yield url
+        name = url.rpartition("=")[2]
+        if self._shape(name) == shape:
+            _connected(self._server).execute("; ".join(_EMPTY).format(name).encode())
+            self._free.append((url, shape))
+
+    def _made(self) -> tuple[str, str]:
+        url = self._all.enter_context(new_schema(self._server))
+        SessionStore.open(url).close()
+        return url, self._shape(url.rpartition("=")[2])
+
+    def _shape(self, name: str) -> str:
+        """What tells whether a test has changed more than the rows of a store."""
+        asked = _SHAPE.format(f"'{name}'::regnamespace", name)
+        ((shape,),) = _connected(self._server).execute(asked.encode()).fetchall()
+        return str(shape)
+
+    def close(self) -> None:
+        """Drop them all."""
+        self._all.close()
 
 
 @cache
