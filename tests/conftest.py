@@ -16,6 +16,7 @@ import pytest
 
 from projections import CustomerHistories, CustomerSessions
 from sessions import AddItem, SessionStore
+from sessions.installed import installed
 from tests.postgres_server import UsedStores, new_schema, server_url
 from tests.waiting import until
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 BACKENDS = ("memory", "sqlite", "postgres")
 
 T = TypeVar("T")
+
+_INSTALLED = installed()
+"""A store of other projections is no usual one."""
 
 
 class OpenStore(Protocol):
@@ -46,14 +50,16 @@ class Opener:
     def __call__(self, application_id: int = 1, **options: Any) -> SessionStore:
         if application_id in self._in_memory:
             return self._in_memory[application_id]
-        self._url = self._url or self._found("projections" not in options)
+        if not self._url:
+            is_usual = "projections" not in options and installed() == _INSTALLED
+            self._url = self._found(is_usual)
         opening = SessionStore.open(self._url, application_id, **options)
         store = self.opened.enter_context(opening)
         if self._url == "memory:":
             self._in_memory[application_id] = store
         return store
 
-    def _found(self, is_usual: bool) -> str:  # noqa: FBT001  asked for above
+    def _found(self, is_usual: bool) -> str:  # noqa: FBT001  it is what is asked above
         backend = self._request.param
         if backend == "memory":
             return "memory:"
