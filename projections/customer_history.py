@@ -16,7 +16,7 @@ import msgspec
 from projections.beginning import Beginning
 from projections.customer_session import CustomerSession, SessionView
 from projections.customer_session import fold as fold_session
-from projections.figures import Figures, changed
+from projections.figures import Figures, Tally
 from sessions.documents import to_json
 from sessions.errors import NotInHistory
 from sessions.events import ProfileChanged, SessionOpened
@@ -206,13 +206,17 @@ class Folding:
 
     Attributes:
         by_id: The sessions so far by id, in their order.
-        figures: What those add up to that belong to the customer.
     """
 
     def __init__(self, history: CustomerHistory) -> None:
         self._profile_id = history.profile_id
         self.by_id = {each.session_id: each for each in history.sessions}
-        self.figures = history.figures
+        self._tally = Tally(history.figures)
+
+    @property
+    def figures(self) -> Figures:
+        """What those sessions add up to that belong to the customer."""
+        return self._tally.figures
 
     @property
     def history(self) -> CustomerHistory:
@@ -237,7 +241,7 @@ class Folding:
 
     def _put(self, before: SessionHistory | None, after: SessionHistory) -> None:
         self.by_id[after.session_id] = after
-        self.figures = changed(self.figures, _counted(before), _counted(after))
+        self._tally.change(_counted(before), _counted(after))
 
 
 def _counted(known: SessionHistory | None) -> Session | None:

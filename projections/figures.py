@@ -84,47 +84,66 @@ class Figures(msgspec.Struct, frozen=True):
         }
 
 
-def changed(figures: Figures, before: Session | None, after: Session | None) -> Figures:
-    """The figures when one of the sessions becomes another: None before it came, and when it went.
+class Tally:
+    """Figures that are counted on, one session after the other, and copied only to be seen."""
 
-    It takes as long as the session, not as all of them.
-    """
-    if before and after and before.state == after.state not in _ORDERS:
-        return figures
-    for session, times in ((before, -1), (after, 1)):
-        if session is not None:
-            figures = _counted(figures, session, times)
-    return figures
+    def __init__(self, figures: Figures) -> None:
+        self._seen: Figures | None = figures
+        self._states = dict(figures.states)
+        self._gross, self._discounts = figures.gross, figures.discounts
+        self._returned = figures.returned
+        self._coupons, self._referrals = dict(figures.coupons), dict(figures.referrals)
+        self._order_times = list(figures.order_times)
+
+    @property
+    def figures(self) -> Figures:
+        """What the sessions add up to by now."""
+        if self._seen is None:
+            self._seen = Figures(
+                dict(self._states),
+                self._gross,
+                self._discounts,
+                self._returned,
+                dict(sorted(self._coupons.items())),
+                dict(sorted(self._referrals.items())),
+                tuple(self._order_times),
+            )
+        return self._seen
+
+    def change(self, before: Session | None, after: Session | None) -> None:
+        """One of the sessions becomes another: None is before it came, and when it went.
+
+        It takes as long as the session, not as all of them.
+        """
+        if before and after and before.state == after.state not in _ORDERS:
+            return
+        for session, times in ((before, -1), (after, 1)):
+            if session is not None:
+                self._count(session, times)
+
+    def _count(self, session: Session, times: int) -> None:
+        self._seen = None
+        self._states[session.state] += times
+        if session.state not in _ORDERS:
+            return
+        discounts = [(value, times) for value in session.discounts.values()]
+        returned = [(line.item.price, line.returned * times) for line in session.lines]
+        self._gross = money.total([(self._gross, 1), (session.total, times)])
+        self._discounts = money.total([(self._discounts, 1), *discounts])
+        self._returned = money.total([(self._returned, 1), *returned])
+        _tally(self._coupons, session.coupon, times)
+        _tally(self._referrals, session.referral, times)
+        at = session.closed or session.updated
+        place = bisect_left(self._order_times, at)
+        if times > 0:
+            self._order_times.insert(place, at)
+        else:
+            del self._order_times[place]
 
 
-def _counted(figures: Figures, session: Session, times: int) -> Figures:
-    states = figures.states | {session.state: figures.states[session.state] + times}
-    if session.state not in _ORDERS:
-        return msgspec.structs.replace(figures, states=states)
-    discounts = [(value, times) for value in session.discounts.values()]
-    returned = [(line.item.price, line.returned * times) for line in session.lines]
-    return Figures(
-        states,
-        money.total([(figures.gross, 1), (session.total, times)]),
-        money.total([(figures.discounts, 1), *discounts]),
-        money.total([(figures.returned, 1), *returned]),
-        _tallied(figures.coupons, session.coupon, times),
-        _tallied(figures.referrals, session.referral, times),
-        _ordered(figures.order_times, session.closed or session.updated, times),
-    )
-
-
-def _tallied(counts: dict[str, int], code: str, times: int) -> dict[str, int]:
-    """The counts with a code counted once more or less, by code; "" is none."""
-    if not code:
-        return counts
-    tallied = counts | {code: counts.get(code, 0) + times}
-    return {code: tallied[code] for code in sorted(tallied) if tallied[code]}
-
-
-def _ordered(ordered: tuple[datetime, ...], at: datetime, times: int) -> tuple[datetime, ...]:
-    """The times in order, with one more or less."""
-    place = bisect_left(ordered, at)
-    if times > 0:
-        return (*ordered[:place], at, *ordered[place:])
-    return (*ordered[:place], *ordered[place + 1 :])
+def _tally(counts: dict[str, int], code: str, times: int) -> None:
+    """Count a code once more or less; "" is none."""
+    if code:
+        counts[code] = counts.get(code, 0) + times
+        if not counts[code]:
+            del counts[code]

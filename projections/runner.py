@@ -112,7 +112,7 @@ class Runner:
         try:
             while not self._is_stopped and not self._done(self._has_begun):
                 pass
-            while not self._is_stopped and not self._has_come():
+            while not self._is_stopped and not self._done(self._has_come):
                 self._done(self._turn)
             was_stopped = self._is_stopped
         except StoreClosed:
@@ -221,7 +221,8 @@ class Runner:
     def _done(self, step: Callable[[], bool]) -> bool:
         """Whether a step is done; what hinders it and passes by itself is waited for."""
         try:
-            return step()
+            with self._database.asking_once():  # a stop would wait for all that is asked again
+                return step()
         except Overtaken:
             self._posts.leave()
         except SessionsError as error:

@@ -74,6 +74,7 @@ class Batch:
             executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
         except BaseException as error:
             self._struck(transaction, error)
+            self._tell_of_lost(error)
             if self._is_due():  # what is refused must not keep the lock from others for ever
                 self.commit()
             raise
@@ -97,11 +98,13 @@ class Batch:
             transaction.flush()
         except BaseException as error:
             self._lose(error)
+            self._tell_of_lost(error)
             raise
         try:
             return transaction.query(sql, parameters)
         except BaseException as error:
             self._struck(transaction, error)
+            self._tell_of_lost(error)
             raise
 
     def check(self) -> None:
@@ -127,8 +130,17 @@ class Batch:
         self._lost, self._cause = self._answered, error
         self.abandon()
 
+    def _tell_of_lost(self, error: BaseException) -> None:
+        """What the caller has to know of the store's error is what was lost with it."""
+        if isinstance(error, SessionsError):
+            self.check()
+
     def commit(self) -> None:
-        """Make what was executed so far durable."""
+        """Make what was executed so far durable.
+
+        Raises:
+            BatchFailed: What it answered before is lost with an error of the store.
+        """
         transaction = self._transaction
         if transaction is None:
             return
@@ -137,6 +149,7 @@ class Batch:
         except BaseException as error:
             if isinstance(error, SessionsError) or not self._is_durable(transaction):
                 self._lost, self._cause = self._answered, error
+            self._tell_of_lost(error)
             raise
         finally:
             self._answered = 0

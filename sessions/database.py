@@ -285,6 +285,10 @@ class Database(OneAtATime, ABC):
             DependentPolicy: A policy cannot.
         """
 
+    def asking_once(self) -> AbstractContextManager[None]:
+        """Within it, this thread is told at once where the database is away, and asks no more."""
+        return nullcontext()
+
     @abstractmethod
     def listen(self) -> None:
         """Begin to give the signal for commits of other processes too, where one can hear them."""

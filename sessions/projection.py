@@ -7,14 +7,13 @@ here. The projections themselves stand on the read side, each in a file named af
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from sessions.again import again
+from sessions.again import again, check_memory
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event
@@ -177,9 +176,11 @@ class Projection(Generic[V]):
         try:
             return tuple(dict.fromkeys(self._told(recorded)))
         except Exception as error:  # noqa: BLE001  this event's, if it comes again
-            with suppress(Exception):
+            try:
                 return tuple(dict.fromkeys(again(partial(self._told, recorded), error)))
-            return (UNTOLD,)
+            except Exception as second:  # noqa: BLE001  it does
+                check_memory(second)
+                return (UNTOLD,)
 
     def by_key(self, events: Sequence[Recorded]) -> dict[Key, list[Recorded]]:
         """Events by the keys that `touched` tells of each: a log has a million of them."""

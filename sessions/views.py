@@ -10,7 +10,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sessions.again import again
+from sessions.again import again, check_memory
 from sessions.held_views import HeldViews
 from sessions.inserting import Insert, Write, each
 from sessions.keys import is_reserved
@@ -189,6 +189,7 @@ class Views(Generic[V]):
                 try:
                     view = again(partial(read, row[1:]), first)
                 except Exception as error:  # noqa: BLE001  as a fold's
+                    check_memory(error)
                     unreadable[row[1]] = _reason(error)
                     continue
             self._changed[row[1]] = self._before[row[1]] = view
@@ -203,6 +204,7 @@ class Views(Generic[V]):
                 view = self.projection.after(view, event)
                 self._made[key] = self._made_of(key, view)
             except Exception as error:  # noqa: BLE001  whatever a fold raises parks its key
+                check_memory(error)
                 self._parked[key] = event, _reason(error)
                 return
             self._changed[key] = view

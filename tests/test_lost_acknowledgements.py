@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from projections.verify import verify
-from sessions import OpenSession, SessionStore, StatementTimeout, StoreUnavailable
+from sessions import BatchFailed, OpenSession, SessionStore, StatementTimeout, StoreUnavailable
 from sessions.errors import OutcomeUnknown, StoreBusy
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
@@ -150,7 +150,7 @@ def test_a_batch_whose_acknowledgement_is_lost_is_in_the_log(
         store.execute("s", add("a"))
         line.lose_answers = 1
 
-    with pytest.raises(StoreUnavailable), store.batch():  # noqa: PT012  the batch raises at its end
+    with pytest.raises(BatchFailed, match=r"1 commands .* StoreUnavailable"), store.batch():  # noqa: PT012  the batch raises at its end
         store.execute("s", add("b"))
         line.lose_commits = 1
 
@@ -249,13 +249,18 @@ def test_the_pool_heals_after_all_its_connections_were_ended(
 def test_a_connection_that_is_ended_in_a_batch_drops_what_is_not_committed(
     store: SessionStore, postgres: str
 ) -> None:
-    with pytest.raises(StoreUnavailable), store.batch():  # noqa: PT012  the batch raises at its end
-        store.execute("s", add("lost"))
-        ((pid,),) = store.query("SELECT pg_backend_pid()")
-        with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
-        store.execute("t", OpenSession())
-        store.position  # noqa: B018  it is asked on the connection that is gone
+    def load() -> None:
+        with store.batch():
+            store.execute("s", add("lost"))
+            ((pid,),) = store.query("SELECT pg_backend_pid()")
+            with psycopg.connect(postgres, autocommit=True) as connection:
+                connection.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
+            for _ in range(2):  # on the connection that is gone, and when that is known
+                with pytest.raises(BatchFailed, match=r"1 commands .* StoreUnavailable"):
+                    store.execute("t", OpenSession())
+
+    with pytest.raises(BatchFailed, match=r"1 commands .* StoreUnavailable"):
+        load()
 
     assert store.execute("s", add("a")).version == 2
     assert (skus(store), verify(store)) == (["a"], [])

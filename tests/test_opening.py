@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -22,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from projections import CustomerHistories, CustomerSessions, parked, verify
 from sessions import (
+    BatchFailed,
     InvalidURL,
     NotAStore,
     OpenSession,
@@ -502,6 +504,47 @@ def test_a_file_of_newest_commits_that_is_deleted_takes_none_of_them_along(
     with SessionStore.open(sqlite_url) as store:
         assert [recorded.stream_id for recorded in store.log()] == ["order-1"]
         assert verify(store) == []
+
+
+def test_the_file_of_newest_commits_is_known_from_the_first_of_them_on(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("order-1", OpenSession())
+
+        (tmp_path / "store.db-wal").unlink()
+
+        time.sleep(connections._LOOK_SECONDS)
+        with pytest.raises(StorageFailed, match=r"\(-wal\) was deleted, moved or replaced"):
+            store.execute("order-2", OpenSession())
+
+
+def test_a_batch_is_not_committed_into_a_file_that_lost_its_name(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "_LOOK_SECONDS", 0)
+    store = SessionStore.open(sqlite_url)
+    with store, pytest.raises(BatchFailed, match=r"1 commands .* deleted, moved or replaced"):  # noqa: PT012  the batch raises at its end
+        store.execute("order-1", OpenSession())
+        with store.batch():
+            store.execute("order-2", OpenSession())
+            (tmp_path / "store.db").rename(tmp_path / "elsewhere.db")
+
+
+def test_what_goes_wrong_in_a_snapshot_is_told_though_the_transaction_is_gone(
+    sqlite_url: str,
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("order-1", OpenSession())
+        database = store.recorder.database
+
+        def look() -> None:
+            with database.private() as connection, database.snapshot(connection):
+                connection.execute("ROLLBACK")  # as SQLite does where it lacks memory
+                raise MemoryError
+
+        with pytest.raises(MemoryError):
+            look()
 
 
 def test_a_file_with_two_names_is_refused(tmp_path: Path, sqlite_url: str) -> None:

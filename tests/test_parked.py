@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import replace
 from decimal import Decimal
@@ -229,6 +230,65 @@ def test_a_caller_that_is_deep_in_its_stack_lets_no_key_wait(
 
     assert parked(store) == []
     assert verify(store) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("what", ["fold", "keys"])
+def test_where_a_process_is_short_of_memory_no_key_waits(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, mode: Mode, what: str
+) -> None:
+    def lacks_memory(*_: object) -> Any:
+        raise MemoryError
+
+    changes: dict[str, Any] = {what: lacks_memory}
+    store = open_store(projections=in_mode(mode, replace(SPEND, **changes)))
+
+    def write() -> None:
+        store.execute("a", OpenSession(profile_id="p"))
+        caught_up(store)
+
+    with monkeypatch.context() as short:
+        short.setattr("sessions.again._ROOM", sys.maxsize)
+        with pytest.raises(MemoryError):
+            write()
+
+    assert parked(store) == []
+    assert store.position == (0 if mode == "inline" else 1)
+    if mode == "inline":
+        write()
+    else:
+        caught_up(store)
+    assert len(parked(store)) == 1  # there is memory, and it asks for more
+
+
+def test_a_view_is_not_damaged_where_a_process_is_short_of_memory(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[object] = []
+
+    def from_row(row: Any) -> Spend:
+        if reads:
+            raise MemoryError
+        return storage.from_row(row)
+
+    storage = SPEND.storage
+    spend = replace(SPEND, kept=msgspec.structs.replace(storage, from_row=from_row))
+    store = open_store(projections=in_mode("followed", spend))
+    store.execute("a", OpenSession(profile_id="p"))
+    caught_up(store)
+    store.execute("b", OpenSession(profile_id="p"))
+    reads.append("fail")
+    monkeypatch.setattr("sessions.again._ROOM", sys.maxsize)
+
+    with pytest.raises(MemoryError):
+        caught_up(store)
+    with pytest.raises(MemoryError):
+        of(store, spend).get("p")
+
+    assert parked(store) == []
+    reads.clear()
+    caught_up(store)
+    assert of(store, spend).get("p") == Spend(opened=2)
 
 
 def test_a_view_is_read_from_a_deep_stack_as_from_any(open_store: OpenStore) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -31,6 +32,7 @@ from sessions.errors import (
     ViewBehind,
 )
 from tests.conftest import add, in_threads
+from tests.postgres_line import Line
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
 from tests.scripts import printed_by
 from tests.tampering import unguarded
@@ -860,3 +862,42 @@ def test_a_runner_that_nobody_stops_ends_when_the_interpreter_exits(
     printed = printed_by(RUN_TO_THE_END, any_url, how, str(events))
 
     assert printed == "main ends\nended\n"
+
+
+def test_a_runner_is_stopped_while_its_server_is_away(postgres_url: str) -> None:
+    options: dict[str, Any] = {"projections": followed(MENDED), "lock_timeout": SOON}
+    with Line(postgres_url) as line, SessionStore.open(line.url, **options) as store:
+        store.execute("a", OpenSession())
+        runner = Runner(store)
+        with runner:
+            come(StoredProjection(store, MENDED), 1)
+            line.cut()
+            until(lambda: not runner.working)  # it has seen it
+            time.sleep(0.2)
+            started = time.monotonic()
+        assert time.monotonic() - started < SOON / 3
+
+
+def test_a_runner_that_is_to_come_to_a_position_waits_for_its_server_too(
+    postgres_url: str,
+) -> None:
+    with (
+        Line(postgres_url) as line,
+        SessionStore.open(postgres_url, projections=followed(MENDED)) as writing,
+        SessionStore.open(line.url, projections=followed(MENDED), lock_timeout=0.2) as store,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        writing.execute("a", OpenSession())
+        Runner(store).run(until=1)
+        runner = Runner(store)
+        running = pool.submit(lambda: runner.run(until=2))
+        until(lambda: runner.working)
+
+        line.cut()
+        until(lambda: not runner.working)
+        time.sleep(2.5)  # longer than a connection is waited for
+        line.mend()
+        writing.execute("a", add())
+
+        running.result(SOON)
+        assert StoredProjection(writing, MENDED).position == 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from sessions import OpenSession, SessionStore, StoreUnavailable
+from sessions import BatchFailed, OpenSession, SessionStore
 from tests.torture import journal
 from tests.torture.asking import Wanted
 from tests.torture.disturbed import Disturbed
@@ -46,7 +46,7 @@ class _Alarms:
                 connection.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, StoreUnavailable):
+        if isinstance(error, BatchFailed):
             self.came = True
             raise Alarmed from error
 
@@ -86,6 +86,8 @@ def test_an_alarm_that_hides_what_a_batch_was_lost_with_makes_its_end_nothing_un
         while not alarms.came:  # some batches are interrupted as a whole
             new = [f"{alarms.entered}-{number}" for number in range(3)]
             caller._batch([Wanted("one", [(each, OpenSession())]) for each in new], pauses=False)
+
+        caller._journal.close()
 
     lines = list(journal.read(list(tmp_path.iterdir())))
     ended = [line for line in lines if isinstance(line, Ended)]

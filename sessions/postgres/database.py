@@ -35,6 +35,7 @@ from sessions.signals import signal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from sessions.database import Statement, StillHeld
     from sessions.head import Head
@@ -282,6 +283,10 @@ class PostgresDatabase(PostgresRelations):
         """After a fork: the parent's connections stay the parent's."""
         self._connections.begin_again_in_child()
         self._start()
+
+    def asking_once(self) -> AbstractContextManager[None]:
+        """Within it, this thread is told at once where the server is away."""
+        return self._connections.asking_once()
 
     def listen(self) -> None:
         """Hear of what other processes commit, from now on; without it, a follower polls."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
@@ -22,7 +23,7 @@ from sessions.postgres.failures import is_gone
 from sessions.postgres.round_trip import ServerConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sessions.database import Statement
     from sessions.postgres.place import Place
@@ -61,6 +62,12 @@ _inherited: list[object] = []
 """Pools of a parent process: closing one in a child would harm the parent's."""
 
 
+class _Once(threading.local):
+    """Whether a thread asks once, and not until the server is there."""
+
+    asks = False
+
+
 class Connections:
     """The connections of a store. They are for reading, but for who says that it writes.
 
@@ -75,6 +82,7 @@ class Connections:
         self._mutex = threading.Lock()
         self._pool: ConnectionPool[ServerConnection] | None = None
         self._taken: WeakSet[ServerConnection] = WeakSet()
+        self._once = _Once()
         self.closed = False
 
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
@@ -174,7 +182,7 @@ class Connections:
 
     def until_reached(self, work: Callable[[], T]) -> T:
         """Do what is safe to be done again, until the server is there; or give up."""
-        deadline = time.monotonic() + self._lock_timeout
+        deadline = time.monotonic() + (0 if self._once.asks else self._lock_timeout)
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return work()
@@ -185,6 +193,15 @@ class Connections:
             time.sleep(pause)
             self._opened().check()
         raise AssertionError
+
+    @contextmanager
+    def asking_once(self) -> Iterator[None]:
+        """Within it, this thread is told at once where the server is away."""
+        self._once.asks = True
+        try:
+            yield
+        finally:
+            self._once.asks = False
 
     def _opened(self) -> ConnectionPool[ServerConnection]:
         pool = self._pool

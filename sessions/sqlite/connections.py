@@ -81,14 +81,12 @@ class Connections:
         """The one that writes; whoever uses it has the store's lock."""
         if self._writer is None:
             self._writer = self._connect(must_exist=False)
-        if monotonic() >= self._look_at:
-            self._check_files()
+        self.check_files()
         return self._writer
 
     def take_reader(self, *, passing: bool) -> sqlite3.Connection:
         """One that reads, now and then or `passing` by; `give_back` must follow."""
-        if monotonic() >= self._look_at:
-            self._check_files()
+        self.check_files()
         self.inside.enter()
         try:
             try:
@@ -131,11 +129,12 @@ class Connections:
             with self.inside:
                 connection.close()
 
-    def _check_files(self) -> None:
+    def check_files(self) -> None:
         """Refuse files that were deleted, moved or replaced, which is seen now and then."""
+        if monotonic() < self._look_at:
+            return
         is_open = self._writer is not None or any(self._readers.values())
-        self._files.check(is_open=is_open)
-        if is_open:
+        if self._files.check(is_open=is_open):
             self._look_at = monotonic() + _LOOK_SECONDS
 
     def _connect(self, *, must_exist: bool) -> sqlite3.Connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
@@ -120,8 +120,11 @@ class SqliteDatabase(SqliteRelations):
         connection.execute("SAVEPOINT snapshot")
         try:
             yield
-        finally:
-            connection.execute("RELEASE snapshot")
+        except BaseException:
+            with suppress(sqlite3.Error):  # SQLite may have rolled back already: without memory
+                connection.execute("RELEASE snapshot")
+            raise
+        connection.execute("RELEASE snapshot")
 
     @contextmanager
     def any_text(self, connection: Connection) -> Iterator[None]:
@@ -228,6 +231,7 @@ class SqliteDatabase(SqliteRelations):
         self._left = None
         try:
             written = write(connection)
+            self._connections.check_files()  # a batch may have begun long ago
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise self._failures.of(error) from error

@@ -42,11 +42,14 @@ class Files:
         self._file: int | None = None
         self._log: int | None = None
 
-    def check(self, *, is_open: bool) -> None:
+    def check(self, *, is_open: bool) -> bool:
         """Refuse files that are not those of before.
 
         Args:
             is_open: Whether a connection is open, and will be: its log is not deleted by SQLite.
+
+        Returns:
+            Whether both are known from now on: a new database has no log before its first commit.
 
         Raises:
             StorageFailed: One was deleted, moved or replaced, or the database has several names.
@@ -54,6 +57,7 @@ class Files:
         self._file = self._same(self._path, self._file, _GONE)
         if is_open:
             self._log = self._same(f"{self._path}-wal", self._log, _LOG_GONE)
+        return is_open and self._log is not None
 
     def _same(self, path: str, before: int | None, reason: str) -> int | None:
         found = _stat(path)

@@ -229,11 +229,9 @@ class Caller:
     def _leaves_it_open(self, error: BaseException) -> bool:
         """Whether nobody knows what was done; a batch that went on after that may be lost.
 
-        An interrupt strikes whom it comes to, and nobody who waits with him. It may take the place
-        of the error that a batch was lost with, which then goes on all the same.
+        An interrupt strikes whom it comes to, and nobody who waits with him.
         """
         cause = error.__cause__ if isinstance(error, BatchFailed) else error
-        if self._within is _QUIET:
-            return isinstance(cause, OutcomeUnknown)
-        worth_a_retry = getattr(cause, "retry", False)
-        return worth_a_retry or isinstance(cause, (OutcomeUnknown, *_INTERRUPTS))
+        is_disturbed = self._within is not _QUIET
+        interrupts = _INTERRUPTS if is_disturbed else ()
+        return getattr(cause, "retry", False) or isinstance(cause, (OutcomeUnknown, *interrupts))
