@@ -38,7 +38,7 @@ def comes_again(work: Callable[[], object], error: Exception) -> bool:
 
 
 def check_memory(error: Exception) -> None:
-    """Raise a MemoryError of whose work is not to blame: the process is short of memory."""
+    """Raise a MemoryError for which the work is not to blame: the process is short of memory."""
     if isinstance(error, MemoryError):
         try:
             bytearray(_ROOM)

@@ -74,7 +74,6 @@ class Batch:
             executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
         except BaseException as error:
             self._struck(transaction, error)
-            self._tell_of_lost(error)
             if self._is_due():  # what is refused must not keep the lock from others for ever
                 self.commit()
             raise
@@ -98,13 +97,11 @@ class Batch:
             transaction.flush()
         except BaseException as error:
             self._lose(error)
-            self._tell_of_lost(error)
             raise
         try:
             return transaction.query(sql, parameters)
         except BaseException as error:
             self._struck(transaction, error)
-            self._tell_of_lost(error)
             raise
 
     def check(self) -> None:
@@ -129,6 +126,7 @@ class Batch:
     def _lose(self, error: BaseException) -> None:
         self._lost, self._cause = self._answered, error
         self.abandon()
+        self._tell_of_lost(error)
 
     def _tell_of_lost(self, error: BaseException) -> None:
         """What the caller has to know of the store's error is what was lost with it."""

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -32,14 +32,8 @@ _INSTALLED = installed()
 """A store of other projections is no usual one."""
 
 
-class OpenStore(Protocol):
-    """Opens a store on the test's database, the same one each time."""
-
-    def __call__(self, application_id: int = 1, **options: Any) -> SessionStore: ...
-
-
-class Opener:
-    """Opens stores on one database, which the first of them decides on."""
+class OpenStore:
+    """Opens stores on the test's database, the same one each time: the first decides on it."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
@@ -171,7 +165,7 @@ def any_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=BACKENDS)
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     """Opens stores on one database; in memory an application's is opened once."""
-    opener = Opener(request)
+    opener = OpenStore(request)
     with opener.opened:
         yield opener
 

@@ -218,7 +218,7 @@ class Caller:
 
     def _ended(self, asked: Asked, error: BaseException, *, in_batch: bool = False) -> Ended:
         decided, retry = isinstance(error, DECIDED), getattr(error, "retry", False)
-        expected = decided or retry or self._leaves_it_open(error)
+        expected = decided or self._leaves_it_open(error)
         text = str(error) if expected else "".join(traceback.format_exception(error))
         name = "dropped with its batch" if in_batch and expected else type(error).__name__
         moment = monotonic()
@@ -227,7 +227,9 @@ class Caller:
         return ended
 
     def _leaves_it_open(self, error: BaseException) -> bool:
-        """Whether nobody knows what was done; a batch that went on after that may be lost.
+        """Whether a retry may help, or nobody knows what was done.
+
+        A batch that went on after that may be lost.
 
         An interrupt strikes whom it comes to, and nobody who waits with him.
         """
