@@ -15,7 +15,7 @@ from projections.folding import Progress, silent
 from projections.pages import applications_of, count_of_events
 from projections.rebuild import alone
 from projections.switching import close, open_to_all
-from projections.verify import differences_within
+from projections.verify import differences_within, verify
 from sessions import kept, schema
 from sessions.database import query_on
 from sessions.errors import CopyDiffers, InvalidValue, ProjectionTooOld, ViewsDiffer
@@ -53,7 +53,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     has them in, and without the events that are skipped there. A copy that was interrupted goes
     on where it stopped. Nobody can write to it before all is compared and verified: that comes
     before the commit that lets people write. Stop those who write to the source first: what they
-    write meanwhile may be missing.
+    write meanwhile may be missing. A copy that is complete is only compared and verified again.
 
     Args:
         source: The store to copy; it may be opened read-only.
@@ -83,9 +83,13 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     target.make()
     building = Building(other, target.projections, claims=True, source=one)
     with alone(other, building):
-        events = _copy_log(one, other, progress)
-        _copy_positions(one, other)
-        building.run(check=partial(_compare, one, other), confirm=partial(_verify, target))
+        if _is_complete(one, target, building, progress):
+            events = count_of_events(one)
+            _copy_positions(one, other)
+        else:
+            events = _copy_log(one, other, progress)
+            _copy_positions(one, other)
+            building.run(check=partial(_compare, one, other), confirm=partial(_verify, target))
     keys = one.query(f"SELECT count(*) FROM {schema.ANSWERS.name}")[0][0]
     return Copied(len(applications_of(one.query, schema.ANSWERS.name)), events, keys)
 
@@ -126,6 +130,40 @@ def _check_known(one: Database, target: SessionStore) -> None:
         if known[name].version < build.version:
             advice = "upgrade this process"
             raise ProjectionTooOld(stored=build.label, found=known[name].label, advice=advice)
+
+
+def _is_complete(
+    one: Database, target: SessionStore, building: Building, progress: Progress
+) -> bool:
+    """Whether an earlier copy came to its end, and holds what the source does: people may use it.
+
+    Raises:
+        CopyDiffers: It has as many events and keys, but others.
+    """
+    other = target.recorder.database
+    is_whole = kept.COPY not in kept.builds(other.query, "current")
+    if not (is_whole and _extent(one.query) == _extent(other.query)):
+        return False
+    if not building.is_there(other.query):
+        return False
+    _compare(one, other)
+    total, done = count_of_events(one), 0
+    for application in applications_of(other.query):
+        made = _of_application(target, application)
+        if verify(made, partial(_tell, progress, done, total), limit=1):
+            return False
+        done += made.position
+    return True
+
+
+def _tell(progress: Progress, before: int, total: int, done: int, _: int) -> None:
+    """Tell of the events of several applications, one after the other."""
+    progress(before + done, total)
+
+
+def _of_application(target: SessionStore, application: int) -> SessionStore:
+    database, known = target.recorder.database, target.projections
+    return SessionStore(database, application, read_only=True, projections=known)
 
 
 def _copy_log(one: Database, other: Database, progress: Progress) -> int:
@@ -253,8 +291,7 @@ def _compare(one: Database, other: Database) -> None:
 def _verify(target: SessionStore, connection: Connection) -> None:
     """In the transaction that lets people write to the target: all views equal the events."""
     open_to_all(connection)
-    database = target.recorder.database
     for application in applications_of(query_on(connection)):
-        made = SessionStore(database, application, read_only=True, projections=target.projections)
+        made = _of_application(target, application)
         for difference in differences_within(made, connection):
-            raise CopyDiffers(path=database.path, where=difference)
+            raise CopyDiffers(path=target.recorder.database.path, where=difference)

@@ -268,6 +268,10 @@ class Database(OneAtATime, ABC):
         what tells, each time it is asked, whether it still has it; None: somebody else has.
         """
 
+    def knows_holders(self) -> bool:
+        """Whether it is known here who holds something."""
+        return True
+
     @abstractmethod
     def rename(self, connection: Connection, table: str, to: str) -> None:
         """Rename a relation in a transaction."""

@@ -125,11 +125,16 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URL of a PostgreSQL server: one for all workers, or SESSIONS_TEST_POSTGRES."""
+def postgres_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the PostgreSQL server is, if it is not SESSIONS_TEST_POSTGRES."""
     mine = tmp_path_factory.getbasetemp()
-    shared = mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
-    return server_url(shared / "postgres")
+    return (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "postgres"
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_directory: Path) -> str:
+    """The URL of a PostgreSQL server: one for all workers, or SESSIONS_TEST_POSTGRES."""
+    return server_url(postgres_directory)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
+import subprocess
 import warnings
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -39,6 +41,25 @@ def running_server(directory: Path) -> Iterator[str]:
     finally:
         if "SESSIONS_TEST_POSTGRES" not in os.environ:
             _server_in(directory).cleanup()
+
+
+@contextmanager
+def hot_standby(primary: Path, directory: Path) -> Iterator[str]:
+    """The URL of a standby of the server that was started in a directory: it can be read."""
+    server = _server_in(primary)
+    directory.mkdir(mode=0o700)
+    if server.system_user is not None:
+        shutil.chown(directory, server.system_user)
+    roads = [f"--dbname={server.get_uri()}", f"--pgdata={directory}"]
+    command = [f"{server.bin_path}/pg_basebackup", "--write-recovery-conf", "--checkpoint=fast"]
+    subprocess.run([*command, *roads], user=server.system_user, cwd="/", check=True)
+    for left in directory.glob(".*"):  # who uses the primary, and its socket's lock
+        left.unlink()
+    standby = _server_in(directory)
+    try:
+        yield standby.get_uri()
+    finally:
+        standby.cleanup()
 
 
 def _server_in(directory: Path) -> PostgresServer:

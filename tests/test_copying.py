@@ -44,6 +44,7 @@ from sessions import (
 from sessions.infrastructure import PositionRecorder
 from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, in_mode
+from tests.tampering import unguarded
 from tests.test_cli_maintain import run
 from tests.waiting import until
 
@@ -364,13 +365,67 @@ def test_one_that_is_killed_is_no_store_before_it_is_run_again(
         assert copied.position == 36
 
 
-def test_an_open_copy_that_was_not_verified_is_verified_when_it_is_run_again(
+def test_a_copy_that_is_complete_is_compared_again_while_people_use_it(
+    road: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = road
+    told: list[tuple[int, int]] = []
+    with (
+        SessionStore.open(source, 322, read_only=True) as one,
+        SessionStore.open(target, 322, read_only=True) as other,
+    ):
+        copied, builds = copy(one, other), status(other)
+        writer = SessionStore(other.recorder.database, 322)
+        monkeypatch.setattr("projections.copying.close", interrupted)
+
+        assert copy(one, other, lambda *of: told.append(of)) == copied
+
+        assert told[-1] == (72, 72)
+        assert status(other) == builds
+        writer.execute("new", OpenSession())
+
+
+def test_a_complete_copy_with_another_event_is_left_as_it_is(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    fill(sqlite_url)
+    assert run("copy", sqlite_url, postgres_url).code == 0
+    with (
+        SessionStore.open(postgres_url) as other,
+        unguarded(other.recorder.database) as connection,
+    ):
+        connection.execute("UPDATE events SET data = '{}' WHERE position = 7")
+
+    ran = run("copy", sqlite_url, postgres_url)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "is no copy of the source: they differ at events [1, 7]" in ran.err
+    assert not is_closed(postgres_url)
+
+
+def test_a_complete_copy_whose_views_are_wrong_is_made_anew(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    fill(sqlite_url)
+    assert run("copy", sqlite_url, postgres_url).code == 0
+    with SessionStore.open(postgres_url, 322) as other:
+        with unguarded(other.recorder.database) as connection:
+            connection.execute("UPDATE customer_sessions SET state = 'cancelled'")
+        assert verify(other)
+
+        assert run("copy", sqlite_url, postgres_url).code == 0
+
+        assert verify(other) == []
+
+
+def test_a_copy_that_is_wrong_when_it_is_made_anew_is_closed(
     sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(sqlite_url)
     assert run("copy", sqlite_url, postgres_url).code == 0
 
     with monkeypatch.context() as patched:
+        patched.setattr("projections.copying.verify", differs)
         patched.setattr("projections.copying.differences_within", differs)
         ran = run("copy", sqlite_url, postgres_url)
 

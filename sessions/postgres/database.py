@@ -270,6 +270,11 @@ class PostgresDatabase(PostgresRelations):
         with self.private() as connection, held_by(connection, lock) as held:
             yield held
 
+    def knows_holders(self) -> bool:
+        """Whether it is known here who holds something: not on a standby, of its primary."""
+        ((is_standby,),) = self.query("SELECT pg_is_in_recovery()")
+        return not is_standby
+
     def close(self) -> None:
         """Close the connections; what is at work is finished first."""
         self._connections.close()
