@@ -26,7 +26,7 @@ from projections.pages import read_page
 from projections.parked_beside import ParkedBeside
 from sessions import kept, rules, schema
 from sessions.claim_rows import ClaimRows
-from sessions.database import query_on
+from sessions.database import ending, query_on
 from sessions.errors import StorageFailed
 from sessions.views import Views
 
@@ -140,18 +140,10 @@ class _Verification:
         for table in made:
             for statement in table.create_temporary(self._database.dialect):
                 self._connection.execute(statement)
-        try:
+        drops = [f"DROP TABLE {table.name}" for table in made]
+        with ending(self._connection, drops, drops):
             self._parked.take_skips()
             yield
-        except BaseException:
-            with suppress(Exception):  # an interrupt may have closed the connection
-                self._drop(made)
-            raise
-        self._drop(made)
-
-    def _drop(self, tables: Sequence[Table]) -> None:
-        for table in tables:
-            self._connection.execute(f"DROP TABLE {table.name}")
 
     def differences(self, progress: Progress) -> Iterator[Difference]:
         """What differs, one by one.
@@ -183,7 +175,8 @@ class _Verification:
 
     def _transaction(self) -> _Transaction:
         """One transaction for what is written to temporary tables; no snapshot of the store."""
-        return _begun(self._connection)
+        self._connection.execute("BEGIN")
+        return ending(self._connection, ["COMMIT"], ["ROLLBACK"])
 
     def _come(self, part: Part) -> int:
         """How far what is kept has come."""
@@ -275,18 +268,6 @@ class _Within(_Verification):
 
     def _transaction(self) -> _Transaction:
         return nullcontext()
-
-
-@contextmanager
-def _begun(connection: Connection) -> Iterator[None]:
-    connection.execute("BEGIN")
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):  # an interrupt may have closed the connection
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 def _columns(

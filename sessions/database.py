@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from sessions.one_at_a_time import OneAtATime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from sessions.dialect import Dialect
@@ -106,6 +106,24 @@ class Begun(msgspec.Struct, frozen=True):
 def query_on(connection: Connection) -> Query:
     """All rows of a SELECT, asked on one connection."""
     return lambda sql, parameters: list(connection.execute(sql, parameters).fetchall())
+
+
+@contextmanager
+def ending(connection: Connection, well: Sequence[str], ill: Sequence[str]) -> Iterator[None]:
+    """Execute statements at the end: some where it went well, others where it did not.
+
+    Of what goes wrong inside, that error is told, and none of what ends it: the connection may be
+    closed by then, or be left waiting for an answer.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            for statement in ill:
+                connection.execute(statement)
+        raise
+    for statement in well:
+        connection.execute(statement)
 
 
 class Database(OneAtATime, ABC):

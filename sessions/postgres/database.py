@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -21,6 +21,7 @@ from sessions.database import (
     Begun,
     Connection,
     LogMoved,
+    ending,
 )
 from sessions.errors import OutcomeUnknown
 from sessions.postgres.connection import BEGIN, Collected, PostgresConnection
@@ -128,15 +129,10 @@ class PostgresDatabase(PostgresRelations):
     def snapshot(self, connection: Connection, relations: Sequence[str] = ()) -> Iterator[None]:
         """A transaction all of whose statements see one and the same commit."""
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        try:
+        with ending(connection, ["COMMIT"], ["ROLLBACK"]):
             if relations:  # before the first look: a name is not part of what it sees
                 connection.execute(f"LOCK TABLE {', '.join(relations)} IN ACCESS SHARE MODE")
             yield
-        except BaseException:
-            with suppress(psycopg.Error):  # an interrupt may have left it waiting for an answer
-                connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
 
     # --- writing
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
-from sessions.database import LOCK_TIMEOUT, Begun, Connection
+from sessions.database import LOCK_TIMEOUT, Begun, Connection, ending
 from sessions.head import HEAD
 from sessions.selects import no_select
 from sessions.signals import Signal, signal_of
@@ -118,13 +118,9 @@ class SqliteDatabase(SqliteRelations):
     ) -> Iterator[None]:
         """A transaction all of whose statements see one and the same commit."""
         connection.execute("SAVEPOINT snapshot")
-        try:
+        release = ["RELEASE snapshot"]
+        with ending(connection, release, release):  # which SQLite without memory has rolled back
             yield
-        except BaseException:
-            with suppress(sqlite3.Error):  # SQLite may have rolled back already: without memory
-                connection.execute("RELEASE snapshot")
-            raise
-        connection.execute("RELEASE snapshot")
 
     @contextmanager
     def any_text(self, connection: Connection) -> Iterator[None]:
