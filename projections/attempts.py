@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sessions import kept
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import ProjectionTooOld
 from sessions.parked import leave_out, skips
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.database import Connection, Database, Query
+    from sessions.connection import Connection, Query
+    from sessions.database import Database
     from sessions.head import Build, Mode
     from sessions.parked import Skip
     from sessions.projection import Projection

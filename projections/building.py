@@ -30,7 +30,7 @@ from projections.switching import clear, retire_unknown, switch_claims
 from projections.write_behind import WriteBehind
 from sessions import kept, schema
 from sessions.claim_rows import ClaimRows
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.parked import parked_in
 from sessions.views import Views
 
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     from projections.folding import Part
     from projections.pages import Page
-    from sessions.database import Connection, Database, Query
+    from sessions.connection import Connection, Query
+    from sessions.database import Database
     from sessions.head import Build, Mode
     from sessions.projection import Projection
 

@@ -8,12 +8,13 @@ import msgspec
 
 from projections.pages import LogReader, read_events
 from sessions import kept
-from sessions.database import query_on
+from sessions.connection import query_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sessions.database import Connection, Database
+    from sessions.connection import Connection
+    from sessions.database import Database
     from sessions.dialect import Dialect
     from sessions.head import Build
     from sessions.projection import Projection

@@ -17,7 +17,7 @@ from projections.rebuild import alone
 from projections.switching import close, open_to_all
 from projections.verify import differences_within, verify
 from sessions import kept, schema
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import CopyDiffers, InvalidValue, ProjectionTooOld, ViewsDiffer
 from sessions.inserting import Insert
 from sessions.store import SessionStore
@@ -25,7 +25,8 @@ from sessions.store import SessionStore
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.database import Connection, Database, Query
+    from sessions.connection import Connection, Query
+    from sessions.database import Database
     from sessions.tables import Table
 
 _PAGE = 2000

@@ -12,7 +12,7 @@ from sessions.events import ProfileChanged, SessionOpened
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.database import Query
+    from sessions.connection import Query
     from sessions.inserting import Write
     from sessions.recorded import Recorded
     from sessions.tables import Table

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from projections.pages import Page
-    from sessions.database import Connection, Database, Query
+    from sessions.connection import Connection, Query
+    from sessions.database import Database
     from sessions.head import Build
     from sessions.inserting import Write
     from sessions.projection import Projection

@@ -17,7 +17,7 @@ from sessions.parked import ParkedKeys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.database import Query
+    from sessions.connection import Query
     from sessions.head import Build
     from sessions.keys import Key
     from sessions.projection import Projection

@@ -11,7 +11,7 @@ from sessions.events import SESSION
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.database import Query
+    from sessions.connection import Query
     from sessions.errors import UndecodableEvent, UnknownEvent
 
 _EVENTS = schema.EVENTS.name

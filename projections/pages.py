@@ -15,7 +15,8 @@ from sessions.topics import name_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from sessions.database import Database, Query
+    from sessions.connection import Query
+    from sessions.database import Database
     from sessions.recorded import Recorded
 
 PAGE = 2000

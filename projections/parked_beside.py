@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sessions import schema
-from sessions.database import query_on
+from sessions.connection import query_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.database import Connection
+    from sessions.connection import Connection
     from sessions.head import Build
     from sessions.tables import Table
 

@@ -16,7 +16,7 @@ from projections.folding import WRITING, Overtaken, Progress, silent, wanted_by
 from projections.pages import read_page
 from projections.post import Post
 from sessions import kept, tracing
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import StorageFailed
 
 if TYPE_CHECKING:

@@ -11,14 +11,15 @@ from projections.folding import Overtaken, Progress, never, silent
 from projections.known import named
 from projections.switching import clear
 from sessions import kept, tracing
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
 from sessions.projection import check_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sessions.database import Connection, Database, Query
+    from sessions.connection import Connection, Query
+    from sessions.database import Database
     from sessions.head import Build, Mode
     from sessions.projection import Projection
     from sessions.store import SessionStore

@@ -15,7 +15,7 @@ from projections.folding import Overtaken, Progress, silent
 from projections.known import is_kept, named, not_kept
 from projections.posts import TAKE_OVER_SECONDS, Posts
 from sessions import kept, rules
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import (
     SessionsError,
     StoreClosed,

@@ -6,13 +6,15 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from sessions import kept
-from sessions.database import StillRead, query_on
+from sessions.connection import query_on
+from sessions.database import StillRead
 from sessions.errors import StoreBusy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from sessions.database import Connection, Database, Query
+    from sessions.connection import Connection, Query
+    from sessions.database import Database
     from sessions.head import Build
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from projections.folding import BuildOf, Tracked
 from projections.pages import Page
 from projections.status import parked
 from sessions import kept, rules
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event
 from sessions.recorded import Recorded

@@ -26,7 +26,7 @@ from projections.pages import read_page
 from projections.parked_beside import ParkedBeside
 from sessions import kept, rules, schema
 from sessions.claim_rows import ClaimRows
-from sessions.database import ending, query_on
+from sessions.connection import ending, query_on
 from sessions.errors import StorageFailed
 from sessions.views import Views
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from projections.pages import Page
-    from sessions.database import Connection
+    from sessions.connection import Connection
     from sessions.errors import UndecodableEvent, UnknownEvent
     from sessions.head import Build
     from sessions.store import SessionStore

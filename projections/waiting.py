@@ -12,13 +12,13 @@ from projections.known import come, parked_keys
 from projections.pages import PAGE, LogReader
 from projections.view_events import events_of
 from sessions import kept
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import KeyNotParked, KeyNotTouched, RebuildRunning
 from sessions.parked import ParkedKeys
 from sessions.views import Views
 
 if TYPE_CHECKING:
-    from sessions.database import Connection, Query
+    from sessions.connection import Connection, Query
     from sessions.head import Build
     from sessions.keys import Key
     from sessions.projection import Projection

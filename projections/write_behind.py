@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
 
-    from sessions.database import Connection, Database
+    from sessions.connection import Connection
+    from sessions.database import Database
     from sessions.inserting import Write
 
 

@@ -13,7 +13,7 @@ from sessions.inserting import Insert
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from sessions.database import Connection, Query, Statement
+    from sessions.connection import Connection, Query, Statement
     from sessions.dialect import Dialect
     from sessions.tables import Table
 

@@ -1,4 +1,4 @@
-"""What the store asks of a database; `sqlite.py` and `postgres.py` answer it.
+"""What the store asks of a database; the packages `sqlite` and `postgres` answer it.
 
 Statements are written once, with `?` for each parameter. Where the databases differ, a `Dialect`
 says how.
@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from sessions.connection import Connection
 from sessions.one_at_a_time import OneAtATime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from sessions.connection import Query, Statement
     from sessions.dialect import Dialect
     from sessions.head import Head
     from sessions.signals import Signal
 
-    Query = Callable[[str, Sequence[object]], list[Any]]
     StillHeld = Callable[[], bool]
-    Statement = tuple[str, Sequence[object]]
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for the others."""
@@ -41,23 +41,6 @@ class StillRead(News):
 
 class LogMoved(News):
     """Others have written since what was known; nothing was."""
-
-
-class Connection(Protocol):
-    """A connection in a transaction: what statements are executed on."""
-
-    def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> Any:  # noqa: ANN401  of either driver
-        """Execute a statement; the answer is a cursor."""
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> Any:  # noqa: ANN401  of either driver
-        """Execute a statement for each row."""
-
-
-class Copying(Connection, Protocol):
-    """A connection of a database that takes many new rows as one stream (`Dialect.joins_rows`)."""
-
-    def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
-        """Whether rows were written: none is, where one of them is there already."""
 
 
 class Failures(ABC):
@@ -101,29 +84,6 @@ class Begun(msgspec.Struct, frozen=True):
     news: Sequence[Any] = ()
     answers: Sequence[list[Any]] = ()
     is_late: bool = False
-
-
-def query_on(connection: Connection) -> Query:
-    """All rows of a SELECT, asked on one connection."""
-    return lambda sql, parameters: list(connection.execute(sql, parameters).fetchall())
-
-
-@contextmanager
-def ending(connection: Connection, well: Sequence[str], ill: Sequence[str]) -> Iterator[None]:
-    """Execute statements at the end: some where it went well, others where it did not.
-
-    Of what goes wrong inside, that error is told, and none of what ends it: the connection may be
-    closed by then, or be left waiting for an answer.
-    """
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):
-            for statement in ill:
-                connection.execute(statement)
-        raise
-    for statement in well:
-        connection.execute(statement)
 
 
 class Database(OneAtATime, ABC):

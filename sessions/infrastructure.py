@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import StoredEvent
     from eventsourcing.utils import Environment
 
-    from sessions.database import Connection
+    from sessions.connection import Connection
 
 R = TypeVar("R")
 

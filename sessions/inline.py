@@ -15,7 +15,7 @@ from sessions.views import HELD, Views
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.database import Connection, Query
+    from sessions.connection import Connection, Query
     from sessions.dialect import Dialect
     from sessions.head import Build
     from sessions.projection import Projection

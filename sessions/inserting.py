@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Connection, Copying
+    from sessions.connection import Connection, Copying
     from sessions.dialect import Dialect
     from sessions.tables import Table
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import clock, schema
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.head import Build
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from sessions.database import Connection, Database, Query
+    from sessions.connection import Connection, Query
+    from sessions.database import Database
     from sessions.dialect import Dialect
     from sessions.head import Mode
     from sessions.projection import Projection

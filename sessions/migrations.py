@@ -15,7 +15,8 @@ from sessions.errors import NotAStore, StoreTooNew, StoreTooOld
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sessions.database import Connection, Database, Query
+    from sessions.connection import Connection, Query
+    from sessions.database import Database
     from sessions.dialect import Dialect
 
 

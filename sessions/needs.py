@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sessions.claim_rows import Pair
     from sessions.claims import Usage
-    from sessions.database import Statement
+    from sessions.connection import Statement
     from sessions.inline import InlineViews
     from sessions.job import Job
     from sessions.mapper import Mapper

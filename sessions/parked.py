@@ -13,7 +13,7 @@ from sessions.inserting import Insert
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sessions.database import Connection, Query
+    from sessions.connection import Connection, Query
     from sessions.dialect import Dialect
     from sessions.head import Build
     from sessions.keys import Key

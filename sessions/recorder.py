@@ -14,7 +14,7 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notif
 
 from sessions import clock, foreign, schema
 from sessions.claim_rows import ClaimRows
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import Duplicate
 from sessions.head import HEAD, Head
 from sessions.inserting import Insert
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from eventsourcing.persistence import Subscription
 
-    from sessions.database import Connection, Database, Query, Statement
+    from sessions.connection import Connection, Query, Statement
+    from sessions.database import Database
 
 _NO_END = 2**63 - 1
 _OF_APPLICATION = "application_id = ?"

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from sessions import clock, kept, migrations, rules
-from sessions.database import LOCK_TIMEOUT, Database, query_on
+from sessions.connection import query_on
+from sessions.database import LOCK_TIMEOUT, Database
 from sessions.errors import StorageFailed, StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.execution import CommandExecutor
 from sessions.installed import installed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessions import answers, tracing
 from sessions.claim_rows import Ledger
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.errors import IdempotencyKeyReused, InvalidValue, Refused
 from sessions.head import Head
 from sessions.needs import needs_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sessions.answers import Executed, Request
     from sessions.claims import Usage
-    from sessions.database import Connection
+    from sessions.connection import Connection
     from sessions.job import Job
     from sessions.memory import Held
     from sessions.needs import Kept, Means, Needs

@@ -20,7 +20,7 @@ from sessions.view_rows import KeyedRows, ViewRows
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from sessions.database import Connection, Query
+    from sessions.connection import Connection, Query
     from sessions.dialect import Dialect
     from sessions.keys import Key
     from sessions.projection import Projection

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from sessions.database import Begun, Statement
+    from sessions.connection import Statement
+    from sessions.database import Begun
     from sessions.job import Job
     from sessions.mapper import Mapper
     from sessions.needs import Needs

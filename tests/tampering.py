@@ -15,7 +15,8 @@ from tests.waiting import SOON
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.database import Connection, Database
+    from sessions.connection import Connection
+    from sessions.database import Database
 
 GUARDS = ("events_refuse_update", "events_refuse_delete")
 UNGUARD = "SELECT set_config('session_replication_role', 'replica', true)"

@@ -21,7 +21,8 @@ from tests.conftest import add
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions.database import Begun, Connection
+    from sessions.connection import Connection
+    from sessions.database import Begun
     from sessions.head import Head
 
 

@@ -19,7 +19,7 @@ from sessions.views import Views
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Query, Statement
+    from sessions.connection import Query, Statement
 
 SESSIONS = 300
 FEW = 10

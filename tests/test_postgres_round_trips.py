@@ -18,7 +18,7 @@ from tests.conftest import add
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.database import Statement
+    from sessions.connection import Statement
     from sessions.postgres.round_trip import Answer, ServerConnection
 
 PREPARED = "SELECT statement FROM pg_prepared_statements ORDER BY statement"

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessions import Recorded
-    from sessions.database import Database, Query
+    from sessions.connection import Query
+    from sessions.database import Database
     from sessions.head import Mode
     from sessions.kinds import Kind
     from tests.conftest import Clock, OpenStore

@@ -31,7 +31,7 @@ from sessions import (
     VersionNotFound,
     migrations,
 )
-from sessions.database import query_on
+from sessions.connection import query_on
 from sessions.dialect import POSTGRES
 from sessions.infrastructure import AggregateSessionRecorder
 from sessions.inline import InlineViews

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sessions import SessionStore
-    from sessions.database import Query
+    from sessions.connection import Query
     from sessions.shared_commits import Jobs
     from tests.conftest import OpenStore
     from tests.groups import Call

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sessions.answers import Executed
-    from sessions.database import Connection
+    from sessions.connection import Connection
     from sessions.head import Head
     from sessions.projection import Projection
     from sessions.transaction import Transaction

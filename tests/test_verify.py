@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sessions.commands import Command
-    from sessions.database import Connection
+    from sessions.connection import Connection
     from sessions.head import Mode
     from sessions.recorded import Recorded
     from tests.conftest import OpenStore

@@ -20,7 +20,7 @@ from tests.waiting import SOON
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.database import Connection
+    from sessions.connection import Connection
     from sessions.inserting import Write
 
 ASKED = "SELECT position FROM positions WHERE follower = ? ORDER BY position"

@@ -13,7 +13,7 @@ from psycopg.errors import UniqueViolation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sessions.database import Statement
+    from sessions.connection import Statement
     from sessions.postgres.round_trip import Answer, ServerConnection
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"

@@ -16,13 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import psycopg
 
 from sessions import dialect, forks
-from sessions.database import (
-    LOCK_TIMEOUT,
-    Begun,
-    Connection,
-    LogMoved,
-    ending,
-)
+from sessions.connection import Connection, ending
+from sessions.database import LOCK_TIMEOUT, Begun, LogMoved
 from sessions.errors import OutcomeUnknown
 from sessions.postgres.connection import BEGIN, Collected, PostgresConnection
 from sessions.postgres.failures import PostgresFailures, is_gone, reason_of
@@ -38,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.database import Statement, StillHeld
+    from sessions.connection import Statement
+    from sessions.database import StillHeld
     from sessions.head import Head
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from sessions.database import Connection
+    from sessions.connection import Connection
 
 _HERE = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 _ME = "(SELECT oid FROM pg_roles WHERE rolname = current_user)"

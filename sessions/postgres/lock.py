@@ -12,7 +12,8 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.database import Connection, Statement, StillHeld
+    from sessions.connection import Connection, Statement
+    from sessions.database import StillHeld
 
 IS_HELD = (
     "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "

@@ -25,7 +25,7 @@ from sessions.postgres.round_trip import ServerConnection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.database import Statement
+    from sessions.connection import Statement
     from sessions.postgres.place import Place
 
 T = TypeVar("T")

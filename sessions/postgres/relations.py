@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from sessions.database import Connection, Database, StillRead
+from sessions.database import Database, StillRead
 from sessions.errors import NotAStore, StorageFailed
 from sessions.postgres.dependents import handing_on
 from sessions.postgres.failures import GRANT
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.database import Query
+    from sessions.connection import Connection, Query
     from sessions.postgres.place import Place
 
 _WAIT_SHORTLY = """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from psycopg.abc import Buffer, PQGen
     from psycopg.pq.abc import PGconn, PGresult
 
-    from sessions.database import Statement
+    from sessions.connection import Statement
 
 MOST_PREPARED = 200
 """So many statements at most the server keeps parsed and planned for a connection."""

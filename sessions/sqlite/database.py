@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from sessions import dialect, forks
-from sessions.database import LOCK_TIMEOUT, Begun, Connection, ending
+from sessions.connection import Connection, ending
+from sessions.database import LOCK_TIMEOUT, Begun
 from sessions.head import HEAD
 from sessions.selects import no_select
 from sessions.signals import Signal, signal_of
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.database import Statement, StillHeld
+    from sessions.connection import Statement
+    from sessions.database import StillHeld
     from sessions.errors import StorageFailed
     from sessions.head import Head
     from sessions.sqlite.private import Private

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessions import SessionStore
-    from sessions.database import Connection, Database
+    from sessions.connection import Connection
+    from sessions.database import Database
     from sessions.head import Head
 
 C = TypeVar("C", bound=Caller)
