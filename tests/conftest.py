@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import psycopg
 import pytest
 
 from projections import CustomerHistories, CustomerSessions
@@ -21,15 +22,14 @@ from tests.postgres_server import UsedStores, new_schema, server_url
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from projections import Projection
 
 BACKENDS = ("memory", "sqlite", "postgres")
 
 T = TypeVar("T")
-
-_INSTALLED = installed()
-"""A store of other projections is no usual one."""
 
 
 class OpenStore:
@@ -45,21 +45,20 @@ class OpenStore:
         if application_id in self._in_memory:
             return self._in_memory[application_id]
         if not self._url:
-            is_usual = "projections" not in options and installed() == _INSTALLED
-            self._url = self._found(is_usual)
+            self._url = self._found(options.get("projections", installed()))
         opening = SessionStore.open(self._url, application_id, **options)
         store = self.opened.enter_context(opening)
         if self._url == "memory:":
             self._in_memory[application_id] = store
         return store
 
-    def _found(self, is_usual: bool) -> str:  # noqa: FBT001  it is what is asked above
+    def _found(self, projections: Sequence[Projection[Any]]) -> str:
         backend = self._request.param
         if backend == "memory":
             return "memory:"
-        if backend == "postgres" and is_usual:
+        if backend == "postgres":
             used: UsedStores = self._request.getfixturevalue("used_stores")
-            return self.opened.enter_context(used.empty())
+            return self.opened.enter_context(used.empty(projections))
         url: str = self._request.getfixturevalue(f"{backend}_url")
         return url
 
@@ -134,7 +133,13 @@ def postgres_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres(postgres_directory: Path) -> str:
     """The URL of a PostgreSQL server: one for all workers, or SESSIONS_TEST_POSTGRES."""
-    return server_url(postgres_directory)
+    url = server_url(postgres_directory)
+    if "SESSIONS_TEST_POSTGRES" not in os.environ:
+        with psycopg.connect(url, autocommit=True) as connection:
+            for setting in ("fsync", "full_page_writes"):  # processes die here, and no machine
+                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
+    return url
 
 
 @pytest.fixture(scope="session")

