@@ -120,6 +120,11 @@ class _Verification:
         self._projections = [e for e in store.projections if is_kept(e, rows.get(e.name))]
         verified = {each.name for each in self._projections}
         self._not_verified = [build for name, build in rows.items() if name not in verified]
+        self._not_kept = [
+            each
+            for each in store.projections
+            if each.mode == "inline" and each.name not in self._builds
+        ]
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
         self._anonymous = AnonymousSessions()
@@ -223,6 +228,8 @@ class _Verification:
         for each in self._not_verified:
             key, version = (each.name,), here.get(each.name)
             yield Difference(schema.PROJECTIONS.name, key, "version", each.version, version)
+        for one in self._not_kept:
+            yield Difference(schema.PROJECTIONS.name, (one.name,), "version", None, one.version)
 
     def _has_moved(self) -> bool:
         """Whether other builds are kept now, or others of their events are skipped.

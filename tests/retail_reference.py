@@ -63,7 +63,7 @@ def read(path: Path) -> list[Row]:
             quantity=int(row["Quantity"]),
             date=datetime.fromisoformat(row["InvoiceDate"]),
             price=Decimal(row["UnitPrice"]),
-            customer=row["CustomerID"].removesuffix(".0"),
+            customer=row["CustomerID"].strip().removesuffix(".0"),
         )
         for row in csv.DictReader(io.StringIO(text, newline=""))
     ]

@@ -169,6 +169,18 @@ def test_a_projection_of_another_version_is_named_with_both(store_url: str) -> N
     assert verified.err == f"attachments is not compared: {because}\n"
 
 
+def test_an_inline_projection_that_the_store_does_not_keep_is_named(store_url: str) -> None:
+    change(store_url, "DELETE FROM projections WHERE name = 'attachments'")
+
+    verified = run("verify")
+
+    rows = [f"{application}\t\tprojections\tattachments\tversion\t\t1" for application in (1, 7)]
+    assert (verified.code, verified.rows[1:]) == (1, rows)
+    assert verified.err == (
+        "attachments is not compared: the store does not keep it: run `sessions rebuild`\n"
+    )
+
+
 def test_what_differs_is_named_as_json_too(store_url: str) -> None:
     change(
         store_url, "UPDATE limits SET used = 5 WHERE application_id = 7 AND limit_name LIKE '%p'"

@@ -115,6 +115,24 @@ def test_a_store_that_exists_is_named_without_its_password(postgres_url: str) ->
     assert "hunter2" not in ran.err
 
 
+@pytest.mark.parametrize(
+    ("called", "named"),
+    [
+        ("/opt/an app/sessions/__main__.py", "python -m sessions"),
+        ("/opt/an app/bin/sessions", "'/opt/an app/bin/sessions'"),
+    ],
+)
+def test_what_to_type_next_can_be_typed_where_the_program_is_not_on_the_path(
+    monkeypatch: pytest.MonkeyPatch, called: str, named: str
+) -> None:
+    monkeypatch.setattr("sys.argv", [called])
+    monkeypatch.setattr("shutil.which", {}.get)
+
+    ran = run("demo", "--store", "memory:")
+
+    assert f"\n  {named} demo  # its store stays" in ran.out
+
+
 def test_what_to_type_next_makes_a_store_where_that_of_the_demo_is_gone() -> None:
     ran = run("demo", "--store", "memory:")
 

@@ -49,7 +49,8 @@ def line(text: str) -> str:
 
 
 def write(file: Path, *lines: str) -> Path:
-    file.write_text("\n".join([HEADER, *map(line, lines), ""]).replace(",_,", ",,"))
+    text = "\n".join([HEADER, *map(line, lines), ""])
+    file.write_text(text.replace(",_,", ",,").replace(",__,", ",  ,"))
     return file
 
 
@@ -89,6 +90,8 @@ RULES = {
     "an adjustment": ("A1 a 2 1 7|A1 a -2 1 7", "sessions 0 adjustments 1"),
     "a customer of two orders": ("1 a 1 1 7.0|2 a 1 1 7", "sessions 2 revenue 2"),
     "nobody": ("1 a 1 1 _|C2 a -1 1 _",
+      "firstSessions 0 anonymous 1 creditNotes 1 unmatchedUnits 1 revenue 1"),
+    "nobody, in blanks": ("1 a 1 1 __|C2 a -1 1 __",
       "firstSessions 0 anonymous 1 creditNotes 1 unmatchedUnits 1 revenue 1"),
     "too many units": ("1 a 10000 1 7|2 a 10000 1 8|2 b 1 1 8", "refused 1 revenue 10000"),
     "too many decimals": ("1 a 1 1 7|1 b 1 0.0000001 7", "sessions 0 refused 1"),

@@ -144,9 +144,15 @@ def _returned(items: list[CartItem]) -> int:
     return sum(item.returned_quantity for item in items)
 
 
+def _program() -> str:
+    """How this process was called; a module that was run is no program."""
+    called = Path(sys.argv[0])
+    return "python -m sessions" if called.name == "__main__.py" else quote(str(called))
+
+
 def _what_next(url: str, application: int) -> None:
     print_heading("What to type next")
-    program = "sessions" if shutil.which("sessions") else sys.argv[0]
+    program = "sessions" if shutil.which("sessions") else _program()
     if url.startswith("memory:"):
         print_text(f"  {program} demo  # its store stays: this one was in memory, and is gone")
         return

@@ -118,8 +118,10 @@ def _report(
 
 def _not_compared(difference: Difference) -> str:
     """Why a projection that the store keeps is not compared, and what can be done."""
-    (name,), here = difference.key, difference.expected
-    kept = f"{name} is not compared: the store keeps {name} {difference.stored}"
+    (name,), stored, here = difference.key, difference.stored, difference.expected
+    if stored is None:
+        return f"{name} is not compared: the store does not keep it: run `sessions rebuild`"
+    kept = f"{name} is not compared: the store keeps {name} {stored}"
     if here is not None:
         return f"{kept}, here is {name} {here}"
     return f"{kept}, here is none: install it, or run `sessions projections drop {name}`"

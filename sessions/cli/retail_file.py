@@ -124,7 +124,7 @@ def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, Or
         _whole(row["Quantity"], number),
         _amount(row["UnitPrice"], number),
     )
-    profile = row["CustomerID"].removesuffix(".0")
+    profile = row["CustomerID"].strip().removesuffix(".0")
     return row["InvoiceNo"], _date(row["InvoiceDate"], number), profile, line
 
 
