@@ -21,6 +21,7 @@ from sessions.errors import (
     StoreUnavailable,
     VersionConflict,
 )
+from sessions.job import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ class GroupCommit:
         try:
             transaction = self._writer.begin(waiting, lock=not self._writer.is_alone)
         except SessionsError as error:  # any other is the leader's alone: a signal's handler raised
-            _fail_all(queue, error)
+            self._fail_all(queue, error)
             return
         try:
             if self._writer.is_alone:
@@ -77,7 +78,11 @@ class GroupCommit:
     def _perform(self, transaction: Transaction, queue: Jobs, jobs: Sequence[Job]) -> None:
         try:
             try:
-                self._do(transaction, jobs)
+                if transaction.is_late and any(job.attempt for job in jobs):
+                    self._writer.abandon(transaction)
+                    self._do_anew(jobs)
+                else:
+                    self._do(transaction, jobs)
             except LogMoved:
                 self._do_anew(jobs)
             except StorageFailed:
@@ -85,7 +90,8 @@ class GroupCommit:
                     raise
                 self._do_anew(jobs)  # it may have asked what others have renamed or dropped since
         except StoreBusy as error:  # they would wait for the same once more
-            _fail_all(queue, error, jobs)
+            self._fail(jobs, error)
+            self._fail_all(queue, error)
         except Exception as error:
             if all(job.done for job in jobs):
                 raise
@@ -94,7 +100,7 @@ class GroupCommit:
                 self._writer.abandon(transaction)  # it may have been interrupted before that
                 self._one_by_one(jobs)
             else:
-                _fail(jobs, error)
+                self._fail(jobs, error)
 
     def _do_anew(self, jobs: Sequence[Job]) -> None:
         transaction = self._writer.begin(lambda: jobs)
@@ -110,7 +116,7 @@ class GroupCommit:
                 try:
                     transaction = self._writer.begin(lambda: [job])  # noqa: B023  asked at once
                 except SessionsError as error:  # any other is the leader's, as in `perform`
-                    _fail(jobs[number:], error)
+                    self._fail(jobs[number:], error)
                     return
                 self._alone(transaction, job, deadline)
 
@@ -122,7 +128,7 @@ class GroupCommit:
             if job.done:
                 raise
             if not isinstance(error, StoreUnavailable) or time.monotonic() > deadline:
-                _fail([job], error)
+                self._fail([job], error)
         finally:
             transaction.end()
 
@@ -142,6 +148,10 @@ class GroupCommit:
             self._settle(transaction, jobs, outcomes, error)
             raise
         finally:
+            if transaction.may_come and transaction.first is not None:
+                for job, outcome in zip(jobs, outcomes, strict=True):
+                    if not job.done:
+                        job.attempt = Attempt(transaction.first, outcome)
             outcomes.clear()  # tracebacks of refusals lead here
 
     def _settle(
@@ -160,13 +170,31 @@ class GroupCommit:
             if self._writer.wrote(transaction):
                 _finish(jobs, outcomes)
         except SessionsError:
-            _fail(jobs, unknown)
+            self._fail(jobs, unknown)
         except BaseException:
-            _fail([job for job in jobs if not job.done], unknown)
+            self._fail([job for job in jobs if not job.done], unknown)
             raise
+
+    def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
+        """Tell all of them, each by an error of its own: raising one writes into it.
+
+        Whose commit may still come is not told that nothing was written.
+        """
+        says_so = isinstance(error, SessionsError) and not isinstance(error, OutcomeUnknown)
+        for job in jobs:
+            if job.attempt is not None and says_so:
+                job.finish(OutcomeUnknown(path=self._path, reason=repr(error)))
+            else:
+                job.finish(_own(error))
+
+    def _fail_all(self, queue: Jobs, error: Exception) -> None:
+        while jobs := queue.take():
+            self._fail(jobs, error)
 
 
 def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:
+    if job.attempt is not None and transaction.sees(job.attempt.first):
+        return job.attempt.outcome
     try:
         return transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
     except DECIDED as error:
@@ -178,12 +206,6 @@ def _finish(jobs: Sequence[Job], outcomes: Sequence[list[Executed] | Exception])
         job.finish(outcome)
 
 
-def _fail(jobs: Sequence[Job], error: Exception) -> None:
-    """Tell all of them, each by an error of its own: raising one writes into it."""
-    for job in jobs:
-        job.finish(_own(error))
-
-
 def _own(error: Exception) -> Exception:
     """A copy of an error, for one of those whom it strikes."""
     if not isinstance(error, SessionsError):
@@ -191,9 +213,3 @@ def _own(error: Exception) -> Exception:
     own = copy(error)
     own.__cause__ = error.__cause__ or error
     return own
-
-
-def _fail_all(queue: Jobs, error: Exception, jobs: Sequence[Job] = ()) -> None:
-    _fail(jobs, error)
-    while more := queue.take():
-        _fail(more, error)

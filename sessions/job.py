@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sessions.answers import Executed, Request
+    from sessions.recorded import Recorded
+
+
+class Attempt(NamedTuple):
+    """A commit that was sent and lost, and may still come: then this is what came of a job.
+
+    Attributes:
+        first: The first event of the commit.
+        outcome: What the job's caller gets if the log has it.
+    """
+
+    first: Recorded
+    outcome: list[Executed] | Exception
 
 
 def _nobody() -> None:
@@ -20,6 +33,8 @@ class Job:
     Attributes:
         error: What its caller gets in place of an answer.
         done: Whether there is an answer, or an error.
+        attempt: A commit of it that may still come; while there is one, it is decided under the
+            lock alone, and only where the log does not have that.
         leads: Whether it has the lead, or is to take it.
         is_leading: Whether a thread leads for it, where a task waits.
         withdrawn: Whether its caller waits no more.
@@ -30,6 +45,7 @@ class Job:
 
     error: BaseException | None = None
     done = False
+    attempt: Attempt | None = None
     leads = False
     is_leading = False
     withdrawn = False

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sessions.recorder import SessionRecorder
 
 Metadata = dict[str, Any]
+
+_WRITTEN = "SELECT 1 FROM events WHERE application_id = ? AND position = ? AND command_id = ?"
 Read = tuple["Needs", "Sequence[Sequence[Any]]"]
 """What commands need, and what was answered."""
 
@@ -44,6 +46,7 @@ class Transaction:
 
     Attributes:
         is_late: Whether it has no lock yet: what it reads may be of another moment.
+        may_come: Whether it was sent and lost, and may be in the log later than now.
         is_torn: Whether something interrupted it as it took in what was decided: it has a part.
     """
 
@@ -70,6 +73,7 @@ class Transaction:
         self._has_written = False
         self.is_torn = False
         self.is_late = is_late
+        self.may_come = False
         self.has_ended = False
 
     @property
@@ -82,6 +86,11 @@ class Transaction:
         database = self._recorder.database
         with database.failures:
             return database.look(self.connection, sql, parameters)
+
+    def sees(self, recorded: Recorded) -> bool:
+        """Whether the log has an event, where it would stand if it was committed."""
+        asked = (recorded.application_id, recorded.position, recorded.command_id)
+        return bool(self.query(_WRITTEN, asked))
 
     @property
     def goes_on(self) -> bool:

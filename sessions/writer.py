@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 _AGAIN_SECONDS = 0.05
 """How long it waits before it asks once more."""
 
-_WRITTEN = "SELECT 1 FROM events WHERE application_id = ? AND position = ? AND command_id = ?"
-
 
 class Writer:
     """The one that writes to an application's log, for all threads of a process.
@@ -133,7 +131,7 @@ class Writer:
 
         Raises:
             OutcomeUnknown: The database neither said whether it committed, nor could be asked.
-            StoreUnavailable: It went away before; nothing is written.
+            StoreUnavailable: It went away before; nothing is written, or not yet (`may_come`).
         """
         try:
             self._commit(transaction)
@@ -180,24 +178,28 @@ class Writer:
     def wrote(self, transaction: Transaction) -> bool:
         """Whether a transaction is in the log, of which it is not known.
 
-        It is asked under the lock: whoever held it, the lost transaction too, has ended by then.
-        Where an interrupt came before its commit, it is ended here. A connection that breaks
-        while it is asked is no answer either: it is asked again, for as long as a lock is waited
-        for.
+        It is asked under the lock. A lost transaction that had it has ended by then. One that was
+        to take it with its commit may come to it later (`may_come`), until somebody else writes:
+        then the log is no more what it was decided on. Where an interrupt came before its commit,
+        it is ended here. A connection that breaks while it is asked is no answer either: it is
+        asked again, for as long as a lock is waited for.
         """
         self.abandon(transaction)
         first = transaction.first
         if first is None:
             return False
-        asked = (first.application_id, first.position, first.command_id)
+        transaction.may_come = transaction.is_late
         deadline = time.monotonic() + self._database.lock_timeout
         while True:
             asking = self.begin()
             try:
-                return bool(asking.query(_WRITTEN, asked))
+                found = asking.sees(first)
             except StoreUnavailable:
                 if time.monotonic() > deadline:
                     raise
+            else:
+                transaction.may_come = transaction.is_late and not found
+                return found
             finally:
                 self.abandon(asking)
             time.sleep(_AGAIN_SECONDS)

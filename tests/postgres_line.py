@@ -13,10 +13,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
+from tests.waiting import SOON
+
 if TYPE_CHECKING:
     from types import TracebackType
 
 COMMIT = b"COMMIT"
+ROLLBACK = b"ROLLBACK\0"
 STARTING = b"SFATAL\0VFATAL\0C57P03\0Mdas Datenbanksystem startet\0\0"
 """What a server says that is starting up, in whatever language it speaks."""
 
@@ -27,6 +30,8 @@ class Line:
     Attributes:
         lose_commits: Cut when a client says COMMIT, so many times, before the server hears it.
         lose_said: Cut when a client says the first of these, as above, and then the next.
+        delay_commits: Cut when a client says COMMIT, so many times: the server hears it when a
+            client has rolled back since, and does it before it hears anything else.
         lose_answers: Cut when the server says that it has committed, before the client hears it.
         cuts: How often it was cut so.
         turn_away: Tell so many who connect that the server is starting up.
@@ -42,10 +47,15 @@ class Line:
             f"?host={self._directory}&sslmode=disable&gssencmode=disable&schema={schema}"
         )
         self.lose_commits = 0
+        self.delay_commits = 0
         self.lose_said: list[bytes] = []
         self.lose_answers = 0
         self.cuts = 0
         self.turn_away = 0
+        self._delayed: tuple[socket.socket, bytes] | None = None
+        self._coming: socket.socket | None = None
+        self._came = threading.Event()
+        self._came.set()
         self._ends: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self.mend()
@@ -118,11 +128,25 @@ class Line:
                     self.lose_commits -= 1
                     self.cuts += 1
                     break
+                if COMMIT in said and self.delay_commits:
+                    self.delay_commits -= 1
+                    self.cuts += 1
+                    self._delayed = server, said
+                    _end(client)
+                    return
                 if self.lose_said and self.lose_said[0] in said:
                     self.lose_said.pop(0)
                     self.cuts += 1
                     break
-                server.sendall(said)
+                assert self._came.wait(SOON)
+                if ROLLBACK in said and self._delayed is not None:
+                    self._came.clear()
+                    server.sendall(said)
+                    self._coming, late = self._delayed
+                    self._delayed = None
+                    self._coming.sendall(late)
+                else:
+                    server.sendall(said)
         _end(client, server)
 
     def _to_client(self, server: socket.socket, client: socket.socket) -> None:
@@ -132,6 +156,8 @@ class Line:
                     self.lose_answers -= 1
                     self.cuts += 1
                     break
+                if server is self._coming:
+                    self._came.set()
                 client.sendall(said)
         _end(client, server)
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from projections.verify import verify
-from sessions import BatchFailed, OpenSession, SessionStore, StatementTimeout, StoreUnavailable
-from sessions.errors import OutcomeUnknown, StoreBusy
+from sessions import (
+    ApplyCoupon,
+    BatchFailed,
+    OpenSession,
+    SessionStore,
+    SetAttributes,
+    SetQuantity,
+    StatementTimeout,
+    StoreUnavailable,
+)
+from sessions.errors import LineNotFound, OutcomeUnknown, StoreBusy
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
 from tests.postgres_line import COMMIT, Line
@@ -21,8 +32,10 @@ from tests.waiting import SOON, patiently, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sessions import Executed
     from sessions.database import Begun
     from sessions.job import Job
+    from sessions.shared_commits import Jobs
 
 __all__ = ["joined"]
 
@@ -141,6 +154,126 @@ def test_what_is_lost_of_a_group_is_in_the_log_once(  # noqa: PLR0913, PLR0917  
     assert line.cuts == times
     assert [done.events for done in answers] == [[each] for each in store.events("s", after=1)]
     assert (skus(store), verify(store)) == (["0", "1", "2", "3"], [])
+
+
+def alone(store: SessionStore) -> None:
+    """Nobody else writes: from now on the lock is taken with the commit."""
+    for number in range(2):
+        store.execute("s", SetAttributes(attributes={"number": number}))
+    assert store._writer.is_alone
+
+
+@pytest.mark.parametrize(
+    ("what", "types"),
+    [
+        (lambda store: [store.execute("s", add("a"))], ["ItemAdded"]),
+        (lambda store: [store.execute("s", add("a"), idempotency_key="k")], ["ItemAdded"]),
+        (lambda store: [store.execute("s", add("a"), expected_version=3)], ["ItemAdded"]),
+        (lambda store: [store.execute("new", OpenSession())], ["SessionOpened"]),
+        (lambda store: [store.execute("s", ApplyCoupon(coupon="X"))], ["CouponApplied"]),
+        (lambda store: store.execute_many("s", [add("a"), add("b")]), ["ItemAdded", "ItemAdded"]),
+        (lambda store: [asyncio.run(store.execute_async("s", add("a")))], ["ItemAdded"]),
+    ],
+)
+def test_a_commit_that_comes_after_it_was_looked_for_is_answered_with(
+    store: SessionStore,
+    line: Line,
+    what: Callable[[SessionStore], list[Executed]],
+    types: list[str],
+) -> None:
+    alone(store)
+    line.delay_commits = 1
+
+    done = what(store)
+
+    assert (line.cuts, [recorded.type for recorded in store.log(3)]) == (1, types)
+    assert [recorded for one in done for recorded in one.events] == list(store.log(3))
+    assert store.execute("s", add("c")).position == 4 + len(types)
+    assert verify(store) == []
+
+
+def gathered(store: SessionStore, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The next who leads waits until so many are in the queue."""
+    commits = store._commits
+    perform = commits._perform
+
+    def together(queue: Jobs) -> None:
+        until(lambda: len(queue.waiting()) == number)
+        monkeypatch.setattr(commits, "_perform", perform)
+        perform(queue)
+
+    monkeypatch.setattr(commits, "_perform", together)
+
+
+def test_a_commit_of_a_group_that_comes_after_it_was_looked_for_is_answered_with(
+    store: SessionStore, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(store)
+    commands: list[Any] = [add("a"), add("b"), SetQuantity(position=9, quantity=1), add("c")]
+
+    def call(number: int) -> object:
+        try:
+            return store.execute("s", commands[number]).events
+        except LineNotFound:
+            return None
+
+    gathered(store, monkeypatch, 4)
+    line.delay_commits = 1
+
+    answers = in_threads(4, call)
+
+    events = list(store.log(3))
+    assert sorted(skus(store)) == ["a", "b", "c"]
+    assert all(answers[n] == [events[skus(store).index(sku)]] for n, sku in [(0, "a"), (1, "b")])
+    assert (line.cuts, len(events), answers[2], verify(store)) == (1, 3, None, [])
+
+
+def test_a_leader_that_is_interrupted_leaves_to_others_a_commit_that_may_still_come(
+    store: SessionStore, line: Line, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(store)
+    database, before = store.recorder.database, len(joined)
+    commit = database.commit
+
+    def interrupted(*given: Any) -> None:
+        monkeypatch.setattr(database, "commit", commit)
+        with suppress(OutcomeUnknown):
+            commit(*given)
+        raise KeyboardInterrupt
+
+    gathered(store, monkeypatch, 2)
+    monkeypatch.setattr(database, "commit", interrupted)
+    line.delay_commits = 1
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(store.execute, "s", add("led"))
+        until(lambda: len(joined) == before + 1)
+        other = pool.submit(store.execute, "s", add("other"))
+
+        with pytest.raises(KeyboardInterrupt):
+            leader.result(SOON)
+        done = other.result(SOON)
+
+    assert done.events == list(store.log(4))
+    assert (line.cuts, skus(store), verify(store)) == (1, ["led", "other"], [])
+
+
+def test_whose_commit_may_still_come_is_not_told_that_nothing_was_written(
+    store: SessionStore, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone(store)
+    database, left = store.recorder.database, iter(["the command", "what is in the log"])
+    begin = database.begin
+
+    def begun(*given: Any, **how: Any) -> Begun:
+        if next(left, None) is None:
+            raise StoreBusy(path="p", seconds=0)
+        return begin(*given, **how)
+
+    monkeypatch.setattr(database, "begin", begun)
+    line.delay_commits = 1
+
+    with pytest.raises(OutcomeUnknown, match="StoreBusy"):
+        store.execute("s", add("a"))
 
 
 def test_a_batch_whose_acknowledgement_is_lost_is_in_the_log(
