@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from sessions import kept
 from sessions.connection import query_on
@@ -23,10 +23,6 @@ _GO_BACK = (
     "upgrade this process, "
     "or run `sessions projections rebuild --allow-older` (in Python: `allow_older`)"
 )
-
-
-_Asked: TypeAlias = tuple[int, "Mode", "list[Skip]"]
-"""A version, its mode, and the events that it leaves out."""
 
 
 class Attempts:
@@ -60,38 +56,26 @@ class Attempts:
         Raises:
             ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
         """
-        query = query_on(connection)
-        version, mode, skipped = asked = self._asked(query, name)
-        tables = kept.tables_of(tables, mode)
-        begun = kept.builds(query, "building").get(name)
-        if begun is not None:
-            if _as_asked(query, begun) == asked and self._has_columns(query, begun, tables):
-                return begun
-            kept.remove(connection, begun)
-        build = kept.register(connection, (name, version, mode), "building", tables)
-        kept.create(connection, build, tables, self._database.dialect)
-        leave_out(connection, skipped, build, self._database.dialect)
-        return build
-
-    def is_met(self, query: Query, name: str) -> bool:
-        """Whether the current build of a projection is what is asked for."""
-        current = kept.builds(query, "current").get(name)
-        return current is not None and _as_asked(query, current) == self._asked(query, name)
-
-    def _asked(self, query: Query, name: str) -> _Asked:
-        """What is asked for, in the database or after the source.
-
-        Raises:
-            ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
-        """
-        projection = self._projections.get(name)
+        query, projection = query_on(connection), self._projections.get(name)
         version = projection.version if projection else 1
         before = query if self._source is None else self._source.query
         current = kept.builds(before, "current").get(name)
         if current is not None and version < current.version and not self._allows_older:
             found = f"{name} {version}"
             raise ProjectionTooOld(stored=current.label, found=found, advice=_GO_BACK)
-        return version, self._mode_of(projection, current), _skips_of(before, name, version)
+        mode = self._mode_of(projection, current)
+        tables, skipped = kept.tables_of(tables, mode), _skips_of(before, name, version)
+        begun = kept.builds(query, "building").get(name)
+        if begun is not None:
+            asked = (version, mode, skipped)
+            there = (begun.version, begun.mode, skips(query, begun))
+            if there == asked and self._has_columns(query, begun, tables):
+                return begun
+            kept.remove(connection, begun)
+        build = kept.register(connection, (name, version, mode), "building", tables)
+        kept.create(connection, build, tables, self._database.dialect)
+        leave_out(connection, skipped, build, self._database.dialect)
+        return build
 
     def _has_columns(self, query: Query, begun: Build, tables: Sequence[Table]) -> bool:
         """Whether the relations of an earlier attempt have the columns that they have here."""
@@ -104,10 +88,6 @@ class Attempts:
         if projection is None:
             return "inline"
         return self._mode or (current.mode if current else projection.mode)
-
-
-def _as_asked(query: Query, build: Build) -> _Asked:
-    return build.version, build.mode, skips(query, build)
 
 
 def _skips_of(query: Query, name: str, version: int) -> list[Skip]:

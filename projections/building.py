@@ -154,10 +154,6 @@ class Building:
         done, parked = self._position(), self._parked()
         return Rebuilt(labels, done, switched, parked, compared, retired)
 
-    def is_there(self, query: Query) -> bool:
-        """Whether the current builds are what would be built, be they right or wrong."""
-        return all(self._attempts.is_met(query, name) for name in self._projections)
-
     # --- being alone
 
     def has_its_builds(self, query: Query) -> bool:

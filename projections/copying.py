@@ -54,7 +54,9 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     has them in, and without the events that are skipped there. A copy that was interrupted goes
     on where it stopped. Nobody can write to it before all is compared and verified: that comes
     before the commit that lets people write. Stop those who write to the source first: what they
-    write meanwhile may be missing. A copy that is complete is only compared and verified again.
+    write meanwhile may be missing. A copy that is
+    complete, with all that the source has, is only compared and verified again: people may use it
+    by then, and nothing is written.
 
     Args:
         source: The store to copy; it may be opened read-only.
@@ -84,9 +86,8 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     target.make()
     building = Building(other, target.projections, claims=True, source=one)
     with alone(other, building):
-        if _is_complete(one, target, building, progress):
-            events = count_of_events(one)
-            _copy_positions(one, other)
+        if _is_complete(one, other):
+            events = _compare_again(one, target, progress)
         else:
             events = _copy_log(one, other, progress)
             _copy_positions(one, other)
@@ -97,6 +98,8 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
 
 _COPIED = (schema.EVENTS, schema.ANSWERS)
 _END = {"integer": 0, "text": ""}
+_NOTHING: list[Any] = [[], [(0,)]]
+"""The extent of a store that has neither events nor keys."""
 
 
 def _is_same(one: Database, other: Database) -> bool:
@@ -133,28 +136,24 @@ def _check_known(one: Database, target: SessionStore) -> None:
             raise ProjectionTooOld(stored=build.label, found=known[name].label, advice=advice)
 
 
-def _is_complete(
-    one: Database, target: SessionStore, building: Building, progress: Progress
-) -> bool:
-    """Whether an earlier copy came to its end, and holds what the source does: people may use it.
-
-    Raises:
-        CopyDiffers: It has as many events and keys, but others.
-    """
-    other = target.recorder.database
+def _is_complete(one: Database, other: Database) -> bool:
+    """Whether an earlier copy came to its end, and has as much as the source has by now."""
+    extent = _extent(other.query)
     is_whole = kept.COPY not in kept.builds(other.query, "current")
-    if not (is_whole and _extent(one.query) == _extent(other.query)):
-        return False
-    if not building.is_there(other.query):
-        return False
+    return is_whole and extent != _NOTHING and extent == _extent(one.query)
+
+
+def _compare_again(one: Database, target: SessionStore, progress: Progress) -> int:
+    """Compare a copy that people may use, and verify it; the answer is how many events it has."""
+    other = target.recorder.database
     _compare(one, other)
     total, done = count_of_events(one), 0
     for application in applications_of(other.query):
         made = _of_application(target, application)
-        if verify(made, partial(_tell, progress, done, total), limit=1):
-            return False
+        for difference in verify(made, partial(_tell, progress, done, total), limit=1):
+            raise CopyDiffers(path=other.path, where=difference)
         done += made.position
-    return True
+    return total
 
 
 def _tell(progress: Progress, before: int, total: int, done: int, _: int) -> None:
