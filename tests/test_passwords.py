@@ -106,6 +106,10 @@ def test_a_server_that_cannot_be_reached_is_shown_without_it(url: str) -> None:
         SessionStore.open(url)
 
     assert SECRET not in shown(unavailable.value)
+    cause: BaseException | None = unavailable.value
+    while cause is not None:
+        assert SECRET not in repr(vars(cause))
+        cause = cause.__cause__ or cause.__context__
 
 
 @pytest.mark.parametrize("url", NOWHERE)

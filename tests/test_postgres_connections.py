@@ -108,6 +108,16 @@ def test_what_is_set_in_the_environment_changes_nothing_that_is_read(
     check_that_it_is_read_as_written(postgres_url)
 
 
+@pytest.mark.parametrize(
+    ("option", "name"), [("", "customer-sessions"), ("&application_name=till", "till")]
+)
+def test_the_server_is_told_whose_a_connection_is(
+    postgres_url: str, option: str, name: str
+) -> None:
+    with SessionStore.open(postgres_url + option) as store:
+        assert store.query("SELECT current_setting('application_name')") == [(name,)]
+
+
 def test_a_schema_may_be_called_in_any_script_whatever_the_encoding(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from sessions.postgres.failures import is_gone
 from sessions.postgres.round_trip import ServerConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sessions.connection import Statement
     from sessions.postgres.place import Place
@@ -42,7 +42,7 @@ _LEAST_SECONDS = 1.0
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,
     "prepare_threshold": None,  # what it prepared it would let go with all that is ours
-    "application_name": "customer-sessions",
+    "fallback_application_name": "customer-sessions",
     "client_encoding": "UTF8",  # what is said first is in it: a schema's name
 }
 _SETTINGS = (
@@ -227,13 +227,20 @@ class Connections:
 
     def connect(self, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
         """A connection that is not the pool's."""
-        raw = ServerConnection.connect(self._place.server, **_OPTIONS, **options)
+        raw = self._connected(options)
         try:
             self._configure(raw)
         except BaseException:
             raw.close()
             raise
         return raw
+
+    def _connected(self, options: Mapping[str, Any]) -> ServerConnection:
+        try:
+            return ServerConnection.connect(self._place.server, **_OPTIONS, **options)
+        except psycopg.OperationalError as error:
+            bare = type(error)(*error.args)
+        raise bare  # and not with the other as its context, which has the password
 
     def _configure(self, raw: ServerConnection) -> None:
         for name in ("json", "timestamptz"):
