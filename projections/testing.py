@@ -169,7 +169,7 @@ def given(
 def _after(projection: Projection[V], view: V | None, recorded: Recorded) -> V:
     """The view after an event; the one before, of which rows may be there, stays what it was."""
     before = deepcopy(view)
-    after = projection.after(view, recorded)
+    after = projection.folded(view, recorded)
     if not _is_same(view, before):
         _fail(f"the fold of {projection.name} changes the view that it is given")
     _check_rows(projection, after)

@@ -78,9 +78,9 @@ def begin(
 
 
 def check_columns(database: Database, current: Sequence[tuple[Build, Projection[Any]]]) -> None:
-    """Refuse to keep current builds whose relations lack columns that their projections have here.
+    """Refuse to keep current builds that lack relations or columns which their projections have.
 
-    Columns that only the store has are people's own.
+    Those that only the store has are people's own.
 
     Raises:
         ViewsDiffer: There is one, and nobody has just switched to another.
@@ -88,7 +88,7 @@ def check_columns(database: Database, current: Sequence[tuple[Build, Projection[
     names = [table.name for _, projection in current for table in projection.tables]
     there = database.columns(database.query, names)
     for build, projection in current:
-        lacking = _lacking(projection, there)
+        lacking = [*_made_since(database, build, projection, there), *_lacking(projection, there)]
         now = builds(database.query, "current").get(build.name) if lacking else None
         if now is not None and now.number == build.number:
             found = f"{projection.label} with {', '.join(lacking)}"
@@ -96,10 +96,24 @@ def check_columns(database: Database, current: Sequence[tuple[Build, Projection[
             raise ViewsDiffer(stored=build.label, found=found, advice=advice)
 
 
+def _made_since(
+    database: Database,
+    build: Build,
+    projection: Projection[Any],
+    there: Collection[tuple[str, str]],
+) -> list[str]:
+    """The relations that a projection has here, and did not have when its build was registered."""
+    found = {relation for relation, _ in there}
+    gone = [each.name for each in tables_of(projection.tables, build.mode)]
+    gone = [name for name in gone if name not in found]
+    registered = relations(database.query, build) if gone else ()
+    return [name for name in gone if name not in registered]
+
+
 def _lacking(projection: Projection[Any], there: Collection[tuple[str, str]]) -> list[str]:
-    relations = {relation for relation, _ in there}
+    found = {relation for relation, _ in there}
     here = columns_of(projection.tables)
-    return [".".join(both) for both in sorted(here.difference(there)) if both[0] in relations]
+    return [".".join(both) for both in sorted(here.difference(there)) if both[0] in found]
 
 
 def columns_of(tables: Iterable[Table]) -> set[tuple[str, str]]:

@@ -233,7 +233,20 @@ class Projection(Generic[V]):
             raise ValueError(message)
 
     def after(self, view: V | None, recorded: Recorded) -> V:
-        """The view after an event.
+        """The view after an event, as it is when it is kept and read again.
+
+        So the next fold is given the same, whether it was kept meanwhile or not: whoever makes a
+        view by hand may give a field any value.
+
+        Raises:
+            Exception: What `fold` raised, or it cannot be written as JSON and read again.
+            TypeError: It answered with None, which is no view.
+        """
+        folded, settled = self.folded(view, recorded), self.storage.settled
+        return folded if settled is None or folded is view else settled(folded)
+
+    def folded(self, view: V | None, recorded: Recorded) -> V:
+        """The view that the fold makes.
 
         Raises:
             Exception: What `fold` raised.

@@ -27,12 +27,16 @@ class Storage(msgspec.Struct, Generic[V], frozen=True):
         to_row: The row of a key and its view, without the application's id. A view waits whose row
             is not what the columns take.
         from_row: The view of such a row.
+        settled: A view as it is when it is read again, if that may be another than the one that a
+            fold made: 0 is a float then, where the field is one. It raises for a view that cannot
+            be read again.
         always_fits: Whether that cannot be, so that no row is checked.
     """
 
     table: Table
     to_row: Callable[[Any, V], Sequence[object]]
     from_row: Callable[[Sequence[Any]], V]
+    settled: Callable[[V], V] | None = None
     always_fits: bool = False
 
     def checked(self) -> Storage[V]:
@@ -95,10 +99,11 @@ def as_json(
     )
 
     def to_row(key: Key, view: V) -> Sequence[object]:
-        document = write(view)
-        decode(document)  # whoever makes a view by hand may give a field any value
-        row = (key, *[getattr(view, name) for name in names], document)
+        row = (key, *[getattr(view, name) for name in names], write(view))
         table.check(row)
         return row
 
-    return Storage(table, to_row, lambda row: decode(row[-1]))
+    def settled(view: V) -> V:
+        return decode(write(view))
+
+    return Storage(table, to_row, lambda row: decode(row[-1]), settled)

@@ -418,6 +418,54 @@ def test_a_set_is_kept_in_one_order_whoever_folds(open_store: OpenStore, clock: 
     assert stored(store, "sets").get("s") == stored(store, "sets").get("s", position=store.position)
 
 
+class Share(msgspec.Struct, frozen=True):
+    events: int = 0
+    share: float = 0  # which is no float
+
+    @property
+    def shown(self) -> str:
+        return f"{self.events}: {self.share}"
+
+
+def _share(view: Share | None, _: Recorded) -> Share:
+    before = view or Share()
+    return msgspec.structs.replace(before, events=before.events + 1)
+
+
+@pytest.mark.parametrize("mode", ["inline", "followed"])
+def test_a_view_is_what_is_read_again_whether_it_was_or_not(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    shares = Projection(
+        name="shares",
+        version=1,
+        view=Share,
+        fold=_share,
+        columns=(Column("shown"),),
+        rows=(Rows("shown_rows", (Column("shown"),), ("shown",), lambda view: [(view.shown,)]),),
+        mode=mode,
+    )
+    store = open_store(projections=[*installed(), shares])
+    asked = "SELECT shares.shown, shown_rows.shown, document FROM shares, shown_rows"
+
+    def follow() -> None:
+        if mode == "followed":
+            Runner(store).run(until=store.position)
+
+    store.execute_many("a", [OpenSession(), add("a")])
+    follow()
+    first = store.query(asked)
+    store._writer._views.forget()  # as another process has them
+    store.execute("a", add("b"))
+    follow()
+
+    assert first == [("2: 0.0", "2: 0.0", '{"events":2,"share":0.0}')]
+    assert store.query(asked) == [("3: 0.0", "3: 0.0", '{"events":3,"share":0.0}')]
+    past: Any = stored(store, "shares").get("a", position=2)
+    assert (past.shown, verify(store)) == ("2: 0.0", [])
+    assert all(not each.differing for each in rebuild(store, names=["shares"]).compared)
+
+
 # --- its indexes
 
 
@@ -583,6 +631,7 @@ def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenSto
 
 
 WIDER = with_columns(*SALES.rows[0].columns, Column("a"), Column("b"), name="sold_lines")
+OTHER = with_columns(*SALES.rows[0].columns, name="sold_twice")
 
 
 with_a_new_column = pytest.mark.parametrize(
@@ -590,6 +639,7 @@ with_a_new_column = pytest.mark.parametrize(
     [
         (replace(SALES, columns=(*SALES.columns, Column("lines", "integer"))), "sales.lines"),
         (replace(SALES, rows=(WIDER,)), "sold_lines.a, sold_lines.b"),
+        (replace(SALES, rows=(*SALES.rows, OTHER)), "sold_twice"),
     ],
 )
 
@@ -608,7 +658,7 @@ def test_a_new_column_of_an_inline_projection_needs_a_new_version(
     assert refused.value.found == f"sales 1 with {lacking}"
     assert refused.value.advice == "raise its version, and run `sessions rebuild`"
 
-    newer = inline(replace(MENDED, rows=(WIDER,), version=2))
+    newer = inline(replace(MENDED, rows=(WIDER, OTHER), version=2))
     rebuild(SessionStore(database, 1, read_only=True, projections=newer))
     SessionStore(database, 1, projections=newer).execute("a", add("x"))
 
