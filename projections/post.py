@@ -54,7 +54,7 @@ class Post:
         leaves it to whoever is first to take it again.
 
         Raises:
-            ViewsDiffer: The store keeps it without columns that it has here.
+            ViewsDiffer: The store keeps it without columns or relations that it has here.
         """
         if self.is_taken and not (self.build == build and self._is_held()):
             self.leave()

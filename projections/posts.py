@@ -77,7 +77,7 @@ class Posts:
         """Work at what nobody else works at, and no longer at what is not current.
 
         Raises:
-            ViewsDiffer: The store keeps one without columns that it has here.
+            ViewsDiffer: The store keeps one without columns or relations that it has here.
         """
         if time.monotonic() - self._looked < TAKE_OVER_SECONDS:
             return

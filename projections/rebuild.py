@@ -60,6 +60,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
         InvalidValue: There is no such mode, or it is `live` for projections that SQL asks.
         ProjectionTooOld: The store keeps a newer version, and older ones are not allowed.
         CopyUnfinished: The store is being copied to.
+        ViewsDiffer: Another projection, which stays, has a relation of one of them.
         UnknownEvent: A newer library wrote an event.
         UndecodableEvent: An event cannot be read.
         RebuildRunning: Somebody else is at it.

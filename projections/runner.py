@@ -93,7 +93,8 @@ class Runner:
             ProjectionNotKept: The store keeps another version, which never comes to the position.
             UnknownEvent: A newer library wrote an event before that position.
             UndecodableEvent: One cannot be read.
-            ViewsDiffer: The store keeps one without columns that it has here.
+            ViewsDiffer: The store keeps one without columns or relations that it has here, or
+                another one with a relation of its.
             RunnerAtWork: It runs already.
             SessionsError: The store cannot be read or written.
         """

@@ -228,6 +228,18 @@ def switch(database: Database, connection: Connection, build: Build) -> None:
 
 
 def take_names(database: Database, connection: Connection, build: Build) -> None:
-    """Let the relations of a build be called as those of the current one are."""
-    for table in relations(query_on(connection), build):
+    """Let the relations of a build be called as those of the current one are.
+
+    Raises:
+        ViewsDiffer: Another projection has such a relation.
+    """
+    query = query_on(connection)
+    named = relations(query, build)
+    for other in builds(query, "current").values():
+        shared = set(named).intersection(relations(query, other))
+        if shared and other.name != build.name:
+            found = f"{build.label} with {', '.join(sorted(shared))}"
+            advice = f"run `sessions projections drop {other.name}`, or name them otherwise"
+            raise ViewsDiffer(stored=other.label, found=found, advice=advice)
+    for table in named:
         database.rename(connection, table + suffix(build), table)

@@ -675,6 +675,29 @@ def test_a_projection_that_the_store_does_not_keep_yet_is_built_in_its_own_mode(
         older.execute("b", OpenSession())
 
 
+@pytest.mark.parametrize("mode", ["inline", "followed"])
+def test_one_that_is_renamed_and_keeps_its_relations_is_told_whose_they_are(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    older = open_store(projections=in_mode(mode, SALES))
+    older.execute("a", OpenSession())
+    Runner(older).run(until=1)
+    renamed = in_mode(mode, replace(SALES, name="sold"))
+    store = SessionStore(older.recorder.database, 1, read_only=True, projections=renamed)
+
+    with pytest.raises(ViewsDiffer) as refused:
+        rebuild(store, names=["sold"])
+
+    assert (refused.value.stored, refused.value.found) == ("sales 1", "sold 1 with sold_lines")
+    assert refused.value.advice.startswith("run `sessions projections drop sales`")
+    if mode == "followed":
+        with pytest.raises(ViewsDiffer, match="projections drop sales"):
+            Runner(store).run(until=1)
+    assert drop(store, "sales") == ["sales 1"]
+    assert rebuild(store, names=["sold"]).switched
+    assert verify(store) == []
+
+
 # --- modes
 
 
