@@ -7,6 +7,7 @@ number of their build until they are dropped.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from projections.folding import (
     silent,
     wanted_by,
 )
-from projections.pages import LogReader, applications_of, count_of_events, read_page
+from projections.pages import LogReader, Pace, applications_of, count_of_events, read_page
 from projections.switching import clear, retire_unknown, switch_claims
 from projections.write_behind import WriteBehind
 from sessions import kept, schema
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 _CLAIMS = "claims"
 _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
 _PAGE = 5000
-"""So many positions are folded in one transaction; writers wait for its writes on SQLite."""
+"""So many positions are folded in one transaction, if folds are fast; writers wait for its writes
+on SQLite."""
 
 _LEFT_FOR_SWITCH = 500
 """So many events may be folded while writers wait for the switch."""
@@ -109,6 +111,7 @@ class Building:
             self._tables[_CLAIMS] = _CLAIM_TABLES
         self._builds: dict[str, Build] = {}
         self._parts: dict[int, list[Tracked]] = {}
+        self._pace = Pace(_PAGE)
 
     def run(
         self,
@@ -237,14 +240,15 @@ class Building:
         """The pages that the parts lack, folded; the log may be asked otherwise than the views."""
         reader, wanted = LogReader(self._database, application), wanted_by(parts)
         while parts:
-            after = min(part.position for part in parts)
-            page = read_page(reader, log, after, size=_PAGE, wanted=wanted)
+            after, began = min(part.position for part in parts), time.monotonic()
+            page = read_page(reader, log, after, size=self._pace.size, wanted=wanted)
             if page.obstacle is not None:
                 raise page.obstacle
             if page.until == after:
                 return
             for part in parts:
                 part.take(query, page)
+            self._pace.took(page.until - after, time.monotonic() - began)
             yield page
 
     def _fold_the_rest(self, connection: Connection) -> None:

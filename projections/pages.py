@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 PAGE = 2000
 """So many positions are a page, if nobody says otherwise."""
 
+_FIRST = 100
+_SECONDS = 1.0
+"""So long a page may take: who is asked to stop has to end it first, or loses it."""
+
 _COUNT = f"SELECT count(*) FROM {schema.EVENTS.name}"
 
 
@@ -37,6 +41,28 @@ class Page(NamedTuple):
     events: list[Recorded]
     until: int
     obstacle: UnknownEvent | UndecodableEvent | None
+
+
+class Pace:
+    """How many positions are a page, by how long the ones before took: folds may be slow.
+
+    Args:
+        most: So many at most.
+
+    Attributes:
+        size: So many the next time.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.size = min(most, _FIRST)
+
+    def took(self, positions: int, seconds: float) -> None:
+        """A page of so many positions took so long."""
+        if seconds > _SECONDS:
+            self.size = max(1, int(positions * _SECONDS / seconds))
+        elif positions >= self.size:
+            self.size = min(self._most, 2 * self.size)
 
 
 def read_page(  # noqa: PLR0913  the bounds that may be asked for

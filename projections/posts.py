@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projections.folding import WRITING, Overtaken, Progress, silent, wanted_by
-from projections.pages import read_page
+from projections.pages import Pace, read_page
 from projections.post import Post
 from sessions import kept, tracing
 from sessions.connection import query_on
@@ -38,7 +38,7 @@ class Posts:
     Args:
         store: The store.
         projections: The projections.
-        page: So many positions are folded in one transaction.
+        page: So many positions are folded in one transaction, fewer where folds are slow.
 
     Attributes:
         projections: The projections.
@@ -54,6 +54,7 @@ class Posts:
         self._database = store.recorder.database
         self._posts = [Post(store, each) for each in self.projections]
         self._page = page
+        self._pace = Pace(page)
         self._looked = -TAKE_OVER_SECONDS
 
     @property
@@ -125,13 +126,15 @@ class Posts:
             return False
         after = min(post.part.position for post in posts)
         wanted = wanted_by([post.part for post in posts])
-        query = partial(self._store.query, passing=True)
-        page = read_page(self._store, query, after, until=until, size=self._page, wanted=wanted)
+        query, began = partial(self._store.query, passing=True), time.monotonic()
+        size = self._pace.size
+        page = read_page(self._store, query, after, until=until, size=size, wanted=wanted)
         if page.until > after:
             with tracing.span("fold", projections=self.working, position=page.until):
                 for post in posts:
                     post.part.take(self._database.query, page)
                 self._commit(posts)
+            self._pace.took(page.until - after, time.monotonic() - began)
             self._tell(until, progress)
         if page.obstacle is not None:
             if until is not None:

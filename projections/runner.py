@@ -54,7 +54,7 @@ class Runner:
         Args:
             store: The store, which may be opened read-only.
             names: The projections.
-            page: So many positions are folded in one transaction.
+            page: So many positions are folded in one transaction; fewer, if that takes long.
 
         Raises:
             ProjectionNotFound: No projection that this process knows has the name.

@@ -119,6 +119,22 @@ def small_pages(monkeypatch: pytest.MonkeyPatch, left: int = 0) -> None:
 # --- beside
 
 
+def test_a_batch_is_as_long_as_folds_are_fast(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_pages(monkeypatch)
+    monkeypatch.setattr("projections.pages._FIRST", 2)
+    fast: list[int] = []
+    rebuild(store, lambda done, _: fast.append(done))
+    monkeypatch.setattr("projections.pages._SECONDS", 0)
+    slow: list[int] = []
+
+    rebuild(store, lambda done, _: slow.append(done))
+
+    assert fast == [2, 5, 8, 11, 12, 12]
+    assert slow == [*range(2, 13), 12]
+
+
 def test_it_says_what_it_did(store: SessionStore) -> None:
     told: list[tuple[int, int]] = []
 

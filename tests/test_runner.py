@@ -143,6 +143,23 @@ def test_pages_that_are_split_anywhere_make_the_same(store: SessionStore, page: 
     assert verify(store) == []
 
 
+def test_a_page_is_as_long_as_folds_are_fast(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.pages._FIRST", 2)
+    fast: list[int] = []
+    Runner(store, page=5).run(until=20, progress=lambda done, _: fast.append(done))
+    fill(store, "b")
+    monkeypatch.setattr("projections.pages._SECONDS", 0)
+    slow: list[int] = []
+
+    Runner(store, page=5).run(until=40, progress=lambda done, _: slow.append(done))
+
+    assert fast == [2, 6, 11, 16, 20]
+    assert slow == [22, *range(23, 41)]
+    assert verify(store) == []
+
+
 def test_each_event_is_folded_once_over_any_number_of_restarts(store: SessionStore) -> None:
     for position in range(1, 21):
         Runner(store, page=2).run(until=position)
