@@ -77,18 +77,7 @@ class GroupCommit:
 
     def _perform(self, transaction: Transaction, queue: Jobs, jobs: Sequence[Job]) -> None:
         try:
-            try:
-                if transaction.is_late and any(job.attempt for job in jobs):
-                    self._writer.abandon(transaction)
-                    self._do_anew(jobs)
-                else:
-                    self._do(transaction, jobs)
-            except LogMoved:
-                self._do_anew(jobs)
-            except StorageFailed:
-                if not transaction.is_late:
-                    raise
-                self._do_anew(jobs)  # it may have asked what others have renamed or dropped since
+            self._do_together(transaction, jobs)
         except StoreBusy as error:  # they would wait for the same once more
             self._fail(jobs, error)
             self._fail_all(queue, error)
@@ -101,6 +90,21 @@ class GroupCommit:
                 self._one_by_one(jobs)
             else:
                 self._fail(jobs, error)
+
+    def _do_together(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
+        """Do all of them; anew with the lock first, where it turns out that this is needed."""
+        if transaction.is_late and any(job.attempt for job in jobs):
+            self._writer.abandon(transaction)
+            self._do_anew(jobs)
+            return
+        try:
+            self._do(transaction, jobs)
+        except LogMoved:
+            self._do_anew(jobs)
+        except StorageFailed:
+            if not transaction.is_late:
+                raise
+            self._do_anew(jobs)  # it may have asked what others have renamed or dropped since
 
     def _do_anew(self, jobs: Sequence[Job]) -> None:
         transaction = self._writer.begin(lambda: jobs)
