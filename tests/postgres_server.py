@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import warnings
-from collections import defaultdict
+from collections import OrderedDict
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -103,8 +103,13 @@ class _Used(NamedTuple):
     """A store as it was made, and what tells whether it is so still."""
 
     url: str
+    schema: ExitStack
     relations: Collection[str]
     shape: str
+
+
+_KEPT = 8
+"""So many stores are kept for later tests: the more a database has, the slower it is."""
 
 
 class UsedStores:
@@ -115,23 +120,26 @@ class UsedStores:
 
     def __init__(self, server: str) -> None:
         self._server = server
-        self._all = ExitStack()
-        self._free: defaultdict[str, list[_Used]] = defaultdict(list)
+        self._free: OrderedDict[str, _Used] = OrderedDict()
 
     @contextmanager
     def empty(self, projections: Sequence[Projection[Any]]) -> Iterator[str]:
         """The URL of a store that has no events, and keeps some projections."""
-        same = self._free[repr([(each.label, each.mode, each.tables) for each in projections])]
-        used = same.pop() if same else self._made(projections)
-        yield used.url
-        if self._shape(used.url) == used.shape and self._emptied(used):
-            same.append(used)
+        kind = repr([(each.label, each.mode, each.tables) for each in projections])
+        used = self._free.pop(kind, None) or self._made(projections)
+        with used.schema:
+            yield used.url
+            if self._shape(used.url) == used.shape and self._emptied(used):
+                self._free[kind] = used._replace(schema=used.schema.pop_all())
+        if len(self._free) > _KEPT:
+            self._free.popitem(last=False)[1].schema.close()
 
     def _made(self, projections: Sequence[Projection[Any]]) -> _Used:
-        url = self._all.enter_context(new_schema(self._server))
-        with SessionStore.open(url, projections=projections) as store:
-            relations = store.recorder.database.relations(store.query)
-        return _Used(url, relations, self._shape(url))
+        with ExitStack() as schema:
+            url = schema.enter_context(new_schema(self._server))
+            with SessionStore.open(url, projections=projections) as store:
+                relations = store.recorder.database.relations(store.query)
+            return _Used(url, schema.pop_all(), relations, self._shape(url))
 
     def _emptied(self, used: _Used) -> bool:
         """Whether it is: who may not switch the log's triggers off cannot do it."""
@@ -157,7 +165,8 @@ class UsedStores:
 
     def close(self) -> None:
         """Drop them all."""
-        self._all.close()
+        for used in self._free.values():
+            used.schema.close()
 
 
 def _schema_of(url: str) -> str:

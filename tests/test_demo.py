@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,19 +121,22 @@ def test_a_store_that_exists_is_named_without_its_password(postgres_url: str) ->
 @pytest.mark.parametrize(
     ("called", "named"),
     [
-        ("/opt/an app/sessions/__main__.py", "python -m sessions"),
-        ("/opt/an app/bin/sessions", "'/opt/an app/bin/sessions'"),
+        ("an app/sessions/__main__.py", "python -m sessions"),
+        ("an app/bin/sessions", "'{}'"),
     ],
 )
 def test_what_to_type_next_can_be_typed_where_the_program_is_not_on_the_path(
-    monkeypatch: pytest.MonkeyPatch, called: str, named: str
+    folder: Path, called: str, named: str
 ) -> None:
-    monkeypatch.setattr("sys.argv", [called])
-    monkeypatch.setattr("shutil.which", {}.get)
+    program = folder / called
+    program.parent.mkdir(parents=True)
+    program.write_text("from sessions.cli import main\nmain()\n")
+    command = [sys.executable, str(program), "demo", "--store", "memory:"]
+    nowhere = {**os.environ, "PATH": "", "PYTHONPATH": os.pathsep.join(sys.path)}
 
-    ran = run("demo", "--store", "memory:")
+    ran = subprocess.run(command, env=nowhere, capture_output=True, text=True, check=True)
 
-    assert f"\n  {named} demo  # its store stays" in ran.out
+    assert f"\n  {named.format(program)} demo  # its store stays" in ran.stdout
 
 
 def test_what_to_type_next_makes_a_store_where_that_of_the_demo_is_gone() -> None:
