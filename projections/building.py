@@ -240,7 +240,7 @@ class Building:
         """The pages that the parts lack, folded; the log may be asked otherwise than the views."""
         reader, wanted = LogReader(self._database, application), wanted_by(parts)
         while parts:
-            after, began = min(part.position for part in parts), time.monotonic()
+            after, began = min(part.position for part in parts), time.thread_time()
             page = read_page(reader, log, after, size=self._pace.size, wanted=wanted)
             if page.obstacle is not None:
                 raise page.obstacle
@@ -248,7 +248,7 @@ class Building:
                 return
             for part in parts:
                 part.take(query, page)
-            self._pace.took(page.until - after, time.monotonic() - began)
+            self._pace.took(page.until - after, time.thread_time() - began)
             yield page
 
     def _fold_the_rest(self, connection: Connection) -> None:

@@ -54,9 +54,8 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     has them in, and without the events that are skipped there. A copy that was interrupted goes
     on where it stopped. Nobody can write to it before all is compared and verified: that comes
     before the commit that lets people write. Stop those who write to the source first: what they
-    write meanwhile may be missing. A copy that is
-    complete, with all that the source has, is only compared and verified again: people may use it
-    by then, and nothing is written.
+    write meanwhile may be missing. A copy that is complete, with all that the source has, is only
+    compared and verified again: people may use it by then, and nothing is written.
 
     Args:
         source: The store to copy; it may be opened read-only.
@@ -65,7 +64,8 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         progress: Is told the events done and their number.
 
     Raises:
-        CopyDiffers: The target holds something else than the source.
+        CopyDiffers: The target holds something else than the source, or a copy that was complete
+            has views that do not equal its events.
         InvalidValue: The target is the source.
         RebuildRunning: Somebody else copies to it, or rebuilds there.
         BatchOpen: This thread has a batch open on one of them.
@@ -151,7 +151,8 @@ def _compare_again(one: Database, target: SessionStore, progress: Progress) -> i
     for application in applications_of(other.query):
         made = _of_application(target, application)
         for difference in verify(made, partial(_tell, progress, done, total), limit=1):
-            raise CopyDiffers(path=other.path, where=difference)
+            if difference.relation != schema.PROJECTIONS.name:  # what is installed is no difference
+                raise CopyDiffers(path=other.path, where=difference)
         done += made.position
     return total
 

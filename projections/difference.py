@@ -14,9 +14,9 @@ class Difference(msgspec.Struct, frozen=True):
         relation: The relation it is in.
         key: The row's key, without the application.
         column: The column; "" where the whole row is missing, or is there without a reason.
-        stored: What the store has.
-        expected: What the log says. Of a projection that this process cannot fold, which is named
-            in `projections`, its version here; None if it has none.
+        stored: What the store has. Of a projection that is not compared, which is named in
+            `projections`, its version there; None if the store does not keep it.
+        expected: What the log says. Of such a projection its version here; None if it has none.
         position: The position of the first event that is not reflected as it should be; None
             where no event of the log is about it.
     """

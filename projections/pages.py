@@ -23,8 +23,9 @@ PAGE = 2000
 """So many positions are a page, if nobody says otherwise."""
 
 _FIRST = 100
+"""So many positions are the first page, when nobody knows how fast folds are."""
 _SECONDS = 1.0
-"""So long a page may take: who is asked to stop has to end it first, or loses it."""
+"""So long the processor may work at a page: who is asked to stop has to end it, or loses it."""
 
 _COUNT = f"SELECT count(*) FROM {schema.EVENTS.name}"
 
@@ -58,7 +59,10 @@ class Pace:
         self.size = min(most, _FIRST)
 
     def took(self, positions: int, seconds: float) -> None:
-        """A page of so many positions took so long."""
+        """To fold a page of so many positions took the processor so long.
+
+        Waiting, such as for the lock, does not count: it takes a short page as long.
+        """
         if seconds > _SECONDS:
             self.size = max(1, int(positions * _SECONDS / seconds))
         elif positions >= self.size:

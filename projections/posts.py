@@ -54,7 +54,7 @@ class Posts:
         self._database = store.recorder.database
         self._posts = [Post(store, each) for each in self.projections]
         self._page = page
-        self._pace = Pace(page)
+        self._paces = Pace(page), Pace(page)
         self._looked = -TAKE_OVER_SECONDS
 
     @property
@@ -99,7 +99,10 @@ class Posts:
         taken = [post for post in self._posts if post.is_taken]
         groups = self._groups(taken, until)
         try:
-            advanced = [self._advance(posts, until, progress) for posts in groups]
+            advanced = [
+                self._advance(posts, pace, until, progress)
+                for posts, pace in zip(groups, self._paces, strict=False)
+            ]
         except StorageFailed as error:  # others may have renamed or dropped what it reads
             current = kept.builds(self._database.query, "current")
             if any(current.get(post.projection.name) != post.build for post in taken):
@@ -120,21 +123,22 @@ class Posts:
             [post for post in posts if post.part.position < near],
         ]
 
-    def _advance(self, posts: Sequence[Post], until: int | None, progress: Progress) -> bool:
+    def _advance(
+        self, posts: Sequence[Post], pace: Pace, until: int | None, progress: Progress
+    ) -> bool:
         """`advance`, of those who go on together."""
         if not posts:
             return False
         after = min(post.part.position for post in posts)
         wanted = wanted_by([post.part for post in posts])
-        query, began = partial(self._store.query, passing=True), time.monotonic()
-        size = self._pace.size
-        page = read_page(self._store, query, after, until=until, size=size, wanted=wanted)
+        query, began = partial(self._store.query, passing=True), time.thread_time()
+        page = read_page(self._store, query, after, until=until, size=pace.size, wanted=wanted)
         if page.until > after:
             with tracing.span("fold", projections=self.working, position=page.until):
                 for post in posts:
                     post.part.take(self._database.query, page)
+                pace.took(page.until - after, time.thread_time() - began)
                 self._commit(posts)
-            self._pace.took(page.until - after, time.monotonic() - began)
             self._tell(until, progress)
         if page.obstacle is not None:
             if until is not None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
-"""So many positions are folded in one transaction."""
+"""So many positions are folded in one transaction at most."""
 
 
 class Runner:

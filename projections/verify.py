@@ -119,11 +119,16 @@ class _Verification:
         rows = {name: build for name, build in self._builds.items() if build.mode != "live"}
         self._projections = [e for e in store.projections if is_kept(e, rows.get(e.name))]
         verified = {each.name for each in self._projections}
-        self._not_verified = [build for name, build in rows.items() if name not in verified]
-        self._not_kept = [
-            each
-            for each in store.projections
-            if each.mode == "inline" and each.name not in self._builds
+        here = {each.name: each for each in store.projections}
+        self._not_compared: list[tuple[str, int | None, int | None]] = [
+            (name, build.version, here[name].version if name in here else None)
+            for name, build in rows.items()
+            if name not in verified
+        ]
+        self._not_compared += [
+            (name, None, each.version)
+            for name, each in here.items()
+            if each.mode == "inline" and name not in self._builds
         ]
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
@@ -224,12 +229,8 @@ class _Verification:
         if ATTACHMENTS in self._tables:
             yield from wrong_of_profiles(self._query, ATTACHMENTS.beside(_FRESH))
         yield from self._anonymous.wrong()
-        here = {each.name: each.version for each in self._store.projections}
-        for each in self._not_verified:
-            key, version = (each.name,), here.get(each.name)
-            yield Difference(schema.PROJECTIONS.name, key, "version", each.version, version)
-        for one in self._not_kept:
-            yield Difference(schema.PROJECTIONS.name, (one.name,), "version", None, one.version)
+        for name, stored, expected in self._not_compared:
+            yield Difference(schema.PROJECTIONS.name, (name,), "version", stored, expected)
 
     def _has_moved(self) -> bool:
         """Whether other builds are kept now, or others of their events are skipped.

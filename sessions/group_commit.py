@@ -139,23 +139,23 @@ class GroupCommit:
     def _do(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
         try:
             transaction.prepare(jobs)
-            outcomes = [_outcome(transaction, job) for job in jobs]
+            outcomes = _outcomes(transaction, jobs)
         except BaseException:
             self._writer.abandon(transaction)
             raise
         try:
+            if transaction.is_late:  # before it is sent: an interrupt may come at any moment
+                _take_note(transaction, jobs, outcomes)
             self._writer.commit(transaction)
-            _finish(jobs, outcomes)
+            self._finish(transaction, jobs, outcomes)
         except (News, SessionsError):
+            _forget(transaction, jobs)
             raise
         except BaseException as error:
             self._settle(transaction, jobs, outcomes, error)
+            _forget(transaction, jobs)
             raise
         finally:
-            if transaction.may_come and transaction.first is not None:
-                for job, outcome in zip(jobs, outcomes, strict=True):
-                    if not job.done:
-                        job.attempt = Attempt(transaction.first, outcome)
             outcomes.clear()  # tracebacks of refusals lead here
 
     def _settle(
@@ -169,15 +169,33 @@ class GroupCommit:
 
         It may be so by any error: whoever handles a signal raises what he likes.
         """
-        unknown = OutcomeUnknown(path=self._path, reason=repr(interrupt))
+        unknown = self._unknown(repr(interrupt))
         try:
             if self._writer.wrote(transaction):
-                _finish(jobs, outcomes)
+                self._finish(transaction, jobs, outcomes)
         except SessionsError:
             self._fail(jobs, unknown)
         except BaseException:
             self._fail([job for job in jobs if not job.done], unknown)
             raise
+
+    def _finish(
+        self,
+        transaction: Transaction,
+        jobs: Sequence[Job],
+        outcomes: Sequence[list[Executed] | Exception],
+    ) -> None:
+        """Answer them; but a refusal is no answer while a commit of the same job may still come.
+
+        It cannot once the log goes on beyond the place where it would stand.
+        """
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            attempt = job.attempt
+            is_left = attempt is not None and transaction.position < attempt.first.position
+            job.finish(self._unknown(repr(outcome)) if is_left else outcome)
+
+    def _unknown(self, reason: str) -> OutcomeUnknown:
+        return OutcomeUnknown(path=self._path, reason=reason)
 
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
         """Tell all of them, each by an error of its own: raising one writes into it.
@@ -187,7 +205,9 @@ class GroupCommit:
         says_so = isinstance(error, SessionsError) and not isinstance(error, OutcomeUnknown)
         for job in jobs:
             if job.attempt is not None and says_so:
-                job.finish(OutcomeUnknown(path=self._path, reason=repr(error)))
+                unknown = self._unknown(repr(error))
+                unknown.__cause__ = error
+                job.finish(unknown)
             else:
                 job.finish(_own(error))
 
@@ -196,18 +216,41 @@ class GroupCommit:
             self._fail(jobs, error)
 
 
+def _take_note(
+    transaction: Transaction,
+    jobs: Sequence[Job],
+    outcomes: Sequence[list[Executed] | Exception],
+) -> None:
+    """Let jobs know of a commit that has events of theirs: it may come when nobody expects it."""
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if transaction.first is not None and isinstance(outcome, list):
+            has_events = any(executed.events for executed in outcome) and not job.dry_run
+            job.attempt = Attempt(transaction.first, outcome) if has_events else None
+
+
+def _forget(transaction: Transaction, jobs: Sequence[Job]) -> None:
+    """Let jobs know no longer of a commit that never comes."""
+    for job in jobs if transaction.is_late and not transaction.may_come else ():
+        job.attempt = None
+
+
+def _outcomes(transaction: Transaction, jobs: Sequence[Job]) -> list[list[Executed] | Exception]:
+    """What each job decides, or has decided in a commit that came late."""
+    attempts = {id(job.attempt.first): job.attempt.first for job in jobs if job.attempt}
+    came = {key for key, first in attempts.items() if transaction.sees(first)}
+    return [
+        job.attempt.outcome
+        if job.attempt and id(job.attempt.first) in came
+        else _outcome(transaction, job)
+        for job in jobs
+    ]
+
+
 def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:
-    if job.attempt is not None and transaction.sees(job.attempt.first):
-        return job.attempt.outcome
     try:
         return transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
     except DECIDED as error:
         return error
-
-
-def _finish(jobs: Sequence[Job], outcomes: Sequence[list[Executed] | Exception]) -> None:
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        job.finish(outcome)
 
 
 def _own(error: Exception) -> Exception:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Attempt(NamedTuple):
-    """A commit that was sent and lost, and may still come: then this is what came of a job.
+    """A commit that takes the lock itself, and may come late: then this is what came of a job.
 
     Attributes:
         first: The first event of the commit.
@@ -20,7 +20,7 @@ class Attempt(NamedTuple):
     """
 
     first: Recorded
-    outcome: list[Executed] | Exception
+    outcome: list[Executed]
 
 
 def _nobody() -> None:
@@ -69,6 +69,7 @@ class Job:
 
     def finish(self, outcome: list[Executed] | Exception) -> None:
         """Say what came of it."""
+        self.attempt = None
         if isinstance(outcome, Exception):
             self.error = outcome
         else:

@@ -104,10 +104,10 @@ def _made_since(
 ) -> list[str]:
     """The relations that a projection has here, and did not have when its build was registered."""
     found = {relation for relation, _ in there}
-    gone = [each.name for each in tables_of(projection.tables, build.mode)]
-    gone = [name for name in gone if name not in found]
-    registered = relations(database.query, build) if gone else ()
-    return [name for name in gone if name not in registered]
+    tables = tables_of(projection.tables, build.mode)
+    absent = [each.name for each in tables if each.name not in found]
+    registered = relations(database.query, build) if absent else ()
+    return [name for name in absent if name not in registered]
 
 
 def _lacking(projection: Projection[Any], there: Collection[tuple[str, str]]) -> list[str]:
@@ -239,7 +239,10 @@ def take_names(database: Database, connection: Connection, build: Build) -> None
         shared = set(named).intersection(relations(query, other))
         if shared and other.name != build.name:
             found = f"{build.label} with {', '.join(sorted(shared))}"
-            advice = f"run `sessions projections drop {other.name}`, or name them otherwise"
+            advice = (
+                f"rebuild {other.name} without it, or, where it is not installed, run "
+                f"`sessions projections drop {other.name}`"
+            )
             raise ViewsDiffer(stored=other.label, found=found, advice=advice)
     for table in named:
         database.rename(connection, table + suffix(build), table)

@@ -262,7 +262,7 @@ class Projection(Generic[V]):
         """Refuse a view that cannot be kept: its key waits.
 
         Raises:
-            Exception: It cannot be written as JSON and read again, or what makes its rows raised.
+            Exception: It cannot be written as JSON, or what makes its rows raised.
             ValueError: A row of it is not what the columns take, or two have one key.
         """
         self.storage.to_row(key, view)

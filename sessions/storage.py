@@ -27,17 +27,17 @@ class Storage(msgspec.Struct, Generic[V], frozen=True):
         to_row: The row of a key and its view, without the application's id. A view waits whose row
             is not what the columns take.
         from_row: The view of such a row.
+        always_fits: Whether any row is what the columns take, so that none is checked.
         settled: A view as it is when it is read again, if that may be another than the one that a
             fold made: 0 is a float then, where the field is one. It raises for a view that cannot
             be read again.
-        always_fits: Whether that cannot be, so that no row is checked.
     """
 
     table: Table
     to_row: Callable[[Any, V], Sequence[object]]
     from_row: Callable[[Sequence[Any]], V]
-    settled: Callable[[V], V] | None = None
     always_fits: bool = False
+    settled: Callable[[V], V] | None = None
 
     def checked(self) -> Storage[V]:
         """The same, which raises for a row that the columns do not take."""
@@ -106,4 +106,4 @@ def as_json(
     def settled(view: V) -> V:
         return decode(write(view))
 
-    return Storage(table, to_row, lambda row: decode(row[-1]), settled)
+    return Storage(table, to_row, lambda row: decode(row[-1]), settled=settled)

@@ -101,7 +101,7 @@ class SessionStore(CommandExecutor):
             StoreBusy: It is to be made or moved forward, and others held the lock for too long.
             CopyUnfinished: It is being copied to.
             ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`. Or one has
-                columns that it had not when it was built: raise its version.
+                columns or relations that it had not when it was built: raise its version.
             ProjectionNotLoaded: A package's entry point brings no projection.
             InvalidValue: `application_id` is not a whole number from 1, `lock_timeout` is not 0 to
                 2,147,483 seconds, or two projections share a name or a relation.

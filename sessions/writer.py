@@ -179,7 +179,7 @@ class Writer:
         """Whether a transaction is in the log, of which it is not known.
 
         It is asked under the lock. A lost transaction that had it has ended by then. One that was
-        to take it with its commit may come to it later (`may_come`), until somebody else writes:
+        to take it with its commit may come to it later (`may_come`), until anything is written:
         then the log is no more what it was decided on. Where an interrupt came before its commit,
         it is ended here. A connection that breaks while it is asked is no answer either: it is
         asked again, for as long as a lock is waited for.
@@ -201,7 +201,10 @@ class Writer:
                 transaction.may_come = transaction.is_late and not found
                 return found
             finally:
-                self.abandon(asking)
+                try:
+                    self.abandon(asking)
+                finally:
+                    asking.end()  # an interrupt may have come as it began
             time.sleep(_AGAIN_SECONDS)
 
     def check_views(self) -> None:

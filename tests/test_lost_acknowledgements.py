@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from tests.waiting import SOON, patiently, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sessions import Executed
+    from sessions import Command, Executed
     from sessions.database import Begun
     from sessions.job import Job
     from sessions.shared_commits import Jobs
@@ -228,9 +228,14 @@ def test_a_commit_of_a_group_that_comes_after_it_was_looked_for_is_answered_with
     assert (line.cuts, len(events), answers[2], verify(store)) == (1, 3, None, [])
 
 
-def test_a_leader_that_is_interrupted_leaves_to_others_a_commit_that_may_still_come(
-    store: SessionStore, line: Line, joined: list[Job], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def led(
+    store: SessionStore, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Command], Future[Executed]]:
+    """Lets a command lead, which is interrupted as its commit is lost; what comes of the other.
+
+    Both are about the session "led".
+    """
     alone(store)
     database, before = store.recorder.database, len(joined)
     commit = database.commit
@@ -241,20 +246,41 @@ def test_a_leader_that_is_interrupted_leaves_to_others_a_commit_that_may_still_c
             commit(*given)
         raise KeyboardInterrupt
 
-    gathered(store, monkeypatch, 2)
-    monkeypatch.setattr(database, "commit", interrupted)
-    line.delay_commits = 1
-    with ThreadPoolExecutor(2) as pool:
-        leader = pool.submit(store.execute, "s", add("led"))
-        until(lambda: len(joined) == before + 1)
-        other = pool.submit(store.execute, "s", add("other"))
+    def leads(command: Command) -> Future[Executed]:
+        gathered(store, monkeypatch, 2)
+        monkeypatch.setattr(database, "commit", interrupted)
+        with ThreadPoolExecutor(2) as pool:
+            leader = pool.submit(store.execute, "led", OpenSession())
+            until(lambda: len(joined) == before + 1)
+            other = pool.submit(store.execute, "led", command)
+            with pytest.raises(KeyboardInterrupt):
+                leader.result(SOON)
+        return other
 
-        with pytest.raises(KeyboardInterrupt):
-            leader.result(SOON)
-        done = other.result(SOON)
+    return leads
+
+
+def test_a_leader_that_is_interrupted_leaves_to_others_a_commit_that_may_still_come(
+    store: SessionStore, line: Line, led: Callable[[Command], Future[Executed]]
+) -> None:
+    line.delay_commits = 1
+
+    done = led(add("other")).result()
 
     assert done.events == list(store.log(4))
-    assert (line.cuts, skus(store), verify(store)) == (1, ["led", "other"], [])
+    assert [each.type for each in store.events("led")] == ["SessionOpened", "ItemAdded"]
+    assert (line.cuts, verify(store)) == (1, [])
+
+
+def test_who_is_refused_while_the_commit_may_still_come_that_he_was_in_is_told_so(
+    store: SessionStore, line: Line, led: Callable[[Command], Future[Executed]]
+) -> None:
+    line.lose_commits = 1
+
+    with pytest.raises(OutcomeUnknown, match="SessionNotFound"):
+        led(add("other")).result()
+
+    assert (line.cuts, list(store.events("led")), verify(store)) == (1, [], [])
 
 
 def test_whose_commit_may_still_come_is_not_told_that_nothing_was_written(

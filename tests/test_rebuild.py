@@ -705,7 +705,7 @@ def test_one_that_is_renamed_and_keeps_its_relations_is_told_whose_they_are(
         rebuild(store, names=["sold"])
 
     assert (refused.value.stored, refused.value.found) == ("sales 1", "sold 1 with sold_lines")
-    assert refused.value.advice.startswith("run `sessions projections drop sales`")
+    assert "run `sessions projections drop sales`" in refused.value.advice
     if mode == "followed":
         with pytest.raises(ViewsDiffer, match="projections drop sales"):
             Runner(store).run(until=1)

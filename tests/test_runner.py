@@ -160,6 +160,26 @@ def test_a_page_is_as_long_as_folds_are_fast(
     assert verify(store) == []
 
 
+def test_a_page_is_no_shorter_because_the_lock_is_waited_for(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = type(store.recorder.database)
+    writing = database.writing
+
+    def late(*given: Any) -> Any:
+        time.sleep(0.3)
+        return writing(*given)
+
+    monkeypatch.setattr("projections.pages._FIRST", 4)
+    monkeypatch.setattr("projections.pages._SECONDS", 0.25)
+    monkeypatch.setattr(database, "writing", late)
+    told: list[int] = []
+
+    Runner(store, page=20).run(until=20, progress=lambda done, _: told.append(done))
+
+    assert told == [4, 12, 20]
+
+
 def test_each_event_is_folded_once_over_any_number_of_restarts(store: SessionStore) -> None:
     for position in range(1, 21):
         Runner(store, page=2).run(until=position)

@@ -117,7 +117,7 @@ def _report(
 
 
 def _not_compared(difference: Difference) -> str:
-    """Why a projection that the store keeps is not compared, and what can be done."""
+    """Why a projection of the store or of this process is not compared, and what can be done."""
     (name,), stored, here = difference.key, difference.stored, difference.expected
     if stored is None:
         return f"{name} is not compared: the store does not keep it: run `sessions rebuild`"
