@@ -7,7 +7,6 @@ number of their build until they are dropped.
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -240,15 +239,15 @@ class Building:
         """The pages that the parts lack, folded; the log may be asked otherwise than the views."""
         reader, wanted = LogReader(self._database, application), wanted_by(parts)
         while parts:
-            after, began = min(part.position for part in parts), time.thread_time()
-            page = read_page(reader, log, after, size=self._pace.size, wanted=wanted)
+            after = min(part.position for part in parts)
+            page = read_page(reader, log, after, size=self._pace.begin(), wanted=wanted)
             if page.obstacle is not None:
                 raise page.obstacle
             if page.until == after:
                 return
             for part in parts:
                 part.take(query, page)
-            self._pace.took(page.until - after, time.thread_time() - began)
+            self._pace.end(page.until - after)
             yield page
 
     def _fold_the_rest(self, connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sessions import schema
@@ -49,24 +50,28 @@ class Pace:
 
     Args:
         most: So many at most.
-
-    Attributes:
-        size: So many the next time.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.size = min(most, _FIRST)
+        self._size = min(most, _FIRST)
+        self._began = 0.0
 
-    def took(self, positions: int, seconds: float) -> None:
-        """To fold a page of so many positions took the processor so long.
+    def begin(self) -> int:
+        """Begin a page; so many positions it may have."""
+        self._began = time.thread_time()
+        return self._size
+
+    def end(self, positions: int) -> None:
+        """A page of so many positions is folded, by the thread that began it.
 
         Waiting, such as for the lock, does not count: it takes a short page as long.
         """
+        seconds = time.thread_time() - self._began
         if seconds > _SECONDS:
-            self.size = max(1, int(positions * _SECONDS / seconds))
-        elif positions >= self.size:
-            self.size = min(self._most, 2 * self.size)
+            self._size = max(1, int(positions * _SECONDS / seconds))
+        elif positions >= self._size:
+            self._size = min(self._most, 2 * self._size)
 
 
 def read_page(  # noqa: PLR0913  the bounds that may be asked for

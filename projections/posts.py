@@ -131,13 +131,13 @@ class Posts:
             return False
         after = min(post.part.position for post in posts)
         wanted = wanted_by([post.part for post in posts])
-        query, began = partial(self._store.query, passing=True), time.thread_time()
-        page = read_page(self._store, query, after, until=until, size=pace.size, wanted=wanted)
+        query = partial(self._store.query, passing=True)
+        page = read_page(self._store, query, after, until=until, size=pace.begin(), wanted=wanted)
         if page.until > after:
             with tracing.span("fold", projections=self.working, position=page.until):
                 for post in posts:
                     post.part.take(self._database.query, page)
-                pace.took(page.until - after, time.thread_time() - began)
+                pace.end(page.until - after)
                 self._commit(posts)
             self._tell(until, progress)
         if page.obstacle is not None:

@@ -173,17 +173,10 @@ def _after(projection: Projection[V], view: V | None, recorded: Recorded) -> V:
     after = projection.folded(view, recorded)
     if not _is_same(view, before):
         _fail(f"the fold of {projection.name} changes the view that it is given")
-    settled = _settled(projection, after)
-    _check_rows(projection, settled)
-    return settled
-
-
-def _settled(projection: Projection[V], view: V) -> V:
-    """A view as it is kept; one that cannot be kept is told of when it is to be."""
-    settled = projection.storage.settled
-    with suppress(Exception):
-        return view if settled is None else settled(view)
-    return view
+    with suppress(Exception):  # one that cannot be kept is told of when it is to be
+        after = projection.settled(after)
+    _check_rows(projection, after)
+    return after
 
 
 def _check_rows(projection: Projection[V], view: V) -> None:

@@ -118,18 +118,6 @@ class _Verification:
         self._obstacle: UnknownEvent | UndecodableEvent | None = None
         rows = {name: build for name, build in self._builds.items() if build.mode != "live"}
         self._projections = [e for e in store.projections if is_kept(e, rows.get(e.name))]
-        verified = {each.name for each in self._projections}
-        here = {each.name: each for each in store.projections}
-        self._not_compared: list[tuple[str, int | None, int | None]] = [
-            (name, build.version, here[name].version if name in here else None)
-            for name, build in rows.items()
-            if name not in verified
-        ]
-        self._not_compared += [
-            (name, None, each.version)
-            for name, each in here.items()
-            if each.mode == "inline" and name not in self._builds
-        ]
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
         self._anonymous = AnonymousSessions()
@@ -142,6 +130,17 @@ class _Verification:
         builds = [self._builds[each.name] for each in self._projections]
         self._parked = ParkedBeside(connection, builds, _FRESH)
         self._tables = [*_CLAIMS, *[table for each in self._projections for table in each.tables]]
+
+    def _not_compared(self) -> Iterator[tuple[str, int | None, int | None]]:
+        """The projections that are not compared: name, and version in the store and here."""
+        here = {each.name: each for each in self._store.projections}
+        compared = {each.name for each in self._projections}
+        for name, build in self._builds.items():
+            if build.mode != "live" and name not in compared:
+                yield name, build.version, here[name].version if name in here else None
+        for name, each in here.items():
+            if each.mode == "inline" and name not in self._builds:
+                yield name, None, each.version
 
     @contextmanager
     def relations(self) -> Iterator[None]:
@@ -229,7 +228,7 @@ class _Verification:
         if ATTACHMENTS in self._tables:
             yield from wrong_of_profiles(self._query, ATTACHMENTS.beside(_FRESH))
         yield from self._anonymous.wrong()
-        for name, stored, expected in self._not_compared:
+        for name, stored, expected in self._not_compared():
             yield Difference(schema.PROJECTIONS.name, (name,), "version", stored, expected)
 
     def _has_moved(self) -> bool:

@@ -9,6 +9,7 @@ import time
 from copy import copy
 from typing import TYPE_CHECKING
 
+from sessions import late_commits
 from sessions.database import LogMoved, News
 from sessions.errors import (
     ClaimRefused,
@@ -21,7 +22,6 @@ from sessions.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from sessions.job import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,15 +145,15 @@ class GroupCommit:
             raise
         try:
             if transaction.is_late:  # before it is sent: an interrupt may come at any moment
-                _take_note(transaction, jobs, outcomes)
+                late_commits.take_note(transaction, jobs, outcomes)
             self._writer.commit(transaction)
             self._finish(transaction, jobs, outcomes)
         except (News, SessionsError):
-            _forget(transaction, jobs)
+            late_commits.forget(transaction, jobs)
             raise
         except BaseException as error:
             self._settle(transaction, jobs, outcomes, error)
-            _forget(transaction, jobs)
+            late_commits.forget(transaction, jobs)
             raise
         finally:
             outcomes.clear()  # tracebacks of refusals lead here
@@ -185,14 +185,10 @@ class GroupCommit:
         jobs: Sequence[Job],
         outcomes: Sequence[list[Executed] | Exception],
     ) -> None:
-        """Answer them; but a refusal is no answer while a commit of the same job may still come.
-
-        It cannot once the log goes on beyond the place where it would stand.
-        """
+        """Answer them; but a refusal is no answer while a commit of the same job may still come."""
         for job, outcome in zip(jobs, outcomes, strict=True):
-            attempt = job.attempt
-            is_left = attempt is not None and transaction.position < attempt.first.position
-            job.finish(self._unknown(repr(outcome)) if is_left else outcome)
+            may_come = late_commits.may_come(job, transaction.position)
+            job.finish(self._unknown(repr(outcome)) if may_come else outcome)
 
     def _unknown(self, reason: str) -> OutcomeUnknown:
         return OutcomeUnknown(path=self._path, reason=reason)
@@ -216,34 +212,10 @@ class GroupCommit:
             self._fail(jobs, error)
 
 
-def _take_note(
-    transaction: Transaction,
-    jobs: Sequence[Job],
-    outcomes: Sequence[list[Executed] | Exception],
-) -> None:
-    """Let jobs know of a commit that has events of theirs: it may come when nobody expects it."""
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        if transaction.first is not None and isinstance(outcome, list):
-            has_events = any(executed.events for executed in outcome) and not job.dry_run
-            job.attempt = Attempt(transaction.first, outcome) if has_events else None
-
-
-def _forget(transaction: Transaction, jobs: Sequence[Job]) -> None:
-    """Let jobs know no longer of a commit that never comes."""
-    for job in jobs if transaction.is_late and not transaction.may_come else ():
-        job.attempt = None
-
-
 def _outcomes(transaction: Transaction, jobs: Sequence[Job]) -> list[list[Executed] | Exception]:
     """What each job decides, or has decided in a commit that came late."""
-    attempts = {id(job.attempt.first): job.attempt.first for job in jobs if job.attempt}
-    came = {key for key, first in attempts.items() if transaction.sees(first)}
-    return [
-        job.attempt.outcome
-        if job.attempt and id(job.attempt.first) in came
-        else _outcome(transaction, job)
-        for job in jobs
-    ]
+    came = late_commits.came(transaction, jobs)
+    return [came[job].outcome if job in came else _outcome(transaction, job) for job in jobs]
 
 
 def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Attempt(NamedTuple):
-    """A commit that takes the lock itself, and may come late: then this is what came of a job.
+    """A late commit (`late_commits.py`), as a job that has events in it knows it.
 
     Attributes:
         first: The first event of the commit.

@@ -242,8 +242,8 @@ class Projection(Generic[V]):
             Exception: What `fold` raised, or it cannot be written as JSON and read again.
             TypeError: It answered with None, which is no view.
         """
-        folded, settled = self.folded(view, recorded), self.storage.settled
-        return folded if settled is None or folded is view else settled(folded)
+        folded = self.folded(view, recorded)
+        return folded if folded is view else self.settled(folded)
 
     def folded(self, view: V | None, recorded: Recorded) -> V:
         """The view that the fold makes.
@@ -257,6 +257,15 @@ class Projection(Generic[V]):
             message = f"the fold of {self.name} answers with None, which is no view"
             raise TypeError(message)
         return folded
+
+    def settled(self, view: V) -> V:
+        """A view as it is when it is kept and read again.
+
+        Raises:
+            Exception: It cannot be written as JSON and read again.
+        """
+        settled = self.storage.settled
+        return view if settled is None else settled(view)
 
     def check_kept(self, key: Key, view: V) -> None:
         """Refuse a view that cannot be kept: its key waits.
