@@ -17,7 +17,6 @@ from projections import (
     Runner,
     StoredProjection,
     copy,
-    copying,
     drop,
     parked,
     rebuild,
@@ -25,6 +24,7 @@ from projections import (
     verify,
 )
 from projections.customer_session import PROJECTION
+from projections.side_by_side import SideBySide
 from sessions import (
     ApplyCoupon,
     BatchOpen,
@@ -130,7 +130,7 @@ def test_one_that_was_interrupted_goes_on_and_is_no_store_before_it_is_complete(
     sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(sqlite_url)
-    monkeypatch.setattr("projections.copying._PAGE", 5)
+    monkeypatch.setattr("projections.side_by_side._PAGE", 5)
 
     def interrupt(done: int, _: int) -> None:
         if done > 40:
@@ -155,7 +155,7 @@ def test_nobody_opens_a_copy_that_is_not_whole_by_another_way(
     road: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = road
-    monkeypatch.setattr("projections.copying._compare", interrupted)
+    monkeypatch.setattr("projections.side_by_side.SideBySide.compare", interrupted)
     with (
         SessionStore.open(source, 322, read_only=True) as one,
         SessionStore.open(target, 322, read_only=True) as other,
@@ -208,7 +208,7 @@ def test_what_the_source_keeps_must_be_known(sqlite_url: str, postgres_url: str)
 def test_a_copy_that_is_complete_takes_what_its_source_got_since(
     sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr("projections.copying._PAGE", page)
+    monkeypatch.setattr("projections.side_by_side._PAGE", page)
     fill(sqlite_url)
     assert run("copy", sqlite_url, postgres_url).code == 0
     with SessionStore.open(sqlite_url) as store:
@@ -242,7 +242,7 @@ def test_a_target_that_somebody_begins_to_write_to_is_left_to_him(
     sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(sqlite_url)
-    check = copying._check_begun
+    check = SideBySide.check_begun
     with (
         SessionStore.open(sqlite_url, read_only=True) as one,
         SessionStore.open(postgres_url, read_only=True) as target,
@@ -253,7 +253,7 @@ def test_a_target_that_somebody_begins_to_write_to_is_left_to_him(
             check(*given)
             other.execute("other", OpenSession())
 
-        monkeypatch.setattr(copying, "_check_begun", checked)
+        monkeypatch.setattr(SideBySide, "check_begun", checked)
         with pytest.raises(CopyDiffers, match="somebody writes there just now"):
             copy(one, target)
         assert other.execute("other", CloseSession()).position == 2
@@ -306,7 +306,7 @@ def differs(*_: object, **__: object) -> list[object]:
 @pytest.mark.parametrize(
     ("where", "broken", "error"),
     [
-        ("_compare", interrupted, KeyboardInterrupt),
+        ("SideBySide.compare", interrupted, KeyboardInterrupt),
         ("differences_within", interrupted, KeyboardInterrupt),
         ("differences_within", differs, CopyDiffers),
     ],
@@ -338,15 +338,17 @@ def test_one_that_ends_late_is_no_store_either(
 
 KILLED = """
 import os, signal, sys
+from functools import reduce
 from projections import copying
 from sessions import SessionStore
-setattr(copying, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+*path, name = sys.argv[1].split(".")
+setattr(reduce(getattr, path, copying), name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 one, other = (SessionStore.open(url, read_only=True) for url in sys.argv[2:])
 copying.copy(one, other)
 """
 
 
-@pytest.mark.parametrize("where", ["_copy_positions", "_compare", "_verify"])
+@pytest.mark.parametrize("where", ["_copy_positions", "SideBySide.compare", "_verify"])
 @pytest.mark.parametrize("road", ROADS[:2], ids=" to ".join, indirect=True)
 def test_one_that_is_killed_is_no_store_before_it_is_run_again(
     road: tuple[str, str], where: str, pytestconfig: pytest.Config
@@ -507,7 +509,7 @@ def test_what_is_skipped_before_a_copy_goes_on_is_left_out_too(
     ):
         with_a_bad_item(one, "a", "b")
         with monkeypatch.context() as patched:
-            patched.setattr("projections.copying._compare", interrupted)
+            patched.setattr("projections.side_by_side.SideBySide.compare", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 copy(one, other)
         assert sales_of(one).skip("b")

@@ -25,6 +25,7 @@ from sessions.postgres.listening import Listener
 from sessions.postgres.lock import IS_HELD, Locks, digest, held_by
 from sessions.postgres.place import place_of
 from sessions.postgres.pool import Connections
+from sessions.postgres.reaching import Reaching
 from sessions.postgres.relations import PostgresRelations
 from sessions.shown_url import without_password
 from sessions.signals import signal_of
@@ -68,10 +69,11 @@ class PostgresDatabase(PostgresRelations):
         self._locks = Locks(self._place.schema)
         self._channel = f"sessions_{digest(self._place.schema).hex()[:16]}"
         self._connections = Connections(self._place, lock_timeout)
+        self._reaching = Reaching(self._place.server, self._connections, lock_timeout)
         self._start()
         forks.watch_and_hold(self)
         with self._failures:
-            self._connections.reach()
+            self._reaching.first()
 
     def _start(self) -> None:
         self._mutex = threading.Lock()
@@ -112,7 +114,7 @@ class PostgresDatabase(PostgresRelations):
                 connection.give_back()
 
         with self._failures:
-            return self._connections.until_reached(asked)
+            return self._reaching.until_reached(asked)
 
     @contextmanager
     def private(self) -> Iterator[PostgresConnection]:
@@ -175,7 +177,7 @@ class PostgresDatabase(PostgresRelations):
 
     def _reached(self, begin: Callable[[], T]) -> T:
         try:
-            return self._connections.until_reached(begin)
+            return self._reaching.until_reached(begin)
         except psycopg.Error as error:
             raise self._failures.of(error) from error
 
@@ -283,7 +285,7 @@ class PostgresDatabase(PostgresRelations):
 
     def asking_once(self) -> AbstractContextManager[None]:
         """Within it, this thread is told at once where the server is away."""
-        return self._connections.asking_once()
+        return self._reaching.once()
 
     def listen(self) -> None:
         """Hear of what other processes commit, from now on; without it, a follower polls."""

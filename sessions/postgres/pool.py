@@ -1,39 +1,29 @@
-"""The connections to a PostgreSQL server: a pool that finds the server again when it went away."""
+"""The connections to a PostgreSQL server: a pool, and those that are nobody else's."""
 
 from __future__ import annotations
 
 import threading
-import time
-from contextlib import contextmanager
-from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import psycopg
-from psycopg.conninfo import make_conninfo
-from psycopg.errors import ConnectionTimeout
-from psycopg.pq import PGconn, Ping
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from sessions.errors import StoreClosed
 from sessions.postgres.connection import BEGIN, PostgresConnection
-from sessions.postgres.failures import is_gone
 from sessions.postgres.round_trip import ServerConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sessions.connection import Statement
     from sessions.postgres.place import Place
 
 T = TypeVar("T")
 
-_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-"""Seconds before each further attempt to reach a server that went away."""
-
-_CONNECT_SECONDS = 2.0
+CONNECT_SECONDS = 2.0
 """How long a connection is waited for at a time: a server that is back is found soon."""
 
 _LEAST_SECONDS = 1.0
@@ -62,12 +52,6 @@ _inherited: list[object] = []
 """Pools of a parent process: closing one in a child would harm the parent's."""
 
 
-class _Once(threading.local):
-    """Whether a thread asks once, and not until the server is there."""
-
-    asks = False
-
-
 class Connections:
     """The connections of a store. They are for reading, but for who says that it writes.
 
@@ -78,11 +62,10 @@ class Connections:
     def __init__(self, place: Place, lock_timeout: float) -> None:
         self._place = place
         self._lock_timeout = lock_timeout
-        self._patience = max(_LEAST_SECONDS, min(lock_timeout, _CONNECT_SECONDS))
+        self._patience = max(_LEAST_SECONDS, min(lock_timeout, CONNECT_SECONDS))
         self._mutex = threading.Lock()
         self._pool: ConnectionPool[ServerConnection] | None = None
         self._taken: WeakSet[ServerConnection] = WeakSet()
-        self._once = _Once()
         self.closed = False
 
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
@@ -141,7 +124,7 @@ class Connections:
         if len(self._taken) >= size:
             return PoolTimeout(f"all {size} connections are in use (pool= in the URL allows more)")
         try:
-            self.connect(connect_timeout=_CONNECT_SECONDS).close()
+            self.connect(connect_timeout=CONNECT_SECONDS).close()
         except psycopg.Error as refused:
             return refused
         self._leave(pool)
@@ -153,55 +136,9 @@ class Connections:
                 self._pool = None
         pool.close()
 
-    def reach(self) -> None:
-        """Connect once, and wait for a server that is starting up; another error is final.
-
-        A pool would try for long what can never succeed.
-        """
-        deadline = time.monotonic() + self._lock_timeout
-        is_starting = False
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
-            try:
-                return self.connect().close()
-            except ConnectionTimeout:
-                raise
-            except psycopg.OperationalError:
-                was, is_starting = is_starting, self._is_starting()  # or it is up since just now
-                if not (was or is_starting) or time.monotonic() + pause > deadline:
-                    raise
-            time.sleep(pause)
-        raise AssertionError
-
-    def _is_starting(self) -> bool:
-        """Whether the server is there, and takes nobody yet.
-
-        Libpq tells it of a ping alone. No thread runs meanwhile, so that it must not take long.
-        """
-        asked = make_conninfo(self._place.server, connect_timeout=round(_CONNECT_SECONDS))
-        return PGconn.ping(asked.encode()) == Ping.REJECT
-
-    def until_reached(self, work: Callable[[], T]) -> T:
-        """Do what is safe to be done again, until the server is there; or give up."""
-        deadline = time.monotonic() + (0 if self._once.asks else self._lock_timeout)
-        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
-            try:
-                return work()
-            except psycopg.Error as error:
-                tried = is_gone(error) or isinstance(error, PoolTimeout)
-                if not tried or self.closed or time.monotonic() + pause > deadline:
-                    raise
-            time.sleep(pause)
-            self._opened().check()
-        raise AssertionError
-
-    @contextmanager
-    def asking_once(self) -> Iterator[None]:
-        """Within it, this thread is told at once where the server is away."""
-        self._once.asks = True
-        try:
-            yield
-        finally:
-            self._once.asks = False
+    def check(self) -> None:
+        """Make those anew that were lost: who asks again has one that works."""
+        self._opened().check()
 
     def _opened(self) -> ConnectionPool[ServerConnection]:
         pool = self._pool
@@ -219,7 +156,7 @@ class Connections:
                     min_size=0,
                     max_size=self._place.pool_size,
                     timeout=max(_LEAST_SECONDS, self._lock_timeout),
-                    reconnect_timeout=_CONNECT_SECONDS,
+                    reconnect_timeout=CONNECT_SECONDS,
                     name="customer-sessions",
                     open=True,
                 )

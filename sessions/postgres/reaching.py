@@ -1,0 +1,95 @@
+"""A server that went away, or starts up: how long it is waited for, and what is asked again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.errors import ConnectionTimeout
+from psycopg.pq import PGconn, Ping
+from psycopg_pool import PoolTimeout
+
+from sessions.postgres.failures import is_gone
+from sessions.postgres.pool import CONNECT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sessions.postgres.pool import Connections
+
+T = TypeVar("T")
+
+_PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+"""Seconds before each further attempt."""
+
+
+class _Once(threading.local):
+    """Whether a thread asks once, and not until the server is there."""
+
+    asks = False
+
+
+class Reaching:
+    """Asks a server again, through a store's connections, for as long as a writer waits."""
+
+    def __init__(self, server: str, connections: Connections, lock_timeout: float) -> None:
+        self._server = server
+        self._connections = connections
+        self._lock_timeout = lock_timeout
+        self._once = _Once()
+
+    def first(self) -> None:
+        """Connect once, and wait for a server that is starting up; another error is final.
+
+        A pool would try for long what can never succeed.
+        """
+        deadline = time.monotonic() + self._lock_timeout
+        is_starting = False
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            try:
+                return self._connections.connect().close()
+            except ConnectionTimeout:
+                raise
+            except psycopg.OperationalError:
+                was, is_starting = is_starting, self._is_starting()  # or it is up since just now
+                if not (was or is_starting) or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+        raise AssertionError
+
+    def _is_starting(self) -> bool:
+        """Whether the server is there, and takes nobody yet.
+
+        Libpq tells it of a ping alone. No thread runs meanwhile, so that it must not take long.
+        """
+        asked = make_conninfo(self._server, connect_timeout=round(CONNECT_SECONDS))
+        return PGconn.ping(asked.encode()) == Ping.REJECT
+
+    def until_reached(self, work: Callable[[], T]) -> T:
+        """Do what is safe to be done again, until the server is there; or give up."""
+        deadline = time.monotonic() + (0 if self._once.asks else self._lock_timeout)
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
+            try:
+                return work()
+            except psycopg.Error as error:
+                tried = is_gone(error) or isinstance(error, PoolTimeout)
+                closed = self._connections.closed
+                if not tried or closed or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+            self._connections.check()
+        raise AssertionError
+
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """Within it, this thread is told at once where the server is away."""
+        self._once.asks = True
+        try:
+            yield
+        finally:
+            self._once.asks = False
