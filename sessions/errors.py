@@ -301,7 +301,7 @@ class StatementTimeout(SessionsError):
 
 
 class CopyDiffers(SessionsError):
-    """{path} is no copy of the source: they differ at {where}"""
+    """{path} is no copy of the source: they differ at {where} (is the source written to?)"""
 
     path: str
     where: object
@@ -414,7 +414,7 @@ class ProjectionTooOld(SessionsError):
 
 
 class RebuildRunning(SessionsError):
-    """the views of {path} are being rebuilt: wait, or run `sessions projections drop`"""
+    """{path} is being rebuilt, or copied to: wait, run it on, or run `sessions projections drop`"""
 
     path: str
 
