@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from projections import Projection
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+"""Tests start hundreds of processes: none of them has to compile the packages again."""
+
 BACKENDS = ("memory", "sqlite", "postgres")
 
 T = TypeVar("T")

@@ -812,7 +812,7 @@ def test_the_version_before_leaves_out_what_was_skipped_when_it_comes_back(
 def test_nothing_is_skipped_while_a_rebuild_waits_which_would_not_know(store: SessionStore) -> None:
     assert not rebuild(store, names=["sales"], stop=lambda: True).switched
 
-    with pytest.raises(RebuildRunning, match="wait, or run"):
+    with pytest.raises(RebuildRunning, match="wait, run it on, or run"):
         of(store).skip("a")
 
     assert rebuild(store, names=["sales"]).switched
