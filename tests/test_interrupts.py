@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from contextlib import contextmanager
@@ -35,7 +36,9 @@ def interrupted() -> Iterator[Callable[[Callable[[], object]], None]]:
         call()
 
     before = signal.signal(signal.SIGALRM, interrupt)
+    gc.disable()  # an interrupt is lost within a callback of it, and other tests may have set one
     yield made
+    gc.enable()
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
