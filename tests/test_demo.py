@@ -61,6 +61,7 @@ def test_a_demo_shows_its_steps_and_leaves_a_store_that_verifies_clean(folder: P
         assert CustomerSessions(store).get("tour-1").state == "partially_returned"
 
 
+@pytest.mark.no_cover
 def test_two_demos_in_one_folder_make_two_stores_and_say_what_to_type_next(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_two_demos_in_one_folder_make_two_stores_and_say_what_to_type_next(
     ("variable", "arguments"),
     [("7", []), (None, ["--application", "7"]), ("8", ["--application", "7"])],
 )
+@pytest.mark.no_cover
 def test_its_sessions_are_of_the_application_that_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, arguments: list[str]
 ) -> None:

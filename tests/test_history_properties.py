@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sessions import Recorded, SessionStore
     from sessions.commands import Command
     from tests.conftest import OpenStore
+
+pytestmark = pytest.mark.no_cover
 
 STATES = ("open", "closed", "partially_returned", "cancelled")
 PROFILES = ("p", "q")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sessions.shared_commits import Jobs
     from tests.interleaving import Build, Choice
 
+pytestmark = pytest.mark.no_cover
+
 ENDS = (QueueFull, StoreClosed, KeyboardInterrupt)
 
 

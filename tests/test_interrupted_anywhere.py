@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sessions.shared_commits import Jobs
     from tests.interrupts import Interrupt
 
+pytestmark = pytest.mark.no_cover
+
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before
 @pytest.mark.parametrize("how", ["execute", "await", "batch", "left"])

@@ -11,15 +11,16 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 from projections import CustomerSessions, verify
 from sessions import CloseSession, OpenSession, SessionStore
 from tests.conftest import add
 
 if TYPE_CHECKING:
-    import pytest
-
     from sessions.commands import Command
+
+pytestmark = pytest.mark.no_cover
 
 KILLS = 6
 CALL = "import sys; from tests.test_kill import work; work(*sys.argv[1:])"

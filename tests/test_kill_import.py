@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+import pytest
 
 from projections import CustomerSession, CustomerSessions, verify
 from sessions import SessionStore, StoreNotFound
@@ -21,8 +22,7 @@ from tests.retail_reference import figures
 from tests.test_cli_maintain import run
 from tests.test_retail import EXTRACT, summary
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.no_cover
 
 KILLS = 4
 CALL = "import sys; from tests.test_kill_import import work; work(*sys.argv[1:])"

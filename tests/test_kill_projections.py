@@ -9,6 +9,8 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from projections import Projection, Runner, StoredProjection, building, rebuild, verify
 from sessions import (
     CloseSession,
@@ -27,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
-    import pytest
-
     from projections.comparing import Compared
+
+pytestmark = pytest.mark.no_cover
 
 KILLS = 20
 FOLLOWED: tuple[Projection[Any], ...] = (CARTS, PROFILES)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,8 +27,7 @@ from tests.conftest import Clock
 from tests.plain_model import Dict, Model
 from tests.postgres_server import OnPostgres
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.no_cover
 
 
 def _mostly(valid: list[Any], *others: Any) -> st.SearchStrategy[Any]:

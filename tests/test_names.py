@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sessions import SessionStore
     from tests.conftest import OpenStore
 
+pytestmark = pytest.mark.no_cover
+
 ON_SQLITE = "autoincrement glob indexed pragma query raise regexp rowid virtual"
 """Words of SQLite that PostgreSQL does not have."""
 

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
     from sessions import Command, Recorded
 
+pytestmark = pytest.mark.no_cover
+
 MODES = ("inline", "followed", "live")
 COUNTING = {
     f"{of.name}_{mode}": named(of, f"{of.name}_{mode}", mode)

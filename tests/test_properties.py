@@ -4,6 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import get_args
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ from sessions.events import EVENTS, Event, ItemAdded, ItemRemoved, QuantityChang
 from sessions.mapper import Mapper, encode_json
 from sessions.session import Line, Session, evolve
 from tests.histories import Step, amounts, histories
+
+pytestmark = pytest.mark.no_cover
 
 many = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 numbers = amounts | st.decimals(-(10**9), 10**9, places=3)

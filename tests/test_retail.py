@@ -308,6 +308,7 @@ def test_a_key_that_was_used_for_something_else_answers_no_credit_note(
     assert found == {**dict.fromkeys(found, 0), "creditNotes": 1, "refused": 1}
 
 
+@pytest.mark.no_cover
 def test_a_file_that_is_cut_and_then_whole_is_as_one(file: Path, url: str) -> None:
     lines = gzip.decompress(EXTRACT.read_bytes()).decode().splitlines(keepends=True)
     numbers = [text.partition(",")[0] for text in lines]

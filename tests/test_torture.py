@@ -11,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
 from sessions import BatchFailed, OpenSession, SessionStore
 from tests.torture import journal
@@ -24,7 +25,8 @@ from tests.torture.rounds import Rounds, Torture
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
+
+pytestmark = pytest.mark.no_cover
 
 ROUNDS = 3
 SQLITE_SEED = 25

@@ -402,6 +402,7 @@ FIRST_EVENTS = [
 ]
 
 
+@pytest.mark.no_cover
 def test_the_first_event_that_is_not_reflected_is_named(
     projected: SessionStore, subtests: pytest.Subtests
 ) -> None:
