@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sqlite3
@@ -33,6 +34,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 BACKENDS = ("memory", "sqlite", "postgres")
 
 T = TypeVar("T")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are not looked through whenever garbage is collected."""
+    gc.freeze()
 
 
 class OpenStore:
