@@ -74,7 +74,7 @@ def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotK
 
 def behind(projection: Projection[Any], position: int, asked: int) -> ViewBehind:
     """What is raised where somebody follows a projection that has not come to a position yet."""
-    reason = "it is followed: wait for it"
+    reason = "it is followed: wait for it, and see that somebody follows"
     return ViewBehind(projection=projection.name, position=position, asked=asked, reason=reason)
 
 

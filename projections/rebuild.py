@@ -10,7 +10,7 @@ from projections.building import Building, Rebuilt
 from projections.folding import Overtaken, Progress, never, silent
 from projections.known import named
 from projections.switching import clear
-from sessions import kept, tracing
+from sessions import kept, rules, tracing
 from sessions.connection import query_on
 from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
 from sessions.projection import check_mode
@@ -57,7 +57,8 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
 
     Raises:
         ProjectionNotFound: No projection has the name.
-        InvalidValue: There is no such mode, or it is `live` for projections that SQL asks.
+        InvalidValue: There is no such mode, or it is `live` for projections that SQL asks; or
+            `names` is one text.
         ProjectionTooOld: The store keeps a newer version, and older ones are not allowed.
         CopyUnfinished: The store is being copied to.
         ViewsDiffer: Another projection, which stays, has a relation of one of them.
@@ -72,7 +73,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
     """
     store.check_no_batch("rebuild")
     store.check_made()
-    names = tuple(names)
+    names = rules.names("names", names)
     database, projections = store.recorder.database, named(store, names)
     _check(projections, mode)
     building = Building(database, projections, mode, claims=not names, allow_older=allow_older)

@@ -58,9 +58,10 @@ class Runner:
 
         Raises:
             ProjectionNotFound: No projection that this process knows has the name.
-            InvalidValue: The page is not a whole number from 1.
+            InvalidValue: The page is not a whole number from 1, or `names` is one text.
         """
-        self._posts = Posts(store, named(store, tuple(names)), rules.count("page", page))
+        asked = named(store, rules.names("names", names))
+        self._posts = Posts(store, asked, rules.count("page", page))
         self.paused = self._posts.paused
         self._store = store
         self._database = store.recorder.database

@@ -146,7 +146,7 @@ class ClaimRefused(SessionsError):
     limit: str
 
 
-class VersionConflict(SessionsError):
+class VersionConflict(Refused):
     """session {session!r} is at version {actual}, not at the expected {expected}"""
 
     session: str
@@ -154,7 +154,7 @@ class VersionConflict(SessionsError):
     expected: int
 
 
-class IdempotencyKeyReused(SessionsError):
+class IdempotencyKeyReused(Refused):
     """idempotency key {key!r} was used before, for another session or other fields"""
 
     key: str

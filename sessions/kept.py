@@ -141,14 +141,14 @@ def register(
 
 
 def create(connection: Connection, build: Build, tables: Iterable[Table], dialect: Dialect) -> None:
-    """Make the relations of a build that is not current."""
+    """Make the relations of a build, under names of their own."""
     for table in tables:
         for statement in beside(table, build).create(dialect):
             connection.execute(statement)
 
 
 def beside(table: Table, build: Build) -> Table:
-    """A relation of a build that is not current."""
+    """A relation of a build as it is called while the build is not current."""
     return table.beside(suffix(build))
 
 

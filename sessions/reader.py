@@ -219,7 +219,7 @@ def names_of(types: Iterable[str]) -> Sequence[str]:
     Raises:
         InvalidValue: No event has such a name.
     """
-    names = tuple(types)
+    names = rules.names("types", types)
     for name in names:
         if name not in EVENTS:
             raise InvalidValue(field="types", rule="names of events", value=repr(name))

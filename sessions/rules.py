@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -86,6 +86,13 @@ def count(field: str, value: object, *, least: int = 1) -> int:
     if value > MAX_COUNT:
         raise LimitExceeded(field=field, limit=MAX_COUNT, value="more")
     return value
+
+
+def names(field: str, values: Iterable[str]) -> tuple[str, ...]:
+    """Some names, and not the letters of one."""
+    if isinstance(values, str):
+        raise InvalidValue(field=field, rule="several names", value=repr(values))
+    return tuple(values)
 
 
 def seconds(field: str, value: object) -> float:

@@ -136,8 +136,9 @@ class Transaction:
             raise IdempotencyKeyReused(key=key)
         path = self._recorder.database.path
         executed = answers.from_json(kept[1], self._log, key=key, path=path)
-        if len(executed) != len(requests):
-            raise answers.damaged(key, path, f"{len(executed)} answers to {len(requests)} commands")
+        answered = [each.session_id for each in executed]
+        if answered != [each.session_id for each in requests]:
+            raise answers.damaged(key, path, f"it is of the commands for {', '.join(answered)}")
         return executed
 
     def prepare(self, jobs: Iterable[Job]) -> None:

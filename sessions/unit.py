@@ -9,6 +9,7 @@ from sessions import clock
 from sessions.answers import Executed
 from sessions.claim_rows import Ledger
 from sessions.claims import released_by
+from sessions.commands import name_of
 from sessions.decide import Decision, Known, asks, decide
 from sessions.errors import VersionConflict
 from sessions.events import (
@@ -73,15 +74,19 @@ class Unit:
         """Decide a command.
 
         Raises:
-            Refused: A rule forbids it.
-            VersionConflict: The session is not at the version that the caller expects.
+            Refused: A rule forbids it, or the session is not at the version that is expected.
         """
         session_id, command = request.session_id, request.command
         expected, held = request.expected_version, self.states.get(session_id)
         if held is None:
             held = self._states_before[session_id]
         if expected is not None and expected != held.version:
-            raise VersionConflict(session=session_id, expected=expected, actual=held.version)
+            raise VersionConflict(
+                session=session_id,
+                command=name_of(command),
+                expected=expected,
+                actual=held.version,
+            )
         asked = asks(command, held.session)
         if asked:
             ledger = self._claims()

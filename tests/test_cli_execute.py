@@ -198,7 +198,6 @@ def test_a_line_of_broken_utf_8_is_not_blank(line: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "path"),
     [
-        ('"open","integrationId":5', "$.integrationId"),
         ('"set-quantity","quantity":"2"', "$.quantity"),
         ('"return","items":[{},{"position":"a"}]', "$.items[1].position"),
         ('"open","cartItems":[{"sku":"a","price":"x"}]', "$.cartItems[0].price"),
@@ -214,6 +213,27 @@ def test_a_line_of_broken_utf_8_is_not_blank(line: bytes) -> None:
 )
 def test_a_line_that_is_no_command_is_answered_with_the_path(line: str, path: str) -> None:
     assert path in _malformed(f'{{"integrationId":"s","command":{line}}}'.encode())
+
+
+def test_an_id_that_is_no_text_is_answered_with_the_path() -> None:
+    assert "$.integrationId" in _malformed(b'{"integrationId":5,"command":"open"}')
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ('"command":"add-item","sku":"a","price":1,"price":999', "price"),
+        ('"command":"open","command":"close"', "command"),
+        ('"command":"open","integrationId":"t"', "integrationId"),
+        ('"command":"open","pr\\u006ffileId":"p","profileId":"q"', "profileId"),
+        ('"command":"return","items":[{"position":0,"position":1}]', "position"),
+        ('"command":"open","attributes":{"a":{"b":1,"b":1}}', "b"),
+    ],
+)
+def test_a_field_that_is_given_twice_is_refused_by_its_name(line: str, name: str) -> None:
+    said = _malformed(f'{{"integrationId":"s",{line}}}'.encode())
+
+    assert said == f"Object has the field `{name}` twice - at `$`"
 
 
 def test_an_unknown_tag_is_answered_with_those_that_there_are() -> None:

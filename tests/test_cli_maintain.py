@@ -155,8 +155,8 @@ def test_a_projection_that_is_not_installed_is_named_with_what_can_be_done(store
     rows = [f"{application}\t\tprojections\tsales\tversion\t1\t" for application in (1, 7)]
     assert (verified.code, verified.rows[1:]) == (1, rows)
     assert verified.err == (
-        "sales is not compared: the store keeps sales 1, here is none: install it, or run "
-        "`sessions projections drop sales`\n"
+        "sales is not compared: the store keeps sales 1, here is none: install it, or, if no "
+        "process keeps it any more, run `sessions projections drop sales`\n"
     )
     assert run("projections", "drop", "sales").code == 0
     assert run("verify").code == 0

@@ -172,7 +172,7 @@ def test_run_says_as_json_how_far_each_has_come_at_its_end(store: SessionStore) 
     assert (again["position"], again["lagEvents"]) == (5, 0)
 
 
-NONE = "none of them is followed: see `sessions projections list`\n"
+NONE = "none of them is followed here: see `sessions projections list`\n"
 
 
 def test_run_once_where_nothing_is_followed_says_so(store: SessionStore) -> None:

@@ -21,6 +21,7 @@ from sessions import (
     Item,
     ItemAdded,
     OpenSession,
+    Refused,
     RemoveCoupon,
     SessionExists,
     SessionNotFound,
@@ -160,6 +161,8 @@ def test_an_expected_version_that_does_not_hold_is_a_conflict(
         store.execute("s", OpenSession(), expected_version=2)
 
     assert (conflict.value.session, conflict.value.actual) == ("s", 2)
+    assert isinstance(conflict.value, Refused)
+    assert conflict.value.command == "open"
     assert not conflict.value.retry
     assert store.position == 2
 

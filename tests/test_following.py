@@ -214,6 +214,8 @@ def test_the_position_moves_past_many_that_are_not_asked_for(store: SessionStore
 def test_an_unknown_type_is_refused(store: SessionStore) -> None:
     with pytest.raises(InvalidValue, match="NoSuchEvent"):
         store.follow(types=["SessionOpened", "NoSuchEvent"])
+    with pytest.raises(InvalidValue, match="types: several names, not 'SessionOpened'"):
+        store.follow(types="SessionOpened")
     with pytest.raises(InvalidValue):
         store.follow(after=-1)
 

@@ -518,6 +518,8 @@ def test_a_projection_whose_relations_go_stops_no_other(
 def test_a_name_that_no_projection_has_is_told(store: SessionStore) -> None:
     with pytest.raises(ProjectionNotFound, match=r"'sale': there are .*sales"):
         Runner(store, ["sale"])
+    with pytest.raises(InvalidValue, match="names: several names, not 'sales'"):
+        Runner(store, "sales")
 
 
 def test_one_that_loses_the_right_to_work_leaves_it_to_whoever_takes_it_again(

@@ -72,7 +72,7 @@ def _sessions(
 
 
 app.command("demo")(demo.demo)
-app.command("execute")(execute.execute)
+app.command("execute", epilog=f"The commands: {execute.TAGS}.")(execute.execute)
 app.command("show")(read.show)
 app.command("timeline")(read.timeline)
 app.command("history")(history.history)

@@ -104,7 +104,8 @@ def a_time(text: str) -> datetime:
         message = f"{text!r} is no RFC 3339 time such as 2026-11-23T10:00:00Z"
         raise typer.BadParameter(message) from None
     if moment.tzinfo is None:
-        message = f"{text!r} has no timezone: add Z, or an offset such as +01:00"
+        given = moment.isoformat()
+        message = f"{text!r} has no timezone, as in {given}Z or {given}+01:00"
         raise typer.BadParameter(message)
     try:
         return rules.moment("TIME", moment)

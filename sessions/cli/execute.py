@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
+from contextlib import suppress
 from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,7 +53,9 @@ def _line_type(command: type[Any]) -> type[Any]:
 
 _HALF_A_PAIR = r"a text holds one half of a surrogate pair, such as \ud800"
 _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
-_TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
+TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
+"""The tags of all commands."""
+
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
 _GIVEN = msgspec.json.Decoder(float_hook=Decimal)
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(operator.or_, _LINES))
@@ -102,6 +105,7 @@ def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, 
 
 def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     try:
+        _check_names(line)
         asked = _DECODER.decode(line)
         _check_amounts(asked, _given(line))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -138,6 +142,26 @@ def _given(line: bytes) -> object:
         return None
 
 
+def _check_names(line: bytes) -> None:
+    """Refuse an object that names a field twice, of which JSON's readers take one.
+
+    Raises:
+        ValidationError: It does.
+    """
+    with suppress(json.JSONDecodeError, UnicodeDecodeError):  # it is no JSON, as is said later
+        json.loads(line, object_pairs_hook=_named_once, parse_int=str)
+
+
+def _named_once(fields: list[tuple[str, object]]) -> object:
+    named = {}
+    for name, value in fields:
+        if name in named:
+            message = f"Object has the field `{name}` twice"
+            raise msgspec.ValidationError(message)
+        named[name] = value
+    return named
+
+
 def _check_amounts(asked: object, given: object, path: str = "$") -> None:
     """Refuse a text for money that is no number in JSON: msgspec takes what Python takes.
 
@@ -172,7 +196,7 @@ def _why(error: Exception, line: bytes) -> str:
         return _HALF_A_PAIR if _is_json(line) else _no_text(line) or said
     if " - at `" not in said:  # msgspec names no path at the top
         said += " - at `$`"
-    return f"{said}: there are {_TAGS}" if said.endswith("`$.command`") else said
+    return f"{said}: there are {TAGS}" if said.endswith("`$.command`") else said
 
 
 def _no_text(line: bytes) -> str:

@@ -124,7 +124,8 @@ def _not_compared(difference: Difference) -> str:
     kept = f"{name} is not compared: the store keeps {name} {stored}"
     if here is not None:
         return f"{kept}, here is {name} {here}"
-    return f"{kept}, here is none: install it, or run `sessions projections drop {name}`"
+    drop = f"run `sessions projections drop {name}`"
+    return f"{kept}, here is none: install it, or, if no process keeps it any more, {drop}"
 
 
 def _shown(difference: Difference) -> Difference:

@@ -113,7 +113,7 @@ def run(
         if not opened.exists:
             remark("there is no store yet: waiting for the first command, which makes it")
         elif not before:
-            remark("none of them is followed: see `sessions projections list`")
+            remark("none of them is followed here: see `sessions projections list`")
         with _stopped_by_signals(runner), progress("following") as told:
             runner.run(until=end, progress=told)
         if json and opened.exists:

@@ -115,7 +115,7 @@ def _order(
     commands = _commands(invoice, lines)
     try:
         executed = store.execute_many(invoice.number, commands, idempotency_key=_key(invoice))
-    except (Refused, IdempotencyKeyReused) as error:
+    except Refused as error:
         refused(invoice.number, error)
         summary.refused += 1
         return
