@@ -1,6 +1,7 @@
 """Eventsourcing's stored events as rows of the log, and back, whatever they hold.
 
-A stream is named `category-id`. A state is the event's data. One that is no JSON, since somebody
+A stream is named `category-id`; one whose name does not begin so has no category, and all of it is
+its id. A state is the event's data. One that is no JSON, since somebody
 else's transcoder wrote it, is kept as a JSON text of its bytes, under version 0.
 """
 
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sessions import clock, schema
+from sessions import clock, rules, schema
 from sessions.topics import shape_of, topic_of
 
 if TYPE_CHECKING:
@@ -24,8 +25,19 @@ _BYTES = 0
 
 def stream_of(originator_id: object) -> tuple[str, str]:
     """The category and the id that a stream's name says."""
-    category, _, stream_id = str(originator_id).partition("-")
-    return category, stream_id
+    name = str(originator_id)
+    category, dash, stream_id = name.partition("-")
+    return (category, stream_id) if category and dash else ("", name)
+
+
+def _name_of(category: str, stream_id: str) -> str:
+    return f"{category}-{stream_id}" if category else stream_id
+
+
+def _check(stored: StoredEvent) -> None:
+    """Refuse what not every database keeps."""
+    rules.text("originator_id", str(stored.originator_id), least=0, most=None)
+    rules.text("topic", stored.topic, least=0, most=None)
 
 
 def shapes_of(topic: str) -> list[tuple[str, int]]:
@@ -37,7 +49,12 @@ def shapes_of(topic: str) -> list[tuple[str, int]]:
 def row_of(
     application_id: int, position: int, stored: StoredEvent, now: datetime
 ) -> Sequence[object]:
-    """The row of `schema.EVENTS` for a stored event, as the database takes it."""
+    """The row of `schema.EVENTS` for a stored event, as the database takes it.
+
+    Raises:
+        InvalidValue: Its stream's name or topic is no text that databases take.
+    """
+    _check(stored)
     as_json, as_bytes = shapes_of(stored.topic)
     try:
         msgspec.json.decode(stored.state)
@@ -69,7 +86,7 @@ def fields_of(row: Sequence[Any]) -> dict[str, Any]:
     else:
         state = data.encode()
     return {
-        "originator_id": f"{category}-{stream_id}",
+        "originator_id": _name_of(category, stream_id),
         "originator_version": number,
         "topic": name if version == _BYTES else topic_of(name, version),
         "state": state,

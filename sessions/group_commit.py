@@ -13,14 +13,12 @@ from sessions import late_commits
 from sessions.database import LogMoved, News
 from sessions.errors import (
     ClaimRefused,
-    IdempotencyKeyReused,
     OutcomeUnknown,
     Refused,
     SessionsError,
     StorageFailed,
     StoreBusy,
     StoreUnavailable,
-    VersionConflict,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +30,10 @@ if TYPE_CHECKING:
     from sessions.transaction import Transaction
     from sessions.writer import Writer
 
-DECIDED = (Refused, VersionConflict, IdempotencyKeyReused, ClaimRefused)
+DECIDED = (Refused, ClaimRefused)
 """What a decision may end with: nothing is wrong with the transaction then."""
+
+_MAY_COME = "an earlier commit of it may still come"
 
 
 class GroupCommit:
@@ -185,10 +185,13 @@ class GroupCommit:
         jobs: Sequence[Job],
         outcomes: Sequence[list[Executed] | Exception],
     ) -> None:
-        """Answer them; but a refusal is no answer while a commit of the same job may still come."""
+        """Answer them; but nothing is an answer while a commit of the same job may still come."""
         for job, outcome in zip(jobs, outcomes, strict=True):
-            may_come = late_commits.may_come(job, transaction.position)
-            job.finish(self._unknown(repr(outcome)) if may_come else outcome)
+            if late_commits.may_come(job, transaction.position):
+                is_refused = isinstance(outcome, Exception)
+                job.finish(self._unknown(repr(outcome) if is_refused else _MAY_COME))
+            else:
+                job.finish(outcome)
 
     def _unknown(self, reason: str) -> OutcomeUnknown:
         return OutcomeUnknown(path=self._path, reason=reason)

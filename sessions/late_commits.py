@@ -26,8 +26,13 @@ def take_note(
     """Let jobs know of a commit that has events of theirs, before it is sent."""
     for job, outcome in zip(jobs, outcomes, strict=True):
         if transaction.first is not None and isinstance(outcome, list):
-            has_events = any(executed.events for executed in outcome) and not job.dry_run
+            has_events = not job.dry_run and _ends(outcome) >= transaction.first.position
             job.attempt = Attempt(transaction.first, outcome) if has_events else None
+
+
+def _ends(outcome: Sequence[Executed]) -> int:
+    """The position of the newest event; a key's answer from before has those of its own commit."""
+    return max((event.position for executed in outcome for event in executed.events), default=0)
 
 
 def forget(transaction: Transaction, jobs: Sequence[Job]) -> None:

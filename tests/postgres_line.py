@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COMMIT = b"COMMIT"
+COMMITTED = b"COMMIT\0"
 ROLLBACK = b"ROLLBACK\0"
 STARTING = b"SFATAL\0VFATAL\0C57P03\0Mdas Datenbanksystem startet\0\0"
 """What a server says that is starting up, in whatever language it speaks."""
@@ -33,6 +34,7 @@ class Line:
         delay_commits: Cut when a client says COMMIT, so many times: the server hears it when a
             client has rolled back since, and does it before it hears anything else.
         lose_answers: Cut when the server says that it has committed, before the client hears it.
+        lose_ends: Cut when the server says that it has committed, so many times, behind that.
         cuts: How often it was cut so.
         turn_away: Tell so many who connect that the server is starting up.
     """
@@ -50,6 +52,7 @@ class Line:
         self.delay_commits = 0
         self.lose_said: list[bytes] = []
         self.lose_answers = 0
+        self.lose_ends = 0
         self.cuts = 0
         self.turn_away = 0
         self._delayed: tuple[socket.socket, bytes] | None = None
@@ -155,6 +158,11 @@ class Line:
                 if COMMIT in said and self.lose_answers:
                     self.lose_answers -= 1
                     self.cuts += 1
+                    break
+                if COMMIT in said and self.lose_ends:
+                    self.lose_ends -= 1
+                    self.cuts += 1
+                    client.sendall(said[: said.index(COMMITTED) + len(COMMITTED)])
                     break
                 if server is self._coming:
                     self._came.set()

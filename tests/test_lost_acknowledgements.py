@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -93,6 +94,19 @@ def test_an_acknowledgement_that_is_lost_answers_with_its_own_events(
     line.lose_answers = 1
 
     done = store.execute("s", add("a"), metadata={"actor": "ada"})
+
+    assert (line.cuts, done.position, done.events) == (1, 2, list(store.events("s", after=1)))
+    assert store.execute("s", add("b")).version == 3
+    assert (skus(store), verify(store)) == (["a", "b"], [])
+
+
+def test_a_commit_that_was_answered_is_no_question_though_the_line_breaks_behind_it(
+    store: SessionStore, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.lose_ends = 1
+    monkeypatch.setattr(store._writer, "wrote", None)  # who does not know asks that
+
+    done = store.execute("s", add("a"))
 
     assert (line.cuts, done.position, done.events) == (1, 2, list(store.events("s", after=1)))
     assert store.execute("s", add("b")).version == 3
@@ -226,6 +240,34 @@ def test_a_commit_of_a_group_that_comes_after_it_was_looked_for_is_answered_with
     assert sorted(skus(store)) == ["a", "b", "c"]
     assert all(answers[n] == [events[skus(store).index(sku)]] for n, sku in [(0, "a"), (1, "b")])
     assert (line.cuts, len(events), answers[2], verify(store)) == (1, 3, None, [])
+
+
+def test_an_answer_of_before_is_given_again_though_the_commit_is_lost_that_is_shared(
+    store: SessionStore, line: Line, joined: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = store.execute("s", add("a"), idempotency_key="paid")
+    alone(store)
+    gathered(store, monkeypatch, 3)
+    line.lose_commits = 1
+    before = len(joined)
+
+    def again() -> Executed:
+        return store.execute("s", add("a"), idempotency_key="paid")
+
+    calls: list[Callable[[], Executed]] = [
+        again,
+        again,
+        partial(store.execute, "new", OpenSession()),
+    ]
+    with ThreadPoolExecutor(3) as pool:
+        futures = []
+        for number, call in enumerate(calls, before + 1):
+            futures.append(pool.submit(call))
+            until(lambda number=number: len(joined) == number)  # type: ignore[misc]  # a lambda with a default
+
+    answers = [future.result() for future in futures]
+    assert (line.cuts, answers[:2], answers[2].position) == (1, [first, first], 5)
+    assert (skus(store), verify(store)) == (["a"], [])
 
 
 @pytest.fixture

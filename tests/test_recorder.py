@@ -21,6 +21,7 @@ from eventsourcing.tests.persistence import (
 
 from projections import CustomerSessions
 from sessions import (
+    InvalidValue,
     OpenSession,
     SessionsError,
     SessionStore,
@@ -185,6 +186,39 @@ def test_whatever_its_topic_a_stored_event_comes_back_as_it_was(
         assert (found.topic, found.state) == (each.topic, state)
     store.execute("t", OpenSession())
     assert [each.stream_id for each in store.log(types=["SessionOpened"])] == ["s", "t"]
+
+
+@pytest.mark.parametrize("name", ["a-1", "a", "a-", "-a", "-", "", "a--b", "é-\U0001f600"])
+def test_a_stream_comes_back_by_the_name_that_it_has(store: SessionStore, name: str) -> None:
+    store.execute("s", OpenSession())
+    names = {name, "a", "a-", "-a", "a-1"}
+    stored = [StoredEvent(each, 1, "m:T", b"{}") for each in sorted(names)]
+
+    for each in stored:
+        store.recorder.insert_events([each])
+
+    assert store.recorder.select_events(name) == [StoredEvent(name, 1, "m:T", b"{}")]
+    found = store.recorder.select_notifications(2, 10)
+    assert [each.originator_id for each in found] == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "topic", "field"),
+    [
+        ("a\0b-1", "m:T", "originator_id"),
+        ("a-\ud800", "m:T", "originator_id"),
+        ("a-1", "m:T\0", "topic"),
+    ],
+)
+def test_a_name_that_not_every_database_keeps_is_refused(
+    store: SessionStore, name: str, topic: str, field: str
+) -> None:
+    store.execute("s", OpenSession())
+
+    with pytest.raises(InvalidValue, match=f"^{field}: "):
+        store.recorder.insert_events([StoredEvent(name, 1, topic, b"{}")])
+
+    assert store.position == 1
 
 
 def test_a_version_that_is_taken_conflicts_and_writes_nothing(store: SessionStore) -> None:

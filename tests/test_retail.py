@@ -223,6 +223,7 @@ STRAY_QUOTE = TWO_LINES.replace("two", '"two')
         (f"{HEADER}\n{GOOD}\n{GOOD.replace('0,1,7', '0,1,50,7')}", ("line 3", "'UK'")),
         (f"{HEADER}\n{TWO_LINES}\n{GOOD[:20]}", ("line 4", "UnitPrice")),
         (f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}", ("line 1 names no column UnitPrice",)),
+        (f"{HEADER},Quantity\n{GOOD},2", ("line 1 names Quantity more than once",)),
         (f"{HEADER}\n{GOOD}\n{OPEN_QUOTE}\n{GOOD}\n", ("from line 3", "end of data")),
         (f"{HEADER}\n{STRAY_QUOTE}\n", ("from line 2", "expected after")),
         ('"InvoiceNo', ("from line 1", "end of data")),

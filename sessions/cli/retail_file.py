@@ -86,6 +86,10 @@ def _read_lines(path: Path) -> Iterator[tuple[str, datetime, str, OrderLine]]:
         if lacking:
             reason = f"line 1 names no column {', '.join(lacking)}"
             raise BadFile(path=path, reason=reason)
+        twice = [name for name in _COLUMNS if (rows.fieldnames or []).count(name) > 1]
+        if twice:
+            reason = f"line 1 names {', '.join(twice)} more than once"
+            raise BadFile(path=path, reason=reason)
         begins = rows.line_num + 1
         for row in rows:
             yield _read_line(row, rows.line_num)

@@ -6,7 +6,9 @@ statements one by one, each of which wakes the server, and costs the client seve
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
@@ -91,7 +93,8 @@ class _Step(NamedTuple):
 class RoundTrips:
     """Asks a server several things at once, by a connection of psycopg's.
 
-    What is asked more than once is parsed and planned once: it stays prepared.
+    What is asked more than once is parsed and planned once: it stays prepared. Its name is this
+    connection's: behind a pooler that gives one server to several, no other's is executed for it.
     """
 
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
@@ -99,6 +102,7 @@ class RoundTrips:
         self._adapter: abc.Transformer = Transformer(raw)
         self._prepared: OrderedDict[_Shape, bytes] = OrderedDict()
         self._left: list[bytes] = []
+        self._names = secrets.token_hex(6).encode()
         self._number = 0
 
     def ask(self, statements: Sequence[Statement]) -> list[Answer]:
@@ -117,10 +121,14 @@ class RoundTrips:
         results: list[PGresult] = []
         try:
             self._exchange(steps, results)
-        except BaseException as error:
-            self._raw.close()
-            if isinstance(error, psycopg.Error):  # the server may have said why
+        except psycopg.Error:
+            with closing(self._raw):  # the server may have said all, or why
+                if len(results) == len(steps):
+                    return self._answers(steps, results)
                 self._raise_failed(results)
+                raise
+        except BaseException:
+            self._raw.close()
             raise
         return self._answers(steps, results)
 
@@ -134,7 +142,7 @@ class RoundTrips:
                 name = made.get(shape)
                 if name is None:
                     self._number += 1
-                    name = made[shape] = b"cs_%d" % self._number
+                    name = made[shape] = b"cs_%s_%d" % (self._names, self._number)
                     steps.append(_Step(shape, name, prepares=True))
             steps.append(_Step(shape, name or b"", values, formats))
         return steps
