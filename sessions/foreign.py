@@ -1,8 +1,8 @@
 """Eventsourcing's stored events as rows of the log, and back, whatever they hold.
 
 A stream is named `category-id`; one whose name does not begin so has no category, and all of it is
-its id. A state is the event's data. One that is no JSON, since somebody
-else's transcoder wrote it, is kept as a JSON text of its bytes, under version 0.
+its id. A state is the event's data. One that is no JSON, since somebody else's transcoder wrote it,
+is kept as a JSON text of its bytes, under version 0.
 """
 
 from __future__ import annotations
