@@ -11,7 +11,7 @@ from projections.building import Building
 from projections.folding import Progress, silent
 from projections.pages import applications_of, count_of_events
 from projections.rebuild import alone
-from projections.side_by_side import SideBySide, extent_of
+from projections.side_by_side import COPIED, SideBySide, extent_of
 from projections.switching import close, open_to_all
 from projections.verify import differences_within, verify
 from sessions import kept, schema
@@ -139,12 +139,12 @@ def _copy_log(stores: SideBySide, progress: Progress) -> int:
     before = extent_of(stores.target.query)
     stores.check_begun()
     close(stores.target, partial(_check_extent, stores, before))
+    inserts = {table.name: Insert(table, stores.target.dialect) for table in COPIED}
     total, done = count_of_events(stores.source), 0
     for table, (seen, page) in stores.lacking():
         if page:
             with stores.target.writing() as connection:
-                rows = [table.values(row) for row in page]
-                Insert(table, stores.target.dialect)(connection, rows)
+                inserts[table.name](connection, [table.values(row) for row in page])
         done += seen if table is schema.EVENTS else 0
         progress(done, total)
     return done

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sessions.tables import Table
 
 _PAGE = 2000
-_COPIED = (schema.EVENTS, schema.ANSWERS)
+COPIED = (schema.EVENTS, schema.ANSWERS)
 _END = {"integer": 0, "text": ""}
 _NOTHING: list[Any] = [[], [(0,)]]
 """The extent of a store that has neither events nor keys."""
@@ -140,7 +140,7 @@ def extent_of(query: Query) -> list[Any]:
 def _tasks(*databases: Database) -> list[tuple[Table, int]]:
     """What is to be copied: an application may have idempotency keys and no events."""
     found = {one for each in databases for one in applications_of(each.query, schema.ANSWERS.name)}
-    return [(table, application) for application in sorted(found) for table in _COPIED]
+    return [(table, application) for application in sorted(found) for table in COPIED]
 
 
 def _pages(

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 DECIDED = (Refused, ClaimRefused)
 """What a decision may end with: nothing is wrong with the transaction then."""
 
-_MAY_COME = "an earlier commit of it may still come"
-
 
 class GroupCommit:
     """The transactions of the callers who wait at the same moment (`SharedCommits`).
@@ -185,13 +183,10 @@ class GroupCommit:
         jobs: Sequence[Job],
         outcomes: Sequence[list[Executed] | Exception],
     ) -> None:
-        """Answer them; but nothing is an answer while a commit of the same job may still come."""
+        """Answer them; but a refusal is no answer while a commit of the same job may still come."""
         for job, outcome in zip(jobs, outcomes, strict=True):
-            if late_commits.may_come(job, transaction.position):
-                is_refused = isinstance(outcome, Exception)
-                job.finish(self._unknown(repr(outcome) if is_refused else _MAY_COME))
-            else:
-                job.finish(outcome)
+            may_come = late_commits.may_come(job, transaction.position)
+            job.finish(self._unknown(repr(outcome)) if may_come else outcome)
 
     def _unknown(self, reason: str) -> OutcomeUnknown:
         return OutcomeUnknown(path=self._path, reason=reason)

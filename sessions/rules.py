@@ -91,7 +91,7 @@ def count(field: str, value: object, *, least: int = 1) -> int:
 def names(field: str, values: Iterable[str]) -> tuple[str, ...]:
     """Some names, and not the letters of one."""
     if isinstance(values, str):
-        raise InvalidValue(field=field, rule="several names", value=repr(values))
+        raise InvalidValue(field=field, rule="several names", value=shown(values))
     return tuple(values)
 
 

@@ -378,12 +378,14 @@ def named(store: SessionStore) -> list[tuple[int | None, str, str]]:
 def as_before(store: SessionStore, relation: str) -> Iterator[None]:
     """At the end of the block a relation has the rows again that it has now."""
     rows = store.query(f"SELECT * FROM {relation}")
-    yield
-    with unguarded(store.recorder.database) as connection:
-        connection.execute(f"DELETE FROM {relation}")
-        for row in rows:
-            values = ", ".join("?" * len(row))
-            connection.execute(f"INSERT INTO {relation} VALUES ({values})", row)
+    try:
+        yield
+    finally:
+        with unguarded(store.recorder.database) as connection:
+            connection.execute(f"DELETE FROM {relation}")
+            for row in rows:
+                values = ", ".join("?" * len(row))
+                connection.execute(f"INSERT INTO {relation} VALUES ({values})", row)
 
 
 EXTRA = "INSERT INTO sold_lines (application_id, session_id, sku, units)"
@@ -424,6 +426,12 @@ def test_the_first_event_that_is_not_reflected_is_named(
 
             assert named(projected) == [(first, relation, column)]
 
+    assert verify(projected) == []
+    with unguarded(projected.recorder.database) as connection:
+        for statement, *_ in FIRST_EVENTS:
+            connection.execute(statement)
+    assert verify(projected) != []
+    rebuild(projected)
     assert verify(projected) == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import operator
 import re
-from contextlib import suppress
 from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +56,6 @@ TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
 """The tags of all commands."""
 
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
-_GIVEN = msgspec.json.Decoder(float_hook=Decimal)
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(operator.or_, _LINES))
 
 
@@ -105,9 +103,9 @@ def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, 
 
 def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
     try:
-        _check_names(line)
+        given = _given(line)
         asked = _DECODER.decode(line)
-        _check_amounts(asked, _given(line))
+        _check_amounts(asked, given)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         return _failure(_addressee(line), "MalformedCommand", _why(error, line))
     kind = _COMMANDS[type(asked).__name__]
@@ -132,24 +130,15 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
 
 
 def _given(line: bytes) -> object:
-    """A command as it is written; None if an amount has digits that no int may have.
-
-    That is above any limit: `decide` refuses it, and names the field.
-    """
-    try:
-        return _GIVEN.decode(line)
-    except msgspec.ValidationError:
-        return None
-
-
-def _check_names(line: bytes) -> None:
-    """Refuse an object that names a field twice, of which JSON's readers take one.
+    """A command as it is written, numbers but roughly; None if it is no JSON, as is said later.
 
     Raises:
-        ValidationError: It does.
+        ValidationError: An object names a field twice, of which JSON's readers take one.
     """
-    with suppress(json.JSONDecodeError, UnicodeDecodeError):  # it is no JSON, as is said later
-        json.loads(line, object_pairs_hook=_named_once, parse_int=str)
+    try:
+        return json.loads(line, object_pairs_hook=_named_once, parse_int=float)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return None
 
 
 def _named_once(fields: list[tuple[str, object]]) -> object:

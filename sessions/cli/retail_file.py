@@ -82,11 +82,12 @@ def _read_lines(path: Path) -> Iterator[tuple[str, datetime, str, OrderLine]]:
     rows = csv.DictReader(io.StringIO(_read_text(path), newline=""), restkey=_SURPLUS, strict=True)
     begins = 1
     try:
-        lacking = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
+        named = rows.fieldnames or []
+        lacking = [name for name in _COLUMNS if name not in named]
         if lacking:
             reason = f"line 1 names no column {', '.join(lacking)}"
             raise BadFile(path=path, reason=reason)
-        twice = [name for name in _COLUMNS if (rows.fieldnames or []).count(name) > 1]
+        twice = [name for name in _COLUMNS if named.count(name) > 1]
         if twice:
             reason = f"line 1 names {', '.join(twice)} more than once"
             raise BadFile(path=path, reason=reason)
