@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import sqlite3
 import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -34,6 +33,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 BACKENDS = ("memory", "sqlite", "postgres")
 
 T = TypeVar("T")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs in memory too is not measured in a file once more: both are SQLite."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        if given and "sqlite" in (given.params.get("open_store"), given.params.get("any_url")):
+            item.add_marker("no_cover")
 
 
 def pytest_collection_finish() -> None:
@@ -229,15 +236,3 @@ def in_threads(count: int, call: Callable[[int], T]) -> list[T]:
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(called, range(count)))
-
-
-def in_processes(count: int, call: Callable[[str, int], T], url: str) -> list[T]:
-    """What a call answers that many processes make at the same moment, each with its number."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(count)
-    with ProcessPoolExecutor(count, context, initializer=_wait, initargs=(barrier,)) as pool:
-        return list(pool.map(call, [url] * count, range(count)))
-
-
-def _wait(barrier: threading.Barrier) -> None:
-    barrier.wait()

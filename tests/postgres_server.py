@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import psycopg
-from hypothesis.stateful import RuleBasedStateMachine
 from psycopg.errors import InsufficientPrivilege
 
 from sessions import SessionStore
@@ -180,23 +179,3 @@ def _connected(server: str) -> psycopg.Connection:
     atexit.register(connection.close)
     connection.execute("SET lock_timeout = '60s'")  # a test that failed may have left a lock
     return connection
-
-
-class OnPostgres(RuleBasedStateMachine):
-    """What a state machine needs to run on PostgreSQL: each in a schema of its own.
-
-    Attributes:
-        server: The URL of the server.
-        url: That of the machine's store.
-    """
-
-    server = ""
-
-    def __init__(self) -> None:
-        self._schema = ExitStack()
-        self.url = self._schema.enter_context(new_schema(self.server))
-        super().__init__()
-
-    def teardown(self) -> None:
-        with self._schema:
-            super().teardown()

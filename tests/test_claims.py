@@ -24,7 +24,8 @@ from sessions import (
 )
 from sessions.claim_rows import Ledger
 from sessions.claims import Claim, Usage, released_by, taken_by
-from tests.conftest import add, in_processes, in_threads
+from tests.conftest import add, in_threads
+from tests.processes import in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

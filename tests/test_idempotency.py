@@ -31,7 +31,8 @@ from sessions import (
     SetProfile,
     StorageFailed,
 )
-from tests.conftest import add, in_processes, in_threads
+from tests.conftest import add, in_threads
+from tests.processes import in_processes
 from tests.tampering import change
 
 if TYPE_CHECKING:

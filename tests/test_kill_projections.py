@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from contextlib import suppress
@@ -23,6 +22,7 @@ from sessions import (
 from sessions.installed import installed
 from tests.conftest import add
 from tests.counting import CARTS, PROFILES, named, wrong
+from tests.processes import processes
 from tests.waiting import SOON, patiently, until
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ class Crew:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__])
+        self._context = processes()
         self.alive: list[tuple[Callable[[str, str], None], BaseProcess]] = []
 
     def start(self, work: Callable[[str, str], None], name: str = "") -> None:
@@ -117,9 +116,8 @@ def _wrong(store: SessionStore) -> list[object]:
 
 
 def test_no_event_is_skipped_or_folded_twice_whoever_is_killed(
-    url: str, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+    url: str,
 ) -> None:
-    monkeypatch.chdir(pytestconfig.rootpath)
     chosen = random.Random(4711)
     crew = Crew(url)
     with _store(url) as store:

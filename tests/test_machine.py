@@ -24,8 +24,8 @@ from projections import CustomerSession, CustomerSessions
 from sessions import Refused, SessionStore
 from sessions.commands import Command
 from tests.conftest import Clock
+from tests.machines import OnPostgres
 from tests.plain_model import Dict, Model
-from tests.postgres_server import OnPostgres
 
 pytestmark = pytest.mark.no_cover
 

@@ -22,8 +22,9 @@ from sessions import (
     StoreTooOld,
     migrations,
 )
-from tests.conftest import add, in_processes
+from tests.conftest import add
 from tests.postgres_server import new_schema
+from tests.processes import in_processes
 from tests.tampering import change, definitions
 from tests.tampering import dump as dump_of
 

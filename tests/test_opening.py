@@ -40,7 +40,8 @@ from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
 from sessions.postgres.place import place_of
 from sessions.sqlite import connections
 from sessions.sqlite.failures import SqliteFailures
-from tests.conftest import add, in_processes, in_threads
+from tests.conftest import add, in_threads
+from tests.processes import in_processes
 from tests.tampering import change, opened
 from tests.waiting import patiently
 from tests.watching import watching

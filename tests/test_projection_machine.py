@@ -46,7 +46,7 @@ from tests.counting import (
     plainly,
     poison,
 )
-from tests.postgres_server import OnPostgres
+from tests.machines import OnPostgres
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

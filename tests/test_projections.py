@@ -27,7 +27,8 @@ from sessions import (
 )
 from sessions.events import ItemAdded, SessionClosed, SessionOpened
 from sessions.installed import installed
-from tests.conftest import add, in_processes
+from tests.conftest import add
+from tests.processes import in_processes
 from tests.sample_projections import (
     MENDED,
     SALES,

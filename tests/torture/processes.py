@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -10,6 +9,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from tests.processes import processes
 from tests.torture.failing import fail
 from tests.torture.worker import run
 
@@ -31,7 +31,7 @@ class Processes:
         self._plans = plans
         self._deadline = monotonic() + WATCHDOG
         self._killed: set[int] = set()
-        context = multiprocessing.get_context("spawn")
+        context = processes()
         self._pipes: list[Pipe] = []
         self._all = []
         for plan in plans:
