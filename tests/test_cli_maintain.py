@@ -8,14 +8,12 @@ import subprocess
 import sys
 import sysconfig
 from contextlib import redirect_stderr, redirect_stdout
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 import msgspec
 import pytest
-import typer
 
 from projections import Runner, installed
 from sessions import CloseSession, OpenSession, SessionStore, ViewsDiffer
@@ -31,10 +29,6 @@ if TYPE_CHECKING:
 SESSIONS = str(Path(sysconfig.get_path("scripts")) / "sessions")
 DERIVED = ("claims", "limits", "customer_sessions", "attachments")
 KEPT = ("migrations", "parked", "events", "answers")
-
-
-_put_together = cache(typer.main.get_command)
-"""All commands, their options and help: it takes longer than most of them do."""
 
 
 class Ran(NamedTuple):
@@ -61,7 +55,6 @@ def run(*arguments: str, stdin: bytes = b"", columns: int = 200) -> Ran:
     with (
         patch.object(sys, "argv", ["sessions", *arguments]),
         patch.object(sys, "stdin", given),
-        patch.object(typer.main, "get_command", _put_together),
         patch.dict(os.environ, COLUMNS=f"{columns}"),
         redirect_stdout(out),
         redirect_stderr(err),

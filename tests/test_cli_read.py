@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 from decimal import Decimal
@@ -22,7 +21,6 @@ from sessions import (
     SetAttributes,
     SetDiscount,
 )
-from sessions.cli import app
 from tests.conftest import Clock, add
 from tests.test_cli_maintain import run
 
@@ -365,23 +363,3 @@ def test_texts_do_not_break_the_lines_of_a_pipe_or_steer_a_terminal(url: str, te
 @pytest.mark.usefixtures("store_url")
 def test_an_argument_that_is_no_text_is_not_found(command: str) -> None:
     assert run(command, "\udcff").code in {1, 2}
-
-
-@pytest.mark.parametrize("command", [info.name for info in app.registered_commands])
-def test_the_help_of_a_command_names_each_of_its_options(command: str) -> None:
-    (info,) = [info for info in app.registered_commands if info.name == command]
-    assert info.callback
-    names = [name.replace("_", "-") for name in inspect.signature(info.callback).parameters]
-    arguments = {
-        "session-id": "ID",
-        "profile": "PROFILE",
-        "profile-id": "--profile",
-        "file": "file",
-        "source": "FROM",
-        "target": "TO",
-        "types": "--type",
-    }
-
-    ran = run(command, "--help")
-    assert ran.code == 0
-    assert [name for name in names if arguments.get(name, f"--{name}") not in ran.out] == []

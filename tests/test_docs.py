@@ -18,7 +18,6 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-import typer
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
@@ -204,7 +203,7 @@ def commands_of(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def test_the_commands_and_options_that_a_page_names_exist(page: Path) -> None:
     options = {
         name: {option for parameter in command.params for option in parameter.opts}
-        for name, command in commands_of(typer.main.get_command(app))
+        for name, command in commands_of(app)
     }
     for code in CODE.findall(page.read_text("utf-8")):
         for name, rest in CALL.findall(code):

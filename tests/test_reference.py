@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
-import typer
 from msgspec.structs import fields
 
 import projections
@@ -58,7 +57,7 @@ ERRORS = [
     if inspect.isclass(kind) and issubclass(kind, SessionsError)
 ]
 TABLES = [*schema.TABLES, *[table for projection in installed() for table in projection.tables]]
-CLI = dict(commands_of(typer.main.get_command(app)))
+CLI = dict(commands_of(app))
 PUBLIC = [
     *[(SessionStore, name) for name in vars(SessionStore) if not name.startswith("_")],
     *[

@@ -6,85 +6,41 @@ import errno
 import logging
 import os
 import sys
-from importlib.metadata import version
-from io import TextIOWrapper
-from typing import Annotated, Any
+from io import StringIO, TextIOWrapper
 
-import typer
-from typer.core import TyperGroup
+import click
 
 from sessions.cli import demo, execute, find, history, import_retail, maintain, projections, read
-from sessions.cli.common import FLAG, complain, print_line, without_passwords
+from sessions.cli.common import complain, without_passwords
+from sessions.cli.options import Commands
 from sessions.errors import InvalidURL, SessionsError
 
 
-class _Commands(TyperGroup):
-    """All commands: what is wrong with their usage may repeat a URL, but not its password."""
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  typer has moved its class
-        """Run a command."""
-        try:
-            return super().invoke(ctx)
-        except Exception as error:
-            wrong: Any = error
-            if hasattr(wrong, "format_message"):
-                wrong.message = without_passwords(wrong.message)
-            raise
-
-
-def _print_version(asked: bool) -> None:  # noqa: FBT001  as typer calls it
-    if asked:
-        print_line(f"customer-sessions {version('customer-sessions')}")
-        raise typer.Exit
-
-
-app = typer.Typer(
-    name="sessions",
-    cls=_Commands,
-    help=(
-        "Customer sessions, event-sourced: carts that become orders, with all their history.\n\n"
-        "Begin with **sessions demo**. Everything else works on the store that --store "
-        "or SESSIONS_STORE names (sqlite:///sessions.db) and on the application that "
-        "--application or SESSIONS_APPLICATION names (1).\n\n"
-        "Exit codes: 0 done, 1 refused, not found or different, 2 wrong usage, 130 stopped."
-    ),
-    rich_markup_mode="markdown",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["--help", "-h"], "show_default": True}
 )
+@click.version_option(package_name="customer-sessions", message="%(package)s %(version)s")
+def app() -> None:
+    """Customer sessions, event-sourced: carts that become orders, with all their history.
+
+    Begin with "sessions demo". Everything else works on the store that --store or SESSIONS_STORE
+    names (sqlite:///sessions.db) and on the application that --application or
+    SESSIONS_APPLICATION names (1).
+
+    Exit codes: 0 done, 1 refused, not found or different, 2 wrong usage, 130 stopped.
+    """
 
 
-@app.callback()
-def _sessions(
-    *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            metavar=FLAG,
-            is_eager=True,
-            callback=_print_version,
-            help="Show the version of the library.",
-        ),
-    ] = False,
-) -> None: ...
+for command in (
+    *(demo.demo, execute.execute, read.show, read.timeline, history.history, find.find),
+    *(read.export, read.log, maintain.init, maintain.verify, maintain.rebuild, maintain.copy),
+    *(import_retail.import_retail, projections.app),
+):
+    app.add_command(command)
 
 
-app.command("demo")(demo.demo)
-app.command("execute", epilog=f"The commands: {execute.TAGS}.")(execute.execute)
-app.command("show")(read.show)
-app.command("timeline")(read.timeline)
-app.command("history")(history.history)
-app.command("find")(find.find)
-app.command("export")(read.export)
-app.command("log")(read.log)
-app.command("init")(maintain.init)
-app.command("verify")(maintain.verify)
-app.command("rebuild")(maintain.rebuild)
-app.command("copy")(maintain.copy)
-app.add_typer(projections.app, name="projections")
-app.command("import-retail")(import_retail.import_retail)
+_STOPPED = 130
+"""The exit code that shells give for Ctrl-C."""
 
 
 def main() -> None:
@@ -94,9 +50,17 @@ def main() -> None:
     logging.getLogger("psycopg").addHandler(logging.NullHandler())  # our errors say what matters
     try:
         try:
-            app()
+            ended = app.main(standalone_mode=False)
         finally:
             sys.stdout.flush()
+        sys.exit(ended)
+    except click.Abort:
+        sys.exit(_STOPPED)
+    except click.ClickException as error:
+        said = StringIO()
+        error.show(said)
+        sys.stderr.write(without_passwords(said.getvalue()))  # what is wrong may be a URL
+        sys.exit(error.exit_code)
     except InvalidURL as error:
         complain(error)
         sys.exit(2)

@@ -1,18 +1,14 @@
-"""What the commands share: options, output for people and for programs, progress."""
+"""What the commands share: output for people and for programs, progress."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from itertools import chain, islice
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import msgspec
-import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,12 +23,17 @@ from rich.progress import (
 from rich.text import Text
 
 from projections.pages import applications_of
-from sessions import clock, rules
+from sessions import clock
 from sessions.cli.tables import for_people
 from sessions.documents import to_json
-from sessions.errors import InvalidValue, SessionsError
 from sessions.shown_url import without_password
 from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from sessions.errors import SessionsError
 
 _URL = re.compile(r"\w+:/.*", re.DOTALL)
 
@@ -41,45 +42,6 @@ if not os.environ.get("COLUMNS", "").strip("0"):  # 0 columns would be taken at 
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-
-StoreOption = Annotated[
-    str,
-    typer.Option(
-        "--store",
-        envvar="SESSIONS_STORE",
-        metavar="URL",
-        help=(
-            "The store: sqlite:///relative.db, sqlite:////absolute.db, "
-            "or postgresql://host/database?schema=name."
-        ),
-    ),
-]
-ApplicationOption = Annotated[
-    int,
-    typer.Option(
-        "--application",
-        envvar="SESSIONS_APPLICATION",
-        metavar="N",
-        min=1,
-        help="The application whose sessions these are.",
-    ),
-]
-AnyApplicationOption = Annotated[
-    int | None,
-    typer.Option(
-        "--application",
-        envvar="SESSIONS_APPLICATION",
-        metavar="N",
-        min=1,
-        help="Only this application; else all that the store has.",
-    ),
-]
-FLAG = ""
-"""The metavar of an option that takes no value, which typer would call <bool>."""
-
-JsonOption = Annotated[bool, typer.Option("--json", metavar=FLAG, help="Print JSON, for programs.")]
-
-DEFAULT_STORE = "sqlite:///sessions.db"
 
 _ROWS_OF_A_TABLE = 500
 """A table is as wide as its rows: so many are read before the first is shown."""
@@ -94,31 +56,6 @@ def reading(url: str, application: int, *, says: bool = True) -> Iterator[Sessio
             if others:
                 remark(f"application {application} has no events; these have: {others}")
         yield opened
-
-
-def a_time(text: str) -> datetime:
-    """A time given on the command line."""
-    try:
-        moment = _moment(text)
-    except ValueError:
-        message = f"{text!r} is no RFC 3339 time such as 2026-11-23T10:00:00Z"
-        raise typer.BadParameter(message) from None
-    if moment.tzinfo is None:
-        given = moment.isoformat()
-        message = f"{text!r} has no timezone, as in {given}Z or {given}+01:00"
-        raise typer.BadParameter(message)
-    try:
-        return rules.moment("TIME", moment)
-    except InvalidValue as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _moment(text: str) -> datetime:
-    """A time as `at` is read, what is finer than a microsecond rounded; or in a shorter form."""
-    try:
-        return msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
-        return datetime.fromisoformat(text.upper())
 
 
 def time_text(moment: datetime) -> str:

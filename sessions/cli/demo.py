@@ -10,13 +10,11 @@ from decimal import Decimal
 from importlib.resources import as_file, files
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
 
-import typer
+import click
 
 from projections import CartItem, CustomerHistories, CustomerSessions
 from sessions.cli.common import (
-    ApplicationOption,
     complain,
     print_heading,
     print_table,
@@ -26,6 +24,7 @@ from sessions.cli.common import (
 )
 from sessions.cli.history import print_history, print_replay
 from sessions.cli.import_retail import tell_refused
+from sessions.cli.options import application_option
 from sessions.cli.read import print_session, print_steps
 from sessions.cli.retail import Summary, import_invoices
 from sessions.cli.retail_file import read_invoices
@@ -49,25 +48,19 @@ GUEST, KNOWN = "guest-1", "cust-7"
 CUSTOMER = "17841"
 
 
-def demo(
-    *,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            "--store",
-            metavar="URL",
-            help="A store that does not exist yet; else a new demo.db here.",
-        ),
-    ] = None,
-    application: ApplicationOption = 1,
-) -> None:
+@click.command()
+@click.option(
+    "--store", metavar="URL", help="A store that does not exist yet; else a new demo.db here."
+)
+@application_option
+def demo(*, store: str | None, application: int) -> None:
     """Import three days of a real shop's orders into a fresh store, and take a short tour."""
     url = store or _free_url()
     with SessionStore.open(url, read_only=True) as looked_at:
         if looked_at.exists:
             shown = without_password(url)
             complain(f"{shown} exists already, and a demo makes a fresh store: name another one")
-            raise typer.Exit(1)
+            raise click.exceptions.Exit(1)
     with SessionStore.open(url, application) as opened:
         _load(opened)
         views = CustomerSessions(opened)

@@ -7,19 +7,14 @@ import operator
 import re
 from decimal import Decimal
 from functools import reduce
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import click
 import msgspec
-import typer
 
-from sessions.cli.common import (
-    DEFAULT_STORE,
-    ApplicationOption,
-    StoreOption,
-    print_json,
-    remark,
-)
+from sessions.cli.common import print_json, remark
 from sessions.cli.files import lines_of
+from sessions.cli.options import application_option, store_option
 from sessions.commands import COMMANDS
 from sessions.errors import SessionsError
 from sessions.rules import MAX_DEPTH
@@ -52,9 +47,7 @@ def _line_type(command: type[Any]) -> type[Any]:
 
 _HALF_A_PAIR = r"a text holds one half of a surrogate pair, such as \ud800"
 _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
-TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
-"""The tags of all commands."""
-
+_TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(reduce(operator.or_, _LINES))
 
@@ -63,23 +56,20 @@ class _Addressed(msgspec.Struct, rename="camel"):
     integration_id: str | None = None
 
 
-def execute(
-    file: Annotated[
-        typer.FileBinaryRead,
-        typer.Argument(metavar="FILE", help="JSON Lines; - is standard input."),
-    ] = "-",  # type: ignore[assignment] # typer opens it
-    *,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+@click.command(epilog=f"The commands: {_TAGS}.")
+@click.argument("file", type=click.File("rb"), default="-", metavar="[FILE]")
+@store_option
+@application_option
+def execute(*, file: BinaryIO, store: str, application: int) -> None:
     """Execute commands, one JSON object a line, and answer each with one line, once it is durable.
 
-    A line is a command with its tag, and beside its own fields integrationId, and if you like
-    idempotencyKey, expectedVersion and metadata:
+    They are those of FILE, or else of standard input, as with -. A line is a command with its tag,
+    and beside its own fields integrationId, and if you like idempotencyKey, expectedVersion and
+    metadata:
 
     {"command": "open", "integrationId": "order-1", "profileId": "cust-7"}
 
-    {"command": "add-item", "integrationId": "order-1", "sku": "6478", "price": 20}
+    {"command": "add-item", "integrationId": "order-1", "sku": "64", "price": 9}
 
     A line that is refused or malformed is answered too ("ok": false), and the rest goes on.
     Exits with 1 if there was such a line.
@@ -89,7 +79,7 @@ def execute(
             remark("a command a line, as a JSON object; Ctrl-D ends")
         failed = [line for line in _answers(opened, lines_of(file)) if not line["ok"]]
     if failed:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, Any]]:
@@ -185,7 +175,7 @@ def _why(error: Exception, line: bytes) -> str:
         return _HALF_A_PAIR if _is_json(line) else _no_text(line) or said
     if " - at `" not in said:  # msgspec names no path at the top
         said += " - at `$`"
-    return f"{said}: there are {TAGS}" if said.endswith("`$.command`") else said
+    return f"{said}: there are {_TAGS}" if said.endswith("`$.command`") else said
 
 
 def _no_text(line: bytes) -> str:

@@ -2,64 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from projections import CustomerHistories, CustomerHistory, Figures, HistoryStep, SessionHistory
-from sessions.cli.common import (
-    DEFAULT_STORE,
-    FLAG,
-    ApplicationOption,
-    JsonOption,
-    StoreOption,
-    print_line,
-    print_table,
-    print_text,
-    reading,
-    time_text,
+from sessions.cli.common import print_line, print_table, print_text, reading, time_text
+from sessions.cli.options import (
+    application_option,
+    as_of_option,
+    check_one_moment,
+    json_option,
+    position_option,
+    store_option,
 )
-from sessions.cli.read import AsOfOption, PositionOption, check_one_moment
 from sessions.events import ProfileChanged, SessionOpened
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
     from sessions.recorded import Recorded
 
 _ONE_FORM = "give only one of --events and --figures"
 
 
+@click.command()
+@click.argument("profile", metavar="PROFILE")
+@click.option("--events", is_flag=True, help="Every event, and what is so after it.")
+@click.option(
+    "--figures",
+    is_flag=True,
+    help="What they add up to; with --json the whole history, as one object.",
+)
+@click.option(
+    "--session",
+    metavar="ID",
+    help="Only this session, or its events; the sums stay the customer's.",
+)
+@as_of_option
+@position_option
+@json_option
+@store_option
+@application_option
 def history(  # noqa: PLR0913  a parameter is an option
-    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="The customer's profileId.")],
     *,
-    events: Annotated[
-        bool, typer.Option("--events", metavar=FLAG, help="Every event, and what is so after it.")
-    ] = False,
-    figures: Annotated[
-        bool,
-        typer.Option(
-            "--figures",
-            metavar=FLAG,
-            help="What they add up to; with --json the whole history, as one object.",
-        ),
-    ] = False,
-    session: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID", help="Only this session, or its events; the sums stay the customer's."
-        ),
-    ] = None,
-    as_of: AsOfOption = None,
-    position: PositionOption = None,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
+    profile: str,
+    events: bool,
+    figures: bool,
+    session: str | None,
+    as_of: datetime | None,
+    position: int | None,
+    json: bool,
+    store: str,
+    application: int,
 ) -> None:
     """Show a customer's sessions in the order in which they came, and what they add up to.
 
-    A session that changed its profile (a guest logs in) moved with its past: the one customer's
-    history says where it went, the other's where it came from. An order is a session that is
-    closed or partially returned; net is gross without discounts and returned.
+    PROFILE is the customer's profileId. A session that changed its profile (a guest logs in) moved
+    with its past: the one customer's history says where it went, the other's where it came from.
+    An order is a session that is closed or partially returned; net is gross without discounts and
+    returned.
 
     With --json each session that belongs to the customer is a line: the CustomerSession object
     that "sessions show ID --json" prints. With --events each event is a line, in the order of the
@@ -67,7 +70,7 @@ def history(  # noqa: PLR0913  a parameter is an option
     """
     check_one_moment(as_of, position)
     if events and figures:
-        raise typer.BadParameter(_ONE_FORM)
+        raise click.BadParameter(_ONE_FORM)
     moment: dict[str, Any] = {"as_of": as_of, "position": position}
     with reading(store, application) as opened:
         histories = CustomerHistories(opened)

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
+import click
 import msgspec
-import typer
 
-from sessions.cli.common import (
-    DEFAULT_STORE,
-    ApplicationOption,
-    JsonOption,
-    StoreOption,
-    print_json,
-    print_table,
-    progress,
-    remark,
-)
+from sessions.cli.common import print_json, print_table, progress, remark
+from sessions.cli.options import application_option, json_option, store_option
 from sessions.cli.retail import Summary, import_invoices
 from sessions.cli.retail_file import read_invoices
 from sessions.store import SessionStore
@@ -26,27 +18,19 @@ if TYPE_CHECKING:
     from sessions.errors import SessionsError
 
 
-def import_retail(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="The CSV file, gzipped or not.",
-        ),
-    ],
-    *,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+@click.command()
+@click.argument(
+    "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE"
+)
+@json_option
+@store_option
+@application_option
+def import_retail(*, file: Path, json: bool, store: str, application: int) -> None:
     """Import a shop's order lines (the format of UCI Online Retail) as sessions.
 
-    Each order becomes a closed session, and each credit note returns units of its customer's
-    latest sessions. What is refused is said on standard error, and the rest goes on. It can be
-    stopped and run again: it goes on where it stopped.
+    FILE is the CSV file, gzipped or not. Each order becomes a closed session, and each credit note
+    returns units of its customer's latest sessions. What is refused is said on standard error, and
+    the rest goes on. It can be stopped and run again: it goes on where it stopped.
     """
     invoices = read_invoices(file)
     with (

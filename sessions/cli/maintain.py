@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 from msgspec.structs import asdict, replace
 
 import projections
 from projections.comparing import MOST
 from projections.pages import applications_of
 from sessions import kept
-from sessions.cli.common import (
-    DEFAULT_STORE,
-    AnyApplicationOption,
-    JsonOption,
-    StoreOption,
-    print_json,
-    print_table,
-    print_text,
-    progress,
-    reading,
-    remark,
-)
-from sessions.head import Mode
+from sessions.cli.common import print_json, print_table, print_text, progress, reading, remark
+from sessions.cli.options import any_application_option, json_option, store_option
 from sessions.schema import ANSWERS, CLAIMS, LIMITS, PARKED, PROJECTIONS
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from projections import Difference
+    from sessions.head import Mode
 
 
-def init(*, store: StoreOption = DEFAULT_STORE) -> None:
+@click.command()
+@store_option
+def init(*, store: str) -> None:
     """Make the store, or move it forward to this version of the library, where that is needed.
 
     Opening a store for writing does the same. This is for those who give their application a
@@ -46,18 +39,18 @@ def init(*, store: StoreOption = DEFAULT_STORE) -> None:
     print_text("the store is ready")
 
 
-def verify(
-    *,
-    limit: Annotated[
-        int,
-        typer.Option(
-            "--limit", min=1, metavar="N", help="Stop after so many differences of an application."
-        ),
-    ] = 1000,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: AnyApplicationOption = None,
-) -> None:
+@click.command()
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1000,
+    help="Stop after so many differences of an application.",
+)
+@json_option
+@store_option
+@any_application_option
+def verify(*, limit: int, json: bool, store: str, application: int | None) -> None:
     """Fold the whole log afresh, and compare every view row, claim and attachment with it.
 
     It does so for each application in the store, if none is named. Exits with 1 if anything
@@ -113,7 +106,7 @@ def _report(
     for said in dict.fromkeys(left_out):
         remark(said)
     if differences:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _not_compared(difference: Difference) -> str:
@@ -140,7 +133,10 @@ def _in_json(value: object) -> object:
     return value
 
 
-def rebuild(*, json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
+@click.command()
+@json_option
+@store_option
+def rebuild(*, json: bool, store: str) -> None:
     """Make all views and claims anew from the log, of all applications in the store.
 
     They are built beside those that are there, while others read and write, and take their place
@@ -189,23 +185,23 @@ def _going_on_later() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         remark("stopped: the same command goes on with it")
-        raise
+        raise click.Abort from None
 
 
-def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="The URL of the store.")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="The URL of the new one.")],
-    *,
-    json: JsonOption = False,
-) -> None:
+@click.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@json_option
+def copy(*, source: str, target: str, json: bool) -> None:
     """Move a store to another database: all applications, with every event, key and position.
 
-    Stop those who write to FROM first. A copy that is interrupted goes on where it stopped when
-    it is run again. Nobody can write to TO before all is compared and verified.
+    FROM is the URL of the store, TO that of the new one. Stop those who write to FROM first. A
+    copy that is interrupted goes on where it stopped when it is run again. Nobody can write to TO
+    before all is compared and verified.
     """
     if target.startswith("memory:"):
         message = "a store in memory is gone when the command ends"
-        raise typer.BadParameter(message)
+        raise click.BadParameter(message)
     with (
         _going_on_later(),
         SessionStore.open(source, read_only=True) as one,

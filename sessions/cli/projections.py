@@ -4,48 +4,39 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
+import click
 import msgspec
-import typer
 from msgspec.structs import replace
 
 import projections
 from projections.known import named
 from sessions.cli import maintain
-from sessions.cli.common import (
-    DEFAULT_STORE,
-    FLAG,
-    ApplicationOption,
-    JsonOption,
-    StoreOption,
-    print_json,
-    print_table,
-    print_text,
-    progress,
-    remark,
-    time_text,
-)
+from sessions.cli.common import print_json, print_table, print_text, progress, remark, time_text
+from sessions.cli.options import Commands, application_option, json_option, store_option
 from sessions.head import Mode
 from sessions.store import SessionStore
 
-app = typer.Typer(
-    help=(
-        "The views that are folded from the log: how they are run, how far they have come, and "
-        "what to do where a fold fails.\n\n"
-        "An inline projection is written in the transaction of each command, a followed one by "
-        "**sessions projections run**, and a live one is folded when it is asked for."
-    ),
-    no_args_is_help=True,
-)
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
-NamesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME", help="The projections; all, if none is named.")
-]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The projection.")]
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key that waits.")]
+
+@click.group("projections", cls=Commands)
+def app() -> None:
+    """The views that are folded from the log: how they are run, and what to do where a fold fails.
+
+    An inline projection is written in the transaction of each command, a followed one by "sessions
+    projections run", and a live one is folded when it is asked for.
+    """
+
+
+names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
+name_argument = click.argument("name", metavar="NAME")
+key_argument = click.argument("key", metavar="KEY")
+_KEYS = {"ignore_unknown_options": True}
+"""A key may be a negative number."""
 
 _LIST = ("name", "version", "installed", "mode", "status", "build")
 _STATUS = (*_LIST, "position", "lagEvents", "lagSeconds", "rate", "parked")
@@ -53,19 +44,19 @@ _RATE_SECONDS = 0.5
 
 
 @app.command("list")
-def list_(*, json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
+@json_option
+@store_option
+def list_(*, json: bool, store: str) -> None:
     """The projections that the store keeps or this process knows, and how they are run."""
     with SessionStore.open(store, read_only=True) as opened:
         _show(projections.status(opened), _LIST, json=json)
 
 
 @app.command()
-def status(
-    *,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+@json_option
+@store_option
+@application_option
+def status(*, json: bool, store: str, application: int) -> None:
     """How far each projection has come, how far it is behind, and how many keys wait."""
     with SessionStore.open(store, application, read_only=True) as opened:
         _show(projections.status(opened, seconds=_RATE_SECONDS), _STATUS, json=json)
@@ -87,28 +78,22 @@ def _short(value: object) -> object:
 
 
 @app.command()
-def run(
-    names: NamesArgument = None,
-    *,
-    once: Annotated[
-        bool,
-        typer.Option(
-            "--once", metavar=FLAG, help="End when all have caught up with the log as it is now."
-        ),
-    ] = False,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+@names_argument
+@click.option("--once", is_flag=True, help="End when all have caught up with the log as it is now.")
+@json_option
+@store_option
+@application_option
+def run(*, names: Sequence[str], once: bool, json: bool, store: str, application: int) -> None:
     """Follow the log with the followed projections, until Ctrl-C.
 
-    Several processes may run the same ones: one works, and the others take over when it ends,
-    however it ends. Those that the store keeps in another version or mode are waited for, which is
-    said on standard error. With --json it says at its end how far each has come, as status does.
+    Without a NAME it is all of them. Several processes may run the same ones: one works, and the
+    others take over when it ends, however it ends. Those that the store keeps in another version
+    or mode are waited for, which is said on standard error. With --json it says at its end how far
+    each has come, as status does.
     """
     with SessionStore.open(store, application, read_only=True) as opened:
         end = opened.position if once else None
-        runner = projections.Runner(opened, names or ())
+        runner = projections.Runner(opened, names)
         before, begun = _followed(opened, names) if opened.exists else [], time.monotonic()
         if not opened.exists:
             remark("there is no store yet: waiting for the first command, which makes it")
@@ -122,9 +107,9 @@ def run(
         remark(f"{name}: {error}")
 
 
-def _followed(store: SessionStore, names: list[str] | None) -> list[projections.ProjectionStatus]:
+def _followed(store: SessionStore, names: Sequence[str]) -> list[projections.ProjectionStatus]:
     """What is followed, of those that are known here and named."""
-    asked = {each.name for each in named(store, names or ())}
+    asked = {each.name for each in named(store, names)}
     found = [each for each in projections.status(store) if each.name in asked]
     return [e for e in found if e.mode == "followed" and e.status in {"current", "missing"}]
 
@@ -157,46 +142,39 @@ def _stopped_by_signals(runner: projections.Runner) -> Iterator[None]:
 
 
 @app.command()
+@names_argument
+@click.option(
+    "--mode",
+    type=click.Choice(get_args(Mode)),
+    metavar="MODE",
+    help="How to run them: inline, followed or live; else as until now.",
+)
+@click.option(
+    "--allow-older",
+    is_flag=True,
+    help="Go back to the versions here, where the store keeps newer ones.",
+)
+@json_option
+@store_option
 def rebuild(
-    names: NamesArgument = None,
-    *,
-    mode: Annotated[
-        Mode | None,
-        typer.Option(
-            "--mode",
-            metavar="MODE",
-            help="How to run them: inline, followed or live; else as until now.",
-        ),
-    ] = None,
-    allow_older: Annotated[
-        bool,
-        typer.Option(
-            "--allow-older",
-            metavar=FLAG,
-            help="Go back to the versions here, where the store keeps newer ones.",
-        ),
-    ] = False,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
+    *, names: Sequence[str], mode: Mode | None, allow_older: bool, json: bool, store: str
 ) -> None:
     """Build projections anew beside those that are there, and switch to them.
 
     They are built for all applications. Nobody waits but for the switch. Ctrl-C stops it, and the
-    same command goes on with it. Without a name all are built, and the claims too.
+    same command goes on with it. Without a NAME all are built, and the claims too.
     """
-    maintain.rebuilt(store, names or (), mode, json=json, allow_older=allow_older)
+    maintain.rebuilt(store, names, mode, json=json, allow_older=allow_older)
 
 
-app.command()(maintain.verify)
+app.add_command(maintain.verify)
 
 
 @app.command()
-def parked(
-    *,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+@json_option
+@store_option
+@application_option
+def parked(*, json: bool, store: str, application: int) -> None:
     """The keys that wait, because a fold could not take an event."""
     with SessionStore.open(store, application, read_only=True) as opened:
         found = projections.parked(opened)
@@ -213,42 +191,45 @@ def parked(
         )
 
 
-@app.command()
-def retry(
-    name: NameArgument,
-    key: KeyArgument,
-    *,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+@app.command(context_settings=_KEYS)
+@name_argument
+@key_argument
+@store_option
+@application_option
+def retry(*, name: str, key: str, store: str, application: int) -> None:
     """Fold what a key waits for once more, and all that waits behind it.
 
-    Exits with 1 if it still cannot be folded.
+    NAME is the projection, and KEY is as "sessions projections parked" prints it. Exits with 1 if
+    it still cannot be folded.
     """
     with SessionStore.open(store, application, read_only=True) as opened:
         stored = _stored(opened, name)
         _tell(name, key, goes_on=stored.retry(key))
 
 
-@app.command()
-def skip(
-    name: NameArgument,
-    key: KeyArgument,
-    *,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
-    """Leave out the event that a key waits for, for good, and fold what waits behind it."""
+@app.command(context_settings=_KEYS)
+@name_argument
+@key_argument
+@store_option
+@application_option
+def skip(*, name: str, key: str, store: str, application: int) -> None:
+    """Leave out the event that a key waits for, for good, and fold what waits behind it.
+
+    NAME is the projection, and KEY is as "sessions projections parked" prints it.
+    """
     with SessionStore.open(store, application, read_only=True) as opened:
         stored = _stored(opened, name)
         _tell(name, key, goes_on=stored.skip(key))
 
 
 @app.command()
-def drop(name: NameArgument, *, store: StoreOption = DEFAULT_STORE) -> None:
+@name_argument
+@store_option
+def drop(*, name: str, store: str) -> None:
     """Remove what a rebuild has left of a projection: the build before, or one not finished.
 
-    Of a projection that is not installed here everything is removed: its current views too.
+    NAME is the projection. Of one that is not installed here everything is removed: its current
+    views too.
     """
     with SessionStore.open(store, read_only=True) as opened:
         dropped = projections.drop(opened, name)
@@ -266,5 +247,5 @@ def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]
 def _tell(name: str, key: str, *, goes_on: bool) -> None:
     if not goes_on:
         print_text(f"{name} of {key!r} waits again: see `sessions projections parked`")
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
     print_text(f"{name} of {key!r} goes on")

@@ -3,80 +3,53 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from projections import CustomerSession, CustomerSessions, Step
-from sessions.cli.common import (
-    DEFAULT_STORE,
-    FLAG,
-    ApplicationOption,
-    JsonOption,
-    StoreOption,
-    a_time,
-    print_line,
-    print_lines,
-    print_table,
-    print_text,
-    reading,
-    time_text,
+from sessions.cli.common import print_line, print_lines, print_table, print_text, reading, time_text
+from sessions.cli.options import (
+    application_option,
+    as_of_option,
+    check_one_moment,
+    json_option,
+    position_option,
+    session_argument,
+    store_option,
 )
 from sessions.cli.piped import while_read
 from sessions.events import EVENTS
 from sessions.mapper import encode_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
     from sessions.recorded import Recorded
 
-AsOfOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--as-of",
-        parser=a_time,
-        metavar="TIME",
-        help="As it was at this time (RFC 3339, with a timezone).",
-    ),
-]
-PositionOption = Annotated[
-    int | None,
-    typer.Option(min=0, metavar="P", help="As the store knew it at this log position."),
-]
-SessionArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's integrationId.")]
 
-
-def _event(name: str) -> str:
-    """The name of an event, given on the command line."""
-    if name not in EVENTS:
-        message = f"{name!r} is no event: there are {', '.join(EVENTS)}"
-        raise typer.BadParameter(message)
-    return name
-
-
-def show(  # noqa: PLR0913  a parameter is an option
-    session_id: SessionArgument,
-    *,
-    version: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="As it was after N of its events.")
-    ] = None,
-    as_of: AsOfOption = None,
-    position: PositionOption = None,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+@click.command()
+@session_argument
+@click.option(
+    "--version", type=click.IntRange(1), metavar="N", help="As it was after N of its events."
+)
+@as_of_option
+@position_option
+@json_option
+@store_option
+@application_option
+def show(*, session_id: str, json: bool, store: str, application: int, **moment: Any) -> None:  # noqa: ANN401  as `CustomerSessions.get` takes it
     """Show a session as it is, or as it was at any moment.
 
-    With --json it prints exactly the CustomerSession object of the Integration API.
+    ID is the session's integrationId. With --json it prints exactly the CustomerSession object of
+    the Integration API.
     """
-    if [version, as_of, position].count(None) < 2:  # noqa: PLR2004  two of the three
+    if [*moment.values()].count(None) < len(moment) - 1:
         message = "give only one of --version, --as-of and --position"
-        raise typer.BadParameter(message)
+        raise click.BadParameter(message)
     with reading(store, application) as opened:
-        moment: dict[str, Any] = {"version": version, "as_of": as_of, "position": position}
         view = CustomerSessions(opened).get(session_id, **moment)
     if json:
         print_line(view.to_json())
@@ -84,13 +57,12 @@ def show(  # noqa: PLR0913  a parameter is an option
         print_session(view)
 
 
-def export(
-    *,
-    as_of: AsOfOption = None,
-    position: PositionOption = None,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
+@click.command()
+@as_of_option
+@position_option
+@store_option
+@application_option
+def export(*, as_of: datetime | None, position: int | None, store: str, application: int) -> None:
     """Print all sessions as they are, or as they were at any moment, folded from the log.
 
     Each is a line: the CustomerSession object that "sessions show ID --json" prints. All lines are
@@ -102,14 +74,16 @@ def export(
         sys.stdout.writelines(f"{view.to_json()}\n" for view in views)
 
 
-def timeline(
-    session_id: SessionArgument,
-    *,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
-) -> None:
-    """Show every event of a session: when, by whom, and what it changed in the view."""
+@click.command()
+@session_argument
+@json_option
+@store_option
+@application_option
+def timeline(*, session_id: str, json: bool, store: str, application: int) -> None:
+    """Show every event of a session: when, by whom, and what it changed in the view.
+
+    ID is the session's integrationId.
+    """
     with reading(store, application) as opened:
         steps = CustomerSessions(opened).timeline(session_id)
         if json:
@@ -119,38 +93,44 @@ def timeline(
             print_steps(steps)
 
 
+@click.command()
+@click.option(
+    "--after", type=click.IntRange(0), default=0, metavar="P", help="Begin after this position."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many events.")
+@click.option("--follow", is_flag=True, help="Go on with each new event, until Ctrl-C.")
+@click.option(
+    "--type",
+    "types",
+    type=click.Choice([*EVENTS]),
+    multiple=True,
+    metavar="EVENT",
+    help="Only such events; may be repeated.",
+)
+@json_option
+@store_option
+@application_option
 def log(  # noqa: PLR0913  a parameter is an option
     *,
-    after: Annotated[int, typer.Option(min=0, metavar="P", help="Begin after this position.")] = 0,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="At most so many events."),
-    ] = None,
-    follow: Annotated[
-        bool,
-        typer.Option("--follow", metavar=FLAG, help="Go on with each new event, until Ctrl-C."),
-    ] = False,
-    types: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--type", parser=_event, metavar="EVENT", help="Only such events; may be repeated."
-        ),
-    ] = None,
-    json: JsonOption = False,
-    store: StoreOption = DEFAULT_STORE,
-    application: ApplicationOption = 1,
+    after: int,
+    limit: int | None,
+    follow: bool,
+    types: Sequence[str],
+    json: bool,
+    store: str,
+    application: int,
 ) -> None:
     """Show the log: all events of the application, in order; with --follow, as they come."""
     most = None if limit is None else min(limit, sys.maxsize)
     with reading(store, application) as opened:
         if follow:
             try:
-                events = while_read(opened.follow(after, types=types or ()))
+                events = while_read(opened.follow(after, types=types))
                 _print_log(islice(events, most), json, print_lines)
             except KeyboardInterrupt:
                 return
         else:
-            _print_log(islice(opened.log(after, types=types or ()), most), json, print_table)
+            _print_log(islice(opened.log(after, types=types), most), json, print_table)
 
 
 def _print_log(
@@ -169,13 +149,6 @@ def _print_log(
                 for r in events
             ),
         )
-
-
-def check_one_moment(as_of: datetime | None, position: int | None) -> None:
-    """Refuse a moment that is given in two ways."""
-    if as_of is not None and position is not None:
-        message = "give only one of --as-of and --position"
-        raise typer.BadParameter(message)
 
 
 def print_session(view: CustomerSession) -> None:

@@ -1,0 +1,93 @@
+"""What the commands take, and how they are listed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+import click
+import msgspec
+
+from sessions import rules
+from sessions.errors import InvalidValue
+
+
+class Commands(click.Group):
+    """Lists its commands in their order, each with the whole first paragraph of its help."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  as click calls it
+        """Write what there is."""
+        said = [
+            (name, (each.help or "").partition("\n\n")[0]) for name, each in self.commands.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(said)
+
+
+def a_time(text: str) -> datetime:
+    """A time given on the command line."""
+    try:
+        moment = _moment(text)
+    except ValueError:
+        message = f"{text!r} is no RFC 3339 time such as 2026-11-23T10:00:00Z"
+        raise click.BadParameter(message) from None
+    if moment.tzinfo is None:
+        given = moment.isoformat()
+        message = f"{text!r} has no timezone, as in {given}Z or {given}+01:00"
+        raise click.BadParameter(message)
+    try:
+        return rules.moment("TIME", moment)
+    except InvalidValue as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _moment(text: str) -> datetime:
+    """A time as `at` is read, what is finer than a microsecond rounded; or in a shorter form."""
+    try:
+        return msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return datetime.fromisoformat(text.upper())
+
+
+def check_one_moment(as_of: datetime | None, position: int | None) -> None:
+    """Refuse a moment that is given in two ways."""
+    if as_of is not None and position is not None:
+        message = "give only one of --as-of and --position"
+        raise click.BadParameter(message)
+
+
+store_option = click.option(
+    "--store",
+    envvar="SESSIONS_STORE",
+    show_envvar=True,
+    metavar="URL",
+    default="sqlite:///sessions.db",
+    help=(
+        "The store: sqlite:///relative.db, sqlite:////absolute.db, "
+        "or postgresql://host/database?schema=name."
+    ),
+)
+_application = partial(
+    click.option,
+    "--application",
+    envvar="SESSIONS_APPLICATION",
+    show_envvar=True,
+    metavar="N",
+    type=click.IntRange(1),
+)
+application_option = _application(default=1, help="The application whose sessions these are.")
+any_application_option = _application(help="Only this application; else all that the store has.")
+json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
+as_of_option = click.option(
+    "--as-of",
+    type=a_time,
+    metavar="TIME",
+    help="As it was at this time (RFC 3339, with a timezone).",
+)
+position_option = click.option(
+    "--position",
+    type=click.IntRange(0),
+    metavar="P",
+    help="As the store knew it at this log position.",
+)
+session_argument = click.argument("session_id", metavar="ID")
