@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +13,7 @@ from sessions.outside import Place
 from sessions.shared_commits import SharedCommits
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from sessions.answers import Executed
@@ -35,6 +35,8 @@ class AwaitedCommits(SharedCommits):
             StoreClosed: The store is closed.
             CommitUnderway: This thread leads, and would wait for itself.
         """
+        import asyncio  # noqa: PLC0415  who awaits has imported it, and to others it costs a start
+
         self._check_not_leading("a command")
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         lead = tracing.carried(self._lead_unless_withdrawn)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from abc import abstractmethod
 from contextlib import contextmanager
@@ -115,6 +114,8 @@ class CommandExecutor(StoreReader):
         Arguments, answer and errors are those of `execute`. A task that is cancelled while it
         waits for its turn writes nothing; one that is cancelled later may have.
         """
+        import asyncio  # noqa: PLC0415  who awaits has imported it, and to others it costs a start
+
         request = Request(session_id, command, expected_version)
         job = self._job([request], idempotency_key, metadata, dry_run=dry_run)
         if self._batch is not None:

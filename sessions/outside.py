@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -83,6 +82,8 @@ class Outside:
         self._leave(place)
         if monotonic() > deadline:
             raise self._full()
+        import asyncio  # noqa: PLC0415  who awaits has imported it, and to others it costs a start
+
         await asyncio.sleep(_ASYNC_PAUSE)
 
     def _leave(self, place: Place) -> None:

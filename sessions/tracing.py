@@ -1,25 +1,23 @@
-"""Spans around what takes time, where the OpenTelemetry API is installed; nothing else needs it."""
+"""Spans around what takes time, where the program has set OpenTelemetry's tracer provider.
+
+A span that nobody records would still cost a tenth of a command, and to import the API a tenth of
+the time in which a command line starts. So neither is done before.
+"""
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager, nullcontext
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from sessions.database import News
 
-tracer: Tracer | None
-try:
-    from opentelemetry import context, trace
-    from opentelemetry.trace import ProxyTracer, Tracer
-except ImportError:
-    tracer = None
-else:
-    tracer = trace.get_tracer("customer-sessions")
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+
+    from opentelemetry.trace import Tracer, TracerProvider
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,14 +26,9 @@ _NOTHING = nullcontext()
 
 
 def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:  # noqa: ANN401  as they are
-    """A span named `customer_sessions.NAME`, with attributes named in the same way.
-
-    Where the program has set no tracer provider there is none: a span that nobody records would
-    still cost a tenth of a command.
-    """
-    if tracer is None or _is_recorded_by_nobody(tracer):
-        return _NOTHING
-    return _recorded(tracer, name, attributes)
+    """A span named `customer_sessions.NAME`, with attributes named in the same way."""
+    tracer = _tracer()
+    return _NOTHING if tracer is None else _recorded(tracer, name, attributes)
 
 
 @contextmanager
@@ -63,9 +56,7 @@ def spanned(
     def around(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
         def called(*given: P.args, **named: P.kwargs) -> T:
-            if tracer is None or _is_recorded_by_nobody(tracer):
-                return function(*given, **named)
-            if when is not None and not when(*given, **named):
+            if _tracer() is None or (when is not None and not when(*given, **named)):
                 return function(*given, **named)
             read = {key: attribute(*given, **named) for key, attribute in attributes.items()}
             with span(name, **read):
@@ -78,8 +69,10 @@ def spanned(
 
 def carried(call: Callable[P, T]) -> Callable[P, T]:
     """A call for another thread whose spans are part of the span in which it is asked for."""
-    if tracer is None or _is_recorded_by_nobody(tracer):
+    if _tracer() is None:
         return call
+    from opentelemetry import context  # noqa: PLC0415  who has set a provider has imported it
+
     here = context.get_current()
 
     def called(*given: P.args, **named: P.kwargs) -> T:
@@ -92,9 +85,17 @@ def carried(call: Callable[P, T]) -> Callable[P, T]:
     return called
 
 
-def _is_recorded_by_nobody(asked: Tracer) -> bool:
-    """Whether a tracer still waits for a provider, told as it tells itself.
+def _tracer() -> Tracer | None:
+    """Who makes spans, if the program has set a provider: then it has imported the API too.
 
     The public question reads the environment, which costs as much as a small query.
     """
-    return type(asked) is ProxyTracer and getattr(trace, "_TRACER_PROVIDER", asked) is None
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    if trace is None or getattr(trace, "_TRACER_PROVIDER", trace) is None:
+        return None
+    return _tracer_of(trace.get_tracer_provider())
+
+
+@lru_cache(1)
+def _tracer_of(provider: TracerProvider) -> Tracer:
+    return provider.get_tracer("customer-sessions")

@@ -8,13 +8,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
 from projections import Projection, Runner, rebuild
-from sessions import OpenSession, SessionExists, SessionStore, tracing
+from sessions import OpenSession, SessionExists, SessionStore
 from sessions.installed import installed
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     """The spans that were ended."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(tracing, "tracer", provider.get_tracer("tests"))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     return exporter
 
 
@@ -130,12 +131,13 @@ def test_what_is_followed_and_rebuilt_has_spans(
 def test_without_opentelemetry_nothing_is_traced(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracing, "tracer", None)
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace")
 
     assert store.execute("s", OpenSession()).position == 1
 
 
 SET_LATER = """
+from opentelemetry import trace
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
