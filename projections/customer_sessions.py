@@ -16,6 +16,7 @@ from sessions import clock, rules
 from sessions.again import comes_again
 from sessions.errors import (
     InvalidValue,
+    LimitExceeded,
     SessionNotFound,
     SessionNotYet,
     VersionNotFound,
@@ -191,7 +192,7 @@ class CustomerSessions:
             where.append("(updated, session_id) > (?, ?)")
             parameters += [clock.text(after.updated), after.integration_id]
         if rules.count("limit", limit) > rules.MAX_PAGE:
-            raise InvalidValue(field="limit", rule=f"at most {rules.MAX_PAGE}", value=limit)
+            raise LimitExceeded(field="limit", limit=rules.MAX_PAGE, value=limit)
         sql = (
             f"SELECT document, session_id FROM {TABLE.name} WHERE {' AND '.join(where)} "
             f"ORDER BY updated, session_id LIMIT {limit}"

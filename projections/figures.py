@@ -115,7 +115,7 @@ class Tally:
 
         It takes as long as the session, not as all of them.
         """
-        if before and after and before.state == after.state not in _ORDERS:
+        if before and after and before.state == after.state and after.state not in _ORDERS:
             return
         for session, times in ((before, -1), (after, 1)):
             if session is not None:

@@ -70,6 +70,7 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
         StoreBusy: Others held the lock, or read what is renamed or dropped, for too long.
         DependentView: On PostgreSQL a view that people made cannot be made of what is new.
         DependentPolicy: On PostgreSQL a policy cannot be made for it.
+        DependentObject: Something else is of the relation itself.
     """
     store.check_no_batch("rebuild")
     store.check_made()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from projections import coming, waiting
 from projections.known import come, parked_keys, unreadable
@@ -15,9 +15,11 @@ from sessions.errors import StorageFailed, ViewParked
 from sessions.parked import ParkedKeys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from projections.waiting import How
+    from sessions.dialect import Dialect
     from sessions.head import Build
     from sessions.keys import Key
     from sessions.parked import Parked
@@ -40,8 +42,7 @@ class StoredProjection(Generic[V]):
         self.projection = projection
         self._store = store
         self._database = store.recorder.database
-        self._table = projection.storage.table
-        self._get = self._table.select(self._table.where_key(self._database.dialect))
+        self._get = _get(projection, self._database.dialect)
 
     # --- asking
 
@@ -70,22 +71,37 @@ class StoredProjection(Generic[V]):
         as_of = rules.as_of(as_of)
         if position is not None:
             known_until(self._store, position)
-        build = self._build()
-        while not past and build.mode != "live":
-            try:
-                return self._kept(key)
-            except StorageFailed:  # its relation may have gone meanwhile
-                before, build = build, self._build()
-                if build == before:
-                    raise
-        return self._folded(build, key, as_of, position)
+        if past:
+            return self._folded(self._build(), key, as_of, position)
+        return self._now(key)
 
-    def _kept(self, key: Key) -> V | None:
-        self.check_not_parked(key)  # first: what `retry` commits meanwhile is in the row then
-        rows = self._store.query(self._get, (self._store.application_id, key))
-        if not rows:
+    def _now(self, key: Key) -> V | None:
+        """The view of a key as it is kept, by one question; or folded, where it is live."""
+        build = self._build() if self.projection.mode == "live" else None
+        application = self._store.application_id
+        parameters = (application, str(key), application, key, self.projection.name)
+        while build is None or build.mode != "live":
+            found: list[tuple[Any, ...]] = []
+            failed: StorageFailed | None = None
+            try:
+                found = self._store.query(self._get, parameters)
+            except StorageFailed as error:  # its relation is not there, or has gone meanwhile
+                failed = error
+            for version, is_waiting, *row in found:
+                if version == self.projection.version:
+                    if not is_waiting:
+                        return self._read(key, row)
+                    self.check_not_parked(key)
+            before, build = build, self._build()
+            if failed is not None and build == before:
+                raise failed
+        return self._folded(build, key, None, None)
+
+    def _read(self, key: Key, row: Sequence[Any]) -> V | None:
+        application, *values = row
+        if application is None:
             return None
-        read = partial(self.projection.storage.from_row, rows[0][1:])
+        read = partial(self.projection.storage.from_row, values)
         try:
             return read()
         except Exception as error:
@@ -241,6 +257,18 @@ class StoredProjection(Generic[V]):
             CopyUnfinished: There is none, because the store is being copied to.
         """
         return coming.build_of(self._store, self.projection)
+
+
+def _get(projection: Projection[Any], dialect: Dialect) -> str:
+    """Asks for the version that is kept, whether the key waits, and the row: all of one moment."""
+    table = projection.storage.table
+    return (
+        "SELECT kept.version, EXISTS (SELECT 1 FROM parked WHERE parked.application_id = ? "
+        f"AND parked.projection = kept.name AND {dialect.is_id('parked.key')} "
+        "AND parked.build = kept.build AND NOT parked.skipped), found.* FROM projections AS kept "
+        f"LEFT JOIN ({table.select(table.where_key(dialect))}) AS found ON TRUE "
+        "WHERE kept.name = ? AND kept.status = 'current'"
+    )
 
 
 def _check_shown(key: Key) -> None:

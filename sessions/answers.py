@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -88,6 +89,8 @@ def from_json(
 ) -> list[Executed]:
     """Answers as they were given; `read` reads the log from after a position up to another.
 
+    Their events are one piece of the log, which is read once: writers wait meanwhile.
+
     Raises:
         StorageFailed: What the store at a path keeps for a key is no answer.
     """
@@ -95,8 +98,10 @@ def from_json(
         rows = _ROWS.decode(kept)
     except msgspec.MsgspecError as error:
         raise damaged(key, path, error) from error
+    ends = [(position - count, position) for *_, position, count in rows if count]
+    events = iter(read(ends[0][0], ends[-1][1]) if ends else ())
     return [
-        Executed(session_id, version, position, read(position - count, position) if count else [])
+        Executed(session_id, version, position, list(islice(events, count)))
         for session_id, version, position, count in rows
     ]
 

@@ -11,7 +11,7 @@ from sessions import forks
 from sessions.errors import BatchFailed, SessionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sessions.answers import Executed
     from sessions.job import Job
@@ -28,8 +28,9 @@ SECONDS = 1.0
 class Batch:
     """The transactions that a bulk load shares; see `SessionStore.batch`."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, check_writable: Callable[[], None]) -> None:
         self._writer = writer
+        self._check_writable = check_writable
         self._transaction: Transaction | None = None
         self._asked = 0
         self._answered = 0
@@ -57,6 +58,24 @@ class Batch:
         """Whether something is executed and not committed, or lost."""
         return self._transaction is not None or self._lost > 0
 
+    def begin(self) -> None:
+        """Take the lock now: what is read in the batch from here on is so until its next commit.
+
+        Raises:
+            BatchFailed: What it answered before is lost.
+            StoreReadOnly: The store was opened to be read only.
+            StoreBusy: Others held the lock for too long.
+        """
+        self.check()
+        if self._transaction is None:
+            self._check_writable()
+            self._begin(())
+
+    def _begin(self, jobs: Sequence[Job]) -> Transaction:
+        self._transaction = self._writer.begin(lambda: jobs)
+        self._asked, self._answered, self._since = 0, 0, time.monotonic()
+        return self._transaction
+
     def run(self, job: Job) -> list[Executed]:
         """Decide a job's commands, all or none of them, in the batch's transaction.
 
@@ -64,10 +83,7 @@ class Batch:
             BatchFailed: What it answered before is lost.
         """
         self.check()
-        transaction = self._transaction
-        if transaction is None:
-            transaction = self._transaction = self._writer.begin(lambda: [job])
-            self._asked, self._answered, self._since = 0, 0, time.monotonic()
+        transaction = self._transaction or self._begin([job])
         self._asked += len(job.requests)
         try:
             transaction.prepare([job])

@@ -86,15 +86,16 @@ def filled(session: Session, items: Sequence[GivenItem], total: Amount | None) -
         position, line_quantity = _merged(lines, item, quantity)
         lines[position:] = [Line(item, line_quantity), *lines[position + 1 :]]
     _check_size(len(lines), sum(line.quantity for line in lines))
-    events: list[CartEvent] = []
+    summed = total_of(tuple(lines))
+    declared = None if total is None else rules.money("total", total)
     same_lines = _same_lines(session.lines, lines)
-    if not same_lines or (total is None and session.declared_total is not None):
+    if same_lines and session.total == (summed if declared is None else declared):
+        return []
+    events: list[CartEvent] = []
+    if not same_lines or declared is None:
         events.append(CartReplaced(_as_recorded(lines), _as_recorded(session.lines)))
-    if total is not None:
-        declared = rules.money("total", total)
-        if not same_lines or declared != session.declared_total:
-            replaced = session.total if same_lines else total_of(tuple(lines))
-            events.append(TotalDeclared(declared, replaced))
+    if declared is not None:
+        events.append(TotalDeclared(declared, session.total if same_lines else summed))
     return events
 
 

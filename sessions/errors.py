@@ -140,7 +140,7 @@ class NotEnoughLeft(InvalidInput):
     sku: str
 
 
-class ClaimRefused(SessionsError):
+class ClaimRefused(Refused):
     """{limit} is used up"""
 
     limit: str
@@ -155,7 +155,7 @@ class VersionConflict(Refused):
 
 
 class IdempotencyKeyReused(Refused):
-    """idempotency key {key!r} was used before, for another session or other fields"""
+    """idempotency key {key!r} was used before, for another session, command or other fields"""
 
     key: str
 
@@ -434,6 +434,13 @@ class DependentPolicy(SessionsError):
     policy: str
     relation: str
     reason: object
+
+
+class DependentObject(SessionsError):
+    """{what} is of {relation}, which is rebuilt, and would stay with the old one: drop it before"""
+
+    what: str
+    relation: str
 
 
 class KeyNotParked(SessionsError):

@@ -242,7 +242,7 @@ class CommandExecutor(StoreReader):
             yield outer
             return
         self._check_open()
-        self._of_thread.batch = batch = Batch(self._writer)
+        self._of_thread.batch = batch = Batch(self._writer, self._check_writable)
         try:
             yield batch
             batch.commit()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from sessions import late_commits
 from sessions.database import LogMoved, News
 from sessions.errors import (
-    ClaimRefused,
     OutcomeUnknown,
     Refused,
     SessionsError,
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from sessions.shared_commits import Jobs
     from sessions.transaction import Transaction
     from sessions.writer import Writer
-
-DECIDED = (Refused, ClaimRefused)
-"""What a decision may end with: nothing is wrong with the transaction then."""
 
 
 class GroupCommit:
@@ -219,7 +215,7 @@ def _outcomes(transaction: Transaction, jobs: Sequence[Job]) -> list[list[Execut
 def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:
     try:
         return transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
-    except DECIDED as error:
+    except Refused as error:  # nothing is wrong with the transaction
         return error
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
 
 import msgspec
+from msgspec.structs import fields, replace
 
 from sessions.documents import to_json
 from sessions.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Happened: TypeAlias = "tuple[str, datetime, str, Event]"
 """What a fold of a whole stream needs of an event: the stream's id, the event's time, its command's
@@ -48,6 +53,10 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
         """The event's stored name, such as `ItemAdded`."""
         return type(self.event).__name__
 
+    def apart(self) -> Recorded:
+        """The same for a caller: what is changed in it is not what is held, or is to be written."""
+        return replace(self, metadata=_apart(self.metadata), event=_apart(self.event))
+
     def as_dict(self) -> dict[str, Any]:
         """The envelope by its names in JSON, with the `type` and, as `data`, the event."""
         return {
@@ -67,3 +76,28 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     def to_json(self) -> str:
         """One JSON object: a line of `sessions log --json`."""
         return to_json(self.as_dict())
+
+
+def _apart(value: Any) -> Any:  # noqa: ANN401  as they are
+    """A value that has no list, and no object of JSON, in common with another."""
+    if isinstance(value, dict):
+        return {name: _apart(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_apart, value))
+    if names := _changeable(value.__class__):
+        return replace(value, **{name: _apart(getattr(value, name)) for name in names})
+    return value
+
+
+@cache
+def _changeable(kind: Any) -> Sequence[str]:  # noqa: ANN401  a type of any form
+    """The fields of a struct that hold, however deep, what can be changed."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [field.name for field in fields(kind) if _can_change(field.type)]
+    return ()
+
+
+def _can_change(kind: Any) -> bool:  # noqa: ANN401  a type of any form
+    if kind is Any or (get_origin(kind) or kind) in {dict, list}:
+        return True
+    return bool(_changeable(kind)) or any(map(_can_change, get_args(kind)))

@@ -104,7 +104,7 @@ def seconds(field: str, value: object) -> float:
 
 
 def attributes(field: str, value: object) -> dict[str, Any]:
-    r"""Any JSON under names that match `^[A-Za-z]\w*$`; a copy of the caller's."""
+    """Any JSON under names that match `^[A-Za-z][A-Za-z0-9_]*$`; a copy of the caller's."""
     if type(value) is not dict and not isinstance(value, Mapping):
         raise InvalidValue(field=field, rule="an object", value=shown(value))
     for name in value:

@@ -24,8 +24,8 @@ on a line that ends with a mere carriage return: neither is taken."""
 def is_select(sql: str) -> bool:
     """Whether a statement begins as a SELECT does.
 
-    One that writes in spite of that is refused by the database. What only sets something is not:
-    it would be set from then on, for whoever asks next on the same connection.
+    One that writes in spite of that is refused by the database. What only sets something (`SET`,
+    `PRAGMA`) is not: it would be set for whoever asks next on the same connection.
     """
     return _SELECT.match(sql) is not None
 

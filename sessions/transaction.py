@@ -11,7 +11,7 @@ from sessions.connection import query_on
 from sessions.errors import IdempotencyKeyReused, InvalidValue, Refused
 from sessions.head import Head
 from sessions.needs import needs_of
-from sessions.unit import Unit, for_caller
+from sessions.unit import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -229,7 +229,7 @@ class Transaction:
             self.has_ended = True
 
     def _log(self, after: int, until: int) -> list[Recorded]:
-        pending = [for_caller(r) for r in self._pending if after < r.position <= until]
+        pending = [r.apart() for r in self._pending if after < r.position <= until]
         if pending:
             return pending
         rows = self._recorder.log_rows(self._read, after, until - after, until)

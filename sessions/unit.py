@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from sessions import clock
@@ -12,15 +11,7 @@ from sessions.claims import released_by
 from sessions.commands import name_of
 from sessions.decide import Decision, Known, asks, decide
 from sessions.errors import VersionConflict
-from sessions.events import (
-    SESSION,
-    AttributesChanged,
-    CartReplaced,
-    ItemAdded,
-    ItemRemoved,
-    SessionCancelled,
-    SessionReopened,
-)
+from sessions.events import SESSION
 from sessions.memory import Held
 from sessions.recorded import Recorded
 from sessions.session import evolve
@@ -30,17 +21,6 @@ if TYPE_CHECKING:
 
     from sessions.answers import Request
     from sessions.needs import Means
-
-_CHANGEABLE = {AttributesChanged, CartReplaced, SessionCancelled, SessionReopened}
-_OF_ITEMS = {ItemAdded, ItemRemoved}
-
-
-def for_caller(recorded: Recorded) -> Recorded:
-    """A copy, where a caller could change what is held or is still to be written."""
-    event: Any = recorded.event
-    kind = type(event)
-    changeable = kind in _CHANGEABLE or (kind in _OF_ITEMS and event.item.attributes)
-    return deepcopy(recorded) if changeable or recorded.metadata else recorded
 
 
 class Unit:
@@ -98,7 +78,7 @@ class Unit:
         if not decision.events:
             return Executed(session_id, held.version, held.position, [])
         held, events = self._take_in(held, decision, known, meta)
-        return Executed(session_id, held.version, held.position, list(map(for_caller, events)))
+        return Executed(session_id, held.version, held.position, [each.apart() for each in events])
 
     def _take_in(
         self, held: Held, decision: Decision, known: Known, meta: dict[str, Any]

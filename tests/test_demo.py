@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -75,6 +75,22 @@ def test_two_demos_in_one_folder_make_two_stores_and_say_what_to_type_next(
     for command in commands:
         done = run(*command.split()[1:])
         assert (done.code, done.out != "") == (0, True), command
+
+
+def test_two_demos_that_begin_at_once_have_a_store_each(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = SessionStore.open
+
+    def another_begins(url: str, *asked: Any, **more: Any) -> SessionStore:
+        monkeypatch.setattr(SessionStore, "open", opened)
+        assert run("demo").code == 0
+        return opened(url, *asked, **more)
+
+    monkeypatch.setattr(SessionStore, "open", another_begins)
+
+    assert run("demo").code == 0
+    assert {file.name for file in folder.glob("*.db")} == {"demo.db", "demo-2.db"}
 
 
 @pytest.mark.parametrize(

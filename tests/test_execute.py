@@ -372,6 +372,32 @@ def test_a_query_sets_nothing(
 
 
 @pytest.mark.parametrize(
+    "setting",
+    [
+        "default_transaction_read_only', 'off",
+        "search_path', 'pg_catalog",
+        "synchronous_commit', 'off",
+    ],
+)
+def test_what_a_query_sets_is_set_for_nobody_after_it(postgres_url: str, setting: str) -> None:
+    with SessionStore.open(f"{postgres_url}&pool=2") as store:
+        name = setting.partition("'")[0]
+        shown = f"SELECT current_setting('{name}')"
+        before = store.query(shown)
+
+        for _ in range(2):
+            store.query(f"SELECT set_config('{setting}', false)")
+
+        assert [store.query(shown) for _ in range(2)] == [before] * 2
+        with pytest.raises(StorageFailed):
+            store.query(WRITING)
+        assert store.execute("s", OpenSession()).version == 1
+        with pytest.raises(StorageFailed):
+            store.query(f"SELECT set_config('{setting}', false), 1 / 0")
+        assert store.query(shown) == before
+
+
+@pytest.mark.parametrize(
     "sql",
     ["select 1", "\n\t/* one */ -- and\nSELECT 1", "WITH a AS (SELECT 1) SELECT 1", "VALUES (1)"],
 )

@@ -31,6 +31,7 @@ from sessions import (
     SetProfile,
     StorageFailed,
 )
+from sessions.recorder import SessionRecorder
 from tests.conftest import add, in_threads
 from tests.processes import in_processes
 from tests.tampering import change
@@ -109,6 +110,25 @@ def test_a_key_holds_for_all_commands_of_one_go(store: SessionStore) -> None:
     assert store.execute_all(pair, idempotency_key="all") == everything
     assert [len(done.events) for done in many + everything] == [2, 1, 0, 1, 1, 1]
     assert store.position == 6
+
+
+def test_what_was_answered_to_many_commands_is_read_at_once(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[Command] = [OpenSession(), RemoveCoupon(), *[add() for _ in range(40)]]
+    first = store.execute_many("s", commands, idempotency_key="k")
+    store.execute("t", OpenSession())
+    reads: list[object] = []
+    log_rows = SessionRecorder.log_rows
+
+    def counted(*asked: Any) -> Any:
+        reads.append(asked)
+        return log_rows(*asked)
+
+    monkeypatch.setattr(SessionRecorder, "log_rows", counted)
+
+    assert store.execute_many("s", commands, idempotency_key="k") == first
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from sessions import (
     CartItem,
     CloseSession,
     InvalidValue,
+    LimitExceeded,
     OpenSession,
     PositionNotFound,
     Refused,
@@ -314,8 +315,9 @@ def test_what_is_found_is_read_page_by_page(store: SessionStore, views: Customer
 def test_what_can_never_be_found_is_refused(
     history: CustomerSessions, asked: dict[str, Any]
 ) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refused:
         history.find(**asked)
+    assert isinstance(refused.value, LimitExceeded) is (asked == {"limit": 1001})
 
 
 def test_a_session_that_its_followed_view_has_not_come_to_is_not_said_to_be_none(

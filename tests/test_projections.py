@@ -17,6 +17,7 @@ from sessions import (
     CloseSession,
     InvalidValue,
     OpenSession,
+    ProjectionNotKept,
     ProjectionNotLoaded,
     RemoveItem,
     SessionsError,
@@ -302,6 +303,44 @@ def test_rows_come_change_and_go_with_their_view(open_store: OpenStore, clock: C
     ]
     assert lines == [("a", "y", 5, closed), ("a", "z", 1, closed), ("b", "x", 1, None)]
     assert verify(store) == []
+
+
+def test_a_view_is_asked_for_by_one_question(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(projections=inline(MENDED))
+    store.execute("s", OpenSession())
+    sales, questions = StoredProjection(store, MENDED), []
+    query = store.query
+
+    def counted(*asked: Any) -> Any:
+        questions.append(asked)
+        return query(*asked)
+
+    monkeypatch.setattr(store, "query", counted)
+    assert sales.get("s") == Sales()
+    assert sales.get("t") is None
+    assert len(questions) == 2
+
+
+def test_a_view_of_another_version_is_not_read_however_soon_it_comes(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(projections=inline(MENDED))
+    store.execute_many("s", [OpenSession(), add("x", price="1")])
+    sales, query = StoredProjection(store, MENDED), store.query
+    dearer = replace(MENDED, version=2, fold=lambda view, _: view or Sales(total=Decimal(100)))
+
+    def switched_before(*asked: Any) -> Any:
+        monkeypatch.setattr(store, "query", query)
+        knows = SessionStore(store.recorder.database, 1, projections=inline(dearer), read_only=True)
+        rebuild(knows)
+        return query(*asked)
+
+    assert there(sales.get("s")).total == 1
+    monkeypatch.setattr(store, "query", switched_before)
+    with pytest.raises(ProjectionNotKept):
+        sales.get("s")
 
 
 def test_only_rows_that_changed_are_written(open_store: OpenStore) -> None:

@@ -37,6 +37,7 @@ from projections import (
 )
 from sessions import (
     CloseSession,
+    DependentObject,
     DependentPolicy,
     DependentView,
     InvalidValue,
@@ -921,6 +922,76 @@ def test_what_a_role_must_not_see_it_does_not_see_after_a_rebuild(postgres_url: 
             assert len(seen_as(postgres_url, reader, "SELECT * FROM spend")) == 2
 
 
+def test_a_policy_that_looks_into_another_relation_looks_into_the_new_one(
+    postgres_url: str,
+) -> None:
+    with (
+        SessionStore.open(postgres_url) as store,
+        role(postgres_url) as (reader, schema),
+    ):
+        hidden = "SELECT FROM attachments a WHERE a.session_id = {}.session_id AND profile_id = 'x'"
+        with store.recorder.database.writing() as connection:
+            for statement in (
+                "CREATE TABLE mine (session_id text)",
+                "INSERT INTO mine VALUES ('a'), ('b'), ('c')",
+                f"GRANT USAGE ON SCHEMA {schema} TO {reader}",
+                f"GRANT SELECT ON customer_sessions, attachments, mine TO {reader}",
+                "ALTER TABLE customer_sessions ENABLE ROW LEVEL SECURITY",
+                "ALTER TABLE mine ENABLE ROW LEVEL SECURITY",
+                *[
+                    f'CREATE POLICY "It\'s" ON {name} USING (NOT EXISTS ({hidden.format(name)}))'
+                    for name in ("customer_sessions", "mine")
+                ],
+            ):
+                connection.execute(statement)
+        before = secured(store)
+
+        for session in ("a", "b", "c"):
+            rebuild(store)
+            store.execute(session, OpenSession(profile_id="x" if session == "b" else "p"))
+
+        assert secured(store) == before
+        sees = [
+            seen_as(postgres_url, reader, f"SELECT session_id FROM {name} ORDER BY 1")
+            for name in ("customer_sessions", "mine")
+        ]
+        assert sees == [[("a",), ("c",)]] * 2
+        assert drop(store, "attachments") == ["attachments 1"]
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        ("TABLE mine (id text, of sales)", "column of of table mine is of sales"),
+        ("TABLE mine () INHERITS (sales)", "table mine is of sales"),
+        ("TABLE mine (id text REFERENCES sales (total))", "constraint"),
+        (
+            "FUNCTION mine() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM sales; END",
+            r"function mine\(\) is of sales",
+        ),
+    ],
+)
+def test_what_would_stay_with_the_old_relation_is_named_and_nothing_is_switched(
+    postgres_url: str, made: str, what: str
+) -> None:
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            if "REFERENCES" in made:
+                connection.execute("CREATE UNIQUE INDEX ON sales (total)")  # of one session
+                made = made.replace("id text", "id numeric")
+            connection.execute(f"CREATE {made}")
+
+        with pytest.raises(DependentObject, match=f"{what}.* is rebuilt"):
+            rebuild(store)
+
+        with store.recorder.database.writing() as connection:
+            kind, name = made.split()[:2]
+            connection.execute(f"DROP {kind} {name.partition('(')[0]}")
+        for _ in range(2):
+            assert rebuild(store).switched
+
+
 def secured(store: SessionStore) -> list[Any]:
     """The policies, and the relations that have row-level security."""
     policies = (
@@ -1036,7 +1107,10 @@ def test_a_materialized_view_is_made_again_with_its_data_indexes_and_grants(
                 'CREATE INDEX ON "My sales" (opened) WHERE opened > 0',
                 f'GRANT SELECT ON "My sales" TO {reader} WITH GRANT OPTION',
                 'GRANT SELECT ON "My sales" TO PUBLIC',
+                f'GRANT SELECT (opened) ON "My sales" TO {reader}',
                 """COMMENT ON MATERIALIZED VIEW "My sales" IS 'it''s mine'""",
+                """COMMENT ON COLUMN "My sales".opened IS 'sessions'""",
+                """COMMENT ON INDEX "My index" IS 'one each'""",
                 "CREATE MATERIALIZED VIEW empty AS SELECT session_id FROM sales WITH NO DATA",
             ):
                 connection.execute(statement)
@@ -1073,6 +1147,11 @@ def described(store: SessionStore) -> list[Any]:
                 "obj_description(oid, 'pg_class') FROM pg_class WHERE relkind = 'm' "
                 "AND relnamespace = CAST(current_schema() AS regnamespace) ORDER BY 1"
             ),
+            (
+                "SELECT attname, CAST(attacl AS text), col_description(attrelid, attnum) "
+                "FROM pg_attribute WHERE attrelid = CAST('\"My sales\"' AS regclass) ORDER BY 1"
+            ),
+            """SELECT obj_description(CAST('"My index"' AS regclass), 'pg_class')""",
         )
     ]
 

@@ -141,6 +141,15 @@ def test_the_same_lines_and_the_same_total_are_so_already() -> None:
     cart.when(ReplaceCart(cart_items=A_CART, total=Decimal("75.00"))).then()
 
 
+@pytest.mark.parametrize("declared", [[], [TotalDeclared(Decimal(80))]])
+@pytest.mark.parametrize("total", [None, Decimal(80)])
+def test_the_same_lines_are_so_already_whoever_says_what_they_add_up_to(
+    declared: list[TotalDeclared], total: Decimal | None
+) -> None:
+    cart = given(OPENED, FILLED, *declared)
+    cart.when(ReplaceCart(cart_items=A_CART, total=total)).then()
+
+
 def test_the_same_lines_without_a_total_end_the_declared_one() -> None:
     cart = given(OPENED, FILLED, TotalDeclared(Decimal(75))).when(ReplaceCart(cart_items=A_CART))
     cart.then(CartReplaced(LINES, LINES))

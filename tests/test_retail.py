@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 import sessions.cli
 from projections import CustomerSessions, verify
-from sessions import OpenSession, SessionStore, SetProfile
+from sessions import (
+    OpenSession,
+    ReturnItem,
+    ReturnItems,
+    SessionStore,
+    SetProfile,
+    StoreBusy,
+)
+from sessions.cli import retail
 from sessions.cli.retail import import_invoices
 from sessions.cli.retail_file import read_invoices
 from tests.retail_reference import KEYS, figures
@@ -132,7 +140,9 @@ def test_an_invoice_that_is_refused_is_told_with_the_reason(file: Path) -> None:
     assert ran.err == "invoice 1: cartItems: at most 10000 units, not 10001\n"
     again = run("import-retail", str(write(file, "2 a 2 1 7")), "--json")
     assert (again.code, again.json[0]["refused"]) == (0, 1)
-    reason = "idempotency key 'retail:2' was used before, for another session or other fields"
+    reason = (
+        "idempotency key 'retail:2' was used before, for another session, command or other fields"
+    )
     assert again.err == f"invoice 2: {reason}\n"
 
 
@@ -150,6 +160,31 @@ def test_an_import_that_could_not_see_what_can_be_returned_is_refused(
     assert ran.err == f"error: {name} is followed, not inline: {advice}\n"
     assert run("projections", "rebuild", name, "--mode", "inline").code == 0
     assert imported(file)["returnedUnits"] == 1
+
+
+def test_what_a_credit_note_finds_is_there_until_it_is_recorded(
+    file: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, "1 a 5 2 7", "C2 a -2 2 7")
+    found, tried = retail._matched, []
+
+    def while_another_writes(*asked: Any) -> Any:
+        matched = found(*asked)
+        with (
+            SessionStore.open(url, lock_timeout=0.05) as other,
+            pytest.raises(StoreBusy),
+        ):
+            other.execute("1", ReturnItems(items=[ReturnItem(sku="a", quantity=4)]))
+        tried.append(matched)
+        return matched
+
+    monkeypatch.setattr(retail, "_matched", while_another_writes)
+    monkeypatch.setattr("sessions.batch.COMMANDS", 1)  # it commits before the note
+    with SessionStore.open(url) as store:
+        summary = import_invoices(store, read_invoices(file), *2 * [lambda *_: None])
+
+    assert len(tried) == 1
+    assert (summary.returned_units, summary.unmatched_units) == (2, 0)
 
 
 def test_an_order_of_too_many_lines_is_refused_as_a_whole(file: Path, url: str) -> None:

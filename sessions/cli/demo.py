@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from importlib.resources import as_file, files
+from itertools import count
 from pathlib import Path
 from shlex import quote
 
@@ -71,10 +73,13 @@ def demo(*, store: str | None, application: int) -> None:
 
 
 def _free_url() -> str:
-    number = 1
-    while Path(name := f"demo-{number}.db" if number > 1 else "demo.db").exists():
-        number += 1
-    return f"sqlite:///{name}"
+    """A file of its own, which is empty as yet: another demo may begin at the same moment."""
+    for number in count(1):
+        name = f"demo-{number}.db" if number > 1 else "demo.db"
+        with suppress(FileExistsError):
+            Path(name).touch(exist_ok=False)
+            return f"sqlite:///{name}"
+    raise AssertionError
 
 
 def _load(store: SessionStore) -> None:

@@ -78,12 +78,13 @@ def import_invoices(
     summary = Summary()
     total = sum([len(invoice.lines) for invoice in invoices])
     done = 0
-    with store.batch():
+    with store.batch() as batch:
         for invoice in invoices:
             match invoice.number[:1]:
                 case "A":
                     summary.adjustments += 1
                 case "C":
+                    batch.begin()  # what it finds to return must be there still when it does
                     _credit(store, invoice, summary, refused)
                 case _:
                     _order(store, invoice, summary, refused)

@@ -43,6 +43,8 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.2
 """How often a follower looks by itself, should a notification be lost."""
 
+_ONLY_READS = ("BEGIN READ ONLY", ())
+_ROLLBACK = ("ROLLBACK", ())
 _NOTIFY = "SELECT pg_notify(?, '')"
 _BEGIN_WRITING = "SELECT * FROM begin_writing(?, ?, ?)"
 _CONFIRM = "SELECT confirm_writing(?, ?, ?, ?, ?)"
@@ -104,14 +106,18 @@ class PostgresDatabase(PostgresRelations):
         *,
         passing: bool = False,  # noqa: ARG002  SQLite's readers differ
     ) -> list[Any]:
-        """All rows of one SELECT, as tuples; asked again where the server went away meanwhile."""
+        """All rows of one SELECT, as tuples; asked again where the server went away meanwhile.
+
+        It is a transaction that only reads and is rolled back: what the SELECT may have set, by
+        `set_config`, is not left to whoever has the connection next.
+        """
 
         def asked() -> list[Any]:
             connection = self._connections.take()
             try:
-                return connection.execute(sql, parameters).fetchall()
+                return connection.ask([_ONLY_READS, (sql, parameters), _ROLLBACK])[1].fetchall()
             finally:
-                connection.give_back()
+                connection.end()
 
         with self._failures:
             return self._reaching.until_reached(asked)

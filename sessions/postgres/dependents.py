@@ -4,7 +4,8 @@ Grants, comments, and row-level security with its policies are of the relation, 
 called later. The one that takes its name is given the same.
 
 A view holds the relation that it was made of, whatever that is called later. Where another
-relation takes the name, the view is made again, of that one. A materialized view cannot be
+relation takes the name, the view is made again, of that one; so it is with a policy of another
+relation. A materialized view cannot be
 replaced: it is dropped and made again, filled if it was, with its indexes, owner and grants.
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
-from sessions.errors import DependentPolicy, DependentView
+from sessions.errors import DependentObject, DependentPolicy, DependentView
 from sessions.postgres.failures import reason_of
 
 if TYPE_CHECKING:
@@ -74,6 +75,30 @@ FROM pg_class JOIN (VALUES ('ENABLE'), ('FORCE')) AS ways (how)
 WHERE relnamespace = {_HERE} AND relname = ANY(?)
 """
 
+_OTHERS_POLICIES = f"""
+SELECT DISTINCT relation.relname, polname, format('ALTER POLICY %I ON %s%s%s',
+    polname, polrelid::regclass, ' USING (' || pg_get_expr(polqual, polrelid) || ')',
+    ' WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')')
+FROM pg_depend AS link
+JOIN pg_policy ON link.classid = 'pg_policy'::regclass AND link.objid = pg_policy.oid
+JOIN pg_class AS relation ON relation.oid = polrelid
+JOIN pg_class AS used ON link.refclassid = 'pg_class'::regclass AND link.refobjid = used.oid
+WHERE used.relnamespace = {_HERE} AND used.relname = ANY(?)
+    AND NOT (relation.relnamespace = {_HERE} AND relation.relname = ANY(?))
+"""
+"""The policies of other relations that look into these, and what lets them look by the names."""
+
+_OTHERS = f"""
+SELECT pg_describe_object(link.classid, link.objid, link.objsubid), used.relname
+FROM pg_depend AS link
+JOIN pg_class AS used ON link.refclassid = 'pg_class'::regclass AND link.refobjid = used.oid
+    OR link.refclassid = 'pg_type'::regclass AND link.refobjid = used.reltype
+WHERE used.relnamespace = {_HERE} AND used.relname = ANY(?) AND link.deptype = 'n'
+    AND link.classid NOT IN ('pg_rewrite'::regclass, 'pg_policy'::regclass)
+LIMIT 1
+"""
+"""What would hold the relation that it was made of, and nobody can make again from here."""
+
 _DEPENDENTS = f"""
 SELECT DISTINCT quote_ident(space.nspname) || '.' || quote_ident(view.relname), view.oid
 FROM pg_depend AS link
@@ -101,9 +126,18 @@ UNION ALL
 SELECT 3, format('GRANT %s ON %s TO %s', privilege_type, oid::regclass, {_TO})
 FROM pg_class, aclexplode(relacl) WHERE oid = CAST(? AS oid) AND grantee <> relowner
 UNION ALL
-SELECT 4, format('COMMENT ON MATERIALIZED VIEW %s IS %L', objoid::regclass, description)
-FROM pg_description
-WHERE objoid = CAST(? AS oid) AND classoid = 'pg_class'::regclass AND objsubid = 0
+SELECT 4, format('GRANT %s (%I) ON %s TO %s', privilege_type, attname, attrelid::regclass, {_TO})
+FROM pg_attribute, aclexplode(attacl) WHERE attrelid = CAST(? AS oid)
+UNION ALL
+SELECT 5, CASE objsubid
+    WHEN 0 THEN format('COMMENT ON MATERIALIZED VIEW %s IS %L', objoid::regclass, description)
+    ELSE format('COMMENT ON COLUMN %s.%I IS %L', objoid::regclass, attname, description) END
+FROM pg_description LEFT JOIN pg_attribute ON attrelid = objoid AND attnum = objsubid
+WHERE objoid = CAST(? AS oid) AND classoid = 'pg_class'::regclass
+UNION ALL
+SELECT 6, format('COMMENT ON INDEX %s IS %L', indexrelid::regclass, description)
+FROM pg_index JOIN pg_description ON objoid = indexrelid AND classoid = 'pg_class'::regclass
+WHERE indrelid = CAST(? AS oid)
 ORDER BY 1
 """
 """The statements that make of a new materialized view what it was."""
@@ -131,16 +165,20 @@ def handing_on(connection: Connection, tables: Sequence[str]) -> Iterator[None]:
     Raises:
         DependentView: A view cannot be made again: of a relation that has its name no longer, too.
         DependentPolicy: A policy cannot.
+        DependentObject: Something else is of the relation itself, whatever that is called.
     """
     names = list(tables)
+    for what, relation in connection.execute(_OTHERS, (names,)).fetchall():
+        raise DependentObject(what=what, relation=relation)
     given = connection.execute(_GIVEN, (names,) * 3).fetchall()
     security = connection.execute(_SECURITY, (names, names)).fetchall()
+    looking = connection.execute(_OTHERS_POLICIES, (names, names)).fetchall()
     views = [_taken(connection, *row) for row in _dependents(connection, tables)]
     yield
     columns = connection.execute(_COLUMNS, (names,)).fetchall()
     there = {table for table, _ in columns}
     _give(connection, {*columns, *[(table, None) for table in there]}, given)
-    _secure(connection, [each for each in security if each[0] in there])
+    _secure(connection, [*[each for each in security if each[0] in there], *looking])
     for kind in (_PLAIN, _MATERIALIZED):  # which may be filled from one that is plain
         for view in views:
             for statement in view.made if view.kind == kind else ():
@@ -184,7 +222,7 @@ def _taken(connection: Connection, name: str, oid: int) -> _View:
         return _View(name, kind, (f"CREATE OR REPLACE VIEW {name}{options} AS {asked}",))
     if kind != _MATERIALIZED:
         raise DependentView(view=name, reason="it is a relation with a rule of its own")
-    beside = [made for _, made in connection.execute(_BESIDE, (oid,) * 4).fetchall()]
+    beside = [made for _, made in connection.execute(_BESIDE, (oid,) * 6).fetchall()]
     _try(connection, name, f"DROP MATERIALIZED VIEW {name}")
     data = "DATA" if is_filled else "NO DATA"
     made = f"CREATE MATERIALIZED VIEW {name}{options} AS {asked} WITH {data}"

@@ -11,9 +11,8 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sessions import BatchFailed, OutcomeUnknown
+from sessions import BatchFailed, OutcomeUnknown, Refused
 from sessions.errors import SessionsError
-from sessions.group_commit import DECIDED
 from tests.torture import asking
 from tests.torture.asking import Place, Wanted
 from tests.torture.interrupting import Alarmed, Interrupted
@@ -161,7 +160,7 @@ class Caller:
         try:
             with within:
                 return self._execute(asked)
-        except (*DECIDED, Alarmed) as error:
+        except (Refused, Alarmed) as error:
             return error
 
     async def _together(self, all_wanted: Sequence[Wanted]) -> None:
@@ -217,7 +216,7 @@ class Caller:
             self._versions |= {done.session_id: done.version for done in executed}
 
     def _ended(self, asked: Asked, error: BaseException, *, in_batch: bool = False) -> Ended:
-        decided, retry = isinstance(error, DECIDED), getattr(error, "retry", False)
+        decided, retry = isinstance(error, Refused), getattr(error, "retry", False)
         expected = decided or self._leaves_it_open(error)
         text = str(error) if expected else "".join(traceback.format_exception(error))
         name = "dropped with its batch" if in_batch and expected else type(error).__name__

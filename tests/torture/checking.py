@@ -8,7 +8,7 @@ from itertools import groupby
 from math import inf
 from typing import TYPE_CHECKING
 
-from sessions.group_commit import DECIDED
+from sessions import Refused
 from tests.torture.history import History
 from tests.torture.journal import DRY, noted, shown
 from tests.torture.windows import Windows
@@ -79,7 +79,7 @@ class Checker:
         """The rules make these events of the request, there and then."""
         try:
             all_made = self.history.decided(asked, self.history.position, events)
-        except DECIDED as error:
+        except Refused as error:
             self.failures.append(f"{asked}: {error!r}, and not {events}")
             return
         expected = [(m.session_id, event) for m in all_made for event in m.events]
@@ -170,7 +170,7 @@ class Checker:
     def _outcome(self, asked: Asked, position: int) -> object:
         try:
             all_made = self.history.decided(asked, position)
-        except DECIDED as error:
+        except Refused as error:
             return type(error).__name__, str(error)
         return [
             (made.session_id, made.state.version, [shown(event) for event in made.events])

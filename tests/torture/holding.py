@@ -9,8 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projections import CustomerSessions, StoredProjection
-from sessions import AddItem
-from sessions.group_commit import DECIDED
+from sessions import AddItem, Refused
 from sessions.memory import Held
 from tests.torture.projecting import open_store
 from tests.waiting import patiently
@@ -72,6 +71,6 @@ def _decided(store: SessionStore, session_id: str) -> object:
     """What becomes of a command, but for what no two answers share."""
     try:
         done = store.execute(session_id, AddItem(sku="held", price=1), dry_run=True)
-    except DECIDED as error:
+    except Refused as error:
         return repr(error)
     return done.version, done.position, [recorded.event for recorded in done.events]
