@@ -41,7 +41,8 @@ class Attempts:
         database: Database,
         projections: Sequence[Projection[Any]],
         mode: Mode | None,
-        allow_older: bool,  # noqa: FBT001  as Building has it
+        *,
+        allow_older: bool,
         source: Database | None,
     ) -> None:
         self._database = database

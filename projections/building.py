@@ -102,7 +102,9 @@ class Building:
     ) -> None:
         self._database = database
         self._projections = {each.name: each for each in projections}
-        self._attempts = Attempts(database, projections, mode, allow_older, source)
+        self._attempts = Attempts(
+            database, projections, mode, allow_older=allow_older, source=source
+        )
         self._is_copy = source is not None
         self._is_of_all = claims
         self._tables = {each.name: each.tables for each in projections}

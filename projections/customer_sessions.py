@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
+from projections.finding import Filters, Finding
 from projections.known import asking, behind, unreadable
 from projections.moments import EVER, check_one, known_until, shown
 from projections.stored import StoredProjection
@@ -15,8 +16,6 @@ from projections.timeline import Step, steps
 from sessions import clock, rules
 from sessions.again import comes_again
 from sessions.errors import (
-    InvalidValue,
-    LimitExceeded,
     SessionNotFound,
     SessionNotYet,
     VersionNotFound,
@@ -40,10 +39,10 @@ class CustomerSessions:
         self._query = asking(store, PROJECTION, attachments.PROJECTION)
         dialect, name = store.recorder.database.dialect, TABLE.name
         is_id = dialect.is_id
-        self._is_profile = is_id("profile_id")
-        self._waits = waits(dialect, name, f"{name}.session_id")
+        self._finding = Finding(store.application_id, dialect)
+        is_waiting = waits(dialect, name, f"{name}.session_id")
         self._get = (
-            f"SELECT document, {self._waits}, version FROM {name} "
+            f"SELECT document, {is_waiting}, version FROM {name} "
             f"WHERE application_id = ? AND {is_id('session_id')}"
         )
         self._attached = (
@@ -54,7 +53,7 @@ class CustomerSessions:
         same = is_id(f"{name}.session_id", "mine.session_id")
         of_profile = f"{name}.application_id = ? AND {same} AND {name}.profile_id = ?"
         self._of_profile = (
-            f"SELECT document, {self._waits}, {name}.session_id FROM ({self._attached}) "
+            f"SELECT document, {is_waiting}, {name}.session_id FROM ({self._attached}) "
             f"AS mine CROSS JOIN {TABLE.each(of_profile, dialect)} ORDER BY attached"
         )
 
@@ -171,32 +170,15 @@ class CustomerSessions:
             ProjectionNotKept: As with `of_profile`.
             InvalidValue, LimitExceeded: A filter, `limit` or `after` is not what it may be.
         """
-        if state not in (None, *get_args(State)):
-            rule = f"one of {', '.join(get_args(State))}"
-            raise InvalidValue(field="state", rule=rule, value=rules.shown(state))
-        bounds = (
-            ("state = ?", state),
-            (self._is_profile, _asked("profileId", profile_id)),
-            ("coupon = ?", _asked("coupon", coupon)),
-            ("referral = ?", _asked("referral", referral)),
-            ("updated < ?", _text("updated_before", updated_before)),
-            ("updated >= ?", _text("updated_since", updated_since)),
-        )
-        asked = [(bound, value) for bound, value in bounds if value is not None]
-        where = ["application_id = ?", f"NOT {self._waits}", *[bound for bound, _ in asked]]
-        parameters = [self._store.application_id, *[value for _, value in asked]]
-        if after is not None:
-            if not isinstance(after, CustomerSession):
-                given = rules.shown(after)
-                raise InvalidValue(field="after", rule="a CustomerSession", value=given)
-            where.append("(updated, session_id) > (?, ?)")
-            parameters += [clock.text(after.updated), after.integration_id]
-        if rules.count("limit", limit) > rules.MAX_PAGE:
-            raise LimitExceeded(field="limit", limit=rules.MAX_PAGE, value=limit)
-        sql = (
-            f"SELECT document, session_id FROM {TABLE.name} WHERE {' AND '.join(where)} "
-            f"ORDER BY updated, session_id LIMIT {limit}"
-        )
+        filters: Filters = {
+            "state": state,
+            "profile_id": profile_id,
+            "coupon": coupon,
+            "referral": referral,
+            "updated_before": updated_before,
+            "updated_since": updated_since,
+        }
+        sql, parameters = self._finding.asks(filters, limit, after)
         rows = self._query(sql, parameters)
         return [self._read(session_id, document) for document, session_id in rows]
 
@@ -296,11 +278,3 @@ class CustomerSessions:
         if version not in {None, view.version}:
             raise VersionNotFound(session=session_id, version=version, newest=view.version)
         return view.customer_session()
-
-
-def _asked(field: str, value: str | None) -> str | None:
-    return None if value is None else rules.text(field, value, least=0)
-
-
-def _text(field: str, value: datetime | None) -> str | None:
-    return None if value is None else clock.text(rules.moment(field, value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from projections import coming, waiting
+from projections import coming, going_on
 from projections.known import come, parked_keys, unreadable
 from projections.moments import check_one, known_until
 from projections.view_events import events_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from projections.waiting import How
+    from projections.going_on import How
     from sessions.dialect import Dialect
     from sessions.head import Build
     from sessions.keys import Key
@@ -247,7 +247,7 @@ class StoredProjection(Generic[V]):
         _check_shown(key)
         build = self._build()
         self._store.check_no_batch("retry or skip")
-        return waiting.go_on(self._store, self.projection, build, key, how)
+        return going_on.go_on(self._store, self.projection, build, key, how)
 
     def _build(self) -> Build:
         """The build that the store keeps.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
@@ -12,16 +10,14 @@ from msgspec.structs import replace
 from sessions import answers, rules, tracing
 from sessions.answers import Executed, Request
 from sessions.awaited_commits import AwaitedCommits
-from sessions.batch import Batch
+from sessions.batching import StoreWithBatches
 from sessions.commands import COMMANDS, name_of
-from sessions.errors import BatchOpen, InvalidValue, Refused, StoreClosed
-from sessions.follower import Follower
+from sessions.errors import InvalidValue, Refused
 from sessions.group_commit import GroupCommit
 from sessions.job import Job
-from sessions.reader import StoreReader, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from sessions.commands import Command
@@ -29,19 +25,12 @@ if TYPE_CHECKING:
     from sessions.writer import Writer
 
 
-class _OfThread(threading.local):
-    """What a thread has open."""
-
-    batch: Batch | None = None
-
-
-class CommandExecutor(StoreReader):
+class CommandExecutor(StoreWithBatches):
     """What changes a store. Threads may share it; their commands share durable commits."""
 
     def __init__(self, writer: Writer) -> None:
+        super().__init__(writer)
         database = self.recorder.database
-        self._writer = writer
-        self._of_thread = _OfThread()
         group = GroupCommit(writer, database.path, database.lock_timeout)
         self._commits = AwaitedCommits(
             group.perform, path=database.path, timeout=database.lock_timeout
@@ -51,10 +40,6 @@ class CommandExecutor(StoreReader):
     @abstractmethod
     def exists(self) -> bool:
         """Whether there is a store to write to."""
-
-    @abstractmethod
-    def _check_writable(self) -> None:
-        """Refuse what may not be written, and see to it that there is a store."""
 
     @abstractmethod
     def _rehearsal(self) -> AbstractContextManager[Self] | None:
@@ -181,79 +166,6 @@ class CommandExecutor(StoreReader):
             kept[0][2], self._between, key=key, path=self.recorder.database.path
         )
 
-    def check_no_batch(self, what: str) -> None:
-        """Refuse what needs the store to itself while this thread has a batch open.
-
-        Raises:
-            BatchOpen: It has.
-        """
-        if self._batch is not None:
-            raise BatchOpen(what=what)
-
-    def _check_open(self) -> None:
-        if self.recorder.database.is_closed:
-            raise StoreClosed
-
-    def follow(self, after: int = 0, *, types: Iterable[str] = ()) -> Follower:
-        """The log from a position on, and then each new event as soon as it is committed.
-
-        Every event comes once and in order, whoever writes it. An event of this process is seen
-        within milliseconds, one of another process within 250.
-
-            with store.follow(after=position) as follower:
-                for recorded in follower:
-                    ...
-
-        Args:
-            after: The position after which to begin.
-            types: Names of events, such as `SessionClosed`, to see only these. The follower's
-                `position` moves past the others too.
-
-        Returns:
-            An iterator for one thread. It ends after `stop()`, which any thread may call, when
-            the store is closed, and when the interpreter exits.
-
-        Raises:
-            BatchOpen: This thread has a batch open.
-            StoreClosed: It was closed before.
-            InvalidValue: `after` is not a whole number from 0, or no event has such a name.
-        """
-        self.check_no_batch("follow")
-        self._check_open()
-        rules.count("after", after, least=0)
-        return Follower(self, after, names_of(types))
-
-    @contextmanager
-    def batch(self) -> Iterator[Batch]:
-        """Let the commands that this thread executes inside share transactions: a bulk load.
-
-        The rules and the result are those of one by one: a refusal raises for its command alone,
-        and reads in this thread see the batch's own writes. It commits every 1000 commands, after
-        a second, before a fork, and at the end; an exception that leaves it drops only what is not
-        committed. Other writers wait while it holds the lock. A batch in a batch is the same one.
-
-        Raises:
-            BatchFailed: The transaction was lost with commands that had been answered: each later
-                call in the batch raises it, and its end too.
-            StoreClosed: It was closed before.
-        """
-        outer = self._batch
-        if outer is not None:
-            yield outer
-            return
-        self._check_open()
-        self._of_thread.batch = batch = Batch(self._writer, self._check_writable)
-        try:
-            yield batch
-            batch.commit()
-            batch.check()
-        finally:
-            try:
-                batch.abandon()
-            finally:
-                self._of_thread.batch = None
-                batch.abandon()  # an interrupt may have come as it was done
-
     @tracing.spanned("execute", commands=lambda _, job: len(job.requests))
     def _run(self, job: Job) -> list[Executed]:
         if job.dry_run and (rehearsal := self._rehearsal()):
@@ -284,11 +196,6 @@ class CommandExecutor(StoreReader):
             key = rules.text("idempotencyKey", key, most=rules.MAX_KEY)
         meta = {} if metadata is None else rules.metadata("metadata", metadata)
         return Job(requests, key, meta, dry_run=dry_run)
-
-    @property
-    def _batch(self) -> Batch | None:
-        """The batch that this thread has open."""
-        return self._of_thread.batch
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))

@@ -123,19 +123,23 @@ class Transaction:
                 raise IdempotencyKeyReused(key=key) from error
             self._decided(requests, meta, keep=False)  # who breaks a rule is told which
             raise
-        if kept is None:
-            now = self._means.now()
-            executed = self._decided(requests, meta, keep=not dry_run)
-            if not dry_run:
-                answer = answers.to_json(executed)
-                self._found[key] = fingerprint, answer
-                self._answers[key] = fingerprint, answer, now
-            self.is_torn = False
-            return executed
-        if kept[0] != fingerprint:
-            raise IdempotencyKeyReused(key=key)
+        if kept is not None:
+            if kept[0] != fingerprint:
+                raise IdempotencyKeyReused(key=key)
+            return self._answered(requests, key, kept[1])
+        now = self._means.now()
+        executed = self._decided(requests, meta, keep=not dry_run)
+        if not dry_run:
+            answer = answers.to_json(executed)
+            self._found[key] = fingerprint, answer
+            self._answers[key] = fingerprint, answer, now
+        self.is_torn = False
+        return executed
+
+    def _answered(self, requests: Sequence[Request], key: str, kept: str) -> list[Executed]:
+        """The answer that is kept for a key, if it is one to these requests."""
         path = self._recorder.database.path
-        executed = answers.from_json(kept[1], self._log, key=key, path=path)
+        executed = answers.from_json(kept, self._log, key=key, path=path)
         answered = [each.session_id for each in executed]
         if answered != [each.session_id for each in requests]:
             raise answers.damaged(key, path, f"it is of the commands for {', '.join(answered)}")

@@ -67,7 +67,7 @@ SMALL = (
     ("projections.building", "_LEFT_FOR_SWITCH", 2),
     ("projections.building", "HELD", 2),
     ("projections.post", "HELD", 2),
-    ("projections.waiting", "PAGE", 2),
+    ("projections.going_on", "PAGE", 2),
     ("projections.verify", "read_page", lambda *given, **by: read_page(*given, **by | {"size": 5})),
     ("sessions.inline", "HELD", 1),
     ("sessions.views", "_READ_TOGETHER", 2),

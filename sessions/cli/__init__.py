@@ -49,18 +49,7 @@ def main() -> None:
     _write_utf8()
     logging.getLogger("psycopg").addHandler(logging.NullHandler())  # our errors say what matters
     try:
-        try:
-            ended = app.main(standalone_mode=False)
-        finally:
-            sys.stdout.flush()
-        sys.exit(ended)
-    except click.Abort:
-        sys.exit(_STOPPED)
-    except click.ClickException as error:
-        said = StringIO()
-        error.show(said)
-        sys.stderr.write(without_passwords(said.getvalue()))  # what is wrong may be a URL
-        sys.exit(error.exit_code)
+        sys.exit(_ended())
     except InvalidURL as error:
         complain(error)
         sys.exit(2)
@@ -72,6 +61,22 @@ def main() -> None:
             raise
         _stop_writing(error)
         sys.exit(1)
+
+
+def _ended() -> int | None:
+    """The exit code of a command, once all is written that it prints."""
+    try:
+        ended: int | None = app.main(standalone_mode=False)
+    except click.Abort:
+        return _STOPPED
+    except click.ClickException as error:
+        said = StringIO()
+        error.show(said)
+        sys.stderr.write(without_passwords(said.getvalue()))  # what is wrong may be a URL
+        return error.exit_code
+    finally:
+        sys.stdout.flush()
+    return ended
 
 
 def _stop_writing(error: OSError) -> None:

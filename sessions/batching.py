@@ -1,0 +1,115 @@
+"""The batch that a thread may have open of a store, and what is refused beside it."""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sessions import rules
+from sessions.batch import Batch
+from sessions.errors import BatchOpen, StoreClosed
+from sessions.follower import Follower
+from sessions.reader import StoreReader, names_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sessions.writer import Writer
+
+
+class _OfThread(threading.local):
+    """What a thread has open."""
+
+    batch: Batch | None = None
+
+
+class StoreWithBatches(StoreReader):
+    """A store in which each thread may have a batch open, and follow the log while it has none."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._of_thread = _OfThread()
+
+    @abstractmethod
+    def _check_writable(self) -> None:
+        """Refuse what may not be written, and see to it that there is a store."""
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Let the commands that this thread executes inside share transactions: a bulk load.
+
+        The rules and the result are those of one by one: a refusal raises for its command alone,
+        and reads in this thread see the batch's own writes. It commits every 1000 commands, after
+        a second, before a fork, and at the end; an exception that leaves it drops only what is not
+        committed. Other writers wait while it holds the lock. A batch in a batch is the same one.
+
+        Raises:
+            BatchFailed: The transaction was lost with commands that had been answered: each later
+                call in the batch raises it, and its end too.
+            StoreClosed: It was closed before.
+        """
+        outer = self._batch
+        if outer is not None:
+            yield outer
+            return
+        self._check_open()
+        self._of_thread.batch = batch = Batch(self._writer, self._check_writable)
+        try:
+            yield batch
+            batch.commit()
+            batch.check()
+        finally:
+            try:
+                batch.abandon()
+            finally:
+                self._of_thread.batch = None
+                batch.abandon()  # an interrupt may have come as it was done
+
+    @property
+    def _batch(self) -> Batch | None:
+        """The batch that this thread has open."""
+        return self._of_thread.batch
+
+    def check_no_batch(self, what: str) -> None:
+        """Refuse what needs the store to itself while this thread has a batch open.
+
+        Raises:
+            BatchOpen: It has.
+        """
+        if self._batch is not None:
+            raise BatchOpen(what=what)
+
+    def _check_open(self) -> None:
+        if self.recorder.database.is_closed:
+            raise StoreClosed
+
+    def follow(self, after: int = 0, *, types: Iterable[str] = ()) -> Follower:
+        """The log from a position on, and then each new event as soon as it is committed.
+
+        Every event comes once and in order, whoever writes it. An event of this process is seen
+        within milliseconds, one of another process within 250.
+
+            with store.follow(after=position) as follower:
+                for recorded in follower:
+                    ...
+
+        Args:
+            after: The position after which to begin.
+            types: Names of events, such as `SessionClosed`, to see only these. The follower's
+                `position` moves past the others too.
+
+        Returns:
+            An iterator for one thread. It ends after `stop()`, which any thread may call, when
+            the store is closed, and when the interpreter exits.
+
+        Raises:
+            BatchOpen: This thread has a batch open.
+            StoreClosed: It was closed before.
+            InvalidValue: `after` is not a whole number from 0, or no event has such a name.
+        """
+        self.check_no_batch("follow")
+        self._check_open()
+        rules.count("after", after, least=0)
+        return Follower(self, after, names_of(types))
