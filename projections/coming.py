@@ -74,7 +74,7 @@ def wait(store: SessionStore, projection: Projection[Any], position: int, timeou
 def is_followed(store: SessionStore, build: Build) -> bool:
     """Whether somebody works at it, in whatever process; where nobody can tell, somebody does."""
     database = store.recorder.database
-    if not database.knows_holders():
+    if database.is_standby():
         return True
     with database.held(kept.right(build, store.application_id)) as held:
         return held is None
@@ -84,7 +84,7 @@ def _reason(store: SessionStore, build: Build, timeout: float, *, nobody: bool) 
     """Why it has not come that far, as it was seen last."""
     if build.mode != "followed":
         return "the log itself has not come that far"
-    if not store.recorder.database.knows_holders():
+    if store.recorder.database.is_standby():
         return f"it did not come that far within {timeout} s, and a standby cannot tell why"
     if not nobody:
         return f"it is followed, but did not come that far within {timeout} s"

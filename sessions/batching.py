@@ -102,7 +102,9 @@ class StoreWithBatches(StoreReader):
 
         Returns:
             An iterator for one thread. It ends after `stop()`, which any thread may call, when
-            the store is closed, and when the interpreter exits.
+            the store is closed, and when the interpreter exits. Where the log has not come to
+            `after`, as when an older backup took its place, it raises `PositionNotFound`; on a
+            standby of PostgreSQL it waits.
 
         Raises:
             BatchOpen: This thread has a batch open.

@@ -246,9 +246,9 @@ class Database(OneAtATime, ABC):
         what tells, each time it is asked, whether it still has it; None: somebody else has.
         """
 
-    def knows_holders(self) -> bool:
-        """Whether it is known here who holds something."""
-        return True
+    def is_standby(self) -> bool:
+        """Whether it follows another server: then it may lag, and holders are not known here."""
+        return False
 
     @abstractmethod
     def rename(self, connection: Connection, table: str, to: str) -> None:

@@ -16,6 +16,7 @@ from sessions import (
     CloseSession,
     InvalidValue,
     OpenSession,
+    PositionNotFound,
     SessionStore,
     SetAttributes,
     StoreClosed,
@@ -74,18 +75,21 @@ def test_it_begins_behind_a_position(store: SessionStore) -> None:
 
 
 @pytest.mark.parametrize("types", [[], ["ItemAdded"]])
-def test_it_waits_for_a_position_that_is_not_there_yet(
+def test_it_does_not_begin_behind_a_position_that_the_log_has_not_come_to(
     store: SessionStore, types: list[str]
 ) -> None:
     store.execute_many("s", [OpenSession(), add("a")])
 
-    with watching(store.follow(after=4, types=types)) as seen:
+    with store.follow(after=4, types=types) as follower:
+        for _ in range(2):
+            with pytest.raises(PositionNotFound, match="no position 4: its newest is 2"):
+                next(follower)
+    with watching(store.follow(after=2, types=types)) as seen:
         time.sleep(0.3)
-        for sku in "bcde":
-            store.execute("s", add(sku))
-        seen.wait_for(6)
+        store.execute("s", add("b"))
+        seen.wait_for(3)
 
-    assert seen.positions == [5, 6]
+    assert seen.positions == [3]
 
 
 def test_types_that_can_be_read_once_are_as_good_as_a_list(store: SessionStore) -> None:

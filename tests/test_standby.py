@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from sessions import CloseSession, OpenSession, SessionStore, ViewBehind
 from tests.postgres_server import hot_standby
 from tests.sample_projections import SPEND, Spend, followed
 from tests.waiting import SOON, until
+from tests.watching import watching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,3 +48,9 @@ def test_who_reads_a_standby_sees_what_is_written_and_is_told_of_nothing_that_it
                 late = store.execute("b", OpenSession(profile_id="p")).position
                 with pytest.raises(ViewBehind, match=r"within 0\.3 s, and a standby cannot tell"):
                     spend.wait(late, timeout=0.3)
+                with watching(standby.follow(after=late + 1)) as ahead:  # it may only lag
+                    time.sleep(0.3)
+                    for session_id in ("c", "d"):
+                        come = store.execute(session_id, OpenSession(profile_id="p")).position
+                    ahead.wait_for(come)
+                assert ahead.positions == [late + 2]

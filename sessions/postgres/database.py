@@ -270,10 +270,10 @@ class PostgresDatabase(PostgresRelations):
         with self.private() as connection, held_by(connection, lock) as held:
             yield held
 
-    def knows_holders(self) -> bool:
-        """Whether it is known here who holds something: not on a standby, of its primary."""
+    def is_standby(self) -> bool:
+        """Whether it follows another server: then it may lag, and holders are not known here."""
         ((is_standby,),) = self.query("SELECT pg_is_in_recovery()")
-        return not is_standby
+        return bool(is_standby)
 
     def close(self) -> None:
         """Close the connections; what is at work is finished first."""
