@@ -5,8 +5,8 @@ called later. The one that takes its name is given the same.
 
 A view holds the relation that it was made of, whatever that is called later. Where another
 relation takes the name, the view is made again, of that one; so it is with a policy of another
-relation. A materialized view cannot be
-replaced: it is dropped and made again, filled if it was, with its indexes, owner and grants.
+relation. A materialized view cannot be replaced: it is dropped and made again, filled if it was,
+with its indexes, owner and grants. What else holds a relation is named, and nothing is switched.
 """
 
 from __future__ import annotations
