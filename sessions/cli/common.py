@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
-
 from projections.pages import applications_of
 from sessions import clock
-from sessions.cli.tables import for_people
 from sessions.documents import to_json
 from sessions.shown_url import without_password
 from sessions.store import SessionStore
@@ -32,16 +17,11 @@ from sessions.store import SessionStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
+    from types import ModuleType
 
     from sessions.errors import SessionsError
 
 _URL = re.compile(r"\w+:/.*", re.DOTALL)
-
-if not os.environ.get("COLUMNS", "").strip("0"):  # 0 columns would be taken at their word
-    os.environ.pop("COLUMNS", None)
-
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 _ROWS_OF_A_TABLE = 500
 """A table is as wide as its rows: so many are read before the first is shown."""
@@ -71,8 +51,7 @@ def is_terminal() -> bool:
 
 def complain(error: SessionsError | str) -> None:
     """Say what is wrong, on standard error."""
-    said = _harmless(without_passwords(str(error)))
-    err.print(Text.assemble(("error: ", "red"), said), soft_wrap=True)
+    _say(_harmless(without_passwords(str(error))), title="error: ")
 
 
 def without_passwords(text: str) -> str:
@@ -86,7 +65,14 @@ def without_passwords(text: str) -> str:
 
 def remark(text: str) -> None:
     """Say something to people, on standard error."""
-    err.print(Text(_harmless(text)), soft_wrap=True)
+    _say(_harmless(text))
+
+
+def _say(text: str, *, title: str = "") -> None:
+    if sys.stderr.isatty():
+        _terminal().say(text, title=title)
+    else:
+        sys.stderr.write(f"{title}{text}\n")
 
 
 def print_line(line: str) -> None:
@@ -109,11 +95,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     if is_terminal():
         part = list(islice(shown, _ROWS_OF_A_TABLE))
         while True:
-            out.print(for_people(list(zip(columns, *part, strict=True)), out.width))
+            _terminal().show(list(zip(columns, *part, strict=True)))
             part = list(islice(shown, _ROWS_OF_A_TABLE))
             if not part:
                 return
-            out.print()
+            print_text("")
     first = list(islice(shown, 1))
     for line in chain([list(columns)], first, shown):
         sys.stdout.write("\t".join(line) + "\n")
@@ -127,13 +113,19 @@ def print_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 def print_text(text: str, *, title: str = "") -> None:
     """Print a line for people, behind a title in bold; nothing in it is markup."""
-    line = Text(_harmless(title), "bold").append("  " if title else "", "none")
-    out.print(line.append(_harmless(text), "not bold"), soft_wrap=True)
+    shown = _harmless(title) + "  " * bool(title), _harmless(text)
+    if is_terminal():
+        _terminal().print_text(*shown)
+    else:
+        sys.stdout.write("".join(shown) + "\n")
 
 
 def print_heading(text: str) -> None:
     """Print what the next lines are about."""
-    out.print(Text(f"\n{text}\n", "bold cyan"), soft_wrap=True)
+    if is_terminal():
+        _terminal().print_heading(text)
+    else:
+        sys.stdout.write(f"\n{text}\n\n")
 
 
 def _harmless(text: str) -> str:
@@ -141,26 +133,18 @@ def _harmless(text: str) -> str:
     return "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])
 
 
-class _RateColumn(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        """The rate as text."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s")
-
-
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, with rate and time left; nothing where nobody looks."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    if not sys.stderr.isatty():
+        yield lambda _, __: None
+        return
+    with _terminal().progress(what) as told:
+        yield told
+
+
+def _terminal() -> ModuleType:
+    """What shows things to people, by Rich: to import that takes a fifth of a short command."""
+    from sessions.cli import terminal  # noqa: PLC0415  programs have no use for it
+
+    return terminal
