@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from projections import CustomerSessions, verify
 from sessions import OpenSession, SessionStore
+from sessions.cli import demo
 from tests.retail_reference import figures
 from tests.test_cli_maintain import run
 from tests.test_retail import EXTRACT
@@ -26,6 +28,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SESSIONS_STORE", raising=False)
     monkeypatch.delenv("SESSIONS_APPLICATION", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def _few_orders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The orders of one customer, the one that the tour shows."""
+    head, *lines = gzip.decompress(EXTRACT.read_bytes()).decode().splitlines()
+    few = tmp_path_factory.mktemp("orders") / "few.csv"
+    few.write_text("\n".join([head, *[each for each in lines if f",{demo.CUSTOMER}.0," in each]]))
+    monkeypatch.setattr(demo, "EXTRACT", few)
 
 
 def test_a_demo_shows_its_steps_and_leaves_a_store_that_verifies_clean(folder: Path) -> None:
@@ -62,6 +73,7 @@ def test_a_demo_shows_its_steps_and_leaves_a_store_that_verifies_clean(folder: P
 
 
 @pytest.mark.no_cover
+@pytest.mark.usefixtures("_few_orders")
 def test_two_demos_in_one_folder_make_two_stores_and_say_what_to_type_next(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +89,7 @@ def test_two_demos_in_one_folder_make_two_stores_and_say_what_to_type_next(
         assert (done.code, done.out != "") == (0, True), command
 
 
+@pytest.mark.usefixtures("_few_orders")
 def test_two_demos_that_begin_at_once_have_a_store_each(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +111,7 @@ def test_two_demos_that_begin_at_once_have_a_store_each(
     [("7", []), (None, ["--application", "7"]), ("8", ["--application", "7"])],
 )
 @pytest.mark.no_cover
+@pytest.mark.usefixtures("_few_orders")
 def test_its_sessions_are_of_the_application_that_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None, arguments: list[str]
 ) -> None:
@@ -157,6 +171,7 @@ def test_what_to_type_next_can_be_typed_where_the_program_is_not_on_the_path(
     assert f"\n  {named.format(program)} demo  # its store stays" in ran.stdout
 
 
+@pytest.mark.usefixtures("_few_orders")
 def test_what_to_type_next_makes_a_store_where_that_of_the_demo_is_gone() -> None:
     ran = run("demo", "--store", "memory:")
 
@@ -165,6 +180,7 @@ def test_what_to_type_next_makes_a_store_where_that_of_the_demo_is_gone() -> Non
     assert command.partition("  #")[0].endswith("sessions demo")
 
 
+@pytest.mark.usefixtures("_few_orders")
 def test_what_to_type_next_names_no_password(postgres_url: str) -> None:
     ran = run("demo", "--store", f"{postgres_url}&password=hunter2")
 
@@ -182,6 +198,7 @@ def test_a_file_that_is_no_store_is_refused_and_left_alone(folder: Path) -> None
     assert (folder / "notes.db").read_text() == "hello"
 
 
+@pytest.mark.usefixtures("_few_orders")
 def test_the_name_of_the_store_is_shown_as_it_is(folder: Path) -> None:
     ran = run("demo", "--store", "sqlite:///my[red].db")
 

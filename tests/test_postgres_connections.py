@@ -35,8 +35,10 @@ from sessions.errors import (
     StoreBusy,
     StoreUnavailable,
 )
+from sessions.postgres import PostgresDatabase
 from sessions.postgres.failures import PostgresFailures
 from sessions.postgres.pool import Connections
+from sessions.postgres.round_trip import ServerConnection
 from tests.conftest import add
 from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed
@@ -44,8 +46,6 @@ from tests.waiting import SOON, come, patiently, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from sessions.postgres import PostgresDatabase
 
 GUIDE = Path(__file__).parents[1] / "docs" / "how-to" / "run-on-postgresql.md"
 INLINE = ("customer_sessions", "attachments")
@@ -151,6 +151,26 @@ def test_a_schema_may_be_called_in_any_script_whatever_the_encoding(
 )
 def test_what_an_error_of_the_server_means(error: psycopg.Error, kind: type[Exception]) -> None:
     assert type(PostgresFailures("the store", 1.0).of(error)) is kind
+
+
+def test_one_connection_is_enough_to_open_a_store_and_to_use_it(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SessionStore.open(postgres_url).close()
+    made: list[ServerConnection] = []
+    connect = ServerConnection.connect
+
+    def counted(*asked: Any, **options: Any) -> ServerConnection:
+        made.append(connect(*asked, **options))
+        return made[-1]
+
+    monkeypatch.setattr(ServerConnection, "connect", counted)
+    with SessionStore.open(postgres_url) as store:
+        store.execute("s", OpenSession())
+        assert store.position == 1
+    PostgresDatabase(postgres_url).close()  # before it has asked anything
+
+    assert [raw.closed for raw in made] == [True, True]
 
 
 def test_a_pool_that_is_used_up_says_so(postgres_url: str) -> None:

@@ -113,7 +113,7 @@ def print_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 def print_text(text: str, *, title: str = "") -> None:
     """Print a line for people, behind a title in bold; nothing in it is markup."""
-    shown = _harmless(title) + "  " * bool(title), _harmless(text)
+    shown = _harmless(title), "  " * bool(title) + _harmless(text)
     if is_terminal():
         _terminal().print_text(*shown)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
 import psycopg
@@ -49,7 +49,7 @@ _DURABLE = (
 _LEFT = "its connections were lost, and are made anew"
 
 _inherited: list[object] = []
-"""Pools of a parent process: closing one in a child would harm the parent's."""
+"""Connections of a parent process: closing one in a child would harm the parent's."""
 
 
 class Connections:
@@ -66,7 +66,12 @@ class Connections:
         self._mutex = threading.Lock()
         self._pool: ConnectionPool[ServerConnection] | None = None
         self._taken: WeakSet[ServerConnection] = WeakSet()
+        self._reached: list[ServerConnection] = []
         self.closed = False
+
+    def reach(self) -> None:
+        """Connect now. The pool begins with this connection: for a short command it is enough."""
+        self._reached.append(self.connect())
 
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
         """A connection of the pool; `give_back` must follow."""
@@ -150,7 +155,7 @@ class Connections:
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self._place.server,
-                    connection_class=ServerConnection,
+                    connection_class=cast("type[ServerConnection]", _Connecting(self._reached)),
                     kwargs=_OPTIONS,
                     configure=self._configure,
                     min_size=0,
@@ -194,11 +199,28 @@ class Connections:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
+        for raw in self._reached:
+            raw.close()
 
     def begin_again_in_child(self) -> None:
         """After a fork: the parent's connections stay the parent's."""
-        _inherited.append(self._pool)
+        _inherited.append((self._pool, self._reached))
         self._mutex, self._pool, self._taken = threading.Lock(), None, WeakSet()
+        self._reached = []
+
+
+class _Connecting:
+    """What a pool connects by: it takes what was reached before."""
+
+    def __init__(self, reached: list[ServerConnection]) -> None:
+        self._reached = reached
+
+    def connect(self, conninfo: str, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
+        """A connection."""
+        try:
+            return self._reached.pop()
+        except IndexError:
+            return ServerConnection.connect(conninfo, **options)
 
 
 def quoted(name: str) -> str:

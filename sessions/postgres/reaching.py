@@ -52,7 +52,7 @@ class Reaching:
         is_starting = False
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
-                return self._connections.connect().close()
+                return self._connections.reach()
             except ConnectionTimeout:
                 raise
             except psycopg.OperationalError:
