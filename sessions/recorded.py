@@ -80,11 +80,12 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 def _apart(value: Any) -> Any:  # noqa: ANN401  as they are
     """A value that has no list, and no object of JSON, in common with another."""
-    if isinstance(value, dict):
-        return {name: _apart(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_apart, value))
-    if names := _changeable(value.__class__):
+    kind = value.__class__
+    if kind is dict:
+        return {name: _apart(inner) for name, inner in value.items()} if value else {}
+    if kind is list or kind is tuple:
+        return kind(map(_apart, value))
+    if names := _changeable(kind):
         return replace(value, **{name: _apart(getattr(value, name)) for name in names})
     return value
 
