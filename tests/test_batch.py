@@ -37,6 +37,8 @@ from sessions import (
     SetProfile,
     SetQuantity,
     StorageFailed,
+    StoreBusy,
+    StoreReadOnly,
     UnknownEvent,
 )
 from sessions.inline import InlineViews
@@ -214,6 +216,31 @@ def test_others_do_not_see_what_is_not_committed(url: str) -> None:
             store.execute("s", add())
             assert (reader.position, len(list(reader.events("s")))) == (1, 1)
         assert reader.position == 2
+
+
+def test_what_is_read_in_a_batch_that_has_begun_is_so_when_it_is_written(url: str) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url, lock_timeout=0.05) as other:
+        store.execute("s", OpenSession())
+        with store.batch() as batch:
+            batch.begin()
+            batch.begin()
+            before = store.position
+
+            with pytest.raises(StoreBusy):
+                other.execute("s", add("b"))
+            assert store.execute("s", add("a")).position == before + 1
+        assert other.execute("s", add("b")).position == before + 2
+
+
+def test_a_batch_begins_where_it_may_write_alone(url: str) -> None:
+    with SessionStore.open(url) as made:
+        made.make()
+    with (
+        SessionStore.open(url, read_only=True) as store,
+        store.batch() as batch,
+        pytest.raises(StoreReadOnly),
+    ):
+        batch.begin()
 
 
 def test_a_batch_in_a_batch_is_the_outer_one(store: SessionStore) -> None:
