@@ -167,6 +167,8 @@ class Line:
                 if server is self._coming:
                     self._came.set()
                 client.sendall(said)
+        if server is self._coming:  # it was cut before it has answered
+            self._came.set()
         _end(client, server)
 
 
