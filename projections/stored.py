@@ -78,24 +78,29 @@ class StoredProjection(Generic[V]):
     def _now(self, key: Key) -> V | None:
         """The view of a key as it is kept, by one question; or folded, where it is live."""
         build = self._build() if self.projection.mode == "live" else None
-        application = self._store.application_id
-        parameters = (application, str(key), application, key, self.projection.name)
         while build is None or build.mode != "live":
-            found: list[tuple[Any, ...]] = []
-            failed: StorageFailed | None = None
+            row, failed = None, None
             try:
-                found = self._store.query(self._get, parameters)
+                row = self._kept(key)
             except StorageFailed as error:  # its relation is not there, or has gone meanwhile
                 failed = error
-            for version, is_waiting, *row in found:
-                if version == self.projection.version:
-                    if not is_waiting:
-                        return self._read(key, row)
-                    self.check_not_parked(key)
+            if row is not None:
+                return self._read(key, row)
             before, build = build, self._build()
             if failed is not None and build == before:
                 raise failed
         return self._folded(build, key, None, None)
+
+    def _kept(self, key: Key) -> Sequence[Any] | None:
+        """What is kept of a key by this version; None if its build has to be looked at."""
+        application = self._store.application_id
+        parameters = (application, str(key), application, key, self.projection.name)
+        for version, is_waiting, *row in self._store.query(self._get, parameters):
+            if is_waiting:
+                self.check_not_parked(key)  # or it goes on by now
+            elif version == self.projection.version:
+                return row
+        return None
 
     def _read(self, key: Key, row: Sequence[Any]) -> V | None:
         application, *values = row

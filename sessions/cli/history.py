@@ -68,7 +68,7 @@ def history(  # noqa: PLR0913  a parameter is an option
     that "sessions show ID --json" prints. With --events each event is a line, in the order of the
     log, with the sums after it.
     """
-    check_one_moment(as_of, position)
+    check_one_moment(as_of=as_of, position=position)
     if events and figures:
         raise click.BadParameter(_ONE_FORM)
     moment: dict[str, Any] = {"as_of": as_of, "position": position}

@@ -49,10 +49,11 @@ def _moment(text: str) -> datetime:
         return datetime.fromisoformat(text.upper())
 
 
-def check_one_moment(as_of: datetime | None, position: int | None) -> None:
-    """Refuse a moment that is given in two ways."""
-    if as_of is not None and position is not None:
-        message = "give only one of --as-of and --position"
+def check_one_moment(**moments: object) -> None:
+    """Refuse a moment that is given in several ways."""
+    if [*moments.values()].count(None) < len(moments) - 1:
+        *names, last = [f"--{name.replace('_', '-')}" for name in moments]
+        message = f"give only one of {', '.join(names)} and {last}"
         raise click.BadParameter(message)
 
 

@@ -40,15 +40,23 @@ if TYPE_CHECKING:
 @json_option
 @store_option
 @application_option
-def show(*, session_id: str, json: bool, store: str, application: int, **moment: Any) -> None:  # noqa: ANN401  as `CustomerSessions.get` takes it
+def show(  # noqa: PLR0913  a parameter is an option
+    *,
+    session_id: str,
+    version: int | None,
+    as_of: datetime | None,
+    position: int | None,
+    json: bool,
+    store: str,
+    application: int,
+) -> None:
     """Show a session as it is, or as it was at any moment.
 
     ID is the session's integrationId. With --json it prints exactly the CustomerSession object of
     the Integration API.
     """
-    if [*moment.values()].count(None) < len(moment) - 1:
-        message = "give only one of --version, --as-of and --position"
-        raise click.BadParameter(message)
+    moment: dict[str, Any] = {"version": version, "as_of": as_of, "position": position}
+    check_one_moment(**moment)
     with reading(store, application) as opened:
         view = CustomerSessions(opened).get(session_id, **moment)
     if json:
@@ -68,7 +76,7 @@ def export(*, as_of: datetime | None, position: int | None, store: str, applicat
     Each is a line: the CustomerSession object that "sessions show ID --json" prints. All lines are
     of one moment, whatever is written meanwhile.
     """
-    check_one_moment(as_of, position)
+    check_one_moment(as_of=as_of, position=position)
     with reading(store, application) as opened:
         views = CustomerSessions(opened).all(as_of=as_of, position=position)
         sys.stdout.writelines(f"{view.to_json()}\n" for view in views)

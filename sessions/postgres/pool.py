@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -155,9 +156,7 @@ class Connections:
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self._place.server,
-                    connection_class=cast("type[ServerConnection]", _Connecting(self._reached)),
-                    kwargs=_OPTIONS,
-                    configure=self._configure,
+                    connection_class=cast("Any", SimpleNamespace(connect=self._next)),
                     min_size=0,
                     max_size=self._place.pool_size,
                     timeout=max(_LEAST_SECONDS, self._lock_timeout),
@@ -167,8 +166,15 @@ class Connections:
                 )
             return self._pool
 
+    def _next(self, _: str, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
+        """One more for the pool: that which was reached before, or a new one."""
+        try:
+            return self._reached.pop()
+        except IndexError:
+            return self.connect(**options)
+
     def connect(self, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
-        """A connection that is not the pool's."""
+        """A connection as the store has them."""
         raw = self._connected(options)
         try:
             self._configure(raw)
@@ -207,20 +213,6 @@ class Connections:
         _inherited.append((self._pool, self._reached))
         self._mutex, self._pool, self._taken = threading.Lock(), None, WeakSet()
         self._reached = []
-
-
-class _Connecting:
-    """What a pool connects by: it takes what was reached before."""
-
-    def __init__(self, reached: list[ServerConnection]) -> None:
-        self._reached = reached
-
-    def connect(self, conninfo: str, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
-        """A connection."""
-        try:
-            return self._reached.pop()
-        except IndexError:
-            return ServerConnection.connect(conninfo, **options)
 
 
 def quoted(name: str) -> str:
