@@ -34,11 +34,11 @@ def build_of(store: SessionStore, projection: Projection[Any], by: float = 0.0) 
     database, may_begin = store.recorder.database, projection.mode == "followed"
     while True:
         seen = database.signal.count
-        build = kept.builds(store.query, "current").get(projection.name)
+        build = kept.builds(store.rows, "current").get(projection.name)
         if build is not None and is_kept(projection, build):
             return build
         if build is not None or not may_begin or time.monotonic() >= by:
-            kept.check_whole(store.query)
+            kept.check_whole(store.rows)
             raise not_kept(projection, build)
         database.signal.wait(seen, database.poll_seconds)
 
@@ -57,7 +57,7 @@ def wait(store: SessionStore, projection: Projection[Any], position: int, timeou
     nobody = False
     while True:
         seen, build = database.signal.count, build_of(store, projection, begun)
-        reached = come(store, build, store.query)
+        reached = come(store, build, store.rows)
         if reached >= position:
             return
         if now() >= look:

@@ -113,7 +113,7 @@ class CustomerHistories:
 
         Where somebody lets `attachments` be followed, no more is known than it has come to.
         """
-        query, application = self._store.query, self._store.application_id
+        query, application = self._store.rows, self._store.application_id
         head = self._store.recorder.head(query)
         until, name = known_until(self._store, position, head), attachments.PROJECTION.name
         for build in head.views:
@@ -132,6 +132,6 @@ class CustomerHistories:
             sql = schema.EVENTS.select_each(
                 ["stream_id"], len(ids), self._dialect, where, columns=self._dialect.event
             )
-            rows += self._store.query(sql, (*ids, self._store.application_id, SESSION, until, at))
+            rows += self._store.rows(sql, (*ids, self._store.application_id, SESSION, until, at))
         rows.sort(key=itemgetter(0))
         return list(self._store.mapper.recorded(self._store.application_id, rows))

@@ -236,7 +236,7 @@ class CustomerSessions:
 
     def _late(self, session_id: str) -> list[Any]:
         """The row of a session that had none: there is one by now, if it is not none at all."""
-        query, application = self._store.query, self._store.application_id
+        query, application = self._store.rows, self._store.application_id
         first = self._store.recorder.stream_rows(query, SESSION, session_id, until=1)
         if first:  # somebody lets the views be followed, or was faster
             begun, reached = first[0][0], self._stored.position

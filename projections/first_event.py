@@ -67,7 +67,7 @@ def _replay(store: SessionStore, histories: Sequence[_History]) -> None:
         view = (history.projection.name, history.difference.key[0])
         of_view.setdefault(view, []).append(history)
     reaches = {name: _Reach(store, name) for name in projections}
-    for recorded in read_events(store, store.query):
+    for recorded in read_events(store, store.rows):
         if of_limits and type(recorded.event) in CLAIMING:
             _show(of_limits, recorded)
         for name, projection in projections.items():
@@ -93,7 +93,7 @@ class _Reach:
     """How far the views of a projection have come: as a whole, and each that waits."""
 
     def __init__(self, store: SessionStore, name: str) -> None:
-        build, query = kept.builds(store.query, "current")[name], store.query
+        build, query = kept.builds(store.rows, "current")[name], store.rows
         keys = parked_keys(store, build)
         self._until = come(store, build, query)
         waiting = keys.waiting(query).items()

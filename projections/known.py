@@ -48,10 +48,10 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
 
     def asked(sql: str, parameters: Sequence[object]) -> list[Any]:
         try:
-            return store.query(sql, parameters)
+            return store.rows(sql, parameters)
         except StorageFailed as error:
-            kept.check_whole(store.query)
-            builds = kept.builds(store.query, "current")
+            kept.check_whole(store.rows)
+            builds = kept.builds(store.rows, "current")
             for each in projections:
                 if not is_kept(each, builds.get(each.name)):
                     raise not_kept(each, builds.get(each.name)) from error
@@ -95,7 +95,7 @@ def unreadable(
     store: SessionStore, projection: Projection[Any], key: Key, error: Exception
 ) -> ProjectionNotKept | ViewUnreadable:
     """What is raised for a row that is no view: another version's, or changed by hand."""
-    build = kept.builds(store.query, "current").get(projection.name)
+    build = kept.builds(store.rows, "current").get(projection.name)
     if not is_kept(projection, build):
         return not_kept(projection, build)
     path = store.recorder.database.path

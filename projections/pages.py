@@ -14,7 +14,7 @@ from sessions.recorder import SessionRecorder
 from sessions.topics import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from sessions.connection import Query
     from sessions.database import Database
@@ -134,13 +134,17 @@ class LogReader(StoreReader):
         self.recorder = SessionRecorder(database, application_id)
         self.mapper = Mapper()
 
-    def query(
-        self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
+    def _asked(
+        self,
+        query: Callable[..., list[Any]],
+        sql: str,
+        parameters: Sequence[object],
+        *,
+        passing: bool,
     ) -> list[Any]:
-        """All rows of one SELECT as tuples."""
         if self._query is not None:
             return self._query(sql, parameters)
-        return self.recorder.database.query(sql, parameters, passing=passing)
+        return query(sql, parameters, passing=passing)
 
 
 def applications_of(query: Query, *relations: str) -> list[int]:

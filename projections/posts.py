@@ -131,7 +131,7 @@ class Posts:
             return False
         after = min(post.part.position for post in posts)
         wanted = wanted_by([post.part for post in posts])
-        query = partial(self._store.query, passing=True)
+        query = partial(self._store.rows, passing=True)
         page = read_page(self._store, query, after, until=until, size=pace.begin(), wanted=wanted)
         if page.until > after:
             with tracing.span("fold", projections=self.working, position=page.until):

@@ -132,7 +132,7 @@ def drop(store: SessionStore, name: str) -> list[str]:
     store.check_no_batch("drop")
     database = store.recorder.database
     is_known = any(name == each.name for each in store.projections)
-    if not _builds(store.query, name, kept.STATUSES):
+    if not _builds(store.rows, name, kept.STATUSES):
         named(store, [name])
     with database.held("rebuild") as held:
         if held is None:

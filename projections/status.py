@@ -81,20 +81,20 @@ def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatu
 
 def parked(store: SessionStore) -> list[Parked]:
     """The keys of all current projections that wait, by the position that they wait for."""
-    current = kept.builds(store.query, "current").values()
-    found = [each for build in current for each in parked_keys(store, build).shown(store.query)]
+    current = kept.builds(store.rows, "current").values()
+    found = [each for build in current for each in parked_keys(store, build).shown(store.rows)]
     return sorted(found, key=lambda each: each.position)
 
 
 def _builds(store: SessionStore) -> Iterator[tuple[str, Build, Status]]:
     for of in kept.STATUSES:
-        for name, build in kept.builds(store.query, of).items():
+        for name, build in kept.builds(store.rows, of).items():
             if name != schema.CLAIMS.name:  # a rebuild's, and no projection
                 yield name, build, of
 
 
 def _come(store: SessionStore, build: Build) -> int:
-    return kept.position(store.query, build, store.application_id)
+    return kept.position(store.rows, build, store.application_id)
 
 
 def _status(
@@ -123,13 +123,13 @@ def _status(
         None if position is None else end - position,
         None if position is None else _lag(store, position, end),
         rate,
-        len(parked_keys(store, build).shown(store.query)),
+        len(parked_keys(store, build).shown(store.rows)),
     )
 
 
 def _lag(store: SessionStore, position: int, end: int) -> float:
     if position >= end:
         return 0.0
-    rows = store.query(_NEXT, (store.application_id, position + 1))
+    rows = store.rows(_NEXT, (store.application_id, position + 1))
     since = store.now() - datetime.fromisoformat(rows[0][0])
     return max(0.0, since.total_seconds())

@@ -95,7 +95,7 @@ class StoredProjection(Generic[V]):
         """What is kept of a key by this version; None if its build has to be looked at."""
         application = self._store.application_id
         parameters = (application, str(key), application, key, self.projection.name)
-        for version, is_waiting, *row in self._store.query(self._get, parameters):
+        for version, is_waiting, *row in self._store.rows(self._get, parameters):
             if is_waiting:
                 self.check_not_parked(key)  # or it goes on by now
             elif version == self.projection.version:
@@ -130,7 +130,7 @@ class StoredProjection(Generic[V]):
             ProjectionNotKept: The store keeps another version, or none.
         """
         _check_shown(key)
-        for parked in parked_keys(self._store, self._build()).shown(self._store.query, key):
+        for parked in parked_keys(self._store, self._build()).shown(self._store.rows, key):
             raise ViewParked(
                 projection=parked.projection,
                 key=key,
@@ -143,7 +143,7 @@ class StoredProjection(Generic[V]):
         self, build: Build, key: Key, as_of: datetime | None, position: int | None
     ) -> V | None:
         """The view of a key at a moment, if it could have been kept until then."""
-        skipped = parked_keys(self._store, build).skipped(self._store.query)
+        skipped = parked_keys(self._store, build).skipped(self._store.rows)
         view = None
         for recorded in events_of(self.projection, self._store, key, as_of, position):
             if (str(key), recorded.position) in skipped:
@@ -177,7 +177,7 @@ class StoredProjection(Generic[V]):
         Raises:
             ProjectionNotKept: The store keeps another version, or none.
         """
-        return come(self._store, self._build(), self._store.query)
+        return come(self._store, self._build(), self._store.rows)
 
     def wait(self, position: int, *, timeout: float = 10.0) -> None:
         """Return as soon as the views have come to a position: read your own write.
@@ -204,7 +204,7 @@ class StoredProjection(Generic[V]):
         Raises:
             ProjectionNotKept: The store keeps another version, or none.
         """
-        return parked_keys(self._store, self._build()).shown(self._store.query)
+        return parked_keys(self._store, self._build()).shown(self._store.rows)
 
     def retry(self, key: Key) -> bool:
         """Fold what a key waits for, and all that waits behind it, once more.

@@ -214,13 +214,13 @@ def _stored(projection: Projection[V], pages: Sequence[Sequence[Recorded]]) -> d
             where = f"at position {each.position} ({each.type})"
             _fail(f"{each.projection} of {each.key!r} is parked {where}: {each.error}")
         storage = kept_so.storage
-        rows = store.query(storage.table.select("application_id = ?"), (_APPLICATION,))
+        rows = store.rows(storage.table.select("application_id = ?"), (_APPLICATION,))
         return {row[1]: storage.from_row(row[1:]) for row in rows}
 
 
 def _deliver(store: SessionStore, projection: Projection[Any], page: Sequence[Recorded]) -> None:
     database = store.recorder.database
-    build = kept.builds(store.query, "current")[projection.name]
+    build = kept.builds(store.rows, "current")[projection.name]
     views = Views(projection, _APPLICATION, database.dialect, build=build.number)
     part = Tracked(BuildOf(projection, views), database, build, _APPLICATION)
     with database.writing() as connection:

@@ -78,9 +78,9 @@ def verify(
     rules.count("limit", limit)
     store.check_no_batch("verify")
     store.check_made()
-    kept.check_whole(store.query)
+    kept.check_whole(store.rows)
     while True:
-        before = kept.builds(store.query, "current")
+        before = kept.builds(store.rows, "current")
         try:
             with store.recorder.database.private() as connection:
                 verification = _Verification(store, connection)
@@ -88,7 +88,7 @@ def verify(
                     found = list(islice(verification.differences(progress), limit))
                     return with_first_events(store, found)
         except StorageFailed:
-            if kept.builds(store.query, "current") == before:
+            if kept.builds(store.rows, "current") == before:
                 raise  # else a relation is gone, because others have switched
 
 

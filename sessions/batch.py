@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from contextvars import ContextVar
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from sessions import forks
-from sessions.errors import BatchFailed, SessionsError
+from sessions.errors import BatchFailed, OutsideBatch, SessionsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,12 @@ SECONDS = 1.0
 """It commits with the first command after so long."""
 
 
+_entered: ContextVar[tuple[Batch, ...]] = ContextVar("customer-sessions-batches", default=())
+"""The batches, each of another store, in which a task is: tasks that share a thread do not share
+them. A task that is made inside begins inside.
+"""
+
+
 class Batch:
     """The transactions that a bulk load shares; see `SessionStore.batch`."""
 
@@ -38,6 +45,7 @@ class Batch:
         self._lost = 0
         self._cause: BaseException | None = None
         self._thread = get_ident()
+        self._has_ended = False
         forks.watch_and_hold(self)
 
     def hold_for_fork(self) -> None:
@@ -58,15 +66,38 @@ class Batch:
         """Whether something is executed and not committed, or lost."""
         return self._transaction is not None or self._lost > 0
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the caller is inside: its commands belong to this batch."""
+        is_here = self._thread == get_ident() and self in _entered.get()
+        return is_here and not self._has_ended
+
+    def open(self) -> None:
+        """Let what comes be inside; `close` must follow."""
+        _entered.set((*_entered.get(), self))
+
+    def close(self) -> None:
+        """End it, and drop what is not committed. Where that is interrupted, call it again."""
+        self._has_ended = True
+        _entered.set(tuple([each for each in _entered.get() if each is not self]))
+        self.abandon()
+
     def begin(self) -> None:
         """Take the lock now: what is read in the batch from here on is so until its next commit.
 
+        What is due is committed before: to begin again lets others write now and then.
+
         Raises:
+            OutsideBatch: It has ended, or another thread or task opened it.
             BatchFailed: What it answered before is lost.
             StoreReadOnly: The store was opened to be read only.
             StoreBusy: Others held the lock for too long.
         """
+        if not self.is_inside:
+            raise OutsideBatch
         self.check()
+        if self._transaction is not None and self._is_due():
+            self.commit()
         if self._transaction is None:
             self._check_writable()
             self._begin(())

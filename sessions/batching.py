@@ -1,4 +1,8 @@
-"""The batch that a thread may have open of a store, and what is refused beside it."""
+"""The batch that a thread may have open of a store, and what is refused beside it.
+
+It has the thread's only transaction, and yet not all that the thread does belongs to it: the tasks
+of a loop share a thread.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +45,13 @@ class StoreWithBatches(StoreReader):
         """Let the commands that this thread executes inside share transactions: a bulk load.
 
         The rules and the result are those of one by one: a refusal raises for its command alone,
-        and reads in this thread see the batch's own writes. It commits every 1000 commands, after
-        a second, before a fork, and at the end; an exception that leaves it drops only what is not
-        committed. Other writers wait while it holds the lock. A batch in a batch is the same one.
+        and reads inside see the batch's own writes. It commits every 1000 commands, with the first
+        command after a second, before a fork, and at the end; an exception that leaves it drops
+        only what is not committed. Other writers wait while it holds the lock. A batch in a batch
+        is the same one. Of a loop's tasks, those that are made inside are inside too.
 
         Raises:
+            BatchOpen: Another task of this thread has one open.
             BatchFailed: The transaction was lost with commands that had been answered: each later
                 call in the batch raises it, and its end too.
             StoreClosed: It was closed before.
@@ -54,23 +60,26 @@ class StoreWithBatches(StoreReader):
         if outer is not None:
             yield outer
             return
+        self.check_no_batch("another one")
         self._check_open()
         self._of_thread.batch = batch = Batch(self._writer, self._check_writable)
         try:
+            batch.open()
             yield batch
             batch.commit()
             batch.check()
         finally:
             try:
-                batch.abandon()
+                batch.close()
             finally:
                 self._of_thread.batch = None
-                batch.abandon()  # an interrupt may have come as it was done
+                batch.close()  # an interrupt may have come as it was done
 
     @property
     def _batch(self) -> Batch | None:
-        """The batch that this thread has open."""
-        return self._of_thread.batch
+        """The batch that the caller is inside of."""
+        batch = self._of_thread.batch
+        return batch if batch is not None and batch.is_inside else None
 
     def check_no_batch(self, what: str) -> None:
         """Refuse what needs the store to itself while this thread has a batch open.
@@ -78,7 +87,7 @@ class StoreWithBatches(StoreReader):
         Raises:
             BatchOpen: It has.
         """
-        if self._batch is not None:
+        if self._of_thread.batch is not None:
             raise BatchOpen(what=what)
 
     def _check_open(self) -> None:

@@ -146,6 +146,12 @@ class Database(OneAtATime, ABC):
         `passing` is for a page of a long pass over the log, which must not fill the memory.
         """
 
+    def query_of_others(
+        self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
+    ) -> list[Any]:
+        """`query`, of people's own SQL: what it may set is not left to whoever asks next."""
+        return self.query(sql, parameters, passing=passing)
+
     @abstractmethod
     def private(self) -> AbstractContextManager[Connection]:
         """A connection that nobody else uses, with temporary tables of its own."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
+from sessions import clock
 from sessions.cached import cached_property
 from sessions.head import CATCH_UP, HEAD
 from sessions.topics import TOPIC
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sessions.kinds import Kind
 
@@ -32,6 +35,7 @@ class Dialect:
         functions: The statements that make the functions it needs.
         event: What is read of an event, for `Mapper.recorded`: nothing twice.
         refuse_changes: The statements that make the log one that is only added to.
+        adapt: What makes of people's values, by their types, those that its driver takes rightly.
     """
 
     types: Mapping[Kind, str]
@@ -45,6 +49,7 @@ class Dialect:
     functions: Sequence[str]
     event: str
     refuse_changes: Sequence[str]
+    adapt: Mapping[type, Callable[[Any], object]]
 
     @cached_property
     def news(self) -> str:
@@ -95,6 +100,7 @@ SQLITE = Dialect(
         "BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END"
         for change in ("update", "delete")
     ],
+    adapt={datetime: clock.text, Decimal: str},
 )
 
 _EACH = "LATERAL (SELECT * FROM {found} OFFSET 0) AS {table}"
@@ -174,4 +180,5 @@ POSTGRES = Dialect(
     functions=[_SHORT_KEY, _BEGIN_WRITING, _CONFIRM_WRITING],
     event=_EVENT.format("CAST(metadata AS text)"),
     refuse_changes=[_REFUSE, _REFUSE_CHANGES],
+    adapt={},
 )

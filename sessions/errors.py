@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class SessionsError(Exception):
     """something went wrong"""
 
-    retry: ClassVar[bool] = False
+    retry: bool = False
     """Whether the same call can succeed later, with nothing else changed."""
 
     def __init__(self, **fields: Any) -> None:  # noqa: ANN401  each class names its own
@@ -252,6 +252,10 @@ class BatchOpen(SessionsError):
     what: str
 
 
+class OutsideBatch(SessionsError):
+    """the batch has ended, or another thread or task has it open"""
+
+
 class CommitUnderway(SessionsError):
     """{what} is not possible here: this thread is at a commit, which it would wait for"""
 
@@ -289,6 +293,10 @@ class OutcomeUnknown(SessionsError):
 
     path: str
     reason: object
+
+    def of_key(self) -> None:
+        """Take note that the call had an idempotency key: it can be made again."""
+        self.fields["retry"] = self.retry = True
 
 
 class StatementTimeout(SessionsError):

@@ -80,6 +80,7 @@ class CommandExecutor(StoreWithBatches):
             QueueFull: Too many callers wait already; a retry can help.
             OutcomeUnknown: The connection was lost during the commit: ask by the idempotency key.
             BatchFailed: This thread has a batch open that has lost what it answered.
+            BatchOpen: Another task of this thread has a batch open: await `execute_async`.
         """
         request = Request(session_id, command, expected_version)
         return self._run(self._job([request], idempotency_key, metadata, dry_run=dry_run))[0]
@@ -159,7 +160,7 @@ class CommandExecutor(StoreWithBatches):
             StorageFailed: What is kept for it is damaged.
         """
         key = rules.text("idempotencyKey", idempotency_key, most=rules.MAX_KEY)
-        kept = self.query(*self.recorder.answers([key]))
+        kept = self.rows(*self.recorder.answers([key]))
         if not kept:
             return None
         return answers.from_json(
@@ -173,7 +174,10 @@ class CommandExecutor(StoreWithBatches):
                 return empty._commits.do(job)  # noqa: SLF001  a store of the same kind
         self._check_writable()
         batch = self._batch
-        return self._commits.do(job) if batch is None else batch.run(job)
+        if batch is not None:
+            return batch.run(job)
+        self.check_no_batch("a command of another task")  # whose thread cannot wait for itself
+        return self._commits.do(job)
 
     def _job(
         self,

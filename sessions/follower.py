@@ -27,7 +27,7 @@ class Follower(Following[Recorded]):
 
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
         recorder, mapper = self._store.recorder, self._store.mapper
-        query = partial(self._store.query, passing=True)
+        query = partial(self._store.rows, passing=True)
         until = max(after, recorder.head(query).position) if self._types else None
         rows = recorder.log_rows(query, after, PAGE, until, self._types)
         if not self._is_there and not rows:

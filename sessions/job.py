@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sessions.errors import OutcomeUnknown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -70,6 +72,8 @@ class Job:
     def finish(self, outcome: list[Executed] | Exception) -> None:
         """Say what came of it."""
         self.attempt = None
+        if isinstance(outcome, OutcomeUnknown) and self.key is not None:
+            outcome.of_key()
         if isinstance(outcome, Exception):
             self.error = outcome
         else:

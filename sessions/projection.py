@@ -20,6 +20,7 @@ from sessions.events import EVENTS, SESSION, Event
 from sessions.head import Mode
 from sessions.keys import UNTOLD, Key, is_reserved, misfit
 from sessions.kinds import fits
+from sessions.mutability import can_change
 from sessions.names import check_relation, check_table
 from sessions.storage import Rows, Storage, as_json
 from sessions.tables import Column, Table
@@ -143,6 +144,11 @@ class Projection(Generic[V]):
         return self.storage.always_fits and not self.rows
 
     @cached_property
+    def _can_change(self) -> bool:
+        """Whether views can be changed in place; of those that are kept otherwise none can."""
+        return self.kept is None and can_change(self.view)
+
+    @cached_property
     def wanted(self) -> frozenset[type]:
         """The types of the events that it wants."""
         return frozenset(self.types or get_args(Event))
@@ -242,8 +248,21 @@ class Projection(Generic[V]):
             Exception: What `fold` raised, or it cannot be written as JSON and read again.
             TypeError: It answered with None, which is no view.
         """
-        folded = self.folded(view, recorded)
-        return folded if folded is view else self.settled(folded)
+        given = self._apart(view)
+        folded = self.folded(given, recorded)
+        if folded is not given:
+            return self.settled(folded)
+        if given is view:
+            return folded
+        after = self.settled(folded)
+        return view if view == after else after
+
+    def _apart(self, view: V | None) -> V | None:
+        """A view for the fold, which may change it in place, though it should not: one of its own.
+
+        The view before is still held; a transaction may end without a trace.
+        """
+        return view if view is None or not self._can_change else self.settled(view)
 
     def folded(self, view: V | None, recorded: Recorded) -> V:
         """The view that the fold makes.

@@ -14,7 +14,7 @@ from sessions.events import EVENTS, SESSION
 from sessions.mapper import HAPPENED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from sessions.mapper import Mapper
@@ -32,10 +32,21 @@ class StoreReader(ABC):
     mapper: Mapper
 
     @abstractmethod
-    def query(
+    def _asked(
+        self,
+        query: Callable[..., list[Any]],
+        sql: str,
+        parameters: Sequence[object],
+        *,
+        passing: bool,
+    ) -> list[tuple[Any, ...]]:
+        """All rows of one SELECT: of one of the database's queries, or of what is nearer."""
+
+    def rows(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
     ) -> list[tuple[Any, ...]]:
-        """All rows of one SELECT as tuples."""
+        """All rows of one SELECT of this library's own, which is not looked at, as tuples."""
+        return self._asked(self.recorder.database.query, sql, parameters, passing=passing)
 
     @property
     def position(self) -> int:
@@ -44,7 +55,7 @@ class StoreReader(ABC):
         Raises:
             StoreNotFound: Nothing was written yet.
         """
-        return self.recorder.head(self.query).position
+        return self.recorder.head(self.rows).position
 
     def events(
         self,
@@ -82,7 +93,7 @@ class StoreReader(ABC):
         after: int,
         **bounds: Any,  # noqa: ANN401  those of `events`
     ) -> Iterator[Recorded]:
-        read = partial(self.recorder.stream_rows, self.query, SESSION, session_id, limit=_LONG)
+        read = partial(self.recorder.stream_rows, self.rows, SESSION, session_id, limit=_LONG)
         while True:
             rows = read(after=after, **bounds)
             yield from self.mapper.recorded(self.recorder.application_id, rows)
@@ -100,7 +111,7 @@ class StoreReader(ABC):
     ) -> Iterable[Happened]:
         """`events`, for a fold of the session: of its first page only what that needs is read."""
         rows = self.recorder.stream_rows(
-            self.query,
+            self.rows,
             SESSION,
             session_id,
             until=until,
@@ -137,7 +148,7 @@ class StoreReader(ABC):
     def _pages_of_streams(
         self, position: int, as_of: datetime | None
     ) -> Iterator[Iterable[Happened]]:
-        query, page = partial(self.query, passing=True), self.recorder.database.page
+        query, page = partial(self.rows, passing=True), self.recorder.database.page
         after, more = ("", 0), True
         while more:
             rows = self.recorder.streams_rows(
@@ -183,7 +194,7 @@ class StoreReader(ABC):
     def _log(
         self, after: int, until: int | None, types: Sequence[str], *, other: bool = False
     ) -> Iterator[Recorded]:
-        query, page = partial(self.query, passing=True), self.recorder.database.page
+        query, page = partial(self.rows, passing=True), self.recorder.database.page
         while True:
             rows = self.recorder.log_rows(query, after, page, until, types, other=other)
             yield from self.mapper.recorded(self.recorder.application_id, of_sessions(rows))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from msgspec.structs import fields, replace
 
 from sessions.documents import to_json
 from sessions.events import Event
+from sessions.mutability import can_change
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,11 +95,5 @@ def _apart(value: Any) -> Any:  # noqa: ANN401  as they are
 def _changeable(kind: Any) -> Sequence[str]:  # noqa: ANN401  a type of any form
     """The fields of a struct that hold, however deep, what can be changed."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return [field.name for field in fields(kind) if _can_change(field.type)]
+        return [field.name for field in fields(kind) if can_change(field.type)]
     return ()
-
-
-def _can_change(kind: Any) -> bool:  # noqa: ANN401  a type of any form
-    if kind is Any or (get_origin(kind) or kind) in {dict, list}:
-        return True
-    return bool(_changeable(kind)) or any(map(_can_change, get_args(kind)))

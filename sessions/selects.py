@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-from sessions.errors import StorageFailed
+from sessions import rules
+from sessions.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _SELECT = re.compile(
     r"""
@@ -30,6 +37,23 @@ def is_select(sql: str) -> bool:
     return _SELECT.match(sql) is not None
 
 
-def no_select(path: str, sql: str) -> StorageFailed:
+def no_select(sql: object) -> InvalidValue:
     """What is raised for a statement that is none."""
-    return StorageFailed(path=path, reason=f"a query is one SELECT, not {sql!r}")
+    return InvalidValue(field="sql", rule="one SELECT", value=rules.shown(sql))
+
+
+def bound(parameters: Sequence[object], adapt: Mapping[type, Callable[[Any], object]]) -> list[Any]:
+    """The parameters of somebody's SELECT, as a database takes them.
+
+    Raises:
+        InvalidValue: They are no list or tuple, or a time of them has no timezone, in which the
+            databases would differ.
+    """
+    if isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence):
+        rule = "a list or tuple with a value for each ?"
+        raise InvalidValue(field="parameters", rule=rule, value=rules.shown(parameters))
+    given = [
+        rules.moment("parameters", each) if isinstance(each, datetime) else each
+        for each in parameters
+    ]
+    return [adapt[type(each)](each) if type(each) in adapt else each for each in given]

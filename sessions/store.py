@@ -14,7 +14,7 @@ from sessions.installed import installed
 from sessions.mapper import Mapper
 from sessions.projection import check_distinct
 from sessions.recorder import SessionRecorder
-from sessions.selects import is_select, no_select
+from sessions.selects import bound, is_select, no_select
 from sessions.url import database_of
 from sessions.writer import Writer
 
@@ -206,33 +206,49 @@ class SessionStore(CommandExecutor):
     def query(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
     ) -> list[tuple[Any, ...]]:
-        """All rows of one SELECT as tuples: for projections, and for a look of your own.
+        """All rows of one SELECT as tuples: a look of your own.
 
         Args:
             sql: The SELECT, with `?` for each parameter.
-            parameters: Their values.
+            parameters: Their values, in a list or tuple.
             passing: For a scan of much: its pages are kept out of the cache.
 
         Raises:
+            InvalidValue: It is not one SELECT, or the parameters are a text, or a time of them has
+                no timezone.
             StoreNotFound: Nothing was written yet, and the store was opened to be read only.
-            StorageFailed: It is not one SELECT, or the database refuses it.
+            StorageFailed: The database refuses it.
             BatchFailed: This thread has a batch open that has lost what it answered.
+            BatchOpen: Another task of this thread has one open of a store in memory.
         """
         if not is_select(sql):
-            raise no_select(self._database.path, sql)
+            raise no_select(sql)
+        given = bound(parameters, self._database.dialect.adapt)
+        return self._asked(self._database.query_of_others, sql, given, passing=passing)
+
+    def _asked(
+        self,
+        query: Callable[..., list[Any]],
+        sql: str,
+        parameters: Sequence[object],
+        *,
+        passing: bool,
+    ) -> list[tuple[Any, ...]]:
         batch = self._batch
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)
+        if batch is None and self._database.in_memory:  # whose one connection is at the batch
+            self.check_no_batch("a query of another task")
         if not self._is_made:
             empty = self._rehearsal()
             if empty is not None:
                 try:
                     with empty:
-                        return empty.query(sql, parameters)
+                        return empty.rows(sql, parameters)
                 except StorageFailed as error:
                     raise StorageFailed(path=self._database.path, reason=error.reason) from error
             self.check_made()
-        return self._database.query(sql, parameters, passing=passing)
+        return query(sql, parameters, passing=passing)
 
 
 def _in_utc(now: Callable[[], datetime]) -> datetime:

@@ -36,10 +36,14 @@ T = TypeVar("T")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in memory too is not measured in a file once more: both are SQLite."""
+    """What runs in memory too is not measured on other databases once more."""
+    ids = {item.nodeid for item in items}
     for item in items:
         given = getattr(item, "callspec", None)
-        if given and "sqlite" in (given.params.get("open_store"), given.params.get("any_url")):
+        if not given:
+            continue
+        on = given.params.get("open_store", given.params.get("any_url"))
+        if on == "sqlite" or (on == "postgres" and item.nodeid.replace(on, "memory") in ids):
             item.add_marker("no_cover")
 
 

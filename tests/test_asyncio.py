@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from projections import verify
 from sessions import (
+    BatchOpen,
     CloseSession,
     OpenSession,
     QueueFull,
@@ -21,6 +23,7 @@ from tests.conftest import add
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sessions import Executed
     from sessions.connection import Connection
     from sessions.database import Begun
     from sessions.head import Head
@@ -169,6 +172,64 @@ def test_inside_a_batch_it_belongs_to_the_batch(store: SessionStore) -> None:
 
     asyncio.run(shop())
     assert store.position == 2
+
+
+def test_the_batch_of_a_task_is_not_that_of_another_which_waits_for_its_end(
+    store: SessionStore,
+) -> None:
+    async def load(begun: asyncio.Event) -> None:
+        with store.batch():
+            store.execute("dropped", OpenSession())
+            begun.set()
+            await asyncio.create_task(store.execute_async("dropped", add()))
+            await asyncio.sleep(0.05)
+            assert store.position == 2
+            raise ZeroDivisionError
+
+    async def serve(begun: asyncio.Event) -> Executed:
+        await begun.wait()
+        with pytest.raises(BatchOpen):
+            store.execute("kept", OpenSession())
+        with pytest.raises(BatchOpen), store.batch():
+            pass
+        return await store.execute_async("kept", OpenSession(), idempotency_key="k")
+
+    async def both() -> tuple[object, Executed]:
+        begun = asyncio.Event()
+        loading = asyncio.gather(load(begun), return_exceptions=True)
+        answer = await serve(begun)
+        return (await loading)[0], answer
+
+    failed, answer = asyncio.run(both())
+
+    assert isinstance(failed, ZeroDivisionError)
+    assert (answer.session_id, answer.position) == ("kept", 1)
+    assert [recorded.stream_id for recorded in store.log()] == ["kept"]
+    assert store.answered("k") == [answer]
+    assert verify(store) == []
+
+
+def test_a_task_does_not_see_what_another_has_not_committed(store: SessionStore) -> None:
+    async def load(begun: asyncio.Event, seen: asyncio.Event) -> None:
+        with store.batch():
+            store.execute("s", OpenSession())
+            begun.set()
+            await seen.wait()
+
+    async def both() -> None:
+        begun, seen = asyncio.Event(), asyncio.Event()
+        loading = asyncio.create_task(load(begun, seen))
+        await begun.wait()
+        if store.recorder.database.in_memory:  # it has one connection, which is at the batch
+            with pytest.raises(BatchOpen):
+                assert store.position
+        else:
+            assert store.position == 0
+        seen.set()
+        await loading
+        assert store.position == 1
+
+    asyncio.run(both())
 
 
 def test_a_store_that_is_closed_refuses(url: str) -> None:

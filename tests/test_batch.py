@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -20,9 +22,11 @@ from sessions import (
     BatchOpen,
     CancelSession,
     CloseSession,
+    Executed,
     IdempotencyKeyReused,
     InvalidValue,
     OpenSession,
+    OutsideBatch,
     Refused,
     RemoveItem,
     ReopenSession,
@@ -48,7 +52,7 @@ from tests.tampering import unguarded
 from tests.test_broken_commits import Interrupts
 
 if TYPE_CHECKING:
-    from sessions import Executed, Recorded
+    from sessions import Recorded
     from sessions.commands import Command
     from tests.conftest import OpenStore
 
@@ -232,6 +236,67 @@ def test_what_is_read_in_a_batch_that_has_begun_is_so_when_it_is_written(url: st
         assert other.execute("s", add("b")).position == before + 2
 
 
+def test_a_batch_that_only_reads_lets_others_write_now_and_then(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url, lock_timeout=0.05) as other:
+        store.execute("s", OpenSession())
+        with store.batch() as batch:
+            batch.begin()
+            with pytest.raises(StoreBusy):
+                other.execute("s", add("a"))
+            monkeypatch.setattr("sessions.batch.SECONDS", 0.0)
+            commit, done = batch.commit, list[Executed]()
+
+            def committed() -> None:
+                commit()
+                done.append(other.execute("s", add("b")))
+
+            monkeypatch.setattr(batch, "commit", committed)
+            batch.begin()
+
+            assert store.position == done[0].position
+            with pytest.raises(StoreBusy):
+                other.execute("s", add("c"))
+
+
+def test_a_batch_begins_nothing_when_it_has_ended(url: str) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url, lock_timeout=0.05) as other:
+        with store.batch() as batch:
+            store.execute("s", OpenSession())
+
+        with pytest.raises(OutsideBatch):
+            batch.begin()
+
+        assert other.execute("s", add()).events
+        with store.batch() as another:
+            another.begin()
+            with pytest.raises(OutsideBatch):
+                batch.begin()
+
+
+def test_a_batch_begins_nothing_in_another_thread(url: str) -> None:
+    with SessionStore.open(url) as store, ThreadPoolExecutor(1) as pool:
+        with store.batch() as batch:
+            with pytest.raises(OutsideBatch):
+                pool.submit(batch.begin).result()
+            with pytest.raises(OutsideBatch):
+                pool.submit(copy_context().run, batch.begin).result()
+            store.execute("s", OpenSession())
+        assert store.execute("s", add()).events
+
+
+def test_two_stores_have_a_batch_each(url: str) -> None:
+    with SessionStore.open("memory:") as one, SessionStore.open(url) as other:
+        with one.batch(), suppress(ZeroDivisionError), other.batch():
+            one.execute("s", OpenSession())
+            other.execute("t", OpenSession())
+            one.execute("s", add())
+            raise ZeroDivisionError
+        assert (one.position, other.position) == (2, 0)
+        assert other.execute("t", OpenSession()).position == 1
+
+
 def test_a_batch_begins_where_it_may_write_alone(url: str) -> None:
     with SessionStore.open(url) as made:
         made.make()
@@ -364,7 +429,7 @@ def test_a_read_that_fails_leaves_a_batch_as_it_was(
     with store.batch():
         store.execute("s", OpenSession(profile_id="p"))
         for sql in ("SELEC 1", "SELECT 1 FROM nothing", "DELETE FROM customer_sessions"):
-            with pytest.raises(StorageFailed):
+            with pytest.raises((InvalidValue, StorageFailed)):
                 store.query(sql)
         assert views.get("s").profile_id == "p"
         store.execute("s", add())
@@ -393,7 +458,7 @@ def test_a_query_that_would_end_the_transaction_of_a_batch_is_refused(
 ) -> None:
     with store.batch():
         store.execute("s", OpenSession())
-        with pytest.raises(StorageFailed, match="a query is one SELECT"):
+        with pytest.raises(InvalidValue, match="sql: one SELECT"):
             store.query(sql)
         store.execute("t", OpenSession())
 

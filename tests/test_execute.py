@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import pickle
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -324,7 +324,7 @@ def test_a_query_writes_nothing(store: SessionStore, views: CustomerSessions) ->
     store.execute("s", OpenSession())
 
     for sql in ("DELETE FROM customer_sessions", "DROP TABLE claims", WRITING):
-        with pytest.raises(StorageFailed):
+        with pytest.raises((InvalidValue, StorageFailed)):
             store.query(sql)
 
     assert views.get("s").state == "open"
@@ -361,7 +361,7 @@ def test_a_query_sets_nothing(
     with within(store):
         store.execute("s", OpenSession())
 
-        with pytest.raises(StorageFailed, match="a query is one SELECT, not"):
+        with pytest.raises(InvalidValue, match="sql: one SELECT, not"):
             store.query(sql)
 
         store.execute("s", CloseSession())
@@ -430,6 +430,43 @@ def test_a_query_has_as_many_parameters_as_marks(
         store.query("SELECT ?", parameters)
     with pytest.raises(StorageFailed):
         store.query("SELECT 1", ["a"])
+
+
+@pytest.mark.parametrize("within", [contextlib.nullcontext, SessionStore.batch])
+def test_a_parameter_of_a_query_is_what_the_columns_have(
+    store: SessionStore,
+    clock: Clock,
+    within: Callable[[SessionStore], AbstractContextManager[object]],
+) -> None:
+    at = clock()
+    soon = (at + timedelta(minutes=5)).astimezone(timezone(timedelta(hours=-9)))
+    with within(store):
+        store.execute("s", OpenSession(total=Decimal("59.90")))
+
+        events, sessions = "SELECT count(*) FROM events", "SELECT count(*) FROM customer_sessions"
+        assert store.query(f"{events} WHERE at < ?", [soon]) == [(2,)]
+        assert store.query(f"{events} WHERE at > ?", [soon]) == [(0,)]
+        assert store.query(f"{events} WHERE at = ?", [at]) == [(2,)]
+        assert store.query(f"{sessions} WHERE total = ?", [Decimal("59.9")]) == [(1,)]
+        assert store.query(f"{sessions} WHERE total > ?", (Decimal("59.89"),)) == [(1,)]
+        assert store.query(f"{sessions} WHERE first_session = ?", (True,)) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rule"),
+    [
+        ("s", "a list or tuple"),
+        (b"s", "a list or tuple"),
+        ({"a": "s"}, "a list or tuple"),
+        (None, "a list or tuple"),
+        ([datetime(2026, 11, 23)], "a time with a timezone"),  # noqa: DTZ001  what is refused
+    ],
+)
+def test_a_parameter_that_could_be_taken_for_another_is_refused(
+    store: SessionStore, parameters: Any, rule: str
+) -> None:
+    with pytest.raises(InvalidValue, match=f"parameters: {rule}"):
+        store.query("SELECT session_id FROM customer_sessions WHERE session_id = ?", parameters)
 
 
 def test_commands_for_several_sessions_are_executed_in_one_go(

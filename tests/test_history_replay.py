@@ -215,7 +215,7 @@ def test_a_history_is_that_of_one_moment_whoever_writes_meanwhile(
 ) -> None:
     order(store, "s", "1")
     store.execute("guest", OpenSession(profile_id="q"))
-    expected, query = histories.get("p"), store.query
+    expected, query = histories.get("p"), store.rows
 
     def interrupted(*args: Any, **options: Any) -> list[Any]:
         rows = query(*args, **options)
@@ -226,7 +226,7 @@ def test_a_history_is_that_of_one_moment_whoever_writes_meanwhile(
         return rows
 
     asked: list[str] = []
-    monkeypatch.setattr(store, "query", interrupted)
+    monkeypatch.setattr(store, "rows", interrupted)
     assert histories.get("p") == expected
     assert len(asked) == 3
 
@@ -238,13 +238,13 @@ def test_a_customer_with_many_sessions_is_read_in_few_statements(
         for number in range(501):
             store.execute(f"s{number}", OpenSession(profile_id="p", at=TEN))
     asked: list[str] = []
-    query = store.query
+    query = store.rows
 
     def counted(sql: str, *args: Any, **options: Any) -> list[Any]:
         asked.append(sql)
         return query(sql, *args, **options)
 
-    monkeypatch.setattr(store, "query", counted)
+    monkeypatch.setattr(store, "rows", counted)
     history = histories.get("p")
 
     assert ids(history) == [f"s{number}" for number in range(501)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -399,6 +400,23 @@ def test_a_commit_of_which_nothing_can_be_known_is_not_executed_again(
 
     assert [type(each) for each in found] == [OutcomeUnknown, OutcomeUnknown]
     assert len(skus(store)) == 2
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_commit_of_which_nothing_can_be_known_may_be_tried_again_with_a_key(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    lost = OutcomeUnknown(path="p", reason="the line is cut")
+    with monkeypatch.context() as cut:
+        cut.setattr(store._writer, "commit", Interrupts(store._writer.commit, lost))
+        with pytest.raises(OutcomeUnknown) as told:
+            store.execute("s", add("once"), idempotency_key=key)
+
+    assert told.value.retry is (key is not None)
+    assert pickle.loads(pickle.dumps(told.value)).retry is told.value.retry  # noqa: S301  own bytes
+    assert lost.retry is False
+    if told.value.retry:
+        assert store.execute("s", add("once"), idempotency_key=key).events == list(store.log(1))
 
 
 def test_an_unreachable_server_is_unavailable_until_it_is_back(line: Line) -> None:

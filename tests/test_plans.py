@@ -75,14 +75,14 @@ def test_no_more_is_read_than_what_is_looked_for(
     store: SessionStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    query, asked = store.query, []
+    query, asked = store.rows, []
 
     def recording(sql: str, parameters: Sequence[object] = (), **_: object) -> list[Any]:
         asked.append((sql, parameters))
         return query(sql, parameters)
 
     with monkeypatch.context() as watched:
-        watched.setattr(store, "query", recording)
+        watched.setattr(store, "rows", recording)
         asked += ask(store, recording) or []
 
     assert asked

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -311,13 +312,13 @@ def test_a_view_is_asked_for_by_one_question(
     store = open_store(projections=inline(MENDED))
     store.execute("s", OpenSession())
     sales, questions = StoredProjection(store, MENDED), []
-    query = store.query
+    query = store.rows
 
     def counted(*asked: Any) -> Any:
         questions.append(asked)
         return query(*asked)
 
-    monkeypatch.setattr(store, "query", counted)
+    monkeypatch.setattr(store, "rows", counted)
     assert sales.get("s") == Sales()
     assert sales.get("t") is None
     assert len(questions) == 2
@@ -328,17 +329,17 @@ def test_a_view_of_another_version_is_not_read_however_soon_it_comes(
 ) -> None:
     store = open_store(projections=inline(MENDED))
     store.execute_many("s", [OpenSession(), add("x", price="1")])
-    sales, query = StoredProjection(store, MENDED), store.query
+    sales, query = StoredProjection(store, MENDED), store.rows
     dearer = replace(MENDED, version=2, fold=lambda view, _: view or Sales(total=Decimal(100)))
 
     def switched_before(*asked: Any) -> Any:
-        monkeypatch.setattr(store, "query", query)
+        monkeypatch.setattr(store, "rows", query)
         knows = SessionStore(store.recorder.database, 1, projections=inline(dearer), read_only=True)
         rebuild(knows)
         return query(*asked)
 
     assert there(sales.get("s")).total == 1
-    monkeypatch.setattr(store, "query", switched_before)
+    monkeypatch.setattr(store, "rows", switched_before)
     with pytest.raises(ProjectionNotKept):
         sales.get("s")
 
@@ -504,6 +505,72 @@ def test_a_view_is_what_is_read_again_whether_it_was_or_not(
     past: Any = stored(store, "shares").get("a", position=2)
     assert (past.shown, verify(store)) == ("2: 0.0", [])
     assert all(not each.differing for each in rebuild(store, names=["shares"]).compared)
+
+
+class Counted(msgspec.Struct):  # not frozen
+    events: int = 0
+
+
+class Units(msgspec.Struct, frozen=True):
+    by_sku: dict[str, int] = {}
+
+
+@dataclass
+class Last:
+    at: datetime | None = None
+    events: int = 0
+
+
+def _count(view: Counted | None, _: Recorded) -> Counted:
+    view = view or Counted()
+    view.events += 1
+    return view
+
+
+def _add_units(view: Units | None, recorded: Recorded) -> Units:
+    view = view or Units()
+    match recorded.event:
+        case ItemAdded(item=item, quantity=more):
+            view.by_sku[item.sku] = view.by_sku.get(item.sku, 0) + more
+        case _:
+            pass
+    return view
+
+
+def _last(view: Last | None, recorded: Recorded) -> Last:
+    view = view or Last()
+    view.at, view.events = recorded.at, view.events + 1
+    return view
+
+
+@pytest.mark.parametrize("mode", ["inline", "followed", "live"])
+@pytest.mark.parametrize(
+    ("fold", "expected"),
+    [
+        (_count, Counted(3)),
+        (_add_units, Units({"a": 2, "b": 1})),
+        (_last, Last(datetime(2026, 11, 23, 10, tzinfo=UTC), 3)),
+    ],
+)
+def test_a_fold_that_changes_its_view_in_place_makes_the_same_views_as_any_other(
+    open_store: OpenStore, clock: Clock, mode: Mode, fold: Any, expected: object
+) -> None:
+    view: Any = type(expected)
+    changing = Projection(name="changing", version=1, view=view, fold=fold, mode=mode)
+    store = open_store(projections=[*installed(), changing], now=clock)
+    store.execute_many("s", [OpenSession(), add("a", quantity=2)])
+    with suppress(ZeroDivisionError), store.batch():
+        store.execute("s", add("c"))
+        raise ZeroDivisionError
+    store.execute("s", add("b"), dry_run=True)
+
+    store.execute("s", add("b"))
+
+    if mode == "followed":
+        Runner(store).run(until=store.position)
+    assert stored(store, "changing").get("s") == expected
+    assert stored(store, "changing").get("s", position=store.position) == expected
+    assert verify(store) == []
 
 
 # --- its indexes

@@ -32,7 +32,7 @@ def reading(url: str, application: int, *, says: bool = True) -> Iterator[Sessio
     """A store to be read; who asks an application without events is told which have some."""
     with SessionStore.open(url, application, read_only=True) as opened:
         if says and opened.exists and not opened.position:
-            others = ", ".join(map(str, applications_of(opened.query)))
+            others = ", ".join(map(str, applications_of(opened.rows)))
             if others:
                 remark(f"application {application} has no events; these have: {others}")
         yield opened

@@ -59,7 +59,7 @@ def verify(*, limit: int, json: bool, store: str, application: int | None) -> No
     with reading(store, application or 1, says=application is not None) as opened:
         opened.check_made()
         database, known = opened.recorder.database, opened.projections
-        found = [application] if application else applications_of(opened.query, *_derived(opened))
+        found = [application] if application else applications_of(opened.rows, *_derived(opened))
         stores = [
             SessionStore(database, each, read_only=True, projections=known) for each in found or [1]
         ]
@@ -80,8 +80,8 @@ def _derived(store: SessionStore) -> list[str]:
 
     Those of views are the ones that the store has: what is installed may want others.
     """
-    builds = kept.builds(store.query, "current").values()
-    views = [name for build in builds for name in kept.relations(store.query, build)]
+    builds = kept.builds(store.rows, "current").values()
+    views = [name for build in builds for name in kept.relations(store.rows, build)]
     return [*[table.name for table in (ANSWERS, CLAIMS, LIMITS, PARKED)], *views]
 
 

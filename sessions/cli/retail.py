@@ -95,7 +95,7 @@ def import_invoices(
 
 
 def _check_inline(store: SessionStore) -> None:
-    builds = kept.builds(store.query, "current")
+    builds = kept.builds(store.rows, "current")
     for name in (CUSTOMER_SESSION.name, ATTACHMENTS.name):
         build = builds.get(name)
         if build is not None and build.mode == "followed":

@@ -106,16 +106,26 @@ class PostgresDatabase(PostgresRelations):
         *,
         passing: bool = False,  # noqa: ARG002  SQLite's readers differ
     ) -> list[Any]:
-        """All rows of one SELECT, as tuples; asked again where the server went away meanwhile.
+        """All rows of one SELECT, as tuples; asked again where the server went away meanwhile."""
+        return self._asked([(sql, parameters)], 0)
 
-        It is a transaction that only reads and is rolled back: what the SELECT may have set, by
-        `set_config`, is not left to whoever has the connection next.
-        """
+    def query_of_others(
+        self,
+        sql: str,
+        parameters: Sequence[object] = (),
+        *,
+        passing: bool = False,  # noqa: ARG002  SQLite's readers differ
+    ) -> list[Any]:
+        """`query`, as a transaction that only reads and is rolled back: nothing stays set."""
+        return self._asked([_ONLY_READS, (sql, parameters), _ROLLBACK], 1)
+
+    def _asked(self, statements: Sequence[Statement], which: int) -> list[Any]:
+        """The rows of one of several statements that are sent at once."""
 
         def asked() -> list[Any]:
             connection = self._connections.take()
             try:
-                return connection.ask([_ONLY_READS, (sql, parameters), _ROLLBACK])[1].fetchall()
+                return connection.ask(statements)[which].fetchall()
             finally:
                 connection.end()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sessions.connection import Statement
     from sessions.database import StillHeld
-    from sessions.errors import StorageFailed
+    from sessions.errors import InvalidValue
     from sessions.head import Head
     from sessions.sqlite.private import Private
 
@@ -92,13 +92,9 @@ class SqliteDatabase(SqliteRelations):
                 return self.look(self._connections.writer(), sql, parameters)
         connection = self._connections.take_reader(passing=passing)
         try:
-            rows = list(connection.execute(sql, parameters))
-            if connection.in_transaction:
-                raise self._no_select(connection, sql)
+            return list(connection.execute(sql, parameters))
         except sqlite3.Error as error:
             raise self._failures.of(error) from error
-        else:
-            return rows
         finally:
             self._connections.give_back(connection, passing=passing)
 
@@ -186,11 +182,11 @@ class SqliteDatabase(SqliteRelations):
             raise self._no_select(writer, sql)
         return rows
 
-    def _no_select(self, connection: sqlite3.Connection, sql: str) -> StorageFailed:
+    def _no_select(self, connection: sqlite3.Connection, sql: str) -> InvalidValue:
         """What is raised where a query has begun a transaction, or ended the one it was in."""
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        return no_select(self.path, sql)
+        return no_select(sql)
 
     def goes_on(self, connection: Connection) -> bool:
         """Whether a transaction that has begun can still be committed."""
