@@ -43,6 +43,7 @@ class StoredProjection(Generic[V]):
         self._store = store
         self._database = store.recorder.database
         self._get = _get(projection, self._database.dialect)
+        self._is_live = projection.mode == "live"
 
     # --- asking
 
@@ -77,7 +78,7 @@ class StoredProjection(Generic[V]):
 
     def _now(self, key: Key) -> V | None:
         """The view of a key as it is kept, by one question; or folded, where it is live."""
-        build = self._build() if self.projection.mode == "live" else None
+        build = self._build() if self._is_live else None
         while build is None or build.mode != "live":
             row, failed = None, None
             try:
@@ -261,7 +262,9 @@ class StoredProjection(Generic[V]):
             ProjectionNotKept: It is of another version, or there is none.
             CopyUnfinished: There is none, because the store is being copied to.
         """
-        return coming.build_of(self._store, self.projection)
+        build = coming.build_of(self._store, self.projection)
+        self._is_live = build.mode == "live"  # then there is no relation to be asked
+        return build
 
 
 def _get(projection: Projection[Any], dialect: Dialect) -> str:

@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -28,7 +27,8 @@ _EMPTY = {
 }
 """The lists of each command that are empty if they are not given: given so, it is the same."""
 
-_ROWS = msgspec.json.Decoder(list[tuple[str, int, int, int]])
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_ROWS = msgspec.json.Decoder(list[tuple[str, _Count, _Count, _Count]])
 
 
 class Executed(msgspec.Struct, frozen=True, gc=False):
@@ -92,18 +92,29 @@ def from_json(
     Their events are one piece of the log, which is read once: writers wait meanwhile.
 
     Raises:
-        StorageFailed: What the store at a path keeps for a key is no answer.
+        StorageFailed: What the store at a path keeps for a key is no answer, or none of this log.
     """
     try:
         rows = _ROWS.decode(kept)
     except msgspec.MsgspecError as error:
         raise damaged(key, path, error) from error
-    ends = [(position - count, position) for *_, position, count in rows if count]
-    events = iter(read(ends[0][0], ends[-1][1]) if ends else ())
-    return [
-        Executed(session_id, version, position, list(islice(events, count)))
-        for session_id, version, position, count in rows
-    ]
+    of_log = [range(position - count + 1, position + 1) for *_, position, count in rows if count]
+    log = read(max(0, of_log[0].start - 1), of_log[-1].stop - 1) if of_log else ()
+    events = {(each.stream_id, each.position): each for each in log}
+    try:
+        return [
+            Executed(
+                session_id,
+                version,
+                position,
+                [events[session_id, position - back] for back in range(count - 1, -1, -1)],
+            )
+            for session_id, version, position, count in rows
+        ]
+    except KeyError as lacking:
+        ((session_id, position),) = lacking.args
+        why = f"the log has no event of session {session_id!r} at position {position}"
+        raise damaged(key, path, why) from lacking
 
 
 def damaged(key: str, path: str, why: object) -> StorageFailed:

@@ -91,7 +91,7 @@ def _tracer() -> Tracer | None:
     The public question reads the environment, which costs as much as a small query.
     """
     trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None or getattr(trace, "_TRACER_PROVIDER", trace) is None:
+    if getattr(trace, "_TRACER_PROVIDER", None) is None:  # not imported, or not to its end
         return None
     return _tracer_of(trace.get_tracer_provider())
 

@@ -34,7 +34,7 @@ from sessions import (
 from sessions.recorder import SessionRecorder
 from tests.conftest import add, in_threads
 from tests.processes import in_processes
-from tests.tampering import change
+from tests.tampering import change, opened, unguarded
 
 if TYPE_CHECKING:
     from sessions.commands import Command
@@ -65,7 +65,7 @@ def test_the_same_again_gives_the_first_answer_and_writes_nothing(
 ANOTHERS = '[["t", 1, 1, 1]]'
 
 
-@pytest.mark.parametrize("kept", ["[]", "{}", '[["s", 1]]', "null", ANOTHERS])
+@pytest.mark.parametrize("kept", ["[]", "{}", '[["s", 1]]', '[["s", 1, 1, -1]]', "null", ANOTHERS])
 def test_a_kept_answer_that_is_damaged_is_an_error_that_names_the_key(url: str, kept: str) -> None:
     with SessionStore.open(url) as store:
         store.execute("s", OpenSession(), idempotency_key="pay-4711")
@@ -74,10 +74,40 @@ def test_a_kept_answer_that_is_damaged_is_an_error_that_names_the_key(url: str, 
     with SessionStore.open(url) as store:
         with pytest.raises(StorageFailed, match="idempotency key 'pay-4711' is damaged"):
             store.execute("s", OpenSession(), idempotency_key="pay-4711")
-        if kept not in {"[]", ANOTHERS}:  # which are answers, if to no command, or to another
+        if kept != "[]":  # which is an answer, if to no command
             with pytest.raises(StorageFailed, match="idempotency key 'pay-4711' is damaged"):
                 store.answered("pay-4711")
         assert store.execute("s", CloseSession(), idempotency_key="other").version == 2
+
+
+@pytest.mark.parametrize("count", [3, 9])
+def test_a_kept_answer_of_events_that_the_log_does_not_have_is_damaged(
+    url: str, count: int
+) -> None:
+    with SessionStore.open(url) as store:
+        store.execute("other", OpenSession())
+        store.execute_many("s", [OpenSession(), add()], idempotency_key="k")
+    change(url, f"""UPDATE answers SET answer = '[["s", 1, 2, 1], ["s", 2, 3, {count}]]'""")
+
+    with SessionStore.open(url) as store:
+        with pytest.raises(StorageFailed, match="no event of session 's' at position"):
+            store.answered("k")
+        with pytest.raises(StorageFailed, match="no event of session 's' at position"):
+            store.execute_many("s", [OpenSession(), add()], idempotency_key="k")
+
+
+def test_the_answers_of_one_key_are_dealt_out_to_their_own_sessions_or_not_at_all(url: str) -> None:
+    pairs: list[tuple[str, Command]] = [(name, OpenSession()) for name in "abc"]
+    with SessionStore.open(url) as store:
+        store.execute_all(pairs, idempotency_key="k")
+    with opened(url) as database, unguarded(database) as connection:
+        connection.execute("DELETE FROM events WHERE position = 1")
+
+    with (
+        SessionStore.open(url) as store,
+        pytest.raises(StorageFailed, match="no event of session 'a' at position 1"),
+    ):
+        store.execute_all(pairs, idempotency_key="k")
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # PostgreSQL keeps JSON only

@@ -344,6 +344,29 @@ def test_a_view_of_another_version_is_not_read_however_soon_it_comes(
         sales.get("s")
 
 
+def test_a_view_of_a_store_that_runs_it_live_asks_for_no_relation_that_is_not_there(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(projections=inline(MENDED))
+    store.execute_many("s", [OpenSession(), add("x", price="1")])
+    sales, failed, query = StoredProjection(store, MENDED), list[object](), store.rows
+    rebuild(store, names=["sales"], mode="live")
+
+    def watched(*asked: Any) -> Any:
+        try:
+            return query(*asked)
+        except SessionsError as error:
+            failed.append(error)
+            raise
+
+    monkeypatch.setattr(store, "rows", watched)
+    assert [there(sales.get("s")).total for _ in range(3)] == [1, 1, 1]
+    assert len(failed) == 1  # it was kept when it was made
+    rebuild(store, names=["sales"], mode="inline")
+    assert [there(sales.get("s")).total for _ in range(3)] == [1, 1, 1]
+    assert len(failed) == 1
+
+
 def test_only_rows_that_changed_are_written(open_store: OpenStore) -> None:
     store = open_store(projections=inline(SALES))
     store.execute("a", OpenSession())

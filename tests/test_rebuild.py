@@ -963,6 +963,15 @@ def test_a_policy_that_looks_into_another_relation_looks_into_the_new_one(
     ("made", "what"),
     [
         ("TABLE mine (id text, of sales)", "column of of table mine is of sales"),
+        ("TABLE mine (id text, all_of sales[])", "column all_of of table mine is of sales"),
+        (
+            "FUNCTION mine(sales[]) RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
+            r"function mine\(sales\[\]\) is of sales",
+        ),
+        (
+            "FUNCTION mine() RETURNS SETOF sales LANGUAGE sql AS 'SELECT * FROM sales'",
+            r"function mine\(\) is of sales",
+        ),
         ("TABLE mine () INHERITS (sales)", "table mine is of sales"),
         ("TABLE mine (id text REFERENCES sales (total))", "constraint"),
         (
@@ -990,6 +999,21 @@ def test_what_would_stay_with_the_old_relation_is_named_and_nothing_is_switched(
             connection.execute(f"DROP {kind} {name.partition('(')[0]}")
         for _ in range(2):
             assert rebuild(store).switched
+
+
+def test_a_materialized_view_of_whole_rows_is_made_again(postgres_url: str) -> None:
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute("CREATE MATERIALIZED VIEW mine AS SELECT s FROM sales AS s")
+            connection.execute("CREATE MATERIALIZED VIEW ours AS SELECT array_agg(s) FROM sales s")
+        fill(store, "b", 1)
+
+        for _ in range(2):
+            assert rebuild(store).switched
+
+        assert len(store.query("SELECT (s).total FROM mine")) == 2
+        assert store.query("SELECT cardinality(array_agg) FROM ours") == [(2,)]
 
 
 def secured(store: SessionStore) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +133,14 @@ def test_without_opentelemetry_nothing_is_traced(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+
+    assert store.execute("s", OpenSession()).position == 1
+
+
+def test_while_another_thread_imports_opentelemetry_nothing_is_traced(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", ModuleType("opentelemetry.trace"))
 
     assert store.execute("s", OpenSession()).position == 1
 

@@ -92,9 +92,12 @@ _OTHERS = f"""
 SELECT pg_describe_object(link.classid, link.objid, link.objsubid), used.relname
 FROM pg_depend AS link
 JOIN pg_class AS used ON link.refclassid = 'pg_class'::regclass AND link.refobjid = used.oid
-    OR link.refclassid = 'pg_type'::regclass AND link.refobjid = used.reltype
+    OR link.refclassid = 'pg_type'::regclass AND link.refobjid IN (
+        SELECT unnest(ARRAY[oid, typarray]) FROM pg_type WHERE oid = used.reltype)
+LEFT JOIN pg_class AS holder ON link.classid = 'pg_class'::regclass AND link.objid = holder.oid
 WHERE used.relnamespace = {_HERE} AND used.relname = ANY(?) AND link.deptype = 'n'
     AND link.classid NOT IN ('pg_rewrite'::regclass, 'pg_policy'::regclass)
+    AND holder.relkind IS DISTINCT FROM 'm'
 LIMIT 1
 """
 """What would hold the relation that it was made of, and nobody can make again from here."""
