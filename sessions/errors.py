@@ -445,7 +445,7 @@ class DependentPolicy(SessionsError):
 
 
 class DependentObject(SessionsError):
-    """{what} is of {relation}, which is rebuilt, and would stay with the old one: drop it before"""
+    """{what} depends on {relation}, which is to be replaced or dropped: drop it before"""
 
     what: str
     relation: str

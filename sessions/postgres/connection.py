@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg import pq
-from psycopg.errors import UniqueViolation
+from psycopg.errors import FeatureNotSupported, UniqueViolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -95,6 +95,10 @@ class PostgresConnection:
         """Execute a statement with `?` for each parameter."""
         return self.raw.trips.ask([_numbered(sql, parameters)])[0]
 
+    def execute_as_it_is(self, sql: str, /) -> None:
+        """Execute a statement that PostgreSQL wrote: a `?` in it is an operator."""
+        self.raw.trips.ask([(sql, ())])
+
     def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> None:
         """Execute a statement for each row."""
         self.raw.trips.ask([_numbered(sql, row) for row in rows])
@@ -102,6 +106,14 @@ class PostgresConnection:
     def ask(self, statements: Sequence[Statement]) -> list[Answer]:
         """What the server says to each of several statements, in one round trip."""
         return self.raw.trips.ask([_numbered(*statement) for statement in statements])
+
+    def read(self, statements: Sequence[Statement]) -> list[Answer]:
+        """`ask`, of what only reads: once more, where a plan was of before a relation changed."""
+        try:
+            return self.ask(statements)
+        except FeatureNotSupported:
+            self.raw.rollback()
+            return self.ask(statements)
 
     def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
         """Whether rows were written as one stream: none is, where one of them is there already."""
@@ -116,6 +128,12 @@ class PostgresConnection:
 
     def look(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT in a transaction, which goes on as it was: in one round trip."""
+        try:
+            return self._look(sql, parameters)
+        except FeatureNotSupported:  # as in `read`
+            return self._look(sql, parameters)
+
+    def _look(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         try:
             return self.ask([*_LOOK, (sql, parameters), *_LEAVE])[len(_LOOK)].fetchall()
         except psycopg.Error:

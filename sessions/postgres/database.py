@@ -43,7 +43,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.2
 """How often a follower looks by itself, should a notification be lost."""
 
-_ONLY_READS = ("BEGIN READ ONLY", ())
+_ONLY_READS = ("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", ())
 _ROLLBACK = ("ROLLBACK", ())
 _NOTIFY = "SELECT pg_notify(?, '')"
 _BEGIN_WRITING = "SELECT * FROM begin_writing(?, ?, ?)"
@@ -125,7 +125,7 @@ class PostgresDatabase(PostgresRelations):
         def asked() -> list[Any]:
             connection = self._connections.take()
             try:
-                return connection.ask(statements)[which].fetchall()
+                return connection.read(statements)[which].fetchall()
             finally:
                 connection.end()
 

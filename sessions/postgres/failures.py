@@ -8,6 +8,7 @@ from psycopg_pool import PoolTimeout
 
 from sessions.database import Failures
 from sessions.errors import (
+    DependentObject,
     Duplicate,
     SessionsError,
     StatementTimeout,
@@ -33,6 +34,10 @@ class PostgresFailures(Failures):
         reason = reason_of(error)
         if isinstance(error, pg.InsufficientPrivilege):
             reason = f"{reason}: {GRANT}"
+        if isinstance(error, pg.DependentObjectsStillExist):
+            first = (error.diag.message_detail or reason).splitlines()[0]
+            what, _, relation = first.partition(" depends on ")
+            return DependentObject(what=what, relation=relation or "what is dropped")
         if isinstance(error, pg.LockNotAvailable):
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
         return _kind_of(error)(path=self._path, reason=reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import psycopg
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sessions.connection import Connection, Query
+    from sessions.postgres.connection import PostgresConnection
     from sessions.postgres.place import Place
 
 _WAIT_SHORTLY = """
@@ -34,6 +35,9 @@ FROM (SELECT setting::int AS after FROM pg_settings WHERE name = 'deadlock_timeo
 """
 """Wait a tenth of a second for who reads. A vacuum of the server's own gives way, but only to one
 that has waited for as long as the server looks for deadlocks."""
+
+_GRANTED = "tuple concurrently updated"
+"""Somebody has granted something meanwhile."""
 
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
@@ -96,6 +100,10 @@ class PostgresRelations(Database):
                 yield connection
             except psycopg.errors.LockNotAvailable as error:
                 raise StillRead from error
+            except psycopg.errors.InternalError_ as error:
+                if _GRANTED not in str(error):
+                    raise
+                raise StillRead from error
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
         """Rename a relation; its grants, and views that people made of it, go with it."""
@@ -105,4 +113,4 @@ class PostgresRelations(Database):
         self, connection: Connection, tables: Sequence[str]
     ) -> AbstractContextManager[None]:
         """Let grants and people's views be of the relations that have the names at the end."""
-        return handing_on(connection, tables)
+        return handing_on(cast("PostgresConnection", connection), tables)
