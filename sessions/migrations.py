@@ -95,7 +95,36 @@ def _builds(dialect: Dialect) -> list[str]:
     return [*made, *[each for each in dialect.functions if "_writing(" in each]]
 
 
-MIGRATIONS: Mapping[int, Callable[[Dialect], list[str]]] = {2: _only_added_to, 3: _builds}
+_REPLICA_IDENTITY = """
+DO $$ DECLARE its text; BEGIN
+    FOR its IN
+        SELECT relname FROM pg_class
+        WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+        AND relkind = 'r' AND relreplident = 'd'
+        AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)
+        AND relname IN (
+            SELECT unnest(ARRAY['answers', 'claims', 'limits', 'parked', 'positions'])
+            UNION ALL
+            SELECT unnest(string_to_array(relations, ' '))
+                || CASE status WHEN 'current' THEN '' ELSE '_build_' || build END
+            FROM projections
+        )
+    LOOP
+        EXECUTE format('ALTER TABLE %I REPLICA IDENTITY FULL', its);
+    END LOOP;
+END $$"""
+
+
+def _replicated(dialect: Dialect) -> list[str]:
+    """A publication of everything would refuse to change what has no primary key."""
+    return [_REPLICA_IDENTITY] if dialect.hashes else []
+
+
+MIGRATIONS: Mapping[int, Callable[[Dialect], list[str]]] = {
+    2: _only_added_to,
+    3: _builds,
+    4: _replicated,
+}
 """The statements that make each version of the schema from the one before."""
 
 _ALWAYS = {"migrations", "events", "claims", "limits", "answers"}

@@ -46,14 +46,21 @@ def bound(parameters: Sequence[object], adapt: Mapping[type, Callable[[Any], obj
     """The parameters of somebody's SELECT, as a database takes them.
 
     Raises:
-        InvalidValue: They are no list or tuple, or a time of them has no timezone, in which the
-            databases would differ.
+        InvalidValue: They are no list or tuple, or a text or a time of them is none that all
+            databases take for the same.
     """
     if isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence):
         rule = "a list or tuple with a value for each ?"
         raise InvalidValue(field="parameters", rule=rule, value=rules.shown(parameters))
-    given = [
-        rules.moment("parameters", each) if isinstance(each, datetime) else each
-        for each in parameters
-    ]
+    given = map(_checked, parameters)
     return [adapt[type(each)](each) if type(each) in adapt else each for each in given]
+
+
+def _checked(value: object) -> object:
+    match value:
+        case str():
+            return rules.text("parameters", value, least=0, most=None)
+        case datetime():
+            return rules.moment("parameters", value)
+        case _:
+            return value

@@ -215,13 +215,13 @@ class SessionStore(CommandExecutor):
 
         Raises:
             InvalidValue: It is not one SELECT, or the parameters are a text, or a time of them has
-                no timezone.
+                no timezone, or a text is no Unicode.
             StoreNotFound: Nothing was written yet, and the store was opened to be read only.
             StorageFailed: The database refuses it.
             BatchFailed: This thread has a batch open that has lost what it answered.
             BatchOpen: Another task of this thread has one open of a store in memory.
         """
-        if not is_select(sql):
+        if not is_select(rules.text("sql", sql, least=0, most=None)):
             raise no_select(sql)
         given = bound(parameters, self._database.dialect.adapt)
         return self._asked(self._database.query_of_others, sql, given, passing=passing)

@@ -77,7 +77,9 @@ class Table:
         order = dialect.clustered if self.clustered else ""
         made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
         indexes = [("INDEX", f"({self._distinct(names, dialect)})") for names in self.indexes]
-        return [made, *self._indexed_by([*indexes, *self._hashed(dialect)], dialect)]
+        all_of_it = f"ALTER TABLE {self.name} REPLICA IDENTITY FULL"
+        named = [all_of_it] if self._is_hashed(self.key, dialect) else []  # it has no primary key
+        return [made, *named, *self._indexed_by([*indexes, *self._hashed(dialect)], dialect)]
 
     def create_temporary(self, dialect: Dialect) -> list[str]:
         """The statements that make the relation for the connection alone."""

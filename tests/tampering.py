@@ -30,6 +30,10 @@ _POSTGRES = (
         "SELECT replace(indexdef, current_schema(), '') FROM pg_indexes "
         "WHERE schemaname = current_schema()"
     ),
+    (
+        "SELECT relname, CAST(relreplident AS text) FROM pg_class "
+        "WHERE relnamespace = to_regnamespace(current_schema()) AND relkind = 'r'"
+    ),
     "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = to_regnamespace(current_schema())",
 )
 

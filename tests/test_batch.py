@@ -444,8 +444,10 @@ def test_a_read_with_what_no_database_takes_leaves_a_batch_as_it_was(
 ) -> None:
     with store.batch():
         store.execute("s", OpenSession())
-        with pytest.raises((StorageFailed, UnicodeEncodeError)):
+        with pytest.raises((StorageFailed, InvalidValue)):
             store.query("SELECT ?", [value])
+        with pytest.raises(InvalidValue):
+            store.query(f"SELECT '{value}\ud800'")
         store.execute("s", add())
 
     assert store.position == 2

@@ -14,15 +14,17 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from projections import drop, rebuild, status, verify
+from projections import Runner, StoredProjection, drop, rebuild, status, verify
 from sessions import (
     DependentObject,
     DependentPolicy,
     DependentView,
     OpenSession,
+    SessionExists,
     SessionStore,
 )
-from tests.sample_projections import MENDED, SPEND, in_mode
+from tests.conftest import add
+from tests.sample_projections import BAD, MENDED, SALES, SPEND, in_mode
 from tests.tampering import described as asked
 from tests.test_rebuild import fill, knows
 
@@ -670,3 +672,26 @@ def test_what_depends_on_a_build_that_is_dropped_is_named(postgres_url: str) -> 
             drop(store, "sales")
 
         assert store.query("SELECT count(*) FROM own") == [(0,)]
+
+
+# --- what is published
+
+
+def test_a_publication_of_the_whole_schema_refuses_nothing(postgres_url: str) -> None:
+    schema = postgres_url.rpartition("schema=")[2]
+    with SessionStore.open(postgres_url, projections=in_mode("inline", SALES, SPEND)) as store:
+        with store.recorder.database.writing() as connection:
+            connection.execute(f"CREATE PUBLICATION {schema} FOR TABLES IN SCHEMA {schema}")
+        fill(store, "a", 2)
+        store.execute_many("bad", [OpenSession(), add(BAD)], idempotency_key="k")
+
+        for mode in ("followed", "inline"):
+            assert rebuild(store, names=["sales", "spend"], mode=mode).switched
+            fill(store, f"{mode} ", 1)
+            Runner(store).run(until=store.position)
+        assert rebuild(store).switched
+
+        assert [each.key for each in StoredProjection(store, SALES).parked()] == ["bad"]
+        with pytest.raises(SessionExists):
+            store.execute("a0", OpenSession())
+        assert verify(store) == []

@@ -942,12 +942,15 @@ def reading(postgres: str, postgres_url: str) -> Iterator[psycopg.Connection]:
             yield connection
 
 
-@pytest.mark.parametrize("kind", [None, "VIEW", "MATERIALIZED VIEW"])
+@pytest.mark.parametrize("kind", [None, "VIEW", "MATERIALIZED VIEW", "ANALYZE"])
 def test_writers_go_on_while_a_switch_waits_for_somebody_who_reads(
     postgres_url: str, reading: psycopg.Connection, kind: str | None
 ) -> None:
-    if kind is not None:  # of people, and he has read that alone
-        schema = Identifier(postgres_url.rpartition("schema=")[2])
+    schema = Identifier(postgres_url.rpartition("schema=")[2])
+    if kind == "ANALYZE":  # which locks as a vacuum does, and gives way to nobody
+        reading.rollback()
+        reading.execute(SQL("ANALYZE {}.customer_sessions").format(schema))
+    elif kind is not None:  # of people, and he has read that alone
         reading.rollback()
         made = "CREATE {} {}.mine AS SELECT session_id FROM {}.customer_sessions"
         reading.execute(SQL(made).format(SQL(kind), schema, schema))

@@ -191,7 +191,7 @@ class Connections:
         raise bare  # and not with the other as its context, which has the password
 
     def _configure(self, raw: ServerConnection) -> None:
-        for name in ("json", "timestamptz"):
+        for name in ("json", "jsonb", "timestamptz"):
             raw.adapters.register_loader(name, TextLoader)
         raw.adapters.register_dumper(int, Int8Dumper)  # a statement is then prepared for all sizes
         milliseconds = max(1, round(self._lock_timeout * 1000))

@@ -25,16 +25,17 @@ _WAIT_SHORTLY = """
 SELECT set_config('lock_timeout', (CASE WHEN is_vacuumed THEN after + 200 ELSE 100 END)::text, true)
 FROM (SELECT setting::int AS after FROM pg_settings WHERE name = 'deadlock_timeout') AS deadlocks,
 (
-    SELECT coalesce(bool_and(mode = 'ShareUpdateExclusiveLock'), FALSE) AS is_vacuumed
-    FROM pg_locks JOIN pg_class ON oid = relation
+    SELECT coalesce(bool_and(mode = 'ShareUpdateExclusiveLock' AND usesysid IS NULL), FALSE)
+        AS is_vacuumed
+    FROM pg_locks JOIN pg_class ON oid = relation LEFT JOIN pg_stat_activity USING (pid)
     WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = ?)
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND relkind IN ('r', 'm') AND granted AND pid <> pg_backend_pid()
+        AND relkind IN ('r', 'm') AND granted AND pg_locks.pid <> pg_backend_pid()
         AND mode IN ('AccessShareLock', 'ShareUpdateExclusiveLock')
 ) AS locks
 """
-"""Wait a tenth of a second for who reads. A vacuum of the server's own gives way, but only to one
-that has waited for as long as the server looks for deadlocks."""
+"""Wait a tenth of a second for who reads. A vacuum of the server's own, which is nobody's, gives
+way, but only to one that has waited for as long as the server looks for deadlocks."""
 
 _GRANTED = "tuple concurrently updated"
 """Somebody has granted something meanwhile."""
