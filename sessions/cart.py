@@ -92,10 +92,12 @@ def filled(session: Session, items: Sequence[GivenItem], total: Amount | None) -
     if same_lines and session.total == (summed if declared is None else declared):
         return []
     events: list[CartEvent] = []
+    total_before = session.total
     if not same_lines or declared is None:
         events.append(CartReplaced(_as_recorded(lines), _as_recorded(session.lines)))
-    if declared is not None:
-        events.append(TotalDeclared(declared, session.total if same_lines else summed))
+        total_before = summed
+    if declared not in {None, total_before}:
+        events.append(TotalDeclared(declared, total_before))
     return events
 
 

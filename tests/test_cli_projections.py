@@ -470,6 +470,7 @@ WRONG = [
     (["drop", "spent"], 1, "no projection is called 'spent'"),
     (["retry", "sales", "z"], 1, "sales of 'z' does not wait"),
     (["retry", "sales", "-59"], 1, "sales of '-59' does not wait"),
+    (["skip", "sales", "-hello"], 1, "sales of '-hello' does not wait"),
     (["skip", "sales", "-59"], 1, "sales of '-59' does not wait"),
     (["retry", "attachments", "7"], 1, "attachments of 7 does not wait"),
     (["retry", "attachments", "z"], 1, "attachments of 'z' does not wait"),

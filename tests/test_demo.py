@@ -205,3 +205,15 @@ def test_the_name_of_the_store_is_shown_as_it_is(folder: Path) -> None:
     assert ran.code == 0
     assert (folder / "my[red].db").exists()
     assert "SESSIONS_STORE=sqlite:///my[red].db" in ran.out.replace("'", "")
+
+
+def test_where_no_file_can_be_made_it_says_so(folder: Path) -> None:
+    gone = folder / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+
+    ran = run("demo")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith("error: no demo.db can be made here: No such file")

@@ -124,6 +124,11 @@ def test_a_replaced_cart_may_declare_its_total() -> None:
     assert replacing.after().total == Decimal(75)
 
 
+def test_a_replaced_cart_need_not_declare_the_total_that_it_has() -> None:
+    given(OPENED).when(ReplaceCart(cart_items=A_CART, total=Decimal(80))).then(FILLED)
+    given().when(OpenSession(cart_items=A_CART, total=Decimal("80.0"))).then(OPENED, FILLED)
+
+
 def test_a_declared_total_of_0_is_declared() -> None:
     replacing = given(OPENED, FILLED).when(ReplaceCart(cart_items=A_CART, total=Decimal(0)))
     replacing.then(TotalDeclared(Decimal(0), Decimal(80)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from importlib.resources import as_file, files
@@ -76,9 +75,14 @@ def _free_url() -> str:
     """A file of its own, which is empty as yet: another demo may begin at the same moment."""
     for number in count(1):
         name = f"demo-{number}.db" if number > 1 else "demo.db"
-        with suppress(FileExistsError):
+        try:
             Path(name).touch(exist_ok=False)
-            return f"sqlite:///{name}"
+        except FileExistsError:
+            continue
+        except OSError as error:
+            complain(f"no {name} can be made here: {error.strerror}; name a store")
+            raise click.exceptions.Exit(1) from error
+        return f"sqlite:///{name}"
     raise AssertionError
 
 

@@ -35,8 +35,8 @@ def app() -> None:
 names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
 name_argument = click.argument("name", metavar="NAME")
 key_argument = click.argument("key", metavar="KEY")
-_KEYS = {"ignore_unknown_options": True}
-"""A key may be a negative number."""
+_KEYS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+"""A key may be a negative number, or begin with -h."""
 
 _LIST = ("name", "version", "installed", "mode", "status", "build")
 _STATUS = (*_LIST, "position", "lagEvents", "lagSeconds", "rate", "parked")
