@@ -68,7 +68,8 @@ def is_kept(projection: Projection[Any], build: Build | None) -> bool:
 def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotKept:
     """What is raised where the store keeps no such version of a projection."""
     is_newer = build is not None and build.version > projection.version
-    advice = "upgrade this process" if is_newer else "run `sessions projections rebuild`"
+    rebuild = f"run `sessions projections rebuild {projection.name}`"
+    advice = "upgrade this process" if is_newer else rebuild
     return ProjectionNotKept(projection=projection.label, advice=advice)
 
 

@@ -77,6 +77,11 @@ class Runner:
         """The projections that this process works at; it stands by for the others."""
         return self._posts.working
 
+    @property
+    def error(self) -> BaseException | None:
+        """What has ended it within its `with` block, which raises it at its end; else None."""
+        return self._error
+
     def run(self, *, until: int | None = None, progress: Progress = silent) -> None:
         """Follow the log until it is stopped, or until all have come to a position.
 

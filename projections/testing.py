@@ -16,7 +16,7 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from projections.folding import BuildOf, Tracked
 from projections.pages import Page
@@ -30,7 +30,7 @@ from sessions.store import SessionStore
 from sessions.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sessions.keys import Key
     from sessions.projection import Projection
@@ -51,9 +51,11 @@ class Folded(Generic[V]):
 
     Attributes:
         views: The views by their keys.
+        projection: What they were folded by.
     """
 
     views: Mapping[Key, V]
+    projection: Projection[V]
 
     def then(self, key: Key, view: V) -> Folded[V]:
         """Expect a view.
@@ -65,11 +67,35 @@ class Folded(Generic[V]):
         Raises:
             AssertionError: There is another one, or none.
         """
-        if key not in self.views:
-            _fail(f"no event touches {key!r}, but {list(self.views)}")
-        if self.views[key] != view:
+        if self._touched(key) != view:
             _fail(f"the view of {key!r} is {self.views[key]}, not {view}")
         return self
+
+    def then_rows(self, relation: str, key: Key, rows: Iterable[Sequence[object]]) -> Folded[V]:
+        """Expect the rows that a view becomes in a further relation, in whatever order.
+
+        Args:
+            relation: Its name, as in `Rows`.
+            key: The view's key.
+            rows: What is in its own columns.
+
+        Raises:
+            AssertionError: There are others, no event touches the key, or the projection has no
+                such rows.
+        """
+        found = {each.name: each for each in self.projection.rows}.get(relation)
+        if found is None:
+            _fail(f"{self.projection.name} has no rows {relation!r}")
+        made = sorted([tuple(row) for row in found.of(self._touched(key))], key=repr)
+        expected = sorted([tuple(row) for row in rows], key=repr)
+        if made != expected:
+            _fail(f"the rows {relation} of {key!r} are {made}, not {expected}")
+        return self
+
+    def _touched(self, key: Key) -> V:
+        if key not in self.views:
+            _fail(f"no event touches {key!r}, but {list(self.views)}")
+        return self.views[key]
 
     def then_nothing(self, key: Key) -> Folded[V]:
         """Expect that no event touches a key.
@@ -147,7 +173,7 @@ class Given:
             if stored != views:
                 sizes = [len(page) for page in pages]
                 _fail(f"in pages of {sizes} events the views are {stored}, not {views}")
-        return Folded(views)
+        return Folded(views, projection)
 
 
 def given(
@@ -229,5 +255,5 @@ def _deliver(store: SessionStore, projection: Projection[Any], page: Sequence[Re
         part.write(connection)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     raise AssertionError(message)

@@ -20,6 +20,7 @@ from sessions.reader import StoreReader, names_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sessions.events import Event
     from sessions.writer import Writer
 
 
@@ -94,7 +95,7 @@ class StoreWithBatches(StoreReader):
         if self.recorder.database.is_closed:
             raise StoreClosed
 
-    def follow(self, after: int = 0, *, types: Iterable[str] = ()) -> Follower:
+    def follow(self, after: int = 0, *, types: Iterable[str | type[Event]] = ()) -> Follower:
         """The log from a position on, and then each new event as soon as it is committed.
 
         Every event comes once and in order, whoever writes it. An event of this process is seen
@@ -106,8 +107,8 @@ class StoreWithBatches(StoreReader):
 
         Args:
             after: The position after which to begin.
-            types: Names of events, such as `SessionClosed`, to see only these. The follower's
-                `position` moves past the others too.
+            types: Events, by their classes or names such as "SessionClosed", to see only these. The
+                follower's `position` moves past the others too.
 
         Returns:
             An iterator for one thread. It ends after `stop()`, which any thread may call, when

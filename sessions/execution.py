@@ -132,7 +132,7 @@ class CommandExecutor(StoreWithBatches):
         """
         requests = [
             Request(session_id, command, None if number else expected_version)
-            for number, command in enumerate(commands)
+            for number, command in enumerate(rules.several("commands", commands))
         ]
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
 
@@ -149,7 +149,7 @@ class CommandExecutor(StoreWithBatches):
         All of them are recorded, or none. The other arguments and the errors are those of
         `execute`. The answer has one `Executed` for each.
         """
-        requests = [Request(session_id, command) for session_id, command in commands]
+        requests = [Request(*_pair(each)) for each in rules.several("commands", commands)]
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
 
     def answered(self, idempotency_key: str) -> list[Executed] | None:
@@ -203,6 +203,13 @@ class CommandExecutor(StoreWithBatches):
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))
+
+
+def _pair(given: object) -> tuple[Any, Any]:
+    if isinstance(given, tuple | list) and len(given) == len(("id", "command")):
+        return given[0], given[1]
+    rule = "pairs of a session's id and a command"
+    raise InvalidValue(field="commands", rule=rule, value=rules.shown(given))
 
 
 def _checked(request: Request) -> Request:

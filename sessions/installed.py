@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any
 
 from sessions.errors import ProjectionNotLoaded
@@ -28,8 +29,19 @@ def _loaded(entry: EntryPoint) -> Projection[Any]:
     try:
         loaded = entry.load()
     except Exception as error:
-        raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=repr(error)) from error
+        reason = f"{error!r}{_place(entry) if isinstance(error, ModuleNotFoundError) else ''}"
+        raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=reason) from error
     if not isinstance(loaded, Projection):
         reason = f"it is of the type {type(loaded).__name__}"
         raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=reason)
     return loaded
+
+
+def _place(entry: EntryPoint) -> str:
+    """Where its package is: perhaps a folder of somebody else's has the name, and comes first."""
+    package = entry.module.partition(".")[0]
+    spec = find_spec(package)
+    if spec is None:
+        return ""
+    places = spec.submodule_search_locations or [str(spec.origin)]
+    return f"; {package} is {', '.join(places)}"

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
-import msgspec
-
 from sessions.again import again, check_memory
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
@@ -24,6 +22,7 @@ from sessions.mutability import can_change
 from sessions.names import check_relation, check_table
 from sessions.storage import Rows, Storage, as_json
 from sessions.tables import Column, Table
+from sessions.view_columns import check_columns
 from sessions.view_rows import MadeRows
 
 if TYPE_CHECKING:
@@ -96,6 +95,14 @@ class Projection(Generic[V]):
     kept: Storage[V] | None = None
 
     def __post_init__(self) -> None:
+        _check_several("columns", self.columns, Column)
+        _check_several("rows", self.rows, Rows)
+        _check_several("indexes", self.indexes, tuple)
+        _check_several("types", self.types, object)
+        for field in ("fold", "keys"):
+            if not callable(getattr(self, field)):
+                value = repr(getattr(self, field))
+                raise InvalidValue(field=field, rule="a function", value=value)
         check_relation(self.name)
         if self.key.kind not in _KINDS_OF_KEYS:
             rule = f"of the kind {', '.join(_KINDS_OF_KEYS)}"
@@ -107,10 +114,8 @@ class Projection(Generic[V]):
             rule = "a whole number from 1"
             raise InvalidValue(field="version", rule=rule, value=repr(self.version))
         check_mode(self.mode)
-        for column in self.columns if self.kept is None else ():
-            if not _is_field(self.view, column.name):
-                value = repr(column.name)
-                raise InvalidValue(field="columns", rule="fields of the view", value=value)
+        if self.kept is None:
+            check_columns(self.view, self.columns)
         for each in self.types:
             if each not in get_args(Event):
                 raise InvalidValue(field="types", rule="classes of events", value=repr(each))
@@ -298,15 +303,13 @@ class Projection(Generic[V]):
             rows.of(key, view)
 
 
-def _is_field(view: Any, name: str) -> bool:  # noqa: ANN401  any type
-    """Whether views have such a field, or a property, whatever their type is made of."""
-    info = msgspec.inspect.type_info(view)
-    kinds: tuple[Any, ...] = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
-    return any(
-        name in [field.name for field in getattr(kind, "fields", ())]
-        or hasattr(getattr(kind, "cls", None), name)
-        for kind in kinds
-    )
+def _check_several(field: str, given: object, kind: type) -> None:
+    """Refuse one of something in place of a tuple of it, and what is something else."""
+    if not isinstance(given, tuple | list):
+        raise InvalidValue(field=field, rule="a tuple", value=repr(given))
+    for each in given:
+        if not isinstance(each, kind):
+            raise InvalidValue(field=field, rule=f"of `{kind.__name__}`", value=repr(each))
 
 
 def check_mode(mode: str) -> None:
@@ -325,6 +328,9 @@ def check_distinct(projections: Sequence[Projection[Any]]) -> None:
     Raises:
         InvalidValue: They do.
     """
+    for each in projections:
+        if not isinstance(each, Projection):
+            raise InvalidValue(field="projections", rule="projections", value=repr(each))
     names = [table.name for each in projections for table in each.tables]
     names += [each.name for each in projections if each.name != each.tables[0].name]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from sessions.events import Event
     from sessions.mapper import Mapper
     from sessions.recorded import Happened, Recorded
     from sessions.recorder import SessionRecorder
@@ -164,7 +165,7 @@ class StoreReader(ABC):
             yield from map(_of, self.events(stream_id, after=version - 1, until=version))
 
     def log(
-        self, after: int = 0, *, until: int | None = None, types: Iterable[str] = ()
+        self, after: int = 0, *, until: int | None = None, types: Iterable[str | type[Event]] = ()
     ) -> Iterator[Recorded]:
         """The application's events in order, read lazily in pages.
 
@@ -173,7 +174,7 @@ class StoreReader(ABC):
         Args:
             after: The position after which to begin.
             until: The last position; None reads to the end.
-            types: Names of events, such as `SessionClosed`, to see only these.
+            types: Events, by their classes or names such as "SessionClosed", to see only these.
 
         Raises:
             InvalidValue: `after` or `until` is not a whole number from 0, or no event has such a
@@ -224,14 +225,20 @@ def _of(recorded: Recorded) -> Happened:
     )
 
 
-def names_of(types: Iterable[str]) -> Sequence[str]:
-    """Names of events, if all of them are.
+def names_of(types: Iterable[str | type[Event]]) -> Sequence[str]:
+    """Names of events, which are given by them or by their classes, if all of them are.
 
     Raises:
         InvalidValue: No event has such a name.
     """
-    names = rules.names("types", types)
+    listed = types if isinstance(types, str) else [_name_of(each) for each in types]
+    names = rules.names("types", listed)
     for name in names:
         if name not in EVENTS:
-            raise InvalidValue(field="types", rule="names of events", value=repr(name))
+            rule = f"names of events ({', '.join(EVENTS)})"
+            raise InvalidValue(field="types", rule=rule, value=repr(name))
     return names
+
+
+def _name_of(given: str | type[Event]) -> str:
+    return given.__name__ if isinstance(given, type) else given

@@ -95,6 +95,13 @@ def names(field: str, values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
 
+def several(field: str, values: Iterable[T]) -> Iterable[T]:
+    """Some values, and not one."""
+    if not isinstance(values, Iterable):
+        raise InvalidValue(field=field, rule="a list", value=shown(values))
+    return values
+
+
 def seconds(field: str, value: object) -> float:
     """How long something is waited for: up to what any database and lock can count."""
     if type(value) not in {int, float} or not 0 <= value <= MAX_SECONDS:  # type: ignore[operator]  # it is a number

@@ -87,7 +87,8 @@ class SessionStore(CommandExecutor):
                 `postgresql://user@host:port/database?schema=name&pool=10` with any further
                 option of libpq, such as `sslmode=require`.
             application_id: The application whose sessions these are, from 1.
-            read_only: Refuse commands, and do not ask for the store's inline views.
+            read_only: Refuse commands, and do not ask for the store's inline views. It is opened so
+                too where these are to be rebuilt: `rebuild`, `drop` and a `Runner` are not refused.
             lock_timeout: Seconds to wait for other writers.
             now: The clock, for tests: times with a timezone, or else commands are refused.
             projections: The projections that this process knows, if not those that are installed.

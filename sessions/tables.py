@@ -251,6 +251,10 @@ class Table:
         Raises:
             ValueError: A value is not of its column's kind, or there are too few or too many.
         """
+        if len(row) != len(self.columns) - 1:
+            named = ", ".join([column.name for column in self.columns[1:]])
+            message = f"{self.name}: values for {named}, and not {len(row)}"
+            raise ValueError(message)
         for column, value in zip(self.columns[1:], row, strict=True):
             if not (column.nullable if value is None else fits(column.kind, value)):
                 message = f"{self.name}.{column.name}: {column.kind}, not {value!r}"

@@ -469,6 +469,16 @@ def test_a_parameter_that_could_be_taken_for_another_is_refused(
         store.query("SELECT session_id FROM customer_sessions WHERE session_id = ?", parameters)
 
 
+def test_one_command_is_not_taken_for_several(store: SessionStore) -> None:
+    one: Any = OpenSession()
+    with pytest.raises(InvalidValue, match="commands: a list, not OpenSession"):
+        store.execute_many("s", one)
+    with pytest.raises(InvalidValue, match="commands: a list, not OpenSession"):
+        store.execute_all(one)
+    with pytest.raises(InvalidValue, match="commands: pairs of a session's id and a command, not "):
+        store.execute_all([one])
+
+
 def test_commands_for_several_sessions_are_executed_in_one_go(
     store: SessionStore, views: CustomerSessions
 ) -> None:

@@ -8,15 +8,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from sessions import (
     CloseSession,
     InvalidValue,
+    ItemAdded,
     OpenSession,
     PositionNotFound,
+    SessionOpened,
     SessionStore,
     SetAttributes,
     StoreClosed,
@@ -99,6 +101,17 @@ def test_types_that_can_be_read_once_are_as_good_as_a_list(store: SessionStore) 
         assert [recorded.position for recorded in islice(follower, 2)] == [2, 3]
     assert [recorded.position for recorded in store.log(types=iter(["ItemAdded"]))] == [2]
     assert [recorded.position for recorded in store.log(types={"SessionClosed"})] == [3]
+
+
+def test_types_may_be_the_classes_of_events(store: SessionStore) -> None:
+    store.execute_many("s", [OpenSession(), add(), CloseSession()])
+
+    with store.follow(types=[ItemAdded, "SessionClosed"]) as follower:
+        assert [next(follower).position, next(follower).position] == [2, 3]
+    assert [recorded.position for recorded in store.log(types=(SessionOpened,))] == [1]
+    for unknown in (OpenSession, "SesionClosed"):
+        with pytest.raises(InvalidValue, match=r"types: names of events \(SessionOpened, ItemAdd"):
+            store.log(types=[cast("Any", unknown)])
 
 
 @pytest.mark.usefixtures("_only_told")

@@ -663,7 +663,7 @@ def test_a_store_that_keeps_no_views_says_so_to_readers_too(url: str) -> None:
             lambda: views.of_profile("p"),
             lambda: CustomerHistories(store).get("p"),
         ):
-            with pytest.raises(ProjectionNotKept, match="run `sessions projections rebuild`"):
+            with pytest.raises(ProjectionNotKept, match="run `sessions projections rebuild "):
                 asked()
         assert views.get("s", version=1) == next(views.all())
         assert [each.key for each in verify(store)] == [("attachments",), ("customer_sessions",)]

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 import pytest
@@ -169,6 +169,84 @@ def test_a_column_is_a_field_or_a_property_of_any_type_that_views_may_have(
     )
 
     given(SessionOpened(first_session=True)).when_folded(projection).then("order-1", view)
+
+
+class Kinds(msgspec.Struct, frozen=True):
+    """A view with a field of each kind."""
+
+    units: Annotated[int, msgspec.Meta(ge=0)] = 0
+    name: str | None = None
+    is_open: bool = False
+    total: Decimal = Decimal(0)
+    at: datetime | None = None
+    share: float = 0.0
+    either: int | str = 0
+
+
+@pytest.mark.parametrize(
+    ("column", "kinds"),
+    [
+        (Column("units"), "integer or money"),
+        (Column("name", "money"), "id or json or text"),
+        (Column("is_open", "integer"), "flag"),
+        (Column("total", "integer"), "money"),
+        (Column("at", "text"), "time"),
+        (Column("either", "flag"), "id or integer or json or money or text"),
+    ],
+    ids=str,
+)
+def test_a_column_is_of_a_kind_that_takes_the_field(column: Column, kinds: str) -> None:
+    with pytest.raises(InvalidValue, match=f"columns: {column.name} is of the kind {kinds}, not "):
+        Projection(name="k", version=1, view=Kinds, fold=lambda *_: Kinds(), columns=(column,))
+
+
+def test_a_column_may_be_of_any_kind_that_takes_the_field() -> None:
+    columns: list[tuple[str, Kind]] = [
+        ("units", "money"),
+        ("name", "json"),
+        ("total", "money"),
+        ("at", "time"),
+        ("share", "text"),  # nobody knows before
+        ("either", "integer"),
+    ]
+    for name, kind in columns:
+        made = Projection(
+            name="k",
+            version=1,
+            view=Kinds,
+            fold=lambda *_: Kinds(),
+            columns=(Column(name, kind, nullable=True),),
+        )
+        assert made.columns[0].kind == kind
+
+
+ONE: Any = Column("total", "money")
+LINES_OF: Any = SALES.rows[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "rule"),
+    [
+        ({"columns": ONE}, "columns", "a tuple"),
+        ({"rows": LINES_OF}, "rows", "a tuple"),
+        ({"indexes": "total"}, "indexes", "a tuple"),
+        ({"types": ItemAdded}, "types", "a tuple"),
+        ({"columns": ("total",)}, "columns", "of `Column`"),
+        ({"rows": ("lines",)}, "rows", "of `Rows`"),
+        ({"fold": None}, "fold", "a function"),
+        ({"keys": "session"}, "keys", "a function"),
+    ],
+)
+def test_what_is_given_in_place_of_several_is_refused_by_its_name(
+    given: dict[str, Any], field: str, rule: str
+) -> None:
+    with pytest.raises(InvalidValue, match=f"{field}: {rule}"):
+        replace(SALES, **given)
+
+
+def test_only_projections_are_given_to_a_store() -> None:
+    with pytest.raises(InvalidValue, match="projections: projections, not <class"):
+        SessionStore.open("memory:", projections=[cast("Any", Kinds)])
 
 
 @pytest.mark.parametrize("name", ["user", "order", "group", "select", "table"])
@@ -911,6 +989,7 @@ def test_projections_of_other_packages_are_found_by_their_entry_points(
         ("json:decoder", "it is of the type module"),
         ("json:nothing", "AttributeError"),
         ("no_such_module:PROJECTION", "ModuleNotFoundError.*no_such_module"),
+        ("json.nothing:PROJECTION", "ModuleNotFoundError.*; json is .*json"),
         ("broken_shop:PROJECTION", "InvalidValue.*version: a whole number from 1, not 0"),
     ],
 )

@@ -465,8 +465,15 @@ def test_an_error_of_it_is_logged_told_to_who_waits_and_reaches_who_leaves_the_b
     store = open_store(projections=followed(replace(SPEND, begins=broken)))
     last = store.execute("a", OpenSession()).position
 
-    with pytest.raises(ArithmeticError), Runner(store) as runner:
+    def ended(runner: Runner) -> BaseException | None:
         cast("threading.Thread", runner._thread).join(SOON)
+        return runner.error
+
+    errors: list[BaseException | None] = []
+    with pytest.raises(ArithmeticError) as raised, Runner(store) as runner:
+        errors.append(ended(runner))
+    assert errors == [raised.value]
+    assert runner.error is None
     assert "its projections are followed no longer" in caplog.text
     with pytest.raises(ViewBehind, match="the runner of this process ended: ArithmeticError"):
         spend(store).wait(last)

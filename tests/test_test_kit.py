@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 class Count(msgspec.Struct):
     events: int = 0
 
+    @property
+    def shown(self) -> Any:
+        return self.events
+
 
 def _count(view: Count | None, _: Recorded) -> Count:
     return Count(1 + (view.events if view else 0))
@@ -113,7 +117,7 @@ WRONG: Any = "two"
 @pytest.mark.parametrize(
     ("projection", "reason"),
     [
-        (replace(COUNTS, columns=(Column("events", "text"),)), r"counts\.events: text, not"),
+        (replace(COUNTS, columns=(Column("shown", "text"),)), r"counts\.shown: text, not"),
         (replace(COUNTS, fold=lambda *_: Count(WRONG)), "Expected `int`, got `str`"),
         (replace(COUNTS, rows=(ROWS,)), "rows: a key of its own for each row"),
     ],
@@ -125,6 +129,22 @@ def test_a_view_that_cannot_be_kept_is_told_with_its_event_and_the_reason(
 
     with pytest.raises(AssertionError, match=waits):
         ORDER.when_folded(projection)
+
+
+def test_the_rows_of_a_view_are_expected_in_whatever_order() -> None:
+    numbers: Rows[Count] = changed(ROWS, key=("n",))
+    folded = ORDER.when_folded(replace(COUNTS, rows=(numbers,)))
+
+    folded.then_rows("rows", "order-1", [("sku", 1), ["sku", 0]]).then("order-1", Count(2))
+
+    with pytest.raises(
+        AssertionError, match=r"rows of 'order-1' are \[.*1\)\], not \[\('sku', 0\)\]"
+    ):
+        folded.then_rows("rows", "order-1", [("sku", 0)])
+    with pytest.raises(AssertionError, match="no event touches 'order-2'"):
+        folded.then_rows("rows", "order-2", [])
+    with pytest.raises(AssertionError, match="counts has no rows 'lines'"):
+        folded.then_rows("lines", "order-1", [])
 
 
 def test_rows_that_are_not_of_the_view_alone_are_told() -> None:

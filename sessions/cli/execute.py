@@ -7,6 +7,7 @@ import operator
 import re
 from decimal import Decimal
 from functools import reduce
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -56,7 +57,7 @@ class _Addressed(msgspec.Struct, rename="camel"):
     integration_id: str | None = None
 
 
-@click.command(epilog=f"The commands: {_TAGS}.")
+@click.command(epilog="\b\n" + fill(f"The commands: {_TAGS}.", break_on_hyphens=False))
 @click.argument("file", type=click.File("rb"), default="-", metavar="[FILE]")
 @store_option
 @application_option

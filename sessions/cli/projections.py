@@ -162,7 +162,8 @@ def rebuild(
     """Build projections anew beside those that are there, and switch to them.
 
     They are built for all applications. Nobody waits but for the switch. Ctrl-C stops it, and the
-    same command goes on with it. Without a NAME all are built, and the claims too.
+    same command goes on with it. Without a NAME all are built, and the claims too; an inline one
+    that is not installed here is then kept no longer, and those that have it are refused.
     """
     maintain.rebuilt(store, names, mode, json=json, allow_older=allow_older)
 
