@@ -1,28 +1,28 @@
 """The read side of customer sessions: views, which are folds of what happened."""
 
 from projections.attachments import Attachment
-from projections.building import Rebuilt
 from projections.comparing import Compared
-from projections.copying import Copied, copy
+from projections.copying.copy import Copied, copy
 from projections.customer_histories import CustomerHistories
 from projections.customer_history import CustomerHistory, Move, SessionHistory, Stay
 from projections.customer_session import CartItem, CustomerSession
 from projections.customer_sessions import CustomerSessions
-from projections.difference import Difference
 from projections.figures import Figures
 from projections.folding import Progress
 from projections.history_replay import HistoryStep
-from projections.rebuild import drop, rebuild
-from projections.runner import Runner
+from projections.rebuilding.building import Rebuilt
+from projections.rebuilding.rebuild import drop, rebuild
+from projections.running.runner import Runner
 from projections.status import ProjectionStatus, parked, status
 from projections.stored import StoredProjection
 from projections.timeline import Change, Step
-from projections.verify import verify
-from sessions.installed import installed
-from sessions.parked import Parked
-from sessions.projection import Projection
-from sessions.storage import Rows, Storage
-from sessions.tables import Column, Table
+from projections.verifying.difference import Difference
+from projections.verifying.verify import verify
+from sessions.sql.tables import Column, Table
+from sessions.views.installed import installed
+from sessions.views.parked import Parked
+from sessions.views.projection import Projection
+from sessions.views.storage import Rows, Storage
 
 __all__ = [
     "Attachment",

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sessions.events import ProfileChanged, SessionOpened
-from sessions.projection import Projection
-from sessions.storage import Storage
-from sessions.tables import APPLICATION_ID, Column, Table
+from sessions.sql.tables import APPLICATION_ID, Column, Table
+from sessions.views.projection import Projection
+from sessions.views.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.dialect import Dialect
     from sessions.keys import Key
     from sessions.recorded import Recorded
+    from sessions.sql.dialect import Dialect
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from projections.pages import LogReader, read_events
-from sessions import kept
-from sessions.connection import query_on
+from sessions.sql.connection import query_on
+from sessions.views import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from sessions.connection import Connection
-    from sessions.database import Database
-    from sessions.dialect import Dialect
-    from sessions.head import Build
-    from sessions.projection import Projection
-    from sessions.tables import Table
+    from sessions.sql.connection import Connection
+    from sessions.sql.database import Database
+    from sessions.sql.dialect import Dialect
+    from sessions.sql.head import Build
+    from sessions.sql.tables import Table
+    from sessions.views.projection import Projection
 
 MOST = 1000
 

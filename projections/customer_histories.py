@@ -10,9 +10,11 @@ from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
 from projections.known import asking, behind
 from projections.moments import EVER, check_one, known_until, shown
-from sessions import clock, kept, rules, schema
+from sessions import clock, rules
 from sessions.errors import ProfileNotFound, ProfileNotYet
 from sessions.events import SESSION
+from sessions.sql import schema
+from sessions.views import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

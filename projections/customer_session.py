@@ -10,10 +10,10 @@ import msgspec
 from msgspec.structs import asdict
 
 from sessions.events import Item, State
-from sessions.projection import Projection
 from sessions.session import STEPS, Line, Session, evolve, total_of
-from sessions.storage import Storage
-from sessions.tables import APPLICATION_ID, Column, Table
+from sessions.sql.tables import APPLICATION_ID, Column, Table
+from sessions.views.projection import Projection
+from sessions.views.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

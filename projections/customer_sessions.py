@@ -14,14 +14,14 @@ from projections.moments import EVER, check_one, known_until, shown
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
 from sessions import clock, rules
-from sessions.again import comes_again
 from sessions.errors import (
     SessionNotFound,
     SessionNotYet,
     VersionNotFound,
 )
 from sessions.events import SESSION, State
-from sessions.parked import waits
+from sessions.views.again import comes_again
+from sessions.views.parked import waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

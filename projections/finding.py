@@ -8,13 +8,13 @@ from projections.customer_session import TABLE, CustomerSession
 from sessions import clock, rules
 from sessions.errors import InvalidValue, LimitExceeded
 from sessions.events import State
-from sessions.parked import waits
+from sessions.views.parked import waits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from sessions.dialect import Dialect
+    from sessions.sql.dialect import Dialect
 
 
 class Filters(TypedDict):

@@ -11,22 +11,23 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sessions import kept, schema
-from sessions.claim_rows import ClaimRows, Ledger
 from sessions.claims import CLAIMING, Claim, released_by, taken_by
-from sessions.database import News
+from sessions.log.claim_rows import ClaimRows, Ledger
+from sessions.sql import schema
+from sessions.sql.database import News
+from sessions.views import kept
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from projections.pages import Page
-    from sessions.connection import Connection, Query
-    from sessions.database import Database
-    from sessions.head import Build
-    from sessions.inserting import Write
-    from sessions.projection import Projection
     from sessions.recorded import Recorded
-    from sessions.views import Views
+    from sessions.sql.connection import Connection, Query
+    from sessions.sql.database import Database
+    from sessions.sql.head import Build
+    from sessions.sql.inserting import Write
+    from sessions.views.projection import Projection
+    from sessions.views.views import Views
 
 HELD = 10_000
 """So many views of a projection are held in memory."""

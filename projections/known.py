@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sessions import kept, schema
 from sessions.errors import (
     ProjectionNotFound,
     ProjectionNotKept,
@@ -12,17 +11,19 @@ from sessions.errors import (
     ViewBehind,
     ViewUnreadable,
 )
-from sessions.parked import ParkedKeys
+from sessions.sql import schema
+from sessions.views import kept
+from sessions.views.parked import ParkedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.connection import Query
-    from sessions.head import Build
     from sessions.keys import Key
-    from sessions.projection import Projection
+    from sessions.sql.connection import Query
+    from sessions.sql.head import Build
+    from sessions.sql.tables import Table
     from sessions.store import SessionStore
-    from sessions.tables import Table
+    from sessions.views.projection import Projection
 
 
 def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:

@@ -10,7 +10,7 @@ from sessions.errors import InvalidValue, PositionNotFound
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sessions.head import Head
+    from sessions.sql.head import Head
     from sessions.store import SessionStore
 
 EVER = "9999-12-31T23:59:59.999999Z"

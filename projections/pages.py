@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sessions import schema
 from sessions.errors import UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS
-from sessions.mapper import Mapper
-from sessions.reader import StoreReader, of_sessions
-from sessions.recorder import SessionRecorder
-from sessions.topics import name_of
+from sessions.log.mapper import Mapper
+from sessions.log.reader import StoreReader, of_sessions
+from sessions.log.recorder import SessionRecorder
+from sessions.sql import schema
+from sessions.sql.topics import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from sessions.connection import Query
-    from sessions.database import Database
     from sessions.recorded import Recorded
+    from sessions.sql.connection import Query
+    from sessions.sql.database import Database
 
 PAGE = 2000
 """So many positions are a page, if nobody says otherwise."""

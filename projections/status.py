@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from projections.known import parked_keys
-from sessions import kept, rules, schema
-from sessions.head import Mode
-from sessions.kept import Status
+from sessions import rules
+from sessions.sql import schema
+from sessions.sql.head import Mode
+from sessions.views import kept
+from sessions.views.kept import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.head import Build
-    from sessions.parked import Parked
+    from sessions.sql.head import Build
     from sessions.store import SessionStore
+    from sessions.views.parked import Parked
 
 _NEXT = "SELECT recorded_at FROM events WHERE application_id = ? AND position = ?"
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from projections import coming, going_on
 from projections.known import come, parked_keys, unreadable
 from projections.moments import check_one, known_until
+from projections.running import coming, going_on
 from projections.view_events import events_of
 from sessions import rules
-from sessions.again import comes_again
 from sessions.errors import StorageFailed, ViewParked
-from sessions.parked import ParkedKeys
+from sessions.views.again import comes_again
+from sessions.views.parked import ParkedKeys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from projections.going_on import How
-    from sessions.dialect import Dialect
-    from sessions.head import Build
+    from projections.running.going_on import How
     from sessions.keys import Key
-    from sessions.parked import Parked
-    from sessions.projection import Projection
     from sessions.recorded import Recorded
+    from sessions.sql.dialect import Dialect
+    from sessions.sql.head import Build
     from sessions.store import SessionStore
+    from sessions.views.parked import Parked
+    from sessions.views.projection import Projection
 
 V = TypeVar("V")
 

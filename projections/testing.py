@@ -21,19 +21,20 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from projections.folding import BuildOf, Tracked
 from projections.pages import Page
 from projections.status import parked
-from sessions import kept, rules
-from sessions.connection import query_on
+from sessions import rules
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event
 from sessions.recorded import Recorded
+from sessions.sql.connection import query_on
 from sessions.store import SessionStore
-from sessions.views import Views
+from sessions.views import kept
+from sessions.views.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sessions.keys import Key
-    from sessions.projection import Projection
+    from sessions.views.projection import Projection
 
 V = TypeVar("V")
 

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.keys import Key
-    from sessions.projection import Projection
-    from sessions.reader import StoreReader
+    from sessions.log.reader import StoreReader
     from sessions.recorded import Recorded
+    from sessions.views.projection import Projection
 
 
 def events_of(  # noqa: PLR0913  the bounds that may be asked for

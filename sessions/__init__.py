@@ -4,10 +4,6 @@ Everything that a caller needs is here: `SessionStore`, every command, event and
 decider itself. The views are in `projections`.
 """
 
-from sessions.answers import (
-    Executed,
-)
-from sessions.batch import Batch
 from sessions.claims import Claim, Usage
 from sessions.commands import (
     AddItem,
@@ -33,6 +29,10 @@ from sessions.commands import (
     SetProfile,
     SetQuantity,
 )
+from sessions.commits.answers import (
+    Executed,
+)
+from sessions.commits.batch import Batch
 from sessions.decide import (
     Decision,
     Known,
@@ -128,7 +128,7 @@ from sessions.events import (
     State,
     TotalDeclared,
 )
-from sessions.follower import Follower
+from sessions.log.follower import Follower
 from sessions.recorded import Recorded
 from sessions.session import (
     Line,

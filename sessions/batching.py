@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sessions import rules
-from sessions.batch import Batch
+from sessions.commits.batch import Batch
 from sessions.errors import BatchOpen, StoreClosed
-from sessions.follower import Follower
-from sessions.reader import StoreReader, names_of
+from sessions.log.follower import Follower
+from sessions.log.reader import StoreReader, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sessions.commits.writer import Writer
     from sessions.events import Event
-    from sessions.writer import Writer
 
 
 class _OfThread(threading.local):

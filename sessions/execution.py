@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
-from sessions import answers, rules, tracing
-from sessions.answers import Executed, Request
-from sessions.awaited_commits import AwaitedCommits
+from sessions import rules, tracing
 from sessions.batching import StoreWithBatches
 from sessions.commands import COMMANDS, name_of
+from sessions.commits import answers
+from sessions.commits.answers import Executed, Request
+from sessions.commits.awaited_commits import AwaitedCommits
+from sessions.commits.group_commit import GroupCommit
+from sessions.commits.job import Job
 from sessions.errors import InvalidValue, Refused
-from sessions.group_commit import GroupCommit
-from sessions.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from sessions.commands import Command
+    from sessions.commits.writer import Writer
     from sessions.recorded import Recorded
-    from sessions.writer import Writer
 
 
 class CommandExecutor(StoreWithBatches):

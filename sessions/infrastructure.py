@@ -18,11 +18,11 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import resolve_topic, strtobool
 
-from sessions import schema
-from sessions.database import LOCK_TIMEOUT, Database
-from sessions.recorder import SessionRecorder
+from sessions.log.recorder import SessionRecorder
+from sessions.sql import schema
+from sessions.sql.database import LOCK_TIMEOUT, Database
+from sessions.sql.url import database_of
 from sessions.store import SessionStore
-from sessions.url import database_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import StoredEvent
     from eventsourcing.utils import Environment
 
-    from sessions.connection import Connection
+    from sessions.sql.connection import Connection
 
 R = TypeVar("R")
 

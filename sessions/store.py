@@ -5,25 +5,27 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from sessions import clock, kept, migrations, rules
-from sessions.connection import query_on
-from sessions.database import LOCK_TIMEOUT, Database
+from sessions import clock, rules
+from sessions.commits.writer import Writer
 from sessions.errors import StorageFailed, StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.execution import CommandExecutor
-from sessions.installed import installed
-from sessions.mapper import Mapper
-from sessions.projection import check_distinct
-from sessions.recorder import SessionRecorder
-from sessions.selects import bound, is_select, no_select
-from sessions.url import database_of
-from sessions.writer import Writer
+from sessions.log.mapper import Mapper
+from sessions.log.recorder import SessionRecorder
+from sessions.sql import migrations
+from sessions.sql.connection import query_on
+from sessions.sql.database import LOCK_TIMEOUT, Database
+from sessions.sql.selects import bound, is_select, no_select
+from sessions.sql.url import database_of
+from sessions.views import kept
+from sessions.views.installed import installed
+from sessions.views.projection import check_distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
     from types import TracebackType
 
-    from sessions.projection import Projection
+    from sessions.views.projection import Projection
 
 
 class SessionStore(CommandExecutor):

@@ -17,7 +17,7 @@ import pytest
 
 from projections import CustomerHistories, CustomerSessions
 from sessions import AddItem, SessionStore
-from sessions.installed import installed
+from sessions.views.installed import installed
 from tests.postgres_server import UsedStores, new_schema, server_url
 from tests.waiting import until
 
@@ -134,7 +134,7 @@ def _threads() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch commits at its end, however long the machine takes to come there."""
-    monkeypatch.setattr("sessions.batch.SECONDS", 3600.0)
+    monkeypatch.setattr("sessions.commits.batch.SECONDS", 3600.0)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sessions import SessionStore
     from sessions.recorded import Recorded
-    from sessions.tables import Table
+    from sessions.sql.tables import Table
 
 POISON, UNSHOWN = "poison", "unshown"
 """A sku and a profile whose events no fold takes; a sku that no row can be made of."""

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sessions.commits.shared_commits import SharedCommits
 from sessions.events import ItemAdded
-from sessions.shared_commits import SharedCommits
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sessions import Executed, SessionStore
-    from sessions.job import Job
+    from sessions.commits.job import Job
 
     Call = Callable[[], Executed]
 

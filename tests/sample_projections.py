@@ -19,13 +19,13 @@ from sessions.events import (
     SessionClosed,
     SessionOpened,
 )
-from sessions.installed import installed
+from sessions.views.installed import installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sessions.head import Mode
     from sessions.recorded import Recorded
+    from sessions.sql.head import Mode
 
 V = TypeVar("V")
 

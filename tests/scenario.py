@@ -12,7 +12,7 @@ from sessions.claims import Usage
 from sessions.commands import Command
 from sessions.decide import Decision, Known, asks, decide
 from sessions.events import Event
-from sessions.mapper import Mapper
+from sessions.log.mapper import Mapper
 from sessions.session import Session, evolve
 
 AT = datetime(2026, 11, 23, 10, tzinfo=UTC)  # when the given events happened

@@ -7,16 +7,16 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from sessions.dialect import SQLITE
 from sessions.errors import StorageFailed
-from sessions.url import database_of
+from sessions.sql.dialect import SQLITE
+from sessions.sql.url import database_of
 from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.connection import Connection
-    from sessions.database import Database
+    from sessions.sql.connection import Connection
+    from sessions.sql.database import Database
 
 GUARDS = ("events_refuse_update", "events_refuse_delete")
 UNGUARD = "SELECT set_config('session_replication_role', 'replica', true)"

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import astuple
 
 from sessions import AddItem, OpenSession, Recorded, SetAttributes
-from sessions.mapper import encode_json
+from sessions.log.mapper import encode_json
 from tests.conftest import add
 from tests.test_stored_form import GOLDEN
 

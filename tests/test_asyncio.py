@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessions import Executed
-    from sessions.connection import Connection
-    from sessions.database import Begun
-    from sessions.head import Head
+    from sessions.sql.connection import Connection
+    from sessions.sql.database import Begun
+    from sessions.sql.head import Head
 
 
 def test_tasks_share_commits_and_each_gets_its_own_answer(

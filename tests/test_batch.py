@@ -45,8 +45,8 @@ from sessions import (
     StoreReadOnly,
     UnknownEvent,
 )
-from sessions.inline import InlineViews
-from sessions.transaction import Transaction
+from sessions.commits.transaction import Transaction
+from sessions.views.inline import InlineViews
 from tests.conftest import add
 from tests.tampering import unguarded
 from tests.test_broken_commits import Interrupts
@@ -189,7 +189,7 @@ def test_it_commits_with_the_first_command_after_a_while(
         with store.batch():
             store.execute("s", add())
             assert reader.position == 1
-            monkeypatch.setattr("sessions.batch.SECONDS", 0.0)
+            monkeypatch.setattr("sessions.commits.batch.SECONDS", 0.0)
             store.execute("s", add())
             assert reader.position == 3
 
@@ -201,7 +201,7 @@ def test_commands_that_are_refused_do_not_keep_it_from_committing(
     with SessionStore.open(url) as store, SessionStore.open(url, lock_timeout=0.01) as other:
         with store.batch():
             store.execute("s", OpenSession())
-            monkeypatch.setattr(f"sessions.batch.{limit}", 0)
+            monkeypatch.setattr(f"sessions.commits.batch.{limit}", 0)
             with pytest.raises(SessionExists):
                 store.execute("s", OpenSession())
 
@@ -245,7 +245,7 @@ def test_a_batch_that_only_reads_lets_others_write_now_and_then(
             batch.begin()
             with pytest.raises(StoreBusy):
                 other.execute("s", add("a"))
-            monkeypatch.setattr("sessions.batch.SECONDS", 0.0)
+            monkeypatch.setattr("sessions.commits.batch.SECONDS", 0.0)
             commit, done = batch.commit, list[Executed]()
 
             def committed() -> None:
@@ -529,7 +529,7 @@ def test_a_batch_whose_transaction_is_interrupted_as_it_ends_has_lost_it(
 def test_a_batch_whose_commit_is_interrupted_when_it_is_made_has_lost_nothing(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    monkeypatch.setattr("sessions.batch.COMMANDS", 2)
+    monkeypatch.setattr("sessions.commits.batch.COMMANDS", 2)
     database = store.recorder.database
     with store.batch():
         store.execute("s", OpenSession())

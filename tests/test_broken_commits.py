@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from projections import CustomerSessions
-from projections.verify import verify
+from projections.verifying.verify import verify
 from sessions import (
     Executed,
     OpenSession,
@@ -23,10 +23,10 @@ from sessions import (
     StoreBusy,
     StoreClosed,
 )
+from sessions.commits.memory import Memory
+from sessions.commits.shared_commits import SharedCommits
 from sessions.errors import OutcomeUnknown
-from sessions.inline import InlineViews
-from sessions.memory import Memory
-from sessions.shared_commits import SharedCommits
+from sessions.views.inline import InlineViews
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
 from tests.waiting import SOON
@@ -34,8 +34,8 @@ from tests.waiting import SOON
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sessions.database import Begun, Database
-    from sessions.job import Job
+    from sessions.commits.job import Job
+    from sessions.sql.database import Begun, Database
     from tests.conftest import OpenStore
 
 __all__ = ["joined"]

@@ -22,15 +22,15 @@ from sessions import (
     SessionStore,
     SetProfile,
 )
-from sessions.claim_rows import Ledger
 from sessions.claims import Claim, Usage, released_by, taken_by
+from sessions.log.claim_rows import Ledger
 from tests.conftest import add, in_threads
 from tests.processes import in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.recorder import SessionRecorder
+    from sessions.log.recorder import SessionRecorder
 
 PROFILES = [f"p{number}" for number in range(10)]
 LAST_ONE = Claim("limit", 2)

@@ -18,7 +18,7 @@ import pytest
 from projections import Runner, installed
 from sessions import CloseSession, OpenSession, SessionStore, ViewsDiffer
 from sessions.cli import main
-from sessions.dialect import SQLITE
+from sessions.sql.dialect import SQLITE
 from tests.conftest import add
 from tests.sample_projections import SALES
 from tests.tampering import change, definitions, described, dump, opened

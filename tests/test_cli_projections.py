@@ -16,7 +16,7 @@ import pytest
 from projections import Column, Projection, Runner, StoredProjection, rebuild, verify
 from projections.customer_session import PROJECTION
 from sessions import CloseSession, OpenSession, SessionStore
-from sessions.installed import installed
+from sessions.views.installed import installed
 from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, followed
 from tests.tampering import change
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 SITE = """
 import importlib.metadata
-from sessions.installed import GROUP
+from sessions.views.installed import GROUP
 from tests.sample_projections import SALES, SPEND
 class Entry:
     def __init__(self, projection): self.projection = projection
     def load(self): return self.projection
 found = importlib.metadata.entry_points(group=GROUP)
-import sessions.installed
-sessions.installed.entry_points = lambda **_: [*found, Entry(SALES), Entry(SPEND)]
+from sessions.views import installed
+installed.entry_points = lambda **_: [*found, Entry(SALES), Entry(SPEND)]
 from sessions.cli import main
 main()
 """
@@ -60,7 +60,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     entries = [Entry(each) for each in followed(SALES, SPEND)]
     installed.cache_clear()
-    monkeypatch.setattr("sessions.installed.entry_points", lambda **_: entries)
+    monkeypatch.setattr("sessions.views.installed.entry_points", lambda **_: entries)
     yield
     installed.cache_clear()
 
@@ -336,7 +336,7 @@ def test_a_rebuild_that_is_interrupted_says_that_it_can_be_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("projections.building.count_of_events", interrupted)
+        patch.setattr("projections.rebuilding.building.count_of_events", interrupted)
         ran = projections("rebuild", "spend")
 
     assert (ran.out, ran.err) == ("", "stopped: the same command goes on with it\n")
@@ -450,7 +450,7 @@ def test_verify_asks_no_relation_of_a_version_that_is_not_built_yet(
     rows = (*SALES.rows, msgspec.structs.replace(SALES.rows[0], name="more_lines"))
     newer = {"sales": replace(SALES, version=2, mode="followed", rows=rows)}
     entries = [Entry(newer.get(each.name, each)) for each in installed()]
-    monkeypatch.setattr("sessions.installed.entry_points", lambda **_: entries)
+    monkeypatch.setattr("sessions.views.installed.entry_points", lambda **_: entries)
     installed.cache_clear()
 
     ran = projections("verify")

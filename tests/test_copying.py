@@ -23,8 +23,8 @@ from projections import (
     status,
     verify,
 )
+from projections.copying.side_by_side import SideBySide
 from projections.customer_session import PROJECTION
-from projections.side_by_side import SideBySide
 from sessions import (
     ApplyCoupon,
     BatchOpen,
@@ -130,7 +130,7 @@ def test_one_that_was_interrupted_goes_on_and_is_no_store_before_it_is_complete(
     sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(sqlite_url)
-    monkeypatch.setattr("projections.side_by_side._PAGE", 5)
+    monkeypatch.setattr("projections.copying.side_by_side._PAGE", 5)
 
     def interrupt(done: int, _: int) -> None:
         if done > 40:
@@ -155,7 +155,7 @@ def test_nobody_opens_a_copy_that_is_not_whole_by_another_way(
     road: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = road
-    monkeypatch.setattr("projections.side_by_side.SideBySide.compare", interrupted)
+    monkeypatch.setattr("projections.copying.side_by_side.SideBySide.compare", interrupted)
     with (
         SessionStore.open(source, 322, read_only=True) as one,
         SessionStore.open(target, 322, read_only=True) as other,
@@ -208,7 +208,7 @@ def test_what_the_source_keeps_must_be_known(sqlite_url: str, postgres_url: str)
 def test_a_copy_that_is_complete_takes_what_its_source_got_since(
     sqlite_url: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
-    monkeypatch.setattr("projections.side_by_side._PAGE", page)
+    monkeypatch.setattr("projections.copying.side_by_side._PAGE", page)
     fill(sqlite_url)
     assert run("copy", sqlite_url, postgres_url).code == 0
     with SessionStore.open(sqlite_url) as store:
@@ -324,7 +324,7 @@ def test_one_that_ends_late_is_no_store_either(
         SessionStore.open(target, 322, read_only=True) as other,
     ):
         with monkeypatch.context() as patched:
-            patched.setattr(f"projections.copying.{where}", broken)
+            patched.setattr(f"projections.copying.copy.{where}", broken)
             with pytest.raises(error):
                 copy(one, other)
         with pytest.raises(CopyUnfinished):
@@ -339,7 +339,7 @@ def test_one_that_ends_late_is_no_store_either(
 KILLED = """
 import os, signal, sys
 from functools import reduce
-from projections import copying
+from projections.copying import copy as copying
 from sessions import SessionStore
 *path, name = sys.argv[1].split(".")
 setattr(reduce(getattr, path, copying), name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
@@ -378,7 +378,7 @@ def test_a_copy_that_is_complete_is_compared_again_while_people_use_it(
     ):
         copied, builds = copy(one, other), status(other)
         writer = SessionStore(other.recorder.database, 322)
-        monkeypatch.setattr("projections.copying.close", interrupted)
+        monkeypatch.setattr("projections.copying.copy.close", interrupted)
 
         assert copy(one, other, lambda *of: told.append(of)) == copied
 
@@ -509,7 +509,7 @@ def test_what_is_skipped_before_a_copy_goes_on_is_left_out_too(
     ):
         with_a_bad_item(one, "a", "b")
         with monkeypatch.context() as patched:
-            patched.setattr("projections.side_by_side.SideBySide.compare", interrupted)
+            patched.setattr("projections.copying.side_by_side.SideBySide.compare", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 copy(one, other)
         assert sales_of(one).skip("b")

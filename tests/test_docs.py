@@ -22,7 +22,7 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from sessions.cli import app
-from sessions.installed import installed
+from sessions.views.installed import installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

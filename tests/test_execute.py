@@ -33,7 +33,7 @@ from sessions import (
     StorageFailed,
     VersionConflict,
 )
-from sessions.selects import is_select
+from sessions.sql.selects import is_select
 from tests.conftest import add
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from sessions import (
     StoreClosed,
     UndecodableEvent,
 )
-from sessions.signals import signal_of
+from sessions.sql.signals import signal_of
 from tests.conftest import add, in_threads
 from tests.tampering import unguarded
 from tests.waiting import SOON, until
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 INTERRUPTED = """
 import signal
 import time
-from sessions.signals import Signal
+from sessions.sql.signals import Signal
 heard = Signal()
 signal.signal(signal.SIGALRM, lambda *_: heard.give())
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)

@@ -22,6 +22,7 @@ from sessions import (
     OpenSession,
     SessionExists,
     SessionStore,
+    StorageFailed,
 )
 from tests.conftest import add
 from tests.sample_projections import BAD, MENDED, SALES, SPEND, in_mode
@@ -31,8 +32,8 @@ from tests.test_rebuild import fill, knows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.head import Mode
     from sessions.postgres.connection import PostgresConnection
+    from sessions.sql.head import Mode
     from tests.conftest import OpenStore
 
 
@@ -578,6 +579,31 @@ def test_relations_stay_their_owners_whoever_rebuilds_them(postgres_url: str) ->
             "SELECT tablename FROM pg_tables WHERE tableowner = ? AND tablename NOT LIKE '%build%'"
         )
         assert {name for (name,) in store.query(sql, (owner,))} == {"sales", "sold_lines", "claims"}
+
+
+def test_who_is_not_the_owner_is_told_so_before_anything_is_built(postgres_url: str) -> None:
+    projections = in_mode("inline", MENDED, SPEND)
+    with (
+        SessionStore.open(postgres_url, projections=projections) as store,
+        role(postgres_url) as (other, schema),
+    ):
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute(f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {other}")
+            connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {other}")
+            connection.execute(f"ALTER TABLE spend OWNER TO {other}")
+            connection.execute(f"ALTER ROLE {other} LOGIN")
+        told: list[object] = []
+        with (
+            SessionStore.open(f"{postgres_url}&user={other}", projections=projections) as others,
+            pytest.raises(StorageFailed, match="must be owner of table sales, which is of "),
+        ):
+            rebuild(others, lambda *done: told.append(done), names=["sales", "spend"])
+
+        assert told == []
+        assert {each.status for each in status(store)} == {"current"}
+        with SessionStore.open(f"{postgres_url}&user={other}", projections=projections) as others:
+            assert rebuild(others, names=["spend"]).switched
 
 
 # --- what is made while a switch waits

@@ -31,7 +31,7 @@ from sessions import (
     SetProfile,
     StorageFailed,
 )
-from sessions.recorder import SessionRecorder
+from sessions.log.recorder import SessionRecorder
 from tests.conftest import add, in_threads
 from tests.processes import in_processes
 from tests.tampering import change, opened, unguarded

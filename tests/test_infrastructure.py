@@ -27,8 +27,8 @@ from sessions.infrastructure import (
     PositionRecorder,
     SessionsFactory,
 )
-from sessions.recorder import SessionRecorder
-from sessions.url import database_of
+from sessions.log.recorder import SessionRecorder
+from sessions.sql.url import database_of
 from tests.waiting import SOON
 
 if TYPE_CHECKING:

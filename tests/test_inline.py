@@ -23,9 +23,9 @@ from sessions import (
     ViewsDiffer,
 )
 from sessions.events import ProfileChanged, SessionOpened
-from sessions.head import CATCH_UP
-from sessions.installed import installed
-from sessions.tables import Column
+from sessions.sql.head import CATCH_UP
+from sessions.sql.tables import Column
+from sessions.views.installed import installed
 from tests.conftest import add
 from tests.sample_projections import profiles
 
@@ -89,7 +89,7 @@ def test_fault_5_projections_of_one_database_do_not_share_how_far_they_came(
 def test_a_view_may_be_keyed_by_what_several_streams_share(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessions.inline.HELD", 1)
+    monkeypatch.setattr("sessions.views.inline.HELD", 1)
     store = open_store(projections=WITH_TRAFFIC)
 
     for number in range(5):

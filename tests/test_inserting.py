@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sessions.dialect import POSTGRES
-from sessions.inserting import Insert
 from sessions.postgres.connection import Collected, numbered
-from sessions.tables import APPLICATION_ID, Column, Table
+from sessions.sql.dialect import POSTGRES
+from sessions.sql.inserting import Insert
+from sessions.sql.tables import APPLICATION_ID, Column, Table
 from tests.postgres_server import new_schema
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sessions.commits.job import Job
+from sessions.commits.shared_commits import SharedCommits
 from sessions.errors import QueueFull, StoreClosed
-from sessions.job import Job
-from sessions.shared_commits import SharedCommits
 from tests.interleaving import Scenario, ScheduleError, Scheduler, replay, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sessions.shared_commits import Jobs
+    from sessions.commits.shared_commits import Jobs
     from tests.interleaving import Build, Choice
 
 pytestmark = pytest.mark.no_cover

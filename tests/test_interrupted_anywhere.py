@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projections.verify import verify
+from projections.verifying.verify import verify
 from sessions import OpenSession, SessionStore
-from sessions.awaited_commits import AwaitedCommits
-from sessions.job import Job
+from sessions.commits.awaited_commits import AwaitedCommits
+from sessions.commits.job import Job
 from tests.interrupts import each_moment
 from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions.shared_commits import Jobs
+    from sessions.commits.shared_commits import Jobs
     from tests.interrupts import Interrupt
 
 pytestmark = pytest.mark.no_cover

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projections.verify import verify
+from projections.verifying.verify import verify
 from sessions import OpenSession, SessionStore
 from tests.conftest import add
 from tests.groups import joined, skus
@@ -19,7 +19,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sessions.job import Job
+    from sessions.commits.job import Job
 
 __all__ = ["joined"]
 

@@ -35,8 +35,8 @@ from sessions import (
     SetProfile,
     SetQuantity,
 )
-from sessions.answers import Request, fingerprint
 from sessions.commands import COMMANDS
+from sessions.commits.answers import Request, fingerprint
 
 AT = datetime(2026, 11, 23, 11, 0, 0, 5, tzinfo=timezone(timedelta(hours=1)))
 JSON = {"z": [1, 1.0, 2**70, None, {"ü": True}], "a": {"d": "\U0001f600", "c": 1e300}}

@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import Projection, Runner, StoredProjection, building, rebuild, verify
-from sessions import (
-    CloseSession,
-    OpenSession,
-    RebuildRunning,
-    SessionStore,
-    SetProfile,
-    inserting,
-)
-from sessions.installed import installed
+from projections import Projection, Runner, StoredProjection, rebuild, verify
+from projections.rebuilding import building
+from sessions import CloseSession, OpenSession, RebuildRunning, SessionStore, SetProfile
+from sessions.sql import inserting
+from sessions.views.installed import installed
 from tests.conftest import add
 from tests.counting import CARTS, PROFILES, named, wrong
 from tests.processes import processes

@@ -26,7 +26,7 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sessions.job import Job
+    from sessions.commits.job import Job
 
 __all__ = ["joined"]
 

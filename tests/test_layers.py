@@ -18,22 +18,40 @@ DECIDER = {"errors", "events", "commands", "claims", "money", "rules", "session"
 DECIDER |= {"cart", "details", "decide", "documents", "keys", "kinds", "clock"}
 """The rules, and the few words that they share with the rest: no database, no projection."""
 
+PACKAGES = {
+    "sessions.sql": set[str](),
+    "sessions.log": {"sessions.sql"},
+    "sessions.views": {"sessions.sql"},
+    "sessions.commits": {"sessions.sql", "sessions.log", "sessions.views"},
+    "projections.running": set[str](),
+    "projections.rebuilding": set[str](),
+    "projections.verifying": set[str](),
+    "projections.copying": {"projections.rebuilding", "projections.verifying"},
+}
+"""Which packages of the same side each knows."""
+
+DOORS = ("sessions.store", "sessions.execution", "sessions.batching", "sessions.infrastructure")
+"""What no package of the write side knows."""
+
 USERS = {
     "eventsourcing": {
-        "sessions.foreign",
+        "sessions.log.foreign",
         "sessions.infrastructure",
-        "sessions.recorder",
-        "sessions.subscription",
+        "sessions.log.recorder",
+        "sessions.log.subscription",
     },
     "sqlite3": {"sessions.sqlite"},
     "psycopg": {"sessions.postgres"},
     "psycopg_pool": {"sessions.postgres"},
-    "sessions.sqlite": {"sessions.sqlite", "sessions.url"},
-    "sessions.postgres": {"sessions.postgres", "sessions.url"},
-    "sessions.url": {"sessions.infrastructure", "sessions.store"},
-    "sessions.awaited_commits": {"sessions.execution"},
-    "sessions.shared_commits": {"sessions.awaited_commits", "sessions.group_commit"},
-    "sessions.subscription": {"sessions.recorder"},
+    "sessions.sqlite": {"sessions.sqlite", "sessions.sql.url"},
+    "sessions.postgres": {"sessions.postgres", "sessions.sql.url"},
+    "sessions.sql.url": {"sessions.infrastructure", "sessions.store"},
+    "sessions.commits.awaited_commits": {"sessions.execution"},
+    "sessions.commits.shared_commits": {
+        "sessions.commits.awaited_commits",
+        "sessions.commits.group_commit",
+    },
+    "sessions.log.subscription": {"sessions.log.recorder"},
 }
 """What only some modules may import."""
 
@@ -76,6 +94,23 @@ def _allowed(module: str, imported: str) -> bool:
         or (name in DECIDER and other == "sessions" and part and not _is_decider(part))
         or (name in {"errors", "events", "commands"} and imported.startswith("sessions.decide"))
     )
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_knows_only_those_below_it(package: str) -> None:
+    room, _, _ = package.partition(".")
+    others = PACKAGES.keys() - {package} - PACKAGES[package]
+    strangers = [other for other in others if other.startswith(room)]
+    strangers += DOORS if room == "sessions" else []
+    modules = [module for module in MODULES if _is_in(module, package)]
+
+    assert len(modules) > 1
+    assert [
+        (module, imported)
+        for module in modules
+        for imported in _imported(module)
+        if any(_is_in(imported, stranger) for stranger in strangers)
+    ] == []
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from projections.verify import verify
+from projections.verifying.verify import verify
 from sessions import (
     ApplyCoupon,
     BatchFailed,
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sessions import Command, Executed
-    from sessions.database import Begun
-    from sessions.job import Job
-    from sessions.shared_commits import Jobs
+    from sessions.commits.job import Job
+    from sessions.commits.shared_commits import Jobs
+    from sessions.sql.database import Begun
 
 __all__ = ["joined"]
 

@@ -20,8 +20,8 @@ from sessions import (
     StorageFailed,
     StoreTooNew,
     StoreTooOld,
-    migrations,
 )
+from sessions.sql import migrations
 from tests.conftest import add
 from tests.postgres_server import new_schema
 from tests.processes import in_processes
@@ -31,7 +31,7 @@ from tests.tampering import dump as dump_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sessions.dialect import Dialect
+    from sessions.sql.dialect import Dialect
 
 VERSION_1 = Path(__file__).with_name("store_of_version_1.sql")
 VERSION_2 = Path(__file__).with_name("store_of_version_2.sql")

@@ -9,8 +9,8 @@ import pytest
 
 from projections import Column, Projection, Rows, rebuild, verify
 from sessions import CloseSession, OpenSession
-from sessions.inserting import Insert
-from sessions.names import RESERVED, check_table
+from sessions.sql.inserting import Insert
+from sessions.views.names import RESERVED, check_table
 from tests.conftest import add
 from tests.sample_projections import Sales, inline, sell
 

@@ -7,7 +7,7 @@ import pytest
 
 from sessions import CouponApplied, SessionsError, UndecodableEvent, UnknownEvent
 from sessions.events import EVENTS, Event
-from sessions.mapper import UPCASTERS, VERSIONS, Mapper, Upcaster
+from sessions.log.mapper import UPCASTERS, VERSIONS, Mapper, Upcaster
 
 
 def test_an_event_of_a_newer_library_is_unknown() -> None:

@@ -33,7 +33,7 @@ from sessions import (
 )
 from sessions.errors import KeyNotParked, ProjectionNotKept, RebuildRunning, ViewParked
 from sessions.events import ItemAdded, ProfileChanged
-from sessions.projection import of_session
+from sessions.views.projection import of_session
 from tests.conftest import add, deeper
 from tests.sample_projections import (
     BAD,
@@ -55,8 +55,8 @@ from tests.waiting import come, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sessions.head import Build, Mode
     from sessions.recorded import Recorded
+    from sessions.sql.head import Build, Mode
     from tests.conftest import Clock, OpenStore
 
 MODES: tuple[Mode, ...] = ("inline", "followed")
@@ -248,7 +248,7 @@ def test_where_a_process_is_short_of_memory_no_key_waits(
         caught_up(store)
 
     with monkeypatch.context() as short:
-        short.setattr("sessions.again._ROOM", sys.maxsize)
+        short.setattr("sessions.views.again._ROOM", sys.maxsize)
         with pytest.raises(MemoryError):
             write()
 
@@ -278,7 +278,7 @@ def test_a_view_is_not_damaged_where_a_process_is_short_of_memory(
     caught_up(store)
     store.execute("b", OpenSession(profile_id="p"))
     reads.append("fail")
-    monkeypatch.setattr("sessions.again._ROOM", sys.maxsize)
+    monkeypatch.setattr("sessions.views.again._ROOM", sys.maxsize)
 
     with pytest.raises(MemoryError):
         caught_up(store)

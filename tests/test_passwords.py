@@ -13,7 +13,7 @@ from rich.pretty import pretty_repr
 from sessions import InvalidURL, OpenSession, SessionsError, SessionStore
 from sessions.errors import StoreUnavailable
 from sessions.postgres.place import place_of
-from sessions.shown_url import without_password
+from sessions.sql.shown_url import without_password
 from tests.postgres_line import Line
 from tests.test_cli_maintain import run
 from tests.waiting import patiently

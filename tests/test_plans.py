@@ -12,14 +12,14 @@ import pytest
 from projections import CustomerHistories, CustomerSessions
 from projections.customer_session import PROJECTION
 from sessions import AddItem, OpenSession, SessionStore
-from sessions.dialect import POSTGRES
-from sessions.head import HEAD
-from sessions.views import Views
+from sessions.sql.dialect import POSTGRES
+from sessions.sql.head import HEAD
+from sessions.views.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sessions.connection import Query, Statement
+    from sessions.sql.connection import Query, Statement
 
 SESSIONS = 300
 FEW = 10

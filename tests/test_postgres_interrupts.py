@@ -11,7 +11,7 @@ import psycopg
 import psycopg_pool
 import pytest
 
-from projections.verify import verify
+from projections.verifying.verify import verify
 from sessions import OpenSession, SessionStore
 from tests.conftest import add
 from tests.test_interrupted_anywhere import batch, execute, soon

@@ -18,8 +18,8 @@ from tests.conftest import add
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.connection import Statement
     from sessions.postgres.round_trip import Answer, ServerConnection
+    from sessions.sql.connection import Statement
 
 PREPARED = "SELECT statement FROM pg_prepared_statements ORDER BY statement"
 KINDS = {int: "bigint", bool: "boolean", Decimal: "numeric"}

@@ -22,17 +22,10 @@ from hypothesis.stateful import (
 from projections import Projection, Runner, StoredProjection, drop, rebuild, verify
 from projections.folding import BuildOf, Tracked
 from projections.pages import read_page
-from sessions import (
-    OpenSession,
-    RebuildRunning,
-    Refused,
-    SessionStore,
-    SetProfile,
-    ViewParked,
-    kept,
-)
-from sessions.installed import installed
-from sessions.views import Views
+from sessions import OpenSession, RebuildRunning, Refused, SessionStore, SetProfile, ViewParked
+from sessions.views import kept
+from sessions.views.installed import installed
+from sessions.views.views import Views
 from tests import histories
 from tests.conftest import add
 from tests.counting import (
@@ -63,14 +56,18 @@ COUNTING = {
 }
 KNOWN = (*installed(), *COUNTING.values())
 SMALL = (
-    ("projections.building", "_PAGE", 3),
-    ("projections.building", "_LEFT_FOR_SWITCH", 2),
-    ("projections.building", "HELD", 2),
-    ("projections.post", "HELD", 2),
-    ("projections.going_on", "PAGE", 2),
-    ("projections.verify", "read_page", lambda *given, **by: read_page(*given, **by | {"size": 5})),
-    ("sessions.inline", "HELD", 1),
-    ("sessions.views", "_READ_TOGETHER", 2),
+    ("projections.rebuilding.building", "_PAGE", 3),
+    ("projections.rebuilding.building", "_LEFT_FOR_SWITCH", 2),
+    ("projections.rebuilding.building", "HELD", 2),
+    ("projections.running.post", "HELD", 2),
+    ("projections.running.going_on", "PAGE", 2),
+    (
+        "projections.verifying.verify",
+        "read_page",
+        lambda *given, **by: read_page(*given, **by | {"size": 5}),
+    ),
+    ("sessions.views.inline", "HELD", 1),
+    ("sessions.views.views", "_READ_TOGETHER", 2),
 )
 
 SESSIONS, NAMES, STORES = st.sampled_from("stu"), st.sampled_from([*COUNTING]), st.integers(0, 1)

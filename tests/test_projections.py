@@ -28,7 +28,7 @@ from sessions import (
     ViewsDiffer,
 )
 from sessions.events import ItemAdded, SessionClosed, SessionOpened
-from sessions.installed import installed
+from sessions.views.installed import installed
 from tests.conftest import add
 from tests.processes import in_processes
 from tests.sample_projections import (
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessions import Recorded
-    from sessions.connection import Query
-    from sessions.database import Database
-    from sessions.head import Mode
     from sessions.kinds import Kind
+    from sessions.sql.connection import Query
+    from sessions.sql.database import Database
+    from sessions.sql.head import Mode
     from tests.conftest import Clock, OpenStore
 
 LINES = "SELECT session_id, sku, units, closed FROM sold_lines ORDER BY session_id, sku"
@@ -729,7 +729,7 @@ def test_one_that_is_kept_no_longer_may_be_begun_anew(open_store: OpenStore) -> 
 def test_views_that_are_held_no_longer_are_read_again(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessions.inline.HELD", 1)
+    monkeypatch.setattr("sessions.views.inline.HELD", 1)
     store = open_store(projections=inline(MENDED, SPEND))
     for number in range(3):
         store.execute(f"s{number}", OpenSession(profile_id="p"))
@@ -975,7 +975,7 @@ def test_projections_of_other_packages_are_found_by_their_entry_points(
     assert {"attachments", "customer_sessions"} <= set(names)
     installed.cache_clear()
     try:
-        monkeypatch.setattr("sessions.installed.entry_points", lambda **_: [Entry()])
+        monkeypatch.setattr("sessions.views.installed.entry_points", lambda **_: [Entry()])
         store = open_store()
         store.execute("a", OpenSession(profile_id="p"))
         assert stored(store, "spend").get("p") == Spend(1)

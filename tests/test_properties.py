@@ -27,7 +27,7 @@ from sessions import (
 from sessions.commands import Command
 from sessions.decide import decide
 from sessions.events import EVENTS, Event, ItemAdded, ItemRemoved, QuantityChanged, State
-from sessions.mapper import Mapper, encode_json
+from sessions.log.mapper import Mapper, encode_json
 from sessions.session import Line, Session, evolve
 from tests.histories import Step, amounts, histories
 

@@ -26,13 +26,13 @@ from projections import (
     Projection,
     Runner,
     StoredProjection,
-    building,
     drop,
     installed,
     rebuild,
     status,
     verify,
 )
+from projections.rebuilding import building
 from sessions import (
     CloseSession,
     InvalidValue,
@@ -44,8 +44,6 @@ from sessions import (
     StoreBusy,
     StoreNotFound,
     ViewsDiffer,
-    inserting,
-    kept,
 )
 from sessions.errors import (
     ProjectionNotFound,
@@ -54,6 +52,8 @@ from sessions.errors import (
     ProjectionTooOld,
     RebuildRunning,
 )
+from sessions.sql import inserting
+from sessions.views import kept
 from tests.conftest import add, in_threads
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, count, in_mode, inline
 from tests.waiting import SOON, until
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from sessions.head import Build, Mode
+    from sessions.sql.head import Build, Mode
     from tests.conftest import OpenStore
 
 MODES: tuple[Mode, ...] = ("inline", "followed", "live")
@@ -330,8 +330,10 @@ def test_one_that_broke_off_leaves_what_is_there_and_goes_on(
 
 REBUILD = """
 import sys, time
-from projections import building, rebuild
-from sessions import SessionStore, inserting
+from projections import rebuild
+from projections.rebuilding import building
+from sessions import SessionStore
+from sessions.sql import inserting
 from tests.sample_projections import MENDED, SPEND, in_mode
 building._PAGE, building._LEFT_FOR_SWITCH, inserting._MANY = 3, 0, 1
 def say(done, total):

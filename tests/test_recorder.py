@@ -30,16 +30,16 @@ from sessions import (
     StoreNotFound,
     UndecodableEvent,
     VersionNotFound,
-    migrations,
 )
-from sessions.connection import query_on
-from sessions.dialect import POSTGRES
 from sessions.infrastructure import AggregateSessionRecorder
-from sessions.inline import InlineViews
+from sessions.log.recorder import SessionRecorder
 from sessions.postgres.connection import PostgresConnection
-from sessions.recorder import SessionRecorder
+from sessions.sql import migrations
+from sessions.sql.connection import query_on
+from sessions.sql.dialect import POSTGRES
+from sessions.sql.url import database_of
 from sessions.sqlite import SqliteDatabase
-from sessions.url import database_of
+from sessions.views.inline import InlineViews
 from tests.conftest import add, in_threads
 from tests.tampering import unguarded
 

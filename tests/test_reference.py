@@ -32,23 +32,24 @@ from projections import (
     testing,
     verify,
 )
-from sessions import errors, schema
+from sessions import errors
 from sessions.cli import app
 from sessions.commands import BaseCommand, Command
 from sessions.decide import decide
 from sessions.errors import SessionsError
 from sessions.events import EVENTS
-from sessions.installed import installed
-from sessions.parked import Parked
 from sessions.recorded import Recorded
 from sessions.session import evolve
+from sessions.sql import schema
 from sessions.store import SessionStore
+from sessions.views.installed import installed
+from sessions.views.parked import Parked
 from tests.test_docs import commands_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sessions.tables import Table
+    from sessions.sql.tables import Table
 
 PAGE = (Path(__file__).parent.parent / "docs" / "reference.md").read_text("utf-8")
 COMMANDS: list[Any] = [*get_args(Command)]

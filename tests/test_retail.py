@@ -179,7 +179,7 @@ def test_what_a_credit_note_finds_is_there_until_it_is_recorded(
         return matched
 
     monkeypatch.setattr(retail, "_matched", while_another_writes)
-    monkeypatch.setattr("sessions.batch.COMMANDS", 1)  # it commits before the note
+    monkeypatch.setattr("sessions.commits.batch.COMMANDS", 1)  # it commits before the note
     with SessionStore.open(url) as store:
         summary = import_invoices(store, read_invoices(file), *2 * [lambda *_: None])
 

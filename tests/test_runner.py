@@ -20,8 +20,8 @@ import psycopg
 import pytest
 
 from projections import Runner, StoredProjection, drop, rebuild, verify
-from projections.coming import is_followed
 from projections.pages import read_page
+from projections.running.coming import is_followed
 from sessions import CloseSession, OpenSession, SessionStore, SetProfile, StorageFailed
 from sessions.errors import (
     InvalidValue,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from projections.pages import Page
-    from sessions.head import Build
+    from sessions.sql.head import Build
     from tests.conftest import OpenStore
 
 RUN = """
@@ -313,7 +313,7 @@ def test_a_stop_that_comes_while_it_looks_whether_the_interpreter_exits_is_not_l
             runner.stop()
         return False
 
-    monkeypatch.setattr("projections.runner.is_exiting", is_exiting)
+    monkeypatch.setattr("projections.running.runner.is_exiting", is_exiting)
     monkeypatch.setattr(
         store.recorder.database.signal, "wait", lambda _, seconds: waits.append(seconds)
     )
@@ -516,7 +516,7 @@ def test_a_projection_whose_relations_go_stops_no_other(
                     rebuild(store, names=["sales"], mode="live")
             return page
 
-        monkeypatch.setattr("projections.posts.read_page", read_and_go)
+        monkeypatch.setattr("projections.running.posts.read_page", read_and_go)
         with Runner(store) as runner:
             come(spend(store), last)
             until(lambda: runner.working == ["spend"])
@@ -664,7 +664,7 @@ def test_who_waits_while_one_takes_over_from_another_is_not_told_that_nobody_is_
             until(lambda: runner.working or spend(store).position == 20)
             return found
 
-        monkeypatch.setattr("projections.coming.is_followed", looks)
+        monkeypatch.setattr("projections.running.coming.is_followed", looks)
         spend(store).wait(20, timeout=SOON)
 
         assert spend(store).position == 20
@@ -686,7 +686,7 @@ def test_who_waits_in_vain_is_told_why(
         spend(store).wait(last, timeout=0.05)
     looks = iter([False, False, True])  # one takes over when it is given up
     with monkeypatch.context() as late:
-        late.setattr("projections.coming.is_followed", lambda *_: next(looks))
+        late.setattr("projections.running.coming.is_followed", lambda *_: next(looks))
         with pytest.raises(ViewBehind, match="nobody follows the log"):
             spend(store).wait(last, timeout=SOON)
     rebuild(store, names=["spend"], mode="inline")

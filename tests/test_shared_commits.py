@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from projections import CustomerSessions
-from projections.verify import verify
+from projections.verifying.verify import verify
 from sessions import (
     CloseSession,
     Executed,
@@ -21,11 +21,11 @@ from sessions import (
     StoreClosed,
     VersionConflict,
 )
+from sessions.commits.group_commit import GroupCommit
+from sessions.commits.job import Job
+from sessions.commits.shared_commits import SharedCommits
 from sessions.errors import QueueFull, UndecodableEvent
-from sessions.group_commit import GroupCommit
-from sessions.inline import InlineViews
-from sessions.job import Job
-from sessions.shared_commits import SharedCommits
+from sessions.views.inline import InlineViews
 from tests.conftest import add, in_threads
 from tests.groups import joined, together
 from tests.waiting import SOON, until
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sessions import SessionStore
-    from sessions.connection import Query
-    from sessions.shared_commits import Jobs
+    from sessions.commits.shared_commits import Jobs
+    from sessions.sql.connection import Query
     from tests.conftest import OpenStore
     from tests.groups import Call
 

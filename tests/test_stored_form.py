@@ -37,7 +37,7 @@ from sessions import (
     TotalDeclared,
 )
 from sessions.events import EVENTS, Event
-from sessions.mapper import VERSIONS, Mapper
+from sessions.log.mapper import VERSIONS, Mapper
 from tests.scenario import OPENED, given
 
 CLOSED_AT = datetime(2026, 11, 23, 10, 5, 0, 123456, tzinfo=UTC)

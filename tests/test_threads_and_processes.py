@@ -29,19 +29,19 @@ from sessions import (
     SessionStore,
     ViewsDiffer,
 )
-from sessions.head import CATCH_UP
-from sessions.writer import Writer
+from sessions.commits.writer import Writer
+from sessions.sql.head import CATCH_UP
 from tests.sample_projections import SPEND, inline
 from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sessions.answers import Executed
-    from sessions.connection import Connection
-    from sessions.head import Head
-    from sessions.projection import Projection
-    from sessions.transaction import Transaction
+    from sessions.commits.answers import Executed
+    from sessions.commits.transaction import Transaction
+    from sessions.sql.connection import Connection
+    from sessions.sql.head import Head
+    from sessions.views.projection import Projection
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_a_batch_that_was_interrupted_as_it_took_in_a_decision_is_lost_as_a_whol
         with store.batch():
             store.execute("a", OpenSession(profile_id="p"))
             with monkeypatch.context() as handling:
-                handling.setattr("sessions.claim_rows.Ledger.absorb", late)
+                handling.setattr("sessions.log.claim_rows.Ledger.absorb", late)
                 with pytest.raises(TimeoutError):
                     store.execute("b", OpenSession(profile_id="q"))
             store.execute("c", OpenSession(profile_id="p"))
@@ -237,7 +237,7 @@ def test_a_batch_that_was_interrupted_before_it_had_the_answer_keeps_no_events_w
 
     with store.batch():
         with monkeypatch.context() as handling:
-            handling.setattr("sessions.answers.to_json", late)
+            handling.setattr("sessions.commits.answers.to_json", late)
             with pytest.raises(TimeoutError):
                 store.execute("a", OpenSession(), idempotency_key="k")
         store.execute("b", OpenSession())

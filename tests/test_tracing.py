@@ -17,7 +17,7 @@ from opentelemetry.trace import StatusCode
 
 from projections import Projection, Runner, rebuild
 from sessions import OpenSession, SessionExists, SessionStore
-from sessions.installed import installed
+from sessions.views.installed import installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

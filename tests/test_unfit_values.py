@@ -39,10 +39,10 @@ from sessions.keys import UNTOLD
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sessions.head import Mode
     from sessions.keys import Key
     from sessions.kinds import Kind
     from sessions.recorded import Recorded
+    from sessions.sql.head import Mode
     from tests.conftest import OpenStore
 
 BEFORE_YEAR_ONE = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sessions.commands import Command
-    from sessions.connection import Connection
-    from sessions.head import Mode
     from sessions.recorded import Recorded
+    from sessions.sql.connection import Connection
+    from sessions.sql.head import Mode
     from tests.conftest import OpenStore
 
 HISTORY: list[tuple[str, Command]] = [

@@ -33,8 +33,8 @@ from sessions import (
     ViewsDiffer,
     ViewUnreadable,
 )
-from sessions.installed import installed
-from sessions.storage import Storage
+from sessions.views.installed import installed
+from sessions.views.storage import Storage
 from tests.conftest import add
 from tests.tampering import unguarded
 

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from projections import building, rebuild, verify
-from projections.write_behind import WriteBehind
+from projections import rebuild, verify
+from projections.rebuilding import building
+from projections.rebuilding.write_behind import WriteBehind
 from sessions import OpenSession, SessionStore, SetDiscount
-from sessions.schema import POSITIONS
+from sessions.sql.schema import POSITIONS
 from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.connection import Connection
-    from sessions.inserting import Write
+    from sessions.sql.connection import Connection
+    from sessions.sql.inserting import Write
 
 ASKED = "SELECT position FROM positions WHERE follower = ? ORDER BY position"
 SLOW = 0.05

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from projections.pages import applications_of
 from sessions import clock
 from sessions.documents import to_json
-from sessions.shown_url import without_password
+from sessions.sql.shown_url import without_password
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ from sessions.commands import (
     SetDiscount,
     SetProfile,
 )
-from sessions.shown_url import without_password
+from sessions.sql.shown_url import without_password
 from sessions.store import SessionStore
 
 EXTRACT = files("sessions.cli") / "data" / "online-retail-2010-12-01-to-03.csv.gz"

@@ -13,17 +13,17 @@ from msgspec.structs import asdict, replace
 import projections
 from projections.comparing import MOST
 from projections.pages import applications_of
-from sessions import kept
 from sessions.cli.common import print_json, print_table, print_text, progress, reading, remark
 from sessions.cli.options import any_application_option, json_option, store_option
-from sessions.schema import ANSWERS, CLAIMS, LIMITS, PARKED, PROJECTIONS
+from sessions.sql.schema import ANSWERS, CLAIMS, LIMITS, PARKED, PROJECTIONS
 from sessions.store import SessionStore
+from sessions.views import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from projections import Difference
-    from sessions.head import Mode
+    from sessions.sql.head import Mode
 
 
 @click.command()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sessions.follower import Follower
+    from sessions.log.follower import Follower
     from sessions.recorded import Recorded
 
 

@@ -16,7 +16,7 @@ from projections.known import named
 from sessions.cli import maintain
 from sessions.cli.common import print_json, print_table, print_text, progress, remark, time_text
 from sessions.cli.options import Commands, application_option, json_option, store_option
-from sessions.head import Mode
+from sessions.sql.head import Mode
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from sessions.cli.options import (
 )
 from sessions.cli.piped import while_read
 from sessions.events import EVENTS
-from sessions.mapper import encode_json
+from sessions.log.mapper import encode_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -13,19 +13,19 @@ import msgspec
 from projections import CartItem, CustomerSessions
 from projections.attachments import PROJECTION as ATTACHMENTS
 from projections.customer_session import PROJECTION as CUSTOMER_SESSION
-from sessions import kept
-from sessions.answers import Request, fingerprint
 from sessions.commands import AddItem, CloseSession, OpenSession, ReturnItem, ReturnItems
+from sessions.commits.answers import Request, fingerprint
 from sessions.errors import IdempotencyKeyReused, Refused, SessionsError
 from sessions.events import ItemsReturned, SessionClosed, SessionOpened
 from sessions.money import plain
+from sessions.views import kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sessions.answers import Executed
     from sessions.cli.retail_file import Invoice, OrderLine
     from sessions.commands import Command
+    from sessions.commits.answers import Executed
     from sessions.store import SessionStore
 
 _MARK = "creditNote"

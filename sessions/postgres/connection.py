@@ -13,8 +13,8 @@ from psycopg.errors import FeatureNotSupported, UniqueViolation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sessions.connection import Statement
     from sessions.postgres.round_trip import Answer, ServerConnection
+    from sessions.sql.connection import Statement
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 """Whatever the role's default is: a statement has to see what was committed before the lock."""

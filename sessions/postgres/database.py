@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 
-from sessions import dialect, forks
-from sessions.connection import Connection, ending
-from sessions.database import LOCK_TIMEOUT, Begun, LogMoved
+from sessions import forks
 from sessions.errors import OutcomeUnknown
 from sessions.postgres.connection import BEGIN, Collected, PostgresConnection
 from sessions.postgres.failures import PostgresFailures, is_gone, reason_of
@@ -27,16 +25,19 @@ from sessions.postgres.place import place_of
 from sessions.postgres.pool import Connections
 from sessions.postgres.reaching import Reaching
 from sessions.postgres.relations import PostgresRelations
-from sessions.shown_url import without_password
-from sessions.signals import signal_of
+from sessions.sql import dialect
+from sessions.sql.connection import Connection, ending
+from sessions.sql.database import LOCK_TIMEOUT, Begun, LogMoved
+from sessions.sql.shown_url import without_password
+from sessions.sql.signals import signal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.connection import Statement
-    from sessions.database import StillHeld
-    from sessions.head import Head
+    from sessions.sql.connection import Statement
+    from sessions.sql.database import StillHeld
+    from sessions.sql.head import Head
 
 T = TypeVar("T")
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from sessions.database import StillRead
 from sessions.errors import DependentObject, DependentPolicy, DependentView
 from sessions.postgres.failures import reason_of
+from sessions.sql.database import StillRead
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

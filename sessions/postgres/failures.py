@@ -6,7 +6,6 @@ import psycopg
 from psycopg import errors as pg
 from psycopg_pool import PoolTimeout
 
-from sessions.database import Failures
 from sessions.errors import (
     DependentObject,
     Duplicate,
@@ -16,6 +15,7 @@ from sessions.errors import (
     StoreBusy,
     StoreUnavailable,
 )
+from sessions.sql.database import Failures
 
 GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
 """What is to be done where a role may not."""

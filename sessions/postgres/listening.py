@@ -12,7 +12,7 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions.signals import Signal
+    from sessions.sql.signals import Signal
 
 _SECONDS = 0.5
 """How long it listens before it asks whether it should go on."""

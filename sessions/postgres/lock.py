@@ -12,8 +12,8 @@ import psycopg
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.connection import Connection, Statement
-    from sessions.database import StillHeld
+    from sessions.sql.connection import Connection, Statement
+    from sessions.sql.database import StillHeld
 
 IS_HELD = (
     "SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "

@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 
 from sessions.errors import InvalidURL
-from sessions.shown_url import is_server, shown_part, without_password
+from sessions.sql.shown_url import is_server, shown_part, without_password
 
 SCHEMA = "customer_sessions"
 """Where a store is, unless its URL says `schema=`."""

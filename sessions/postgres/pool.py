@@ -19,8 +19,8 @@ from sessions.postgres.round_trip import ServerConnection
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sessions.connection import Statement
     from sessions.postgres.place import Place
+    from sessions.sql.connection import Statement
 
 T = TypeVar("T")
 

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, cast
 
 import psycopg
 
-from sessions.database import Database, StillRead
 from sessions.errors import NotAStore, StorageFailed
 from sessions.postgres.dependents import handing_on
 from sessions.postgres.failures import GRANT
 from sessions.postgres.pool import quoted
+from sessions.sql.database import Database, StillRead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.connection import Connection, Query
     from sessions.postgres.connection import PostgresConnection
     from sessions.postgres.place import Place
+    from sessions.sql.connection import Connection, Query
 
 _WAIT_SHORTLY = """
 SELECT set_config('lock_timeout', (CASE WHEN is_vacuumed THEN after + 200 ELSE 100 END)::text, true)
@@ -43,6 +43,10 @@ _GRANTED = "tuple concurrently updated"
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
     "FROM pg_catalog.pg_tables WHERE schemaname = ?"
+)
+_OTHERS = (
+    "SELECT tablename, tableowner FROM pg_catalog.pg_tables "
+    "WHERE schemaname = ? AND tablename = ANY(?) AND NOT pg_has_role(tableowner, 'USAGE') LIMIT 1"
 )
 _COLUMNS = (
     "SELECT relname, attname FROM pg_catalog.pg_attribute "
@@ -109,6 +113,16 @@ class PostgresRelations(Database):
     def rename(self, connection: Connection, table: str, to: str) -> None:
         """Rename a relation; its grants, and views that people made of it, go with it."""
         connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
+
+    def check_owned(self, tables: Collection[str]) -> None:
+        """Refuse to replace relations, those of some names that are there, which are others'.
+
+        Raises:
+            StorageFailed: One is another role's.
+        """
+        for name, owner in self.query(_OTHERS, (self._place.schema, list(tables))):
+            reason = f"must be owner of table {name}, which is of {owner}: {GRANT}"
+            raise StorageFailed(path=self.path, reason=reason)
 
     def handing_on(
         self, connection: Connection, tables: Sequence[str]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from psycopg.abc import Buffer, PQGen
     from psycopg.pq.abc import PGconn, PGresult
 
-    from sessions.connection import Statement
+    from sessions.sql.connection import Statement
 
 MOST_PREPARED = 200
 """So many statements at most the server keeps parsed and planned for a connection."""

@@ -6,12 +6,13 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from sessions import dialect, forks
-from sessions.connection import Connection, ending
-from sessions.database import LOCK_TIMEOUT, Begun
-from sessions.head import HEAD
-from sessions.selects import no_select
-from sessions.signals import Signal, signal_of
+from sessions import forks
+from sessions.sql import dialect
+from sessions.sql.connection import Connection, ending
+from sessions.sql.database import LOCK_TIMEOUT, Begun
+from sessions.sql.head import HEAD
+from sessions.sql.selects import no_select
+from sessions.sql.signals import Signal, signal_of
 from sessions.sqlite.connections import Connections
 from sessions.sqlite.failures import SqliteFailures
 from sessions.sqlite.lock import held_file, held_name
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.connection import Statement
-    from sessions.database import StillHeld
     from sessions.errors import InvalidValue
-    from sessions.head import Head
+    from sessions.sql.connection import Statement
+    from sessions.sql.database import StillHeld
+    from sessions.sql.head import Head
     from sessions.sqlite.private import Private
 
 _POLL_SECONDS = 0.02

@@ -6,8 +6,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from sessions.database import Failures
 from sessions.errors import Duplicate, NotAStore, StorageFailed, StoreBusy
+from sessions.sql.database import Failures
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 

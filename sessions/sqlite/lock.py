@@ -15,7 +15,7 @@ from sessions.sqlite.files import file_number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sessions.database import StillHeld
+    from sessions.sql.database import StillHeld
     from sessions.sqlite.inside import Inside
 
 _NO_NAME = re.compile(r"[^a-z0-9_]+")

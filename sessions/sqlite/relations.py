@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from sessions.database import Database
+from sessions.sql.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.connection import Connection, Query
+    from sessions.sql.connection import Connection, Query
 
 _COLUMNS = (
     "SELECT made.name, its.name FROM sqlite_master AS made "

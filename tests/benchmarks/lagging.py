@@ -23,7 +23,7 @@ from sessions import (
     SetQuantity,
 )
 from sessions.errors import ViewBehind
-from sessions.installed import installed
+from sessions.views.installed import installed
 from tests.benchmarks.measuring import Row
 from tests.benchmarks.open_carts import OPEN_CARTS, Cart
 from tests.benchmarks.workload import session_id

@@ -8,7 +8,7 @@ from statistics import median
 from time import perf_counter, sleep
 
 from projections import Runner, StoredProjection
-from sessions.installed import installed
+from sessions.views.installed import installed
 from tests.benchmarks.databases import sqlite_url
 from tests.benchmarks.measuring import Row, in_turn
 from tests.benchmarks.open_carts import OPEN_CARTS, Cart

@@ -1,6 +1,6 @@
 """What `verify` costs when there are more and more sessions."""
 
-from projections.verify import verify
+from projections.verifying.verify import verify
 from tests.benchmarks.measuring import Block, Row, costs, in_turn
 from tests.benchmarks.ours_side import OursSide
 from tests.benchmarks.workload import profile, session_id

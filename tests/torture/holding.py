@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from projections import CustomerSessions, StoredProjection
 from sessions import AddItem, Refused
-from sessions.memory import Held
+from sessions.commits.memory import Held
 from tests.torture.projecting import open_store
 from tests.waiting import patiently
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from time import monotonic
 
-import sessions.batch
-import sessions.dialect
 from sessions import OpenSession
+from sessions.commits import batch
+from sessions.sql import dialect
 from tests.torture import asking
 from tests.torture.asking import Wanted
 from tests.torture.caller import Caller
@@ -26,8 +26,8 @@ _LOADS = {40: 20, 1000: 2}
 
 def set_whole(whole: int) -> None:
     """Let a batch commit, and a writer catch up with others, by so many; before a store is open."""
-    sessions.batch.COMMANDS = whole
-    vars(sessions.dialect)["CATCH_UP"] = whole
+    batch.COMMANDS = whole
+    vars(dialect)["CATCH_UP"] = whole
 
 
 class Loader(Caller):

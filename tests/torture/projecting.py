@@ -7,10 +7,11 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from projections import Runner, building, rebuild
+from projections import Runner, rebuild
+from projections.rebuilding import building
 from sessions import RebuildRunning, SessionStore, StoreClosed
 from sessions.errors import SessionsError
-from sessions.installed import installed
+from sessions.views.installed import installed
 from tests.counting import CARTS, PROFILES, named, wrong
 
 if TYPE_CHECKING:

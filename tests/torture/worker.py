@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessions import SessionStore
-    from sessions.connection import Connection
-    from sessions.database import Database
-    from sessions.head import Head
+    from sessions.sql.connection import Connection
+    from sessions.sql.database import Database
+    from sessions.sql.head import Head
 
 C = TypeVar("C", bound=Caller)
 

@@ -1,0 +1,1 @@
+"""Building projections beside those that are there, and switching to them."""

@@ -1,0 +1,1 @@
+"""Running followed projections, and waiting for them."""

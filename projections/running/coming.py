@@ -1,0 +1,92 @@
+"""Waiting for views that come after the log: read your own write."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from projections.known import come, is_kept, not_kept
+from projections.running import not_followed
+from sessions.errors import ViewBehind
+from sessions.views import kept
+
+if TYPE_CHECKING:
+    from sessions.sql.head import Build
+    from sessions.store import SessionStore
+    from sessions.views.projection import Projection
+
+_LOOK_SECONDS = 1.0
+"""How often one that waits looks whether somebody is at work: a standby takes over sooner.
+
+So nobody is at work where two looks, one after the other, have found nobody.
+"""
+_BEGIN_SECONDS = 2 * _LOOK_SECONDS
+"""So long a runner may take to begin with what the store does not know yet."""
+
+
+def build_of(store: SessionStore, projection: Projection[Any], by: float = 0.0) -> Build:
+    """The build that the store keeps, or that a runner begins by a (monotonic) time.
+
+    Raises:
+        ProjectionNotKept: It is of another version, or there is none.
+        CopyUnfinished: There is none, because the store is being copied to.
+    """
+    database, may_begin = store.recorder.database, projection.mode == "followed"
+    while True:
+        seen = database.signal.count
+        build = kept.builds(store.rows, "current").get(projection.name)
+        if build is not None and is_kept(projection, build):
+            return build
+        if build is not None or not may_begin or time.monotonic() >= by:
+            kept.check_whole(store.rows)
+            raise not_kept(projection, build)
+        database.signal.wait(seen, database.poll_seconds)
+
+
+def wait(store: SessionStore, projection: Projection[Any], position: int, timeout: float) -> None:
+    """Return as soon as a projection's views have come to a position.
+
+    Raises:
+        ViewBehind: They have not come that far in time, or nobody is at work.
+        ProjectionNotKept: The store keeps another version, or none and no runner begins one.
+    """
+    now, database = time.monotonic, store.recorder.database
+    deadline, look = now() + timeout, now() + min(_LOOK_SECONDS, timeout)
+    begun = now() + min(_BEGIN_SECONDS, timeout)
+    database.listen()
+    nobody = False
+    while True:
+        seen, build = database.signal.count, build_of(store, projection, begun)
+        reached = come(store, build, store.rows)
+        if reached >= position:
+            return
+        if now() >= look:
+            before = nobody
+            nobody = build.mode == "followed" and not is_followed(store, build)
+            if (before and nobody) or now() >= deadline:
+                reason = _reason(store, build, timeout, nobody=nobody)
+                name = projection.name
+                raise ViewBehind(projection=name, position=reached, asked=position, reason=reason)
+            look = min(now() + _LOOK_SECONDS, deadline)
+        database.signal.wait(seen, min(look - now(), database.poll_seconds))
+
+
+def is_followed(store: SessionStore, build: Build) -> bool:
+    """Whether somebody works at it, in whatever process; where nobody can tell, somebody does."""
+    database = store.recorder.database
+    if database.is_standby():
+        return True
+    with database.held(kept.right(build, store.application_id)) as held:
+        return held is None
+
+
+def _reason(store: SessionStore, build: Build, timeout: float, *, nobody: bool) -> str:
+    """Why it has not come that far, as it was seen last."""
+    if build.mode != "followed":
+        return "the log itself has not come that far"
+    if store.recorder.database.is_standby():
+        return f"it did not come that far within {timeout} s, and a standby cannot tell why"
+    if not nobody:
+        return f"it is followed, but did not come that far within {timeout} s"
+    hindered = not_followed.reason(store, build.name)
+    return hindered or "nobody follows the log: run `sessions projections run`"

@@ -1,0 +1,129 @@
+"""A projection's place among those that follow the log: one process works at it at a time."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from projections.folding import HELD, BuildOf, Tracked
+from projections.known import is_kept
+from projections.running import not_followed
+from sessions.events import EVENTS
+from sessions.views import kept
+from sessions.views.views import Views
+
+if TYPE_CHECKING:
+    from sessions.sql.database import StillHeld
+    from sessions.sql.head import Build
+    from sessions.store import SessionStore
+    from sessions.views.projection import Projection
+
+logger = logging.getLogger(__name__)
+
+
+class Post:
+    """The place of a projection, at which this process works or stands by.
+
+    Attributes:
+        projection: The projection.
+        build: The build that is worked at; None: this process stands by.
+        part: What is made of it, while it is worked at.
+    """
+
+    part: Tracked
+
+    def __init__(self, store: SessionStore, projection: Projection[Any]) -> None:
+        self.projection = projection
+        self.build: Build | None = None
+        self._store = store
+        self._paused_at: int | None = None
+        self._right = ExitStack()
+        self._is_held: StillHeld = bool
+        self._hindered: str | None = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether this process works at it."""
+        return self.build is not None
+
+    def take(self, build: Build | None) -> bool:
+        """Work at the current build from now on, and at no other; whether that is begun just now.
+
+        It is worked at if it is to be followed and nobody else does. Who has lost the right to it
+        leaves it to whoever is first to take it again.
+
+        Raises:
+            ViewsDiffer: The store keeps it without columns or relations that it has here.
+        """
+        if self.is_taken and not (self.build == build and self._is_held()):
+            self.leave()
+        self._tell(build)
+        if self.is_taken or build is None or not self._is_due(build):
+            return False
+        database, application = self._store.recorder.database, self._store.application_id
+        kept.check_columns(database, [(build, self.projection)])
+        held = self._right.enter_context(database.held(kept.right(build, application)))
+        if held is None:
+            self._right.close()
+            return False
+        self._is_held = held
+        not_followed.forget(self._store, self.projection.name)
+        dialect, number = database.dialect, build.number
+        views = Views(self.projection, application, dialect, build=number, held=HELD)
+        self.part = Tracked(BuildOf(self.projection, views), database, build, application)
+        self.build = build
+        return True
+
+    def wants(self, kind: str) -> bool:
+        """Whether it wants events of a type; of one that is not known here it is believed."""
+        return kind not in EVENTS or kind in self.part.wanted
+
+    def _tell(self, build: Build | None) -> None:
+        """Log why the store's build cannot be followed here, once, and when that changes."""
+        name = self.projection.name
+        hindered = None if build is None else _hindrance(self.projection, build)
+        if hindered == self._hindered:
+            return
+        self._hindered = hindered
+        if hindered is None:
+            logger.warning("%s may be followed by this process again", name)
+        else:
+            logger.warning("%s is not followed by this process: %s", name, hindered)
+
+    def _is_due(self, build: Build) -> bool:
+        """Whether a build is one for this process, which may have left it to a newer one."""
+        if build.mode != "followed" or not is_kept(self.projection, build):
+            return False
+        if self._paused_at is not None:
+            query, application = self._store.recorder.database.query, self._store.application_id
+            if kept.position(query, build, application) < self._paused_at:
+                return False
+            self._paused_at = None
+        return True
+
+    def leave(self) -> None:
+        """Let others work at it; what is not committed is dropped."""
+        self.build = None
+        self._right.close()
+
+    def leave_to_newer(self, obstacle: Exception) -> None:
+        """Leave it until others have taken it past an event that this process cannot read."""
+        position = self.part.position
+        self.leave()
+        self._paused_at = position + 1
+        self.note(f"waits for a newer one: {obstacle}")
+
+    def note(self, what: str) -> None:
+        """Take note, for those who wait for the projection, of what the runner does instead."""
+        reason = f"the runner of this process {what}"
+        not_followed.note(self._store, self.projection.name, reason)
+
+
+def _hindrance(projection: Projection[Any], build: Build) -> str | None:
+    """Why who has a projection cannot follow a build of it; None where he can, or need not."""
+    if build.mode == "followed":
+        if is_kept(projection, build):
+            return None
+        return f"the store keeps {build.label}, here is {projection.label}"
+    return f"the store keeps it {build.mode}" if projection.mode == "followed" else None

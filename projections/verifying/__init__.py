@@ -1,0 +1,1 @@
+"""Folding everything afresh, and comparing."""

@@ -1,0 +1,58 @@
+"""The parked events that a verification folds with, beside those that the store has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sessions.sql import schema
+from sessions.sql.connection import query_on
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sessions.sql.connection import Connection
+    from sessions.sql.head import Build
+    from sessions.sql.tables import Table
+
+
+class ParkedBeside:
+    """A relation like `parked`, with what is skipped in builds that are verified.
+
+    Which of their keys wait is found by folding. What is said of other builds is taken as it is.
+
+    Args:
+        connection: The connection of the verification.
+        verified: The builds that are verified.
+        suffix: What its name has after that of `parked`.
+    """
+
+    def __init__(self, connection: Connection, verified: Sequence[Build], suffix: str) -> None:
+        self._connection = connection
+        self._query = query_on(connection)
+        self._table = schema.PARKED.beside(suffix)
+        which = " OR ".join(["projection = ? AND build = ?"] * len(verified)) or "FALSE"
+        self._of_verified = f"({which})"
+        self._verified = [part for build in verified for part in (build.name, build.number)]
+        self._skips: list[Any] = []
+
+    def take_skips(self) -> None:
+        """Take over what is skipped in the builds that are verified."""
+        self._take(f"skipped AND {self._of_verified}")
+        self._skips = self._skipped(self._table)
+
+    def has_its_skips(self) -> bool:
+        """Whether the store still skips the same events of them."""
+        return self._skips == self._skipped(schema.PARKED)
+
+    def take_others(self) -> None:
+        """Take over all that is said of other builds."""
+        self._take(f"NOT {self._of_verified}")
+
+    def _take(self, where: str) -> None:
+        copied = f"INSERT INTO {self._table.name} {schema.PARKED.select(where)}"
+        self._connection.execute(copied, self._verified)
+
+    def _skipped(self, table: Table) -> list[Any]:
+        key = ", ".join(table.key)
+        where = f"skipped AND {self._of_verified}"
+        return self._query(table.select(where, key, columns=key), self._verified)

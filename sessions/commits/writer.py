@@ -1,0 +1,218 @@
+"""The road of a command: read, decide, and append in one transaction that has the lock.
+
+The lock is taken before anything is read. What a decision is made on (the session, the claims, the
+idempotency key) can therefore not change until its events are committed: a race is not lost, it
+does not take place. Where the lock costs a round trip, a writer that was alone takes it with its
+commit, and decides anew with the lock first if the log has moved meanwhile. Sessions and views are
+held in memory between transactions; the log's end proves that nobody else has written since this
+writer left it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from sessions import forks, tracing
+from sessions.commits.memory import Memory
+from sessions.commits.needs import Means, needs_of
+from sessions.commits.transaction import Transaction
+from sessions.errors import OutcomeUnknown, SessionsError, StoreUnavailable
+from sessions.sql.head import Head
+from sessions.views import kept
+from sessions.views.inline import InlineViews
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from sessions.commits.job import Job
+    from sessions.commits.needs import Needs
+    from sessions.log.mapper import Mapper
+    from sessions.log.recorder import SessionRecorder
+    from sessions.sql.connection import Statement
+    from sessions.sql.database import Begun
+    from sessions.views.projection import Projection
+
+_AGAIN_SECONDS = 0.05
+"""How long it waits before it asks once more."""
+
+
+class Writer:
+    """The one that writes to an application's log, for all threads of a process.
+
+    Attributes:
+        is_alone: Whether nobody else had written when it last began: then it need not lock at once.
+    """
+
+    def __init__(
+        self,
+        recorder: SessionRecorder,
+        mapper: Mapper,
+        projections: Sequence[Projection[Any]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._recorder = recorder
+        self._database = recorder.database
+        self._views = InlineViews(projections, recorder.application_id, self._database.dialect)
+        self._memory = Memory()
+        self._means = Means(recorder, mapper, self._views, self._memory, now)
+        self._left: Head | None = None
+        self.is_alone = False
+        forks.watch(self)
+
+    def begin_again_in_child(self) -> None:
+        """After a fork: what is held in memory has to be proved anew."""
+        self._left, self.is_alone = None, False
+        self._memory.begin_epoch()
+        self._views.forget()
+
+    def begin(self, jobs: Callable[[], Iterable[Job]] = tuple, *, lock: bool = True) -> Transaction:
+        """Begin a transaction that has the lock; `commit` or `abandon` must follow.
+
+        Without `lock` it may be taken by the commit, which then says if others were faster. What
+        jobs will need, these or others, is read at once where that saves a round trip.
+
+        Raises:
+            StoreBusy: Others held the lock for too long.
+            ViewsDiffer: The store's writers keep other inline views than this one.
+        """
+        needs: Needs | None = None
+
+        def asked() -> Sequence[Statement]:
+            nonlocal needs
+            needs = needs_of(jobs(), self._means, {}, lambda _: False)
+            return needs.statements if needs else ()
+
+        application_id = self._recorder.application_id
+        begun = self._database.begin(lambda: self._left, application_id, asked, lock=lock)
+        try:
+            head = self._arrived(begun)
+            early = (needs, begun.answers) if needs and begun.answers else None
+            late = begun.is_late
+            return Transaction(self._means, begun.connection, head, early, is_late=late)
+        except BaseException:
+            self._views.forget()
+            self._database.end(begun.connection)
+            raise
+
+    def _arrived(self, begun: Begun) -> Head:
+        head = self._left if begun.head is None else Head.of(begun.head)
+        if head is None:
+            raise AssertionError
+        self._views.arrange(head.views)
+        if self._left is not None and head.position < self._left.position:
+            self._memory.forget()  # a backup was put in its place
+        self.is_alone = head == self._left
+        if not (self.is_alone or self._catch_up(head, begun.news)):
+            self._memory.begin_epoch()
+            self._views.forget()
+        self._left = head
+        return head
+
+    def _catch_up(self, head: Head, rows: Sequence[Any]) -> bool:
+        """Take in what others wrote of what is held, if that is all they wrote."""
+        if self._left is None or self._left.position + len(rows) != head.position:
+            return False
+        touching = self._memory.touched_by(rows) | self._views.touched_by(rows)
+        held = [row for row in rows if row[0] in touching]
+        try:
+            for recorded in self._means.mapper.recorded(self._recorder.application_id, held):
+                self._memory.catch_up(recorded)
+                self._views.catch_up(recorded)
+        except Exception:  # noqa: BLE001  whoever needs that event will meet it again
+            return False
+        return True
+
+    def commit(self, transaction: Transaction) -> None:
+        """Make a transaction durable, and hold in memory what it made.
+
+        An acknowledgement that is lost is no conflict with oneself: the log tells, by the id of
+        the first command, whether the transaction is in it.
+
+        Raises:
+            OutcomeUnknown: The database neither said whether it committed, nor could be asked.
+            StoreUnavailable: It went away before; nothing is written, or not yet (`may_come`).
+        """
+        try:
+            self._commit(transaction)
+        except OutcomeUnknown as error:
+            try:
+                written = self.wrote(transaction)
+            except SessionsError:
+                raise error from None
+            if not written:
+                raise StoreUnavailable(path=error.path, reason=error.reason) from error
+
+    def _commit(self, transaction: Transaction) -> None:
+        try:
+            transaction.fold()
+            head = transaction.head
+            self._write(head, transaction)
+            self._memory.hold(transaction.states)
+            self._left = head
+        except BaseException:
+            self._views.forget()
+            raise
+        finally:
+            transaction.end()
+
+    @tracing.spanned(
+        "commit",
+        when=lambda _, __, transaction: transaction.writes,
+        position=lambda _, head, __: head.position,
+    )
+    def _write(self, head: Head, transaction: Transaction) -> None:
+        self._database.commit(head, transaction.connection, transaction.write)
+
+    def abandon(self, transaction: Transaction) -> None:
+        """End a transaction without a trace, in memory too.
+
+        Where that is interrupted, it is to be called again.
+        """
+        try:
+            if not transaction.has_ended:  # else the views are another thread's by now
+                self._views.forget()
+        finally:
+            transaction.end()
+
+    def wrote(self, transaction: Transaction) -> bool:
+        """Whether a transaction is in the log, of which it is not known.
+
+        It is asked under the lock. A lost transaction that had it has ended by then. One that was
+        to take it with its commit may come to it later (`may_come`), until anything is written:
+        then the log is no more what it was decided on. Where an interrupt came before its commit,
+        it is ended here. A connection that breaks while it is asked is no answer either: it is
+        asked again, for as long as a lock is waited for.
+        """
+        self.abandon(transaction)
+        first = transaction.first
+        if first is None:
+            return False
+        transaction.may_come = transaction.is_late
+        deadline = time.monotonic() + self._database.lock_timeout
+        while True:
+            asking = self.begin()
+            try:
+                found = asking.sees(first)
+            except StoreUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                transaction.may_come = transaction.is_late and not found
+                return found
+            finally:
+                try:
+                    self.abandon(asking)
+                finally:
+                    asking.end()  # an interrupt may have come as it began
+            time.sleep(_AGAIN_SECONDS)
+
+    def check_views(self) -> None:
+        """Refuse to write where the store keeps inline views that this writer cannot keep.
+
+        Raises:
+            ViewsDiffer: It does.
+        """
+        self._views.arrange(self._recorder.head(self._database.query).views)
+        kept.check_columns(self._database, self._views.kept_here)

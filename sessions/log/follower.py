@@ -1,0 +1,45 @@
+"""The follower of an application's log: its envelopes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sessions.errors import PositionNotFound
+from sessions.log.following import PAGE, Following
+from sessions.log.reader import of_sessions
+from sessions.recorded import Recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sessions.log.reader import StoreReader
+
+
+class Follower(Following[Recorded]):
+    """The envelopes of an application's log; see `SessionStore.follow`."""
+
+    def __init__(self, store: StoreReader, after: int, types: Sequence[str]) -> None:
+        super().__init__(store.recorder.database, after)
+        self._store = store
+        self._types = types
+        self._is_there = after == 0
+
+    def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
+        recorder, mapper = self._store.recorder, self._store.mapper
+        query = partial(self._store.rows, passing=True)
+        until = max(after, recorder.head(query).position) if self._types else None
+        rows = recorder.log_rows(query, after, PAGE, until, self._types)
+        if not self._is_there and not rows:
+            self._check_there(after, recorder.head(query).position)
+        self._is_there = True
+        envelopes = mapper.recorded(recorder.application_id, of_sessions(rows))
+        if until is None or len(rows) == PAGE:
+            until = rows[-1][0] if rows else after
+        return ((recorded.position, recorded) for recorded in envelopes), until
+
+    def _check_there(self, after: int, newest: int) -> None:
+        """Refuse a position that the log has not come to: what is given out up to it was missed."""
+        if after > newest and not self._store.recorder.database.is_standby():
+            application = self._store.recorder.application_id
+            raise PositionNotFound(application=application, position=after, newest=newest)

@@ -1,0 +1,87 @@
+"""Following a log: every event once, in order, as soon as it is committed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
+
+from sessions.errors import StoreClosed
+from sessions.sql.signals import is_exiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from sessions.sql.database import Database
+
+T = TypeVar("T")
+
+PAGE = 500
+"""How many positions a follower reads at once."""
+
+
+class Following(ABC, Generic[T]):
+    """What comes after a position, and then whatever is committed, until it is stopped.
+
+    It is an iterator for one thread; `stop` may be called by any. It ends by itself when the
+    interpreter exits, and when the database is closed.
+
+    Attributes:
+        position: How far it has come: all up to it was yielded, or was not asked for.
+    """
+
+    def __init__(self, database: Database, after: int) -> None:
+        self.position = after
+        self._database = database
+        self._read_to = after
+        self._page: Iterator[tuple[int, T]] = iter(())
+        self._stopped = False
+
+    @abstractmethod
+    def _read(self, after: int) -> tuple[Iterator[tuple[int, T]], int]:
+        """What is after a position, each with its own, and how far that goes."""
+
+    def stop(self) -> None:
+        """End the iteration: at once if it waits, or else before the next."""
+        self._stopped = True
+        self._database.signal.give()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        while not (self._stopped or is_exiting()):
+            try:
+                following = next(self._page, None)
+            except BaseException:
+                self._page, self._read_to = iter(()), self.position
+                raise
+            if following is not None:
+                self.position, item = following
+                return item
+            self.position = self._read_to
+            self._fill()
+        raise StopIteration
+
+    def _fill(self) -> None:
+        database = self._database
+        database.listen()
+        seen = database.signal.count
+        try:
+            self._page, self._read_to = self._read(self.position)
+        except StoreClosed:
+            self._stopped = True
+            return
+        if self._read_to == self.position and not self._stopped:  # or it has seen the stop's signal
+            database.signal.wait(seen, database.poll_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

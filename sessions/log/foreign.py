@@ -1,0 +1,94 @@
+"""Eventsourcing's stored events as rows of the log, and back, whatever they hold.
+
+A stream is named `category-id`; one whose name does not begin so has no category, and all of it is
+its id. A state is the event's data. One that is no JSON, since somebody else's transcoder wrote it,
+is kept as a JSON text of its bytes, under version 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sessions import clock, rules
+from sessions.sql import schema
+from sessions.sql.topics import shape_of, topic_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from eventsourcing.persistence import StoredEvent
+
+_BYTES = 0
+
+
+def stream_of(originator_id: object) -> tuple[str, str]:
+    """The category and the id that a stream's name says."""
+    name = str(originator_id)
+    category, dash, stream_id = name.partition("-")
+    return (category, stream_id) if category and dash else ("", name)
+
+
+def _name_of(category: str, stream_id: str) -> str:
+    return f"{category}-{stream_id}" if category else stream_id
+
+
+def _check(stored: StoredEvent) -> None:
+    """Refuse what not every database keeps."""
+    rules.text("originator_id", str(stored.originator_id), least=0, most=None)
+    rules.text("topic", stored.topic, least=0, most=None)
+
+
+def shapes_of(topic: str) -> list[tuple[str, int]]:
+    """The stored names and versions that a topic may stand for."""
+    shape = shape_of(topic)
+    return [(topic, 1) if shape[1] == _BYTES else shape, (topic, _BYTES)]
+
+
+def row_of(
+    application_id: int, position: int, stored: StoredEvent, now: datetime
+) -> Sequence[object]:
+    """The row of `schema.EVENTS` for a stored event, as the database takes it.
+
+    Raises:
+        InvalidValue: Its stream's name or topic is no text that databases take.
+    """
+    _check(stored)
+    as_json, as_bytes = shapes_of(stored.topic)
+    try:
+        msgspec.json.decode(stored.state)
+        (name, version), data = as_json, stored.state.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = stored.state.decode("latin-1")
+        (name, version), data = as_bytes, msgspec.json.encode(text).decode()
+    row = (
+        application_id,
+        position,
+        *stream_of(stored.originator_id),
+        stored.originator_version,
+        name,
+        version,
+        now,
+        now,
+        clock.new_command_id(now),
+        "{}",
+        data,
+    )
+    return schema.EVENTS.values(row)
+
+
+def fields_of(row: Sequence[Any]) -> dict[str, Any]:
+    """What a stored event is made of, from a row of `schema.EVENTS`."""
+    _, _, category, stream_id, number, name, version, *_, data = row
+    if version == _BYTES:
+        state = msgspec.json.decode(data, type=str).encode("latin-1")
+    else:
+        state = data.encode()
+    return {
+        "originator_id": _name_of(category, stream_id),
+        "originator_version": number,
+        "topic": name if version == _BYTES else topic_of(name, version),
+        "state": state,
+    }

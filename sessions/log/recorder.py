@@ -1,0 +1,117 @@
+"""The recorder: everything that a store keeps, as a recorder of eventsourcing's.
+
+It passes the test cases that eventsourcing ships for recorders, on each database, and keeps
+besides the events what belongs into their transaction: positions, claims and answers. To
+eventsourcing a notification's id is its position; `foreign` says the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent
+
+from sessions import clock
+from sessions.errors import Duplicate
+from sessions.log import foreign
+from sessions.log.rows import OF_APPLICATION, Log
+from sessions.log.subscription import FollowingSubscription
+from sessions.sql import schema
+from sessions.sql.connection import query_on
+from sessions.sql.head import Head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eventsourcing.persistence import Subscription
+
+    from sessions.sql.connection import Connection
+
+
+class SessionRecorder(Log, ApplicationRecorder):
+    """The recorder of one application in one database, as eventsourcing asks for one."""
+
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        **kwargs: Any,  # noqa: ANN401  as eventsourcing has it
+    ) -> Sequence[int] | None:
+        """Append events as they are: no command is decided, and no view is kept.
+
+        Raises:
+            IntegrityError: A stream has an event of such a version already.
+            BatchOpen: This thread has a batch of a store open.
+        """
+        database = self.database
+        connection = database.begin(lambda: None, self.application_id).connection
+        try:
+            with database.failures:
+                head = self.head(query_on(connection))
+            first = head.position + 1
+            now = clock.now()
+            rows = [
+                foreign.row_of(self.application_id, position, stored, now)
+                for position, stored in enumerate(stored_events, first)
+            ]
+            self._write_with(connection, **kwargs)
+            after = Head(head.position + len(rows), head.views)
+            database.commit(after, connection, lambda to: self.append(to, rows))
+        except Duplicate as error:
+            raise IntegrityError(error) from error
+        finally:
+            database.end(connection)
+        return list(range(first, first + len(rows)))
+
+    def _write_with(self, connection: Connection, **kwargs: Any) -> None:  # noqa: ANN401  eventsourcing's arguments
+        """What else a recorder writes with events."""
+
+    def select_events(
+        self,
+        originator_id: Any,  # noqa: ANN401  a UUID or a text, as eventsourcing has it
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The events of a stream named `category-id`."""
+        where = self._of_stream
+        parameters = [self.application_id, *foreign.stream_of(originator_id)]
+        for bound, value in (("version > ?", gt), ("version <= ?", lte)):
+            if value is not None:
+                where, parameters = f"{where} AND {bound}", [*parameters, value]
+        order = "version DESC" if desc else "version"
+        rows = self.database.query(schema.EVENTS.select(where, order, limit), parameters)
+        return [StoredEvent(**foreign.fields_of(row)) for row in rows]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """The log from a position on."""
+        after = 0 if start is None else start - inclusive_of_start
+        where = f"{OF_APPLICATION} AND position > ?"
+        parameters: list[object] = [self.application_id, after]
+        if stop is not None:
+            where, parameters = f"{where} AND position <= ?", [*parameters, stop]
+        if topics:
+            shapes = [shape for topic in topics for shape in foreign.shapes_of(topic)]
+            where += f" AND (type, type_version) IN (VALUES {', '.join(['(?, ?)'] * len(shapes))})"
+            parameters += [part for shape in shapes for part in shape]
+        rows = self.database.query(schema.EVENTS.select(where, "position", limit), parameters)
+        return [Notification(id=row[1], **foreign.fields_of(row)) for row in rows]
+
+    def max_notification_id(self) -> int | None:
+        """Where the log ends; None if it is empty."""
+        return self.head(self.database.query).position or None
+
+    def subscribe(
+        self, gt: int | None = None, topics: Sequence[str] = ()
+    ) -> Subscription[ApplicationRecorder]:
+        """Notifications in the order of the log: those after `gt`, and then each new one."""
+        return FollowingSubscription(self, self.database, gt, topics)

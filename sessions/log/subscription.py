@@ -1,0 +1,55 @@
+"""Eventsourcing's subscriptions, on every database: `recorder.subscribe()`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eventsourcing.persistence import ApplicationRecorder, Notification, Subscription
+
+from sessions.log.following import PAGE, Following
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sessions.sql.database import Database
+
+
+class _Notifications(Following[Notification]):
+    def __init__(
+        self, recorder: ApplicationRecorder, database: Database, after: int, topics: Sequence[str]
+    ) -> None:
+        super().__init__(database, after)
+        self._recorder = recorder
+        self._topics = topics
+
+    def _read(self, after: int) -> tuple[Iterator[tuple[int, Notification]], int]:
+        until = self._recorder.max_notification_id() or 0
+        page = self._recorder.select_notifications(
+            after, PAGE, until, self._topics, inclusive_of_start=False
+        )
+        if len(page) == PAGE:
+            until = page[-1].id
+        return ((notification.id, notification) for notification in page), max(after, until)
+
+
+class FollowingSubscription(Subscription[ApplicationRecorder]):
+    """Notifications in the order of the log, each once, until it is stopped."""
+
+    def __init__(
+        self,
+        recorder: ApplicationRecorder,
+        database: Database,
+        gt: int | None,
+        topics: Sequence[str],
+    ) -> None:
+        super().__init__(recorder, gt, topics)
+        self._following = _Notifications(recorder, database, gt or 0, topics)
+
+    def stop(self) -> None:
+        """End the iteration, also of a thread that waits in it."""
+        super().stop()
+        self._following.stop()
+
+    def __next__(self) -> Notification:
+        """The next notification; it waits for one."""
+        return next(self._following)

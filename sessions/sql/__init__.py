@@ -1,0 +1,1 @@
+"""What the store asks of a database, and the relations, once for all of them."""

@@ -1,0 +1,296 @@
+"""Tables and their columns, once for every database, and the statements on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sessions.cached import cached_property
+from sessions.kinds import ADAPT, Kind, as_given, fits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sessions.sql.dialect import Dialect
+
+    Pick = Callable[[Sequence[object]], tuple[object, ...]]
+
+_MOST_INDEXED = 2600
+"""So many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
+
+_ASKED = "_asked"
+"""The values that rows are looked for by. No relation of a projection, and no column, begins so."""
+
+GIVEN_LIMIT = "? + 0"
+"""A limit that is a parameter. By the value of a mere `?` SQLite 3.53 plans, and so it prepares the
+statement again whenever one is given, which took a third as long as reading a session's past."""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column: its name and the kind of its values.
+
+    Values are given as str, int, bool, Decimal, datetime (UTC) and, for `json`, JSON text. An
+    `id` is a text that may be too long for an index: up to 1000 characters.
+    """
+
+    name: str
+    kind: Kind = "text"
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A relation. A table's columns may only be added to, and only by a migration.
+
+    Attributes:
+        name: As it stands in the database.
+        columns: In order.
+        key: The names of the primary key's columns.
+        unique: Further unique keys.
+        indexes: The columns of each index.
+        lookups: Ids that people look rows up by alone.
+        clustered: Whether rows lie in the order of the key: for short rows, read by their key.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    unique: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+    lookups: tuple[str, ...] = ()
+    clustered: bool = False
+
+    def beside(self, suffix: str) -> Table:
+        """The same relation under its name with something added to it."""
+        return replace(self, name=self.name + suffix)
+
+    @cached_property
+    def column_list(self) -> str:
+        """The columns' names, for a SELECT."""
+        return ", ".join(column.name for column in self.columns)
+
+    def create(self, dialect: Dialect) -> list[str]:
+        """The statements that make the relation."""
+        order = dialect.clustered if self.clustered else ""
+        made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
+        indexes = [("INDEX", f"({self._distinct(names, dialect)})") for names in self.indexes]
+        all_of_it = f"ALTER TABLE {self.name} REPLICA IDENTITY FULL"
+        named = [all_of_it] if self._is_hashed(self.key, dialect) else []  # it has no primary key
+        return [made, *named, *self._indexed_by([*indexes, *self._hashed(dialect)], dialect)]
+
+    def create_temporary(self, dialect: Dialect) -> list[str]:
+        """The statements that make the relation for the connection alone."""
+        made = f"CREATE TEMPORARY TABLE {self.name} ({self._definition(dialect)})"
+        return [made, *self._indexed_by(self._hashed(dialect), dialect)]
+
+    def _indexed_by(self, indexes: Sequence[tuple[str, str]], dialect: Dialect) -> list[str]:
+        """The statements that make indexes: of a kind, and on what.
+
+        Nobody asks for their names. One that has to be given is made of the relation's and a
+        number alone: it is no other index's, and hardly longer.
+        """
+        names = [
+            f" {self.name}_idx{number}" if dialect.names_indexes else ""
+            for number in range(1, len(indexes) + 1)
+        ]
+        return [
+            f"CREATE {kind}{name} ON {self.name} {on}"
+            for name, (kind, on) in zip(names, indexes, strict=True)
+        ]
+
+    def _definition(self, dialect: Dialect) -> str:
+        columns = [
+            f"{column.name} {dialect.types[column.kind]}{'' if column.nullable else ' NOT NULL'}"
+            for column in self.columns
+        ]
+        keys = [
+            f"{kind} ({', '.join(names)})"
+            for kind, names in (("PRIMARY KEY", self.key), *[("UNIQUE", u) for u in self.unique])
+            if not self._is_hashed(names, dialect)
+        ]
+        return ", ".join([*columns, *keys])
+
+    def _hashed(self, dialect: Dialect) -> list[tuple[str, str]]:
+        """The indexes of keys with ids."""
+        if not dialect.hashes:
+            return []
+        keys = [names for names in (self.key, *self.unique) if self._is_hashed(names, dialect)]
+        return [
+            *[("UNIQUE INDEX", f"({self._distinct(names, dialect)})") for names in keys],
+            *[("INDEX", f"USING hash ({name})") for name in self.lookups],
+        ]
+
+    def _is_hashed(self, names: Sequence[str], dialect: Dialect) -> bool:
+        return dialect.hashes and not self._ids.isdisjoint(names)
+
+    def _distinct(self, names: Sequence[str], dialect: Dialect) -> str:
+        """The columns of a key as its unique index has them."""
+        return ", ".join(dialect.key(name) if name in self._ids else name for name in names)
+
+    @cached_property
+    def _ids(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns if column.kind == "id")
+
+    def insert(self, count: int = 1) -> str:
+        """INSERT of whole rows."""
+        row = f"({', '.join('?' * len(self.columns))})"
+        return f"INSERT INTO {self.name} ({self.column_list}) VALUES {', '.join([row] * count)}"
+
+    def upsert(self, dialect: Dialect) -> str:
+        """What ends an INSERT that takes the place of the row that has its key, if there is one."""
+        changed = [c.name for c in self.columns if c.name not in self.key]
+        values = ", ".join(f"{name} = excluded.{name}" for name in changed)
+        what = f"UPDATE SET {values}" if changed else "NOTHING"
+        return f"ON CONFLICT ({self._distinct(self.key, dialect)}) DO {what}"
+
+    def update(self, dialect: Dialect) -> str:
+        """UPDATE of the columns that no index has, by the key: no index is touched."""
+        values = ", ".join(f"{name} = ?" for name in self._plain)
+        return f"UPDATE {self.name} SET {values} WHERE {self.where_key(dialect)}"
+
+    @cached_property
+    def update_values(self) -> Pick:
+        """What `update` takes of an adapted row."""
+        return _picked([self._names.index(name) for name in (*self._plain, *self.key)])
+
+    @cached_property
+    def indexed_values(self) -> Pick:
+        """What the indexes have of an adapted row: where it is as before, `update` will do."""
+        return _picked(self._indexed)
+
+    def where_key(self, dialect: Dialect) -> str:
+        """The condition that names one row, by an index."""
+        return " AND ".join(self._same(name, "?", dialect) for name in self.key)
+
+    @cached_property
+    def key_of(self) -> Pick:
+        """The key of an adapted row."""
+        return _picked([self._names.index(name) for name in self.key])
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @cached_property
+    def _indexed(self) -> list[int]:
+        names = {name for index in (*self.indexes, *self.unique) for name in index}
+        return [self._names.index(name) for name in sorted(names - set(self.key))]
+
+    @cached_property
+    def _indexed_texts(self) -> list[tuple[list[str], list[int]]]:
+        """The texts, by name and place, that stand as they are in a row of a key or an index."""
+        texts = {column.name for column in self.columns if column.kind == "text"}
+        found = [
+            [name for name in names if name in texts]
+            for names in (self.key, *self.unique, *self.indexes)
+        ]
+        return [(names, [self._names.index(name) for name in names]) for names in found if names]
+
+    @cached_property
+    def _plain(self) -> list[str]:
+        indexed = {self._names[i] for i in self._indexed}
+        return [name for name in self._names if name not in indexed and name not in self.key]
+
+    def select(
+        self,
+        where: str = "",
+        order: str = "",
+        limit: int | str | None = None,
+        columns: str | None = None,
+    ) -> str:
+        """SELECT of whole rows, or of some columns."""
+        clauses = [f"SELECT {columns or self.column_list} FROM {self.name}"]
+        if where:
+            clauses.append(f"WHERE {where}")
+        if order:
+            clauses.append(f"ORDER BY {order}")
+        if limit is not None:
+            clauses.append(f"LIMIT {limit}")
+        return " ".join(clauses)
+
+    def select_each(  # noqa: PLR0913  what a SELECT may say
+        self,
+        names: Sequence[str],
+        count: int,
+        dialect: Dialect,
+        where: str,
+        *,
+        columns: str | None = None,
+        order: str = "",
+    ) -> str:
+        """SELECT of the rows that have one of so many values in columns, which an index has.
+
+        Each is looked for by itself: one that is given twice is found twice. The parameters are the
+        values, and then those of `where`, in which no column may tempt SQLite to another index.
+        """
+        asked = ", ".join([f"_{name}" for name in names])
+        values = ", ".join([f"({', '.join('?' * len(names))})"] * count)
+        same = " AND ".join([self._same(name, f"_{name}", dialect) for name in names])
+        made = (
+            f"WITH {_ASKED} ({asked}) AS (VALUES {values}) SELECT {columns or self.column_list} "
+            f"FROM {_ASKED} CROSS JOIN {self.each(f'{same} AND {where}', dialect)}"
+        )
+        return f"{made} ORDER BY {order}" if order else made
+
+    def each(self, where: str, dialect: Dialect) -> str:
+        """The rows, to be looked for one after the other: what follows a CROSS JOIN with values.
+
+        It is the order of the join, which SQLite takes from it, and no database may change.
+        """
+        return dialect.each.format(found=f"{self.name} WHERE {where}", table=self.name)
+
+    def _same(self, name: str, value: str, dialect: Dialect) -> str:
+        return dialect.is_id(name, value) if name in self._ids else f"{name} = {value}"
+
+    def check(self, row: Sequence[object]) -> None:
+        """Refuse what no database would take: a row without the application's id.
+
+        Raises:
+            ValueError: A value is not of its column's kind, or there are too few or too many.
+        """
+        if len(row) != len(self.columns) - 1:
+            named = ", ".join([column.name for column in self.columns[1:]])
+            message = f"{self.name}: values for {named}, and not {len(row)}"
+            raise ValueError(message)
+        for column, value in zip(self.columns[1:], row, strict=True):
+            if not (column.nullable if value is None else fits(column.kind, value)):
+                message = f"{self.name}.{column.name}: {column.kind}, not {value!r}"
+                raise ValueError(message)
+        for names, places in self._indexed_texts:
+            if sum([len(str(row[place - 1]).encode()) for place in places]) > _MOST_INDEXED:
+                message = f"{self.name}.{', '.join(names)}: too long for an index; let it be an id"
+                raise ValueError(message)
+
+    def values(self, row: Sequence[object]) -> tuple[object, ...]:
+        """A row as the database takes it; it costs the garbage collector nothing."""
+        adapted = list(row)
+        for index, adapt in self._adapted:
+            if adapted[index] is not None:
+                adapted[index] = adapt(adapted[index])
+        return tuple(adapted)
+
+    def given(self, row: Sequence[Any]) -> list[Any]:
+        """A row of the database as it was given, so that another database can take it."""
+        return [
+            as_given(column.kind, value) for column, value in zip(self.columns, row, strict=True)
+        ]
+
+    @cached_property
+    def _adapted(self) -> Sequence[tuple[int, Callable[[Any], object]]]:
+        kinds = [(i, ADAPT.get(column.kind)) for i, column in enumerate(self.columns)]
+        return [(index, adapt) for index, adapt in kinds if adapt is not None]
+
+
+def _picked(places: Sequence[int]) -> Pick:
+    """What picks the values of some places of a row."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    place = places[0] if places else 0
+    return itemgetter(slice(place, place + len(places)))  # of one place it picks the value alone
+
+
+APPLICATION_ID = Column("application_id", "integer")
+"""The application that a row belongs to: the first column of most tables."""

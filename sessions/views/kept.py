@@ -1,0 +1,249 @@
+"""Which views a store keeps: builds of projections, and their relations.
+
+The relations of a current build have the names that the projection says; those of one that is
+being built, and of an old one, have the build's number after them. People's queries thus find the
+current one, and a switch is a matter of names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from sessions import clock
+from sessions.errors import CopyUnfinished, ViewsDiffer
+from sessions.sql import schema
+from sessions.sql.connection import query_on
+from sessions.sql.head import Build
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from sessions.sql.connection import Connection, Query
+    from sessions.sql.database import Database
+    from sessions.sql.dialect import Dialect
+    from sessions.sql.head import Mode
+    from sessions.sql.tables import Table
+    from sessions.views.projection import Projection
+
+_POSITION = "SELECT position FROM positions WHERE follower = ? AND upstream = ?"
+
+Status = Literal["current", "building", "old"]
+STATUSES: tuple[Status, ...] = ("current", "building", "old")
+
+_COLUMNS = "name, build, version, mode, revision"
+_OF_BUILD = "name = ? AND build = ?"
+_REVISE = f"UPDATE projections SET revision = revision + 1 WHERE {_OF_BUILD}"
+_SET_STATUS = f"UPDATE projections SET status = ? WHERE {_OF_BUILD}"
+_REMOVE = (
+    f"DELETE FROM projections WHERE {_OF_BUILD}",
+    "DELETE FROM parked WHERE projection = ? AND build = ?",
+)
+_NEWEST = "SELECT max(build) FROM projections"
+"""No two builds have one number: relations are named with it, and indexes that need a name."""
+
+
+COPY = "(copy)"
+"""Under this name, which no projection can have, a store says that it is not whole yet."""
+
+
+def builds(query: Query, status: Status) -> dict[str, Build]:
+    """The builds of that status, by the names of their projections."""
+    sql = schema.PROJECTIONS.select("status = ?", "name, build", columns=_COLUMNS)
+    return {row[0]: Build(*row) for row in query(sql, (status,))}
+
+
+def check_whole(query: Query) -> None:
+    """Refuse a store that is being copied to.
+
+    Raises:
+        CopyUnfinished: It is, or was when the copy broke off.
+    """
+    if COPY in builds(query, "current"):
+        raise CopyUnfinished
+
+
+def suffix(build: Build) -> str:
+    """What is put after the names of a build's relations while it is not the current one."""
+    return f"_build_{build.number}"
+
+
+def begin(
+    database: Database, connection: Connection, projections: Iterable[Projection[Any]]
+) -> None:
+    """Keep projections from the beginning of the log, each in its own mode."""
+    for each in projections:
+        tables = tables_of(each.tables, each.mode)
+        build = register(connection, (each.name, each.version, each.mode), "current", tables)
+        create(connection, build, tables, database.dialect)
+        take_names(database, connection, build)
+
+
+def check_columns(database: Database, current: Sequence[tuple[Build, Projection[Any]]]) -> None:
+    """Refuse to keep current builds that lack relations or columns which their projections have.
+
+    Those that only the store has are people's own.
+
+    Raises:
+        ViewsDiffer: There is one, and nobody has just switched to another.
+    """
+    names = [table.name for _, projection in current for table in projection.tables]
+    there = database.columns(database.query, names)
+    for build, projection in current:
+        lacking = [*_made_since(database, build, projection, there), *_lacking(projection, there)]
+        now = builds(database.query, "current").get(build.name) if lacking else None
+        if now is not None and now.number == build.number:
+            found = f"{projection.label} with {', '.join(lacking)}"
+            advice = "raise its version, and run `sessions rebuild`"
+            raise ViewsDiffer(stored=build.label, found=found, advice=advice)
+
+
+def _made_since(
+    database: Database,
+    build: Build,
+    projection: Projection[Any],
+    there: Collection[tuple[str, str]],
+) -> list[str]:
+    """The relations that a projection has here, and did not have when its build was registered."""
+    found = {relation for relation, _ in there}
+    tables = tables_of(projection.tables, build.mode)
+    absent = [each.name for each in tables if each.name not in found]
+    registered = relations(database.query, build) if absent else ()
+    return [name for name in absent if name not in registered]
+
+
+def _lacking(projection: Projection[Any], there: Collection[tuple[str, str]]) -> list[str]:
+    found = {relation for relation, _ in there}
+    here = columns_of(projection.tables)
+    return [".".join(both) for both in sorted(here.difference(there)) if both[0] in found]
+
+
+def columns_of(tables: Iterable[Table]) -> set[tuple[str, str]]:
+    """Relations as they are here, each with each of its columns."""
+    return {(table.name, column.name) for table in tables for column in table.columns}
+
+
+def tables_of(tables: Sequence[Table], mode: Mode) -> Sequence[Table]:
+    """The relations that are kept in a mode."""
+    return () if mode == "live" else tables
+
+
+def register(
+    connection: Connection, what: tuple[str, int, Mode], status: Status, tables: Iterable[Table]
+) -> Build:
+    """Take note of a new build: its name, version and mode."""
+    name, version, mode = what
+    ((newest,),) = connection.execute(_NEWEST).fetchall()
+    began = int(clock.now().timestamp() * 1_000_000)  # a number may come again, after a `drop`
+    build = Build(name, (newest or 0) + 1, version, mode, began)
+    relations = " ".join([table.name for table in tables])
+    row = (name, build.number, version, mode, status, build.revision, relations)
+    connection.execute(schema.PROJECTIONS.insert(), row)
+    return build
+
+
+def create(connection: Connection, build: Build, tables: Iterable[Table], dialect: Dialect) -> None:
+    """Make the relations of a build, under names of their own."""
+    for table in tables:
+        for statement in beside(table, build).create(dialect):
+            connection.execute(statement)
+
+
+def beside(table: Table, build: Build) -> Table:
+    """A relation of a build as it is called while the build is not current."""
+    return table.beside(suffix(build))
+
+
+def relations(query: Query, build: Build) -> list[str]:
+    """The relations of a build, as they are called while it is current; none if it is gone."""
+    sql = schema.PROJECTIONS.select(_OF_BUILD, columns="relations")
+    found = query(sql, (build.name, build.number))
+    return [name for (names,) in found for name in names.split()]
+
+
+def revise(connection: Connection, build: Build) -> None:
+    """Tell all writers that views changed otherwise than by following the log."""
+    connection.execute(_REVISE, (build.name, build.number))
+
+
+def set_status(connection: Connection, build: Build, status: Status) -> None:
+    """Let a build be something else from now on."""
+    connection.execute(_SET_STATUS, (status, build.name, build.number))
+
+
+def remove(connection: Connection, build: Build) -> None:
+    """Take away a build that is not current, with its relations."""
+    for table in relations(query_on(connection), build):
+        connection.execute(f"DROP TABLE IF EXISTS {table}{suffix(build)}")
+    forget_position(connection, build)
+    for statement in _REMOVE:
+        connection.execute(statement, (build.name, build.number))
+
+
+def follower_of(build: Build) -> str:
+    """The name by which it is kept how far a build has come."""
+    return f"{build.name}#{build.number}"
+
+
+def right(build: Build, application_id: int) -> str:
+    """What the one process holds that follows an application's log with a projection."""
+    return f"{build.name}/{application_id}"
+
+
+def position(query: Query, build: Build, application_id: int) -> int:
+    """How far a build has come in an application's log."""
+    rows = query(_POSITION, (follower_of(build), str(application_id)))
+    return rows[0][0] if rows else 0
+
+
+def forget_position(connection: Connection, build: Build) -> None:
+    """Keep no longer how far a build has come."""
+    connection.execute("DELETE FROM positions WHERE follower = ?", (follower_of(build),))
+
+
+def retire(database: Database, connection: Connection, name: str) -> None:
+    """Let the current build of a projection, if there is one, be the old one; no other stays."""
+    query = query_on(connection)
+    old, current = builds(query, "old").get(name), builds(query, "current").get(name)
+    if old is not None:
+        remove(connection, old)
+    if current is None:
+        return
+    there = database.relations(query)
+    for table in relations(query, current):
+        if table in there:
+            database.rename(connection, table, table + suffix(current))
+    set_status(connection, current, "old")
+
+
+def switch(database: Database, connection: Connection, build: Build) -> None:
+    """Let a build be the current one, and the one that was, the old one."""
+    query = query_on(connection)
+    current = builds(query, "current").get(build.name)
+    before = [] if current is None else relations(query, current)
+    with database.handing_on(connection, sorted({*before, *relations(query, build)})):
+        retire(database, connection, build.name)
+        take_names(database, connection, build)
+    set_status(connection, build, "current")
+    if build.mode == "inline":
+        forget_position(connection, build)
+
+
+def take_names(database: Database, connection: Connection, build: Build) -> None:
+    """Let the relations of a build be called as those of the current one are.
+
+    Raises:
+        ViewsDiffer: Another projection has such a relation.
+    """
+    query = query_on(connection)
+    named = relations(query, build)
+    for other in builds(query, "current").values():
+        shared = set(named).intersection(relations(query, other))
+        if shared and other.name != build.name:
+            found = f"{build.label} with {', '.join(sorted(shared))}"
+            advice = (
+                f"rebuild {other.name} without it, or, where it is not installed, run "
+                f"`sessions projections drop {other.name}`"
+            )
+            raise ViewsDiffer(stored=other.label, found=found, advice=advice)
+    for table in named:
+        database.rename(connection, table + suffix(build), table)

@@ -1,0 +1,110 @@
+"""The names of relations and columns that people define: every database takes them as they are.
+
+Statements do not quote names. So a name is plain, no word of SQL's own, and none that the library
+or a database gives.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, get_args
+
+from sessions.errors import InvalidValue
+from sessions.kinds import Kind
+from sessions.sql.schema import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
+
+    from sessions.sql.tables import Column, Table
+
+_WORDS = """
+add all alter analyse analyze and any array as asc asymmetric authorization autoincrement between
+binary both case cast check cmax cmin collate collation column commit concurrently constraint
+create cross ctid current_catalog current_date current_role current_schema current_time
+current_timestamp current_user default deferrable delete desc distinct do drop else end escape
+except exists false fetch for foreign freeze from full grant group having if ilike in index
+initially inner insert intersect into is isnull join lateral leading left like limit localtime
+localtimestamp natural not nothing notnull null offset on only or order outer overlaps placing
+primary raise references returning right select session_user set similar some symmetric system_user
+table tableoid tablesample then to trailing transaction true union unique update user using values
+variadic verbose when where window with xmax xmin
+"""
+RESERVED = frozenset(_WORDS.split())
+"""What SQLite or PostgreSQL does not take as a name: their reserved words and system columns."""
+
+_RELATION = re.compile(r"[a-z][a-z0-9_]{0,29}")
+"""PostgreSQL cuts a name at 63 bytes: there is room for what is added to it."""
+_COLUMN = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_GIVEN = re.compile(r"excluded|(pg|sqlite)_.*|.*_(build_[0-9]+|idx[0-9]*|pkey|fresh|replaced)")
+"""What databases call their own, and what is made of a relation's name.
+
+`excluded` is the row that an INSERT cannot add because there is one with its key.
+"""
+_STORE = {table.name for table in TABLES}
+
+
+def check_relation(name: str) -> None:
+    """Refuse what cannot be the name of a relation on every database.
+
+    Raises:
+        InvalidValue: It cannot.
+    """
+    _check_plain("name", name, _RELATION, 30)
+    if name in _STORE:
+        raise InvalidValue(field="name", rule="no name of the store's", value=repr(name))
+    if _GIVEN.fullmatch(name):
+        rule = (
+            "no name that the store or a database gives: none is excluded, begins with pg_ or "
+            "sqlite_, or ends with _build_ and a number, _idx, _pkey, _fresh or _replaced"
+        )
+        raise InvalidValue(field="name", rule=rule, value=repr(name))
+
+
+def check_table(table: Table) -> None:
+    """Refuse a relation that not every database would make.
+
+    Raises:
+        InvalidValue: A name cannot be one, or is there twice; a column has no such kind; a key or
+            an index is not of columns that can have one.
+    """
+    check_relation(table.name)
+    for column in table.columns:
+        _check_column(table.name, column)
+    names = [column.name for column in table.columns]
+    if len(set(names)) < len(names):
+        rule, value = "a name of its own for each", ", ".join(names)
+        raise InvalidValue(field=f"{table.name}.columns", rule=rule, value=value)
+    may_be_null = {column.name for column in table.columns if column.nullable}
+    _check_indexed(table, "key", table.key, without=may_be_null)
+    for index in table.indexes:
+        _check_indexed(table, "indexes", index)
+
+
+def _check_column(table: str, column: Column) -> None:
+    _check_plain(f"{table}.columns", column.name, _COLUMN, 63)
+    if column.kind not in get_args(Kind):
+        rule = f"of the kind {', '.join(get_args(Kind))}"
+        raise InvalidValue(field=f"{table}.{column.name}", rule=rule, value=repr(column.kind))
+
+
+def _check_plain(field: str, name: object, pattern: re.Pattern[str], most: int) -> None:
+    if not isinstance(name, str) or not pattern.fullmatch(name):
+        rule = f"small letters, digits and _, at most {most}, a letter first"
+        raise InvalidValue(field=field, rule=rule, value=repr(name))
+    if name in RESERVED:
+        raise InvalidValue(field=field, rule="no word of SQL's own", value=repr(name))
+
+
+def _check_indexed(
+    table: Table,
+    what: str,
+    names: Sequence[str],
+    *,
+    without: AbstractSet[str] = frozenset(),
+) -> None:
+    can = {column.name for column in table.columns if column.kind != "json"} - without
+    if not names or len(set(names)) < len(names) or not can.issuperset(names):
+        rule = f"columns of the relation, each once, of {', '.join(sorted(can))}"
+        raise InvalidValue(field=f"{table.name}.{what}", rule=rule, value=repr(tuple(names)))
