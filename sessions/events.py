@@ -5,8 +5,8 @@ The stored form begins here: the names and fields below are in databases, and ar
 An event is bare: it says what happened, completely enough that a reader understands the step
 without the code and without the earlier events. Stream, version, position, times and who caused
 it stand in the envelope (`sessions.recorded`). Add a field only with a default; for any other
-change write an upcaster (`sessions.log.mapper`). A field left out of the stored form has its default,
-and a default never changes.
+change write an upcaster (`sessions.log.mapper`). A field left out of the stored form has its
+default, and a default never changes.
 
 Four events said nothing of what they took the place of at first: their `replaced` is then None.
 """

@@ -129,6 +129,19 @@ def test_the_first_answer_is_given_whatever_happened_since(store: SessionStore) 
     assert store.execute("s", add(), idempotency_key="k", metadata={"actor": "bob"}) == first
 
 
+def test_an_answer_says_whether_it_was_given_before(store: SessionStore) -> None:
+    first = store.execute("s", OpenSession(), idempotency_key="k")
+    again = store.execute("s", OpenSession(), idempotency_key="k")
+    with store.batch():
+        inside = [store.execute("s", add(), idempotency_key="l") for _ in range(2)]
+
+    assert [each.replayed for each in (first, again, *inside)] == [False, True, False, True]
+    assert [each.replayed for each in store.answered("k") or ()] == [True]
+    assert (again, hash(again), again.to_json()) == (first, hash(first), first.to_json())
+    assert again != inside[0]
+    assert first != "s"
+
+
 def test_a_key_holds_for_all_commands_of_one_go(store: SessionStore) -> None:
     opening: list[Command] = [OpenSession(coupon="C"), RemoveCoupon(), RemoveCoupon(), add()]
     pair: list[tuple[str, Command]] = [("t", OpenSession()), ("s", CloseSession())]

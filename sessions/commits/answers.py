@@ -31,20 +31,34 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 _ROWS = msgspec.json.Decoder(list[tuple[str, _Count, _Count, _Count]])
 
 
-class Executed(msgspec.Struct, frozen=True, gc=False):
-    """The answer to a command.
+class Executed(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """The answer to a command. One that is given again is equal to the first.
 
     Attributes:
         session_id: The session.
         version: The session's version after it.
         position: The log position of the session's latest event after it.
         events: What it recorded; empty if it changed nothing.
+        replayed: Whether it was given before, under an idempotency key: nothing was done now.
     """
 
     session_id: str
     version: int
     position: int
     events: list[Recorded]
+    replayed: bool = False
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Executed):
+            return NotImplemented
+        return self._answer == other._answer
+
+    def __hash__(self) -> int:
+        return hash(self._answer[:3])
+
+    @property
+    def _answer(self) -> tuple[str, int, int, list[Recorded]]:
+        return self.session_id, self.version, self.position, self.events
 
     def to_json(self) -> str:
         """One JSON object: `integrationId`, `version`, `position` and `events`."""
@@ -108,6 +122,7 @@ def from_json(
                 version,
                 position,
                 [events[session_id, position - back] for back in range(count - 1, -1, -1)],
+                replayed=True,
             )
             for session_id, version, position, count in rows
         ]
