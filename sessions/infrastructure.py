@@ -21,8 +21,8 @@ from eventsourcing.utils import resolve_topic, strtobool
 from sessions.log.recorder import SessionRecorder
 from sessions.sql import schema
 from sessions.sql.database import LOCK_TIMEOUT, Database
-from sessions.sql.url import database_of
 from sessions.store import SessionStore
+from sessions.url import database_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

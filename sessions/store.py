@@ -15,7 +15,7 @@ from sessions.sql import migrations
 from sessions.sql.connection import query_on
 from sessions.sql.database import LOCK_TIMEOUT, Database
 from sessions.sql.selects import bound, is_select, no_select
-from sessions.sql.url import database_of
+from sessions.url import database_of
 from sessions.views import kept
 from sessions.views.installed import installed
 from sessions.views.projection import check_distinct

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessions.errors import StorageFailed
 from sessions.sql.dialect import SQLITE
-from sessions.sql.url import database_of
+from sessions.url import database_of
 from tests.waiting import SOON
 
 if TYPE_CHECKING:

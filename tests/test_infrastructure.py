@@ -28,7 +28,7 @@ from sessions.infrastructure import (
     SessionsFactory,
 )
 from sessions.log.recorder import SessionRecorder
-from sessions.sql.url import database_of
+from sessions.url import database_of
 from tests.waiting import SOON
 
 if TYPE_CHECKING:

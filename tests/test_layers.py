@@ -43,9 +43,9 @@ USERS = {
     "sqlite3": {"sessions.sqlite"},
     "psycopg": {"sessions.postgres"},
     "psycopg_pool": {"sessions.postgres"},
-    "sessions.sqlite": {"sessions.sqlite", "sessions.sql.url"},
-    "sessions.postgres": {"sessions.postgres", "sessions.sql.url"},
-    "sessions.sql.url": {"sessions.infrastructure", "sessions.store"},
+    "sessions.sqlite": {"sessions.sqlite", "sessions.url"},
+    "sessions.postgres": {"sessions.postgres", "sessions.url"},
+    "sessions.url": {"sessions.infrastructure", "sessions.store"},
     "sessions.commits.awaited_commits": {"sessions.execution"},
     "sessions.commits.shared_commits": {
         "sessions.commits.awaited_commits",

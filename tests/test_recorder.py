@@ -37,8 +37,8 @@ from sessions.postgres.connection import PostgresConnection
 from sessions.sql import migrations
 from sessions.sql.connection import query_on
 from sessions.sql.dialect import POSTGRES
-from sessions.sql.url import database_of
 from sessions.sqlite import SqliteDatabase
+from sessions.url import database_of
 from sessions.views.inline import InlineViews
 from tests.conftest import add, in_threads
 from tests.tampering import unguarded
