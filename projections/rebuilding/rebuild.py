@@ -14,7 +14,7 @@ from sessions import rules, tracing
 from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
 from sessions.sql.connection import query_on
 from sessions.views import kept
-from sessions.views.projection import check_mode
+from sessions.views.definitions import check_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

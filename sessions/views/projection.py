@@ -17,23 +17,30 @@ from sessions.events import EVENTS, SESSION, Event
 from sessions.keys import UNTOLD, Key, is_reserved, misfit
 from sessions.kinds import fits
 from sessions.mutability import can_change
-from sessions.sql.head import Mode
 from sessions.sql.tables import Column, Table
 from sessions.views.again import again, check_memory
+from sessions.views.definitions import (
+    check_columns,
+    check_function,
+    check_kind_of_key,
+    check_mode,
+    check_several,
+    check_types,
+    check_version,
+)
 from sessions.views.names import check_relation, check_table
 from sessions.views.storage import Rows, Storage, as_json
-from sessions.views.view_columns import check_columns
 from sessions.views.view_rows import MadeRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sessions.recorded import Recorded
+    from sessions.sql.head import Mode
 
 V = TypeVar("V")
 
 _KEY = Column("key", "id")
-_KINDS_OF_KEYS = ("id", "text", "integer")
 
 
 def of_session(recorded: Recorded) -> Sequence[Key]:
@@ -95,30 +102,22 @@ class Projection(Generic[V]):
     kept: Storage[V] | None = None
 
     def __post_init__(self) -> None:
-        _check_several("columns", self.columns, Column)
-        _check_several("rows", self.rows, Rows)
-        _check_several("indexes", self.indexes, tuple)
-        _check_several("types", self.types, object)
-        for field in ("fold", "keys"):
-            if not callable(getattr(self, field)):
-                value = repr(getattr(self, field))
-                raise InvalidValue(field=field, rule="a function", value=value)
+        check_several("columns", self.columns, Column)
+        check_several("rows", self.rows, Rows)
+        check_several("indexes", self.indexes, tuple)
+        check_several("types", self.types)
+        check_function("fold", self.fold)
+        check_function("keys", self.keys)
         check_relation(self.name)
-        if self.key.kind not in _KINDS_OF_KEYS:
-            rule = f"of the kind {', '.join(_KINDS_OF_KEYS)}"
-            raise InvalidValue(field="key", rule=rule, value=repr(self.key.kind))
+        check_kind_of_key(self.key)
         for table in self.tables:
             check_table(table)
         check_distinct([self])
-        if type(self.version) is not int or self.version < 1:
-            rule = "a whole number from 1"
-            raise InvalidValue(field="version", rule=rule, value=repr(self.version))
+        check_version(self.version)
         check_mode(self.mode)
         if self.kept is None:
             check_columns(self.view, self.columns)
-        for each in self.types:
-            if each not in get_args(Event):
-                raise InvalidValue(field="types", rule="classes of events", value=repr(each))
+        check_types(self.types)
 
     @property
     def label(self) -> str:
@@ -301,25 +300,6 @@ class Projection(Generic[V]):
         self.storage.to_row(key, view)
         for rows in self.made_rows:
             rows.of(key, view)
-
-
-def _check_several(field: str, given: object, kind: type) -> None:
-    """Refuse one of something in place of a tuple of it, and what is something else."""
-    if not isinstance(given, tuple | list):
-        raise InvalidValue(field=field, rule="a tuple", value=repr(given))
-    for each in given:
-        if not isinstance(each, kind):
-            raise InvalidValue(field=field, rule=f"of `{kind.__name__}`", value=repr(each))
-
-
-def check_mode(mode: str) -> None:
-    """Refuse what is not a mode.
-
-    Raises:
-        InvalidValue: It is not.
-    """
-    if mode not in get_args(Mode):
-        raise InvalidValue(field="mode", rule=f"one of {', '.join(get_args(Mode))}", value=mode)
 
 
 def check_distinct(projections: Sequence[Projection[Any]]) -> None:

@@ -1,0 +1,126 @@
+"""What a projection may be: each part of it is named where it is wrong, when it is defined."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+from msgspec import inspect
+
+from sessions.errors import InvalidValue
+from sessions.events import Event
+from sessions.sql.head import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sessions.kinds import Kind
+    from sessions.sql.tables import Column
+
+_KINDS: Mapping[type[inspect.Type], tuple[Kind, ...]] = {
+    inspect.IntType: ("integer", "money"),
+    inspect.StrType: ("id", "text", "json"),
+    inspect.BoolType: ("flag",),
+    inspect.DecimalType: ("money",),
+    inspect.DateTimeType: ("time",),
+}
+"""The kinds of columns that take the values of a field; of another type, nobody knows before."""
+
+
+_KINDS_OF_KEYS = ("id", "text", "integer")
+
+
+def check_several(field: str, given: object, kind: type = object) -> None:
+    """Refuse one of something in place of a tuple of it, and what is something else.
+
+    Raises:
+        InvalidValue: It is.
+    """
+    if not isinstance(given, tuple | list):
+        raise InvalidValue(field=field, rule="a tuple", value=repr(given))
+    for each in given:
+        if not isinstance(each, kind):
+            raise InvalidValue(field=field, rule=f"of `{kind.__name__}`", value=repr(each))
+
+
+def check_function(field: str, given: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        InvalidValue: It cannot.
+    """
+    if not callable(given):
+        raise InvalidValue(field=field, rule="a function", value=repr(given))
+
+
+def check_version(version: object) -> None:
+    """Refuse what is not counted from 1.
+
+    Raises:
+        InvalidValue: It is not.
+    """
+    if type(version) is not int or version < 1:
+        raise InvalidValue(field="version", rule="a whole number from 1", value=repr(version))
+
+
+def check_mode(mode: str) -> None:
+    """Refuse what is not a mode.
+
+    Raises:
+        InvalidValue: It is not.
+    """
+    if mode not in get_args(Mode):
+        raise InvalidValue(field="mode", rule=f"one of {', '.join(get_args(Mode))}", value=mode)
+
+
+def check_kind_of_key(key: Column) -> None:
+    """Refuse a key's column of another kind than keys can have.
+
+    Raises:
+        InvalidValue: It is.
+    """
+    if key.kind not in _KINDS_OF_KEYS:
+        rule = f"of the kind {', '.join(_KINDS_OF_KEYS)}"
+        raise InvalidValue(field="key", rule=rule, value=repr(key.kind))
+
+
+def check_types(types: Sequence[object]) -> None:
+    """Refuse types of which no event is.
+
+    Raises:
+        InvalidValue: There is one.
+    """
+    for each in types:
+        if each not in get_args(Event):
+            raise InvalidValue(field="types", rule="classes of events", value=repr(each))
+
+
+def check_columns(view: Any, columns: Sequence[Column]) -> None:  # noqa: ANN401  any type
+    """Refuse columns that are no fields of a view, or that take no value of theirs.
+
+    Raises:
+        InvalidValue: There is one.
+    """
+    shapes = _parts(inspect.type_info(view))
+    fields = [field for shape in shapes for field in getattr(shape, "fields", ())]
+    for column in columns:
+        types = [part for each in fields if each.name == column.name for part in _parts(each.type)]
+        if types:
+            _check_kind(column, types)
+        elif not any(hasattr(getattr(shape, "cls", None), column.name) for shape in shapes):
+            value = repr(column.name)
+            raise InvalidValue(field="columns", rule="fields of the view", value=value)
+
+
+def _check_kind(column: Column, types: Sequence[inspect.Type]) -> None:
+    kinds = {kind for each in types for kind in _KINDS.get(type(each), (column.kind,))}
+    if column.kind not in kinds:
+        rule = f"{column.name} is of the kind {' or '.join(sorted(kinds))}"
+        raise InvalidValue(field="columns", rule=rule, value=column.kind)
+
+
+def _parts(info: inspect.Type) -> Sequence[inspect.Type]:
+    """A type, or those that it is one of, but for None."""
+    while isinstance(info, inspect.Metadata):
+        info = info.type
+    kinds = info.types if isinstance(info, inspect.UnionType) else (info,)
+    return [kind for kind in kinds if not isinstance(kind, inspect.NoneType)]
