@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sessions.claims import CLAIMING, Claim, released_by, taken_by
 from sessions.log.claim_rows import ClaimRows, Ledger
+from sessions.news import News
 from sessions.sql import schema
-from sessions.sql.database import News
 from sessions.views import kept
 
 if TYPE_CHECKING:

@@ -87,9 +87,9 @@ class Folded(Generic[V]):
         found = {each.name: each for each in self.projection.rows}.get(relation)
         if found is None:
             _fail(f"{self.projection.name} has no rows {relation!r}")
-        made = sorted([tuple(row) for row in found.of(self._touched(key))], key=repr)
-        expected = sorted([tuple(row) for row in rows], key=repr)
-        if made != expected:
+        made = [tuple(row) for row in found.of(self._touched(key))]
+        expected = [tuple(row) for row in rules.several("rows", rows)]
+        if len(made) != len(expected) or any(made.count(r) != expected.count(r) for r in made):
             _fail(f"the rows {relation} of {key!r} are {made}, not {expected}")
         return self
 

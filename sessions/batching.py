@@ -53,6 +53,7 @@ class StoreWithBatches(StoreReader):
 
         Raises:
             BatchOpen: Another task of this thread has one open.
+            OutsideBatch: Its block ends in another thread than it began in.
             BatchFailed: The transaction was lost with commands that had been answered: each later
                 call in the batch raises it, and its end too.
             StoreClosed: It was closed before.
@@ -67,8 +68,7 @@ class StoreWithBatches(StoreReader):
         try:
             batch.open()
             yield batch
-            batch.commit()
-            batch.check()
+            batch.end()
         finally:
             try:
                 batch.close()
@@ -79,8 +79,16 @@ class StoreWithBatches(StoreReader):
     @property
     def _batch(self) -> Batch | None:
         """The batch that the caller is inside of."""
-        batch = self._of_thread.batch
+        batch = self._batch_of_thread()
         return batch if batch is not None and batch.is_inside else None
+
+    def _batch_of_thread(self) -> Batch | None:
+        """The batch that this thread has open; one that another thread has ended is let go."""
+        batch = self._of_thread.batch
+        if batch is not None and batch.has_ended:
+            batch.abandon()
+            self._of_thread.batch = batch = None
+        return batch
 
     def check_no_batch(self, what: str) -> None:
         """Refuse what needs the store to itself while this thread has a batch open.
@@ -88,7 +96,7 @@ class StoreWithBatches(StoreReader):
         Raises:
             BatchOpen: It has.
         """
-        if self._of_thread.batch is not None:
+        if self._batch_of_thread() is not None:
             raise BatchOpen(what=what)
 
     def _check_open(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_origin
 
 from msgspec import inspect
 
@@ -50,6 +50,7 @@ def _can_change(info: inspect.Type, seen: set[type]) -> bool:
 
 def _is_frozen(kind: Any) -> bool:  # noqa: ANN401  a class
     """Whether the fields of a class cannot be set; of one that is not known they may be."""
+    kind = get_origin(kind) or kind
     if issubclass(kind, tuple):
         return True
     settings = getattr(kind, "__struct_config__", getattr(kind, "__dataclass_params__", None))

@@ -219,6 +219,7 @@ class SessionStore(CommandExecutor):
         Raises:
             InvalidValue: It is not one SELECT, or the parameters are a text, or a time of them has
                 no timezone, or a text is no Unicode.
+            LimitExceeded: A whole number of them has over 64 bits.
             StoreNotFound: Nothing was written yet, and the store was opened to be read only.
             StorageFailed: The database refuses it.
             BatchFailed: This thread has a batch open that has lost what it answered.

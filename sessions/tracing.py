@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from sessions.sql.database import News
+from sessions.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

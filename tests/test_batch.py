@@ -45,6 +45,7 @@ from sessions import (
     StoreReadOnly,
     UnknownEvent,
 )
+from sessions.commits.batch import _entered
 from sessions.commits.transaction import Transaction
 from sessions.views.inline import InlineViews
 from tests.conftest import add
@@ -246,13 +247,13 @@ def test_a_batch_that_only_reads_lets_others_write_now_and_then(
             with pytest.raises(StoreBusy):
                 other.execute("s", add("a"))
             monkeypatch.setattr("sessions.commits.batch.SECONDS", 0.0)
-            commit, done = batch.commit, list[Executed]()
+            commit, done = batch._commit, list[Executed]()
 
             def committed() -> None:
                 commit()
                 done.append(other.execute("s", add("b")))
 
-            monkeypatch.setattr(batch, "commit", committed)
+            monkeypatch.setattr(batch, "_commit", committed)
             batch.begin()
 
             assert store.position == done[0].position
@@ -284,6 +285,52 @@ def test_a_batch_begins_nothing_in_another_thread(url: str) -> None:
                 pool.submit(copy_context().run, batch.begin).result()
             store.execute("s", OpenSession())
         assert store.execute("s", add()).events
+
+
+def test_a_batch_is_committed_in_its_own_thread_alone(url: str) -> None:
+    with SessionStore.open(url) as store, ThreadPoolExecutor(1) as pool:
+        with store.batch() as batch:
+            store.execute("s", OpenSession())
+            with pytest.raises(OutsideBatch):
+                pool.submit(batch.commit).result()
+            with pytest.raises(OutsideBatch):
+                pool.submit(copy_context().run, batch.commit).result()
+            store.execute("s", add())
+            batch.commit()
+        with pytest.raises(OutsideBatch):
+            batch.commit()
+        assert pool.submit(store.execute, "s", add()).result().position == 3
+
+
+def test_a_batch_that_ends_in_another_thread_ends_with_an_error_and_keeps_no_lock(url: str) -> None:
+    with SessionStore.open(url) as store, ThreadPoolExecutor(1) as pool:
+        entered = store.batch()
+        entered.__enter__()
+        store.execute("dropped", OpenSession())
+
+        with pytest.raises(OutsideBatch):
+            pool.submit(entered.__exit__, None, None, None).result()
+
+        assert store.execute("s", OpenSession()).position == 1
+        assert pool.submit(store.execute, "s", add()).result().position == 2
+        assert list(store.events("dropped")) == []
+
+
+def test_batches_that_have_ended_are_not_kept(store: SessionStore) -> None:
+    context = copy_context()
+    for number in range(3):
+        entered = store.batch()
+        context.run(entered.__enter__)
+        context.run(store.execute, f"s{number}", OpenSession())
+        entered.__exit__(None, None, None)  # in another context
+
+    with store.batch():
+        assert len(_entered.get()) == 1
+    last = store.batch()
+    context.run(last.__enter__)
+    assert len(context[_entered]) == 1
+    context.run(last.__exit__, None, None, None)
+    assert store.position == 3
 
 
 def test_two_stores_have_a_batch_each(url: str) -> None:

@@ -20,6 +20,7 @@ from sessions import (
     InvalidValue,
     Item,
     ItemAdded,
+    LimitExceeded,
     OpenSession,
     Refused,
     RemoveCoupon,
@@ -432,6 +433,10 @@ def test_a_query_has_as_many_parameters_as_marks(
         store.query("SELECT 1", ["a"])
 
 
+class Amount(Decimal):
+    """A kind of its own."""
+
+
 @pytest.mark.parametrize("within", [contextlib.nullcontext, SessionStore.batch])
 def test_a_parameter_of_a_query_is_what_the_columns_have(
     store: SessionStore,
@@ -449,6 +454,8 @@ def test_a_parameter_of_a_query_is_what_the_columns_have(
         assert store.query(f"{events} WHERE at = ?", [at]) == [(2,)]
         assert store.query(f"{sessions} WHERE total = ?", [Decimal("59.9")]) == [(1,)]
         assert store.query(f"{sessions} WHERE total > ?", (Decimal("59.89"),)) == [(1,)]
+        assert store.query(f"{sessions} WHERE total = ?", (Amount("59.9"),)) == [(1,)]
+        assert store.query(f"{events} WHERE position < ?", (2**63 - 1,)) == [(2,)]
         assert store.query(f"{sessions} WHERE first_session = ?", (True,)) == [(1,)]
 
 
@@ -460,12 +467,15 @@ def test_a_parameter_of_a_query_is_what_the_columns_have(
         ({"a": "s"}, "a list or tuple"),
         (None, "a list or tuple"),
         ([datetime(2026, 11, 23)], "a time with a timezone"),  # noqa: DTZ001  what is refused
+        (["\ud800"], "Unicode text"),
+        ([2**63], "at most 9223372036854775807"),
+        ([-(2**63) - 1], "at most 9223372036854775807"),
     ],
 )
 def test_a_parameter_that_could_be_taken_for_another_is_refused(
     store: SessionStore, parameters: Any, rule: str
 ) -> None:
-    with pytest.raises(InvalidValue, match=f"parameters: {rule}"):
+    with pytest.raises((InvalidValue, LimitExceeded), match=f"parameters: {rule}"):
         store.query("SELECT session_id FROM customer_sessions WHERE session_id = ?", parameters)
 
 

@@ -109,6 +109,9 @@ def test_types_may_be_the_classes_of_events(store: SessionStore) -> None:
     with store.follow(types=[ItemAdded, "SessionClosed"]) as follower:
         assert [next(follower).position, next(follower).position] == [2, 3]
     assert [recorded.position for recorded in store.log(types=(SessionOpened,))] == [1]
+    for one in (ItemAdded, "ItemAdded"):
+        with pytest.raises(InvalidValue, match=r"types: (a list|several names), not"):
+            store.log(types=cast("Any", one))
     for unknown in (OpenSession, "SesionClosed"):
         with pytest.raises(InvalidValue, match=r"types: names of events \(SessionOpened, ItemAdd"):
             store.log(types=[cast("Any", unknown)])

@@ -581,6 +581,74 @@ def test_relations_stay_their_owners_whoever_rebuilds_them(postgres_url: str) ->
         assert {name for (name,) in store.query(sql, (owner,))} == {"sales", "sold_lines", "claims"}
 
 
+def test_a_materialized_view_is_filled_as_its_owner_sees_it(postgres_url: str) -> None:
+    with (
+        SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store,
+        role(postgres_url) as (owner, schema),
+    ):
+        fill(store, "a", 2)
+        with store.recorder.database.writing() as connection:
+            for statement in (
+                f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {owner}",
+                f"GRANT SELECT ON sales TO {owner}",
+                "ALTER TABLE sales ENABLE ROW LEVEL SECURITY",
+                f"CREATE POLICY mine ON sales TO {owner} USING (session_id = 'a1')",
+                (
+                    "CREATE MATERIALIZED VIEW seen AS SELECT session_id, current_user AS by "
+                    "FROM sales WITH NO DATA"
+                ),
+                f"ALTER MATERIALIZED VIEW seen OWNER TO {owner}",
+                "REFRESH MATERIALIZED VIEW seen",
+            ):
+                connection.execute(statement)
+        assert store.query("SELECT * FROM seen") == [("a1", owner)]
+
+        for _ in range(2):
+            assert rebuild(store).switched
+
+            assert store.query("SELECT * FROM seen") == [("a1", owner)]
+
+
+def test_what_the_rebuilder_was_given_by_another_owner_it_has_again(postgres_url: str) -> None:
+    with (
+        SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store,
+        role(postgres_url) as (owner, schema),
+    ):
+        with store.recorder.database.writing() as connection:
+            connection.execute(f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {owner}")
+            connection.execute(f"ALTER TABLE sales OWNER TO {owner}")
+            connection.execute("GRANT SELECT ON sales TO CURRENT_USER")
+        ((me,),) = store.query("SELECT current_user")
+
+        rebuild(store)
+
+        assert rights(store, "sales", me) == 1
+
+
+def test_an_owner_who_may_make_nothing_is_named_before_anything_is_built(postgres_url: str) -> None:
+    projections = in_mode("inline", MENDED, SPEND)
+    with (
+        SessionStore.open(postgres_url, projections=projections) as store,
+        role(postgres_url) as (owner, schema),
+        role(postgres_url) as (other, _),
+    ):
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute(f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {other}")
+            connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {other}")
+            connection.execute(f"GRANT CREATE ON SCHEMA {schema} TO {owner}")
+            connection.execute(f"ALTER TABLE spend OWNER TO {owner}")
+            connection.execute(f"REVOKE CREATE ON SCHEMA {schema} FROM {owner}")
+            connection.execute(f"GRANT {owner} TO {other}")
+            connection.execute(f"ALTER ROLE {other} LOGIN")
+        with (
+            SessionStore.open(f"{postgres_url}&user={other}", projections=projections) as others,
+            pytest.raises(StorageFailed, match=f"{owner}, .* must be granted CREATE"),
+        ):
+            rebuild(others, names=["spend"])
+        assert {each.status for each in status(store)} == {"current"}
+
+
 def test_who_is_not_the_owner_is_told_so_before_anything_is_built(postgres_url: str) -> None:
     projections = in_mode("inline", MENDED, SPEND)
     with (

@@ -20,6 +20,8 @@ DECIDER |= {"cart", "details", "decide", "documents", "keys", "kinds", "clock"}
 
 PACKAGES = {
     "sessions.sql": set[str](),
+    "sessions.sqlite": {"sessions.sql"},
+    "sessions.postgres": {"sessions.sql"},
     "sessions.log": {"sessions.sql"},
     "sessions.views": {"sessions.sql"},
     "sessions.commits": {"sessions.sql", "sessions.log", "sessions.views"},
@@ -29,6 +31,12 @@ PACKAGES = {
     "projections.copying": {"projections.rebuilding", "projections.verifying"},
 }
 """Which packages of the same side each knows."""
+
+WORDS = {
+    *DECIDER,
+    *("cached", "exits", "forks", "mutability", "news", "recorded", "tracing"),
+}
+"""What all may know, and what knows no package."""
 
 DOORS = ("sessions.store", "sessions.execution", "sessions.batching", "sessions.infrastructure")
 """What no package of the write side knows."""
@@ -111,6 +119,25 @@ def test_a_package_knows_only_those_below_it(package: str) -> None:
         for imported in _imported(module)
         if any(_is_in(imported, stranger) for stranger in strangers)
     ] == []
+
+
+@pytest.mark.parametrize("word", sorted(WORDS))
+def test_a_word_knows_no_package(word: str) -> None:
+    packages = [*PACKAGES, *DOORS, "sessions.cli"]
+
+    assert [
+        imported
+        for imported in _imported(f"sessions.{word}")
+        if any(_is_in(imported, package) for package in packages)
+    ] == []
+
+
+def test_all_of_the_write_side_is_a_word_a_door_or_in_a_package() -> None:
+    parts = [name for name in (*MODULES, *PACKAGES, *DOORS) if name.startswith("sessions.")]
+    inner = {name.split(".")[1] for name in parts if name in MODULES}
+    known = {name.split(".")[1] for name in parts if name not in MODULES or name in DOORS}
+
+    assert inner == {*WORDS, *known, "__init__", "__main__", "cli", "url"}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -141,6 +141,8 @@ def test_the_rows_of_a_view_are_expected_in_whatever_order() -> None:
         AssertionError, match=r"rows of 'order-1' are \[.*1\)\], not \[\('sku', 0\)\]"
     ):
         folded.then_rows("rows", "order-1", [("sku", 0)])
+    with pytest.raises(AssertionError, match="rows of 'order-1' are"):
+        folded.then_rows("rows", "order-1", [("sku", 0), ("sku", 0)])
     with pytest.raises(AssertionError, match="no event touches 'order-2'"):
         folded.then_rows("rows", "order-2", [])
     with pytest.raises(AssertionError, match="counts has no rows 'lines'"):

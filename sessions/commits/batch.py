@@ -33,7 +33,11 @@ them. A task that is made inside begins inside.
 
 
 class Batch:
-    """The transactions that a bulk load shares; see `SessionStore.batch`."""
+    """The transactions that a bulk load shares; see `SessionStore.batch`.
+
+    Attributes:
+        has_ended: Whether its block was left.
+    """
 
     def __init__(self, writer: Writer, check_writable: Callable[[], None]) -> None:
         self._writer = writer
@@ -45,14 +49,14 @@ class Batch:
         self._lost = 0
         self._cause: BaseException | None = None
         self._thread = get_ident()
-        self._has_ended = False
+        self.has_ended = False
         forks.watch_and_hold(self)
 
     def hold_for_fork(self) -> None:
         """Commit: in a child SQLite would take the parent's transaction for one of the child's."""
         if get_ident() == self._thread:
             with suppress(Exception):  # the next call says what is lost
-                self.commit()
+                self._commit()
 
     def go_on_after_fork(self) -> None:
         """The next command begins a transaction."""
@@ -69,18 +73,39 @@ class Batch:
     @property
     def is_inside(self) -> bool:
         """Whether the caller is inside: its commands belong to this batch."""
-        is_here = self._thread == get_ident() and self in _entered.get()
-        return is_here and not self._has_ended
+        return self._is_here and not self.has_ended and self in _entered.get()
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether this is the thread whose transaction it has: no other can end that."""
+        return self._thread == get_ident()
 
     def open(self) -> None:
-        """Let what comes be inside; `close` must follow."""
-        _entered.set((*_entered.get(), self))
+        """Let what comes be inside; `end` and `close` must follow."""
+        _entered.set((*[each for each in _entered.get() if not each.has_ended], self))
+
+    def end(self) -> None:
+        """Make all of it durable, where its block ends.
+
+        Raises:
+            OutsideBatch: It ends in another thread.
+            BatchFailed: What it answered is lost.
+        """
+        if not self._is_here:
+            raise OutsideBatch
+        self._commit()
+        self.check()
 
     def close(self) -> None:
-        """End it, and drop what is not committed. Where that is interrupted, call it again."""
-        self._has_ended = True
+        """Let nothing be inside any more, and drop what is not committed.
+
+        Where that is interrupted, it is to be called again. In another thread than its own it drops
+        nothing: `abandon` must follow in that.
+        """
+        self.has_ended = True
         _entered.set(tuple([each for each in _entered.get() if each is not self]))
-        self.abandon()
+        if self._is_here:
+            self.abandon()
 
     def begin(self) -> None:
         """Take the lock now: what is read in the batch from here on is so until its next commit.
@@ -97,7 +122,7 @@ class Batch:
             raise OutsideBatch
         self.check()
         if self._transaction is not None and self._is_due():
-            self.commit()
+            self._commit()
         if self._transaction is None:
             self._check_writable()
             self._begin(())
@@ -122,10 +147,10 @@ class Batch:
         except BaseException as error:
             self._struck(transaction, error)
             if self._is_due():  # what is refused must not keep the lock from others for ever
-                self.commit()
+                self._commit()
             raise
         if self._is_due():
-            self.commit()
+            self._commit()
         else:
             self._answered += len(job.requests)
         return executed
@@ -184,8 +209,14 @@ class Batch:
         """Make what was executed so far durable.
 
         Raises:
+            OutsideBatch: It has ended, or another thread or task opened it.
             BatchFailed: What it answered before is lost with an error of the store.
         """
+        if not self.is_inside:
+            raise OutsideBatch
+        self._commit()
+
+    def _commit(self) -> None:
         transaction = self._transaction
         if transaction is None:
             return

@@ -18,7 +18,8 @@ from sessions.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from sessions.sql.database import LogMoved, News
+from sessions.news import News
+from sessions.sql.database import LogMoved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

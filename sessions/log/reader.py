@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sessions import rules
 from sessions.errors import InvalidValue
@@ -231,8 +231,9 @@ def names_of(types: Iterable[str | type[Event]]) -> Sequence[str]:
     Raises:
         InvalidValue: No event has such a name.
     """
-    listed = types if isinstance(types, str) else [_name_of(each) for each in types]
-    names = rules.names("types", listed)
+    if isinstance(types, str):
+        rules.names("types", types)
+    names = [_name_of(each) for each in rules.several("types", types)]
     for name in names:
         if name not in EVENTS:
             rule = f"names of events ({', '.join(EVENTS)})"
@@ -241,4 +242,6 @@ def names_of(types: Iterable[str | type[Event]]) -> Sequence[str]:
 
 
 def _name_of(given: str | type[Event]) -> str:
-    return given.__name__ if isinstance(given, type) else given
+    """What an event is called; what is none is left as it is, and refused."""
+    known: Any = EVENTS.values()
+    return given.__name__ if isinstance(given, type) and given in known else cast("str", given)

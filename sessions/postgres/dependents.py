@@ -92,10 +92,10 @@ FROM pg_class WHERE oid = CAST(? AS oid)
 """
 
 _BESIDE = f"""
-SELECT 1, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = CAST(? AS oid)
-UNION ALL
-SELECT 2, format('ALTER MATERIALIZED VIEW %s OWNER TO %I', oid::regclass, pg_get_userbyid(relowner))
+SELECT 1, format('ALTER MATERIALIZED VIEW %s OWNER TO %I', oid::regclass, pg_get_userbyid(relowner))
 FROM pg_class WHERE oid = CAST(? AS oid)
+UNION ALL
+SELECT 2, pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = CAST(? AS oid)
 UNION ALL
 SELECT 3, format('GRANT %s ON %s TO %s', privilege_type, oid::regclass, {TO})
 FROM pg_class, aclexplode(relacl) WHERE oid = CAST(? AS oid) AND grantee <> relowner
@@ -184,9 +184,9 @@ def _taken(connection: PostgresConnection, name: str, oid: int) -> _View:
     _try(connection, name, f"ALTER MATERIALIZED VIEW {name} OWNER TO {owner}")
     beside = [made for _, made in connection.execute(_BESIDE, (oid,) * 6).fetchall()]
     _try(connection, name, f"DROP MATERIALIZED VIEW {name}")
-    data = "DATA" if is_filled else "NO DATA"
-    made = f"CREATE MATERIALIZED VIEW {name}{options} AS {asked} WITH {data}"
-    return _View(name, kind, made, tuple(beside))
+    filled = [f"REFRESH MATERIALIZED VIEW {name}"] if is_filled else []  # as its owner sees it
+    made = f"CREATE MATERIALIZED VIEW {name}{options} AS {asked} WITH NO DATA"
+    return _View(name, kind, made, (*beside, *filled))
 
 
 def _make_again(connection: PostgresConnection, view: _View) -> None:

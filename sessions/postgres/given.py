@@ -39,7 +39,7 @@ _GIVEN = f"""
 SELECT relname, NULL, format('GRANT %s ON %I TO %s', privilege_type, relname, {TO})
 FROM pg_class, aclexplode(coalesce(relacl, acldefault('r', relowner)))
 WHERE relnamespace = {HERE} AND relname = ANY(?)
-    AND grantee <> {_ME}
+    AND (grantee <> {_ME} OR relowner <> {_ME})
 UNION ALL
 SELECT relname, attname,
     format('GRANT %s (%I) ON %I TO %s', privilege_type, attname, relname, {TO})

@@ -44,10 +44,14 @@ _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
     "FROM pg_catalog.pg_tables WHERE schemaname = ?"
 )
-_OTHERS = (
-    "SELECT tablename, tableowner FROM pg_catalog.pg_tables "
-    "WHERE schemaname = ? AND tablename = ANY(?) AND NOT pg_has_role(tableowner, 'USAGE') LIMIT 1"
-)
+_OTHERS = """
+SELECT tablename, tableowner, pg_has_role(tableowner, 'USAGE')
+FROM pg_catalog.pg_tables JOIN pg_catalog.pg_roles ON rolname = current_user
+WHERE schemaname = ? AND tablename = ANY(?) AND NOT rolsuper AND NOT (
+    pg_has_role(tableowner, 'USAGE')
+    AND (tableowner = current_user OR has_schema_privilege(tableowner, schemaname, 'CREATE'))
+) LIMIT 1
+"""
 _COLUMNS = (
     "SELECT relname, attname FROM pg_catalog.pg_attribute "
     "JOIN pg_catalog.pg_class ON attrelid = pg_class.oid "
@@ -120,8 +124,10 @@ class PostgresRelations(Database):
         Raises:
             StorageFailed: One is another role's.
         """
-        for name, owner in self.query(_OTHERS, (self._place.schema, list(tables))):
+        for name, owner, is_owner in self.query(_OTHERS, (self._place.schema, list(tables))):
             reason = f"must be owner of table {name}, which is of {owner}: {GRANT}"
+            if is_owner:  # and what takes its place is to be his again
+                reason = f"{owner}, whose table {name} is, must be granted CREATE on the schema"
             raise StorageFailed(path=self.path, reason=reason)
 
     def handing_on(

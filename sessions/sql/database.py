@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from sessions.news import News
 from sessions.sql.connection import Connection
 from sessions.sql.one_at_a_time import OneAtATime
 
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a writer waits for the others."""
-
-
-class News(Exception):  # noqa: N818  nothing went wrong
-    """What is raised to be dealt with, and reaches nobody else."""
 
 
 class StillRead(News):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sessions import rules
-from sessions.errors import InvalidValue
+from sessions.errors import InvalidValue, LimitExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,6 +49,7 @@ def bound(parameters: Sequence[object], adapt: Mapping[type, Callable[[Any], obj
     Raises:
         InvalidValue: They are no list or tuple, or a text or a time of them is none that all
             databases take for the same.
+        LimitExceeded: A whole number of them has over 64 bits.
     """
     if isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence):
         rule = "a list or tuple with a value for each ?"
@@ -62,5 +64,9 @@ def _checked(value: object) -> object:
             return rules.text("parameters", value, least=0, most=None)
         case datetime():
             return rules.moment("parameters", value)
+        case Decimal():
+            return Decimal(value)
+        case int() if not -rules.MAX_COUNT - 1 <= value <= rules.MAX_COUNT:
+            raise LimitExceeded(field="parameters", limit=rules.MAX_COUNT, value="a huge number")
         case _:
             return value

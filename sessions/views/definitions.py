@@ -22,8 +22,11 @@ _KINDS: Mapping[type[inspect.Type], tuple[Kind, ...]] = {
     inspect.BoolType: ("flag",),
     inspect.DecimalType: ("money",),
     inspect.DateTimeType: ("time",),
+    inspect.FloatType: (),
 }
 """The kinds of columns that take the values of a field; of another type, nobody knows before."""
+
+_WITH_FIELDS = (inspect.StructType, inspect.DataclassType, inspect.NamedTupleType)
 
 
 _KINDS_OF_KEYS = ("id", "text", "integer")
@@ -101,7 +104,7 @@ def check_columns(view: Any, columns: Sequence[Column]) -> None:  # noqa: ANN401
         InvalidValue: There is one.
     """
     shapes = _parts(inspect.type_info(view))
-    fields = [field for shape in shapes for field in getattr(shape, "fields", ())]
+    fields = [each for shape in shapes if isinstance(shape, _WITH_FIELDS) for each in shape.fields]
     for column in columns:
         types = [part for each in fields if each.name == column.name for part in _parts(each.type)]
         if types:
@@ -115,6 +118,8 @@ def _check_kind(column: Column, types: Sequence[inspect.Type]) -> None:
     kinds = {kind for each in types for kind in _KINDS.get(type(each), (column.kind,))}
     if column.kind not in kinds:
         rule = f"{column.name} is of the kind {' or '.join(sorted(kinds))}"
+        if not kinds:
+            rule = f"{column.name} is a float, which no column takes: let it be a Decimal"
         raise InvalidValue(field="columns", rule=rule, value=column.kind)
 
 

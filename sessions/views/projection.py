@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
+from sessions import documents
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event
@@ -148,6 +149,11 @@ class Projection(Generic[V]):
         return self.storage.always_fits and not self.rows
 
     @cached_property
+    def _written(self) -> Callable[[Any], str]:
+        """A view as JSON: two that are alike there are the same, whatever Python says of them."""
+        return documents.writes(self.view)
+
+    @cached_property
     def _can_change(self) -> bool:
         """Whether views can be changed in place; of those that are kept otherwise none can."""
         return self.kept is None and can_change(self.view)
@@ -254,12 +260,12 @@ class Projection(Generic[V]):
         """
         given = self._apart(view)
         folded = self.folded(given, recorded)
-        if folded is not given:
+        if view is None or folded is not given:
             return self.settled(folded)
         if given is view:
             return folded
         after = self.settled(folded)
-        return view if view == after else after
+        return view if self._written(view) == self._written(after) else after
 
     def _apart(self, view: V | None) -> V | None:
         """A view for the fold, which may change it in place, though it should not: one of its own.
