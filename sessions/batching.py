@@ -79,6 +79,8 @@ class StoreWithBatches(StoreReader):
     @property
     def _batch(self) -> Batch | None:
         """The batch that the caller is inside of."""
+        if self._of_thread.batch is None:  # as for nearly everybody who asks
+            return None
         batch = self._batch_of_thread()
         return batch if batch is not None and batch.is_inside else None
 
