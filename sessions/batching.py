@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sessions import rules
@@ -73,7 +74,8 @@ class StoreWithBatches(StoreReader):
             try:
                 batch.close()
             finally:
-                self._of_thread.batch = None
+                if self._of_thread.batch is batch:
+                    self._of_thread.batch = None
                 batch.close()  # an interrupt may have come as it was done
 
     @property
@@ -127,11 +129,12 @@ class StoreWithBatches(StoreReader):
             standby of PostgreSQL it waits.
 
         Raises:
-            BatchOpen: This thread has a batch open.
+            BatchOpen: This thread has a batch open; so does each further read, while it has.
             StoreClosed: It was closed before.
             InvalidValue: `after` is not a whole number from 0, or no event has such a name.
         """
-        self.check_no_batch("follow")
+        check = partial(self.check_no_batch, "follow")  # it would give what may be dropped
+        check()
         self._check_open()
         rules.count("after", after, least=0)
-        return Follower(self, after, names_of(types))
+        return Follower(self, after, names_of(types), check)

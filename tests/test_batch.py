@@ -344,6 +344,31 @@ def test_two_stores_have_a_batch_each(url: str) -> None:
         assert other.execute("t", OpenSession()).position == 1
 
 
+def test_a_follower_gives_nothing_that_a_batch_may_still_drop(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+    follower = store.follow(after=1)
+    with suppress(ZeroDivisionError), store.batch():
+        store.execute("dropped", OpenSession())
+        with pytest.raises(BatchOpen):
+            next(follower)
+        raise ZeroDivisionError
+
+    store.execute("t", OpenSession())
+    assert next(follower).stream_id == "t"
+    follower.stop()
+
+
+def test_what_another_thread_ends_is_not_the_batch_of_that_thread(url: str) -> None:
+    with SessionStore.open(url) as store, ThreadPoolExecutor(1) as pool:
+        elsewhere = store.batch()
+        pool.submit(elsewhere.__enter__).result()
+        with store.batch():
+            with pytest.raises(OutsideBatch):
+                elsewhere.__exit__(None, None, None)
+            assert store.execute("s", OpenSession()).position == 1
+        assert pool.submit(store.execute, "s", add()).result().position == 2
+
+
 def test_a_batch_begins_where_it_may_write_alone(url: str) -> None:
     with SessionStore.open(url) as made:
         made.make()

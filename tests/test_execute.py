@@ -455,6 +455,12 @@ def test_a_parameter_of_a_query_is_what_the_columns_have(
         assert store.query(f"{sessions} WHERE total = ?", [Decimal("59.9")]) == [(1,)]
         assert store.query(f"{sessions} WHERE total > ?", (Decimal("59.89"),)) == [(1,)]
         assert store.query(f"{sessions} WHERE total = ?", (Amount("59.9"),)) == [(1,)]
+        for part in ("total + 0", "abs(total)", "coalesce(total, 0)", "total * 2"):
+            assert store.query(f"{sessions} WHERE {part} > ?", (Decimal("59.8"),)) == [(1,)]
+            assert store.query(f"{sessions} WHERE {part} > ?", (Decimal("1E3"),)) == [(0,)]
+        summed = "SELECT sum(total) < ? FROM customer_sessions"
+        assert store.query(summed, (Decimal(50),)) == [(False,)]
+        assert store.query(summed, (Decimal(60),)) == [(True,)]
         assert store.query(f"{events} WHERE position < ?", (2**63 - 1,)) == [(2,)]
         assert store.query(f"{sessions} WHERE first_session = ?", (True,)) == [(1,)]
 
@@ -468,6 +474,8 @@ def test_a_parameter_of_a_query_is_what_the_columns_have(
         (None, "a list or tuple"),
         ([datetime(2026, 11, 23)], "a time with a timezone"),  # noqa: DTZ001  what is refused
         (["\ud800"], "Unicode text"),
+        ([["\ud800"]], "Unicode text"),
+        ([Decimal("NaN")], "a finite number"),
         ([2**63], "at most 9223372036854775807"),
         ([-(2**63) - 1], "at most 9223372036854775807"),
     ],

@@ -24,6 +24,7 @@ from sessions import (
     SessionStore,
     StorageFailed,
 )
+from sessions.postgres import dependents
 from tests.conftest import add
 from tests.sample_projections import BAD, MENDED, SALES, SPEND, in_mode
 from tests.tampering import described as asked
@@ -733,6 +734,29 @@ def test_what_is_made_as_a_switch_begins_and_cannot_go_on_is_named(
             rebuild(store)
 
         assert store.query("SELECT mine()") == [(1,)]
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
+def test_a_view_that_is_dropped_as_a_switch_begins_is_none(
+    postgres: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    found = dependents._dependents
+    schema = postgres_url.rpartition("schema=")[2]
+
+    def dropped(*given: Any) -> Any:
+        monkeypatch.setattr(dependents, "_dependents", found)
+        listed = found(*given)
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(SQL("DROP {} {}.own").format(SQL(kind), Identifier(schema)))
+        return listed
+
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute(f"CREATE {kind} own AS SELECT * FROM sales")
+        monkeypatch.setattr(dependents, "_dependents", dropped)
+
+        assert rebuild(store, names=["sales"]).switched
 
 
 def made_before_the_first_rename(

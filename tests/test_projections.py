@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypedDict
 import msgspec
 import pytest
 
-from projections import Column, Projection, Rows, Runner, StoredProjection, rebuild, verify
+from projections import (
+    Column,
+    CustomerSessions,
+    Projection,
+    Rows,
+    Runner,
+    StoredProjection,
+    rebuild,
+    verify,
+)
 from projections.testing import given
 from sessions import (
     AddItem,
+    AttributesChanged,
     CloseSession,
     InvalidValue,
     OpenSession,
@@ -23,6 +33,7 @@ from sessions import (
     RemoveItem,
     SessionsError,
     SessionStore,
+    SetAttributes,
     SetProfile,
     SetQuantity,
     ViewsDiffer,
@@ -48,7 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sessions import Recorded
+    from sessions import Command, Recorded
     from sessions.kinds import Kind
     from sessions.sql.connection import Query
     from sessions.sql.database import Database
@@ -715,6 +726,49 @@ def test_a_fold_that_changes_its_view_in_place_makes_the_same_views_as_any_other
     found = stored(store, "changing").get("s")
     assert (found, repr(found)) == (expected, repr(expected))
     assert repr(stored(store, "changing").get("s", position=store.position)) == repr(expected)
+    assert verify(store) == []
+
+
+class Plundering(msgspec.Struct, frozen=True):
+    events: int = 0
+
+
+def _plunder(view: Plundering | None, recorded: Recorded) -> Plundering:
+    recorded.metadata.clear()
+    match recorded.event:
+        case AttributesChanged(values=values):
+            values.pop("secret", None)
+        case ItemAdded(item=item):
+            item.attributes["found"] = True
+        case _:
+            pass
+    return Plundering(1 + (view.events if view else 0))
+
+
+@pytest.mark.parametrize("mode", ["inline", "followed"])
+@pytest.mark.parametrize("name", ["a_plunder", "z_plunder"])
+def test_a_fold_that_changes_its_event_changes_neither_the_log_nor_what_others_see(
+    open_store: OpenStore, mode: Mode, name: str
+) -> None:
+    plunder = Projection(name=name, version=1, view=Plundering, fold=_plunder, mode=mode)
+    projections = sorted([*installed(), plunder], key=lambda each: each.name)
+    store = open_store(projections=projections)
+    attributes = {"city": "B", "secret": "x"}
+    commands: list[Command] = [OpenSession(), SetAttributes(attributes=attributes), add("a")]
+
+    answers = store.execute_many("s", commands, metadata={"actor": "ada"}, idempotency_key="k")
+    if mode == "followed":
+        Runner(store).run(until=store.position)
+    rebuild(store)
+
+    log = list(store.log())
+    assert [each for done in answers for each in done.events] == log
+    assert store.answered("k") == answers
+    assert {recorded.metadata["actor"] for recorded in log} == {"ada"}
+    assert cast("AttributesChanged", log[1].event).values == attributes
+    assert cast("ItemAdded", log[2].event).item.attributes == {}
+    assert CustomerSessions(store).get("s").attributes == attributes
+    assert store.execute("s", SetAttributes(attributes=attributes)).events == []
     assert verify(store) == []
 
 

@@ -71,6 +71,7 @@ class Transaction:
         self._found: dict[str, Kept | None] = {}
         self._answers: dict[str, tuple[str, str, datetime]] = {}
         self._pending: list[Recorded] = []
+        self._rows: list[Sequence[object]] = []
         self._has_written = False
         self.is_torn = False
         self.is_late = is_late
@@ -203,15 +204,18 @@ class Transaction:
         position=lambda transaction: transaction.position,
     )
     def fold(self) -> None:
-        """Take what is decided into the views, which may have to be read."""
+        """Take what is decided into the views, which may have to be read.
+
+        What is written of it is made before: people's code comes to see it.
+        """
+        self._rows = [self._means.mapper.to_row(recorded) for recorded in self._pending]
         self._means.views.fold(self._read, self._pending)
 
     def write(self, connection: Connection) -> bool:
         """Write what is decided and folded; whether the transaction has written anything."""
         if self._pending:
             self._has_written = True
-            to_row = self._means.mapper.to_row
-            self._recorder.append(connection, [to_row(recorded) for recorded in self._pending])
+            self._recorder.append(connection, self._rows)
             if self._ledger.held:
                 self._recorder.claims.write(connection, self._ledger)
                 self._ledger.forget()

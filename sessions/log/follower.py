@@ -11,7 +11,7 @@ from sessions.log.reader import of_sessions
 from sessions.recorded import Recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sessions.log.reader import StoreReader
 
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 class Follower(Following[Recorded]):
     """The envelopes of an application's log; see `SessionStore.follow`."""
 
-    def __init__(self, store: StoreReader, after: int, types: Sequence[str]) -> None:
+    def __init__(
+        self, store: StoreReader, after: int, types: Sequence[str], check: Callable[[], object]
+    ) -> None:
         super().__init__(store.recorder.database, after)
         self._store = store
         self._types = types
+        self._check = check
         self._is_there = after == 0
 
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
+        self._check()
         recorder, mapper = self._store.recorder, self._store.mapper
         query = partial(self._store.rows, passing=True)
         until = max(after, recorder.head(query).position) if self._types else None

@@ -175,7 +175,10 @@ def _taken(connection: PostgresConnection, name: str, oid: int) -> _View:
 
     LOCK TABLE would lock these with the first of several views; to give it to its owner does not.
     """
-    ((kind, options, asked, is_filled, owner),) = connection.execute(_DEFINITION, (oid,)).fetchall()
+    found = connection.execute(_DEFINITION, (oid,)).fetchall()
+    if not found:  # somebody has dropped it meanwhile
+        raise StillRead
+    ((kind, options, asked, is_filled, owner),) = found
     if kind == _PLAIN:
         _try(connection, name, f"ALTER VIEW {name} OWNER TO {owner}")
         return _View(name, kind, f"CREATE OR REPLACE VIEW {name}{options} AS {asked}")

@@ -37,8 +37,8 @@ FROM (SELECT setting::int AS after FROM pg_settings WHERE name = 'deadlock_timeo
 """Wait a tenth of a second for who reads. A vacuum of the server's own, which is nobody's, gives
 way, but only to one that has waited for as long as the server looks for deadlocks."""
 
-_GRANTED = "tuple concurrently updated"
-"""Somebody has granted something meanwhile."""
+_MEANWHILE = ("tuple concurrently updated", "could not open relation with OID")
+"""Somebody has granted something meanwhile, or dropped a view."""
 
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
@@ -110,7 +110,7 @@ class PostgresRelations(Database):
             except psycopg.errors.LockNotAvailable as error:
                 raise StillRead from error
             except psycopg.errors.InternalError_ as error:
-                if _GRANTED not in str(error):
+                if not any(said in str(error) for said in _MEANWHILE):
                     raise
                 raise StillRead from error
 

@@ -76,6 +76,15 @@ _EVENT = (
     "at, NULLIF(recorded_at, at), command_id, NULLIF({}, '{{}}'), data"
 )
 
+_INTEGERS = range(-(2**63), 2**63)
+
+
+def _number(amount: Decimal) -> int | float:
+    """An amount as SQLite's columns have it: as a text it would be more than any number is."""
+    whole = amount == amount.to_integral_value() and int(amount) in _INTEGERS
+    return int(amount) if whole else float(amount)
+
+
 SQLITE = Dialect(
     types={
         "id": "TEXT",
@@ -100,7 +109,7 @@ SQLITE = Dialect(
         "BEGIN SELECT RAISE(ABORT, 'the log is only added to'); END"
         for change in ("update", "delete")
     ],
-    adapt={datetime: clock.text, Decimal: str},
+    adapt={datetime: clock.text, Decimal: _number},
 )
 
 _EACH = "LATERAL (SELECT * FROM {found} OFFSET 0) AS {table}"

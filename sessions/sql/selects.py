@@ -64,8 +64,12 @@ def _checked(value: object) -> object:
             return rules.text("parameters", value, least=0, most=None)
         case datetime():
             return rules.moment("parameters", value)
+        case Decimal() if not value.is_finite():
+            raise InvalidValue(field="parameters", rule="a finite number", value=value)
         case Decimal():
             return Decimal(value)
+        case list():  # for one of several values, on PostgreSQL
+            return [_checked(each) for each in value]
         case int() if not -rules.MAX_COUNT - 1 <= value <= rules.MAX_COUNT:
             raise LimitExceeded(field="parameters", limit=rules.MAX_COUNT, value="a huge number")
         case _:

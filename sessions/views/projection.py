@@ -277,11 +277,14 @@ class Projection(Generic[V]):
     def folded(self, view: V | None, recorded: Recorded) -> V:
         """The view that the fold makes.
 
+        It is given an event of its own, which others are folding too, and which is still to be
+        written: of those that are kept otherwise, whose folds are this library's, none changes it.
+
         Raises:
             Exception: What `fold` raised.
             TypeError: It answered with None, which is no view.
         """
-        folded = self.fold(view, recorded)
+        folded = self.fold(view, recorded.apart() if self.kept is None else recorded)
         if folded is None:
             message = f"the fold of {self.name} answers with None, which is no view"
             raise TypeError(message)
