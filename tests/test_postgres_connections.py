@@ -334,6 +334,31 @@ def test_a_role_that_may_not_is_told_what_to_do(postgres: str, postgres_url: str
             SessionStore.open(url)
 
 
+def test_a_role_that_may_not_move_a_store_forward_is_told_what_to_do(
+    postgres: str, postgres_url: str
+) -> None:
+    SessionStore.open(postgres_url).close()
+    schema = postgres_url.rpartition("schema=")[2]
+    with new_role(postgres) as role:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            for statement in (
+                f"SET search_path = {schema}",
+                "ALTER TABLE parked REPLICA IDENTITY DEFAULT",
+                "DELETE FROM migrations WHERE version = 4",
+                "INSERT INTO migrations VALUES (3, now())",
+                f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+                f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}",
+            ):
+                connection.execute(statement.encode())
+
+        told = "must be owner of table parked: grant it to the role, or run `sessions init` "
+        with pytest.raises(StorageFailed, match=told):
+            SessionStore.open(f"{postgres_url}&user={role}")
+
+        SessionStore.open(postgres_url).close()
+        SessionStore.open(f"{postgres_url}&user={role}").close()
+
+
 def grants_of_the_page(schema: str, column: int) -> Iterator[str]:
     """What the how-to guide says that a role needs at least, to write (1) or to read only (2)."""
     text = GUIDE.read_text("utf-8").partition("This is what a role needs at least:")[2]

@@ -54,7 +54,7 @@ class Batch:
 
     def hold_for_fork(self) -> None:
         """Commit: in a child SQLite would take the parent's transaction for one of the child's."""
-        if get_ident() == self._thread:
+        if self._is_here:
             with suppress(Exception):  # the next call says what is lost
                 self._commit()
 

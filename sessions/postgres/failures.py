@@ -70,5 +70,6 @@ def is_gone(error: psycopg.Error) -> bool:
 
 
 def reason_of(error: psycopg.Error) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an error says, in one line; not where in a function of the server's it was."""
+    said = str(error).partition("\nCONTEXT:")[0]
+    return " ".join(said.split()) or type(error).__name__
