@@ -19,7 +19,8 @@ Kind = Literal["id", "text", "integer", "flag", "money", "time", "json"]
 ADAPT: Mapping[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
 """What makes of a value what a database takes; values of other kinds are taken as they are."""
 
-_INTEGERS = range(-(2**63), 2**63)
+INTEGERS = range(-(2**63), 2**63)
+"""The whole numbers that every database takes as they are."""
 MOST_ID = 1000
 """So many characters an id may have."""
 _MOST_DIGITS = 16_000
@@ -74,7 +75,7 @@ def _is_written(value: Decimal) -> bool:
 
 
 _FITS: Mapping[Kind, Callable[[Any], bool]] = {
-    "integer": lambda value: type(value) is int and value in _INTEGERS,
+    "integer": lambda value: type(value) is int and value in INTEGERS,
     "flag": lambda value: type(value) is bool,
     "money": lambda value: type(value) is int or (type(value) is Decimal and _is_written(value)),
     "time": lambda value: isinstance(value, datetime) and _is_instant(value),

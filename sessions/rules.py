@@ -88,11 +88,11 @@ def count(field: str, value: object, *, least: int = 1) -> int:
     return value
 
 
-def names(field: str, values: Iterable[str]) -> tuple[str, ...]:
-    """Some names, and not the letters of one."""
+def names(field: str, values: Iterable[T]) -> tuple[T, ...]:
+    """Some names, or what has names, and not the letters of one."""
     if isinstance(values, str):
         raise InvalidValue(field=field, rule="several names", value=shown(values))
-    return tuple(values)
+    return tuple(several(field, values))
 
 
 def several(field: str, values: Iterable[T]) -> Iterable[T]:

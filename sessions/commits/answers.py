@@ -112,7 +112,7 @@ def from_json(
         rows = _ROWS.decode(kept)
     except msgspec.MsgspecError as error:
         raise damaged(key, path, error) from error
-    of_log = [range(position - count + 1, position + 1) for *_, position, count in rows if count]
+    of_log = [_places(position, count) for *_, position, count in rows if count]
     log = read(max(0, of_log[0].start - 1), of_log[-1].stop - 1) if of_log else ()
     events = {(each.stream_id, each.position): each for each in log}
     try:
@@ -121,7 +121,7 @@ def from_json(
                 session_id,
                 version,
                 position,
-                [events[session_id, position - back] for back in range(count - 1, -1, -1)],
+                [events[session_id, place] for place in _places(position, count)],
                 replayed=True,
             )
             for session_id, version, position, count in rows
@@ -130,6 +130,11 @@ def from_json(
         ((session_id, position),) = lacking.args
         why = f"the log has no event of session {session_id!r} at position {position}"
         raise damaged(key, path, why) from lacking
+
+
+def _places(position: int, count: int) -> range:
+    """The positions of so many events, the last of which is at one."""
+    return range(position - count + 1, position + 1)
 
 
 def damaged(key: str, path: str, why: object) -> StorageFailed:

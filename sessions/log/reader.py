@@ -231,9 +231,7 @@ def names_of(types: Iterable[str | type[Event]]) -> Sequence[str]:
     Raises:
         InvalidValue: No event has such a name.
     """
-    if isinstance(types, str):
-        rules.names("types", types)
-    names = [_name_of(each) for each in rules.several("types", types)]
+    names = [_name_of(each) for each in rules.names("types", types)]
     for name in names:
         if name not in EVENTS:
             rule = f"names of events ({', '.join(EVENTS)})"

@@ -23,10 +23,8 @@ HERE = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 _ME = "(SELECT oid FROM pg_roles WHERE rolname = current_user)"
 """Found by their names: a cast would read these as SQL, without capitals and quotes."""
 
-TO = """
-    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
-    || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-"""
+_GRANTEE = "CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END"
+TO = f"{_GRANTEE} || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END"
 """Whom something is granted to."""
 
 _HELD = f"""
@@ -96,9 +94,8 @@ JOIN pg_class AS new ON new.relname = name AND new.relnamespace = {HERE}
 WHERE new.relowner <> old.relowner
 """
 
-_DEFAULTS = """
-SELECT format('REVOKE ALL ON %s FROM %s', oid::regclass,
-    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END)
+_DEFAULTS = f"""
+SELECT format('REVOKE ALL ON %s FROM %s', oid::regclass, {_GRANTEE})
 FROM pg_class, aclexplode(relacl)
 WHERE oid = ANY(CAST(? AS regclass[])) AND grantee <> relowner
 """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessions import clock
 from sessions.cached import cached_property
+from sessions.kinds import INTEGERS
 from sessions.sql.head import CATCH_UP, HEAD
 from sessions.sql.topics import TOPIC
 
@@ -76,12 +77,10 @@ _EVENT = (
     "at, NULLIF(recorded_at, at), command_id, NULLIF({}, '{{}}'), data"
 )
 
-_INTEGERS = range(-(2**63), 2**63)
-
 
 def _number(amount: Decimal) -> int | float:
     """An amount as SQLite's columns have it: as a text it would be more than any number is."""
-    whole = amount == amount.to_integral_value() and int(amount) in _INTEGERS
+    whole = amount == amount.to_integral_value() and int(amount) in INTEGERS
     return int(amount) if whole else float(amount)
 
 

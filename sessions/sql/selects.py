@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sessions import rules
 from sessions.errors import InvalidValue, LimitExceeded
+from sessions.kinds import INTEGERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ def _checked(value: object) -> object:
             return Decimal(value)
         case list():  # for one of several values, on PostgreSQL
             return [_checked(each) for each in value]
-        case int() if not -rules.MAX_COUNT - 1 <= value <= rules.MAX_COUNT:
+        case int() if value not in INTEGERS:
             raise LimitExceeded(field="parameters", limit=rules.MAX_COUNT, value="a huge number")
         case _:
             return value
