@@ -123,10 +123,10 @@ class StoreWithBatches(StoreReader):
                 follower's `position` moves past the others too.
 
         Returns:
-            An iterator for one thread. It ends after `stop()`, which any thread may call, when
-            the store is closed, and when the interpreter exits. Where the log has not come to
-            `after`, as when an older backup took its place, it raises `PositionNotFound`; on a
-            standby of PostgreSQL it waits.
+            An iterator for one thread, and one of `pages()`. It ends after `stop()`, which any
+            thread may call, when the store is closed, and when the interpreter exits. Where the
+            log has not come to `after`, as when an older backup took its place, it raises
+            `PositionNotFound`; on a standby of PostgreSQL it waits.
 
         Raises:
             BatchOpen: This thread has a batch open; so does each further read, while it has.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from sessions.errors import StoreClosed
@@ -54,7 +55,7 @@ class Following(ABC, Generic[T]):
             try:
                 following = next(self._page, None)
             except BaseException:
-                self._page, self._read_to = iter(()), self.position
+                self._read_anew(self.position)
                 raise
             if following is not None:
                 self.position, item = following
@@ -62,6 +63,38 @@ class Following(ABC, Generic[T]):
             self.position = self._read_to
             self._fill()
         raise StopIteration
+
+    def pages(self) -> Iterator[list[T]]:
+        """The same, in pages: as soon as there is something, all that is there, but at most 500.
+
+        `position` is then behind all of the page, and behind what was not asked for: with it, what
+        is made of a page can be written in one transaction.
+        """
+        while page := self._next_page():
+            yield page
+
+    def _next_page(self) -> list[T]:
+        """What is read and not given yet, up to an error: that is raised in place of the next."""
+        before = self.position
+        page = list(islice(self, 1))  # it waits for one
+        if not page:
+            return page
+        try:
+            for position, item in self._page:
+                page.append(item)
+                self.position = position
+        except Exception:  # noqa: BLE001  it is read again, and comes again
+            self._read_anew(self.position)
+        except BaseException:
+            self._read_anew(before)
+            raise
+        else:
+            self.position = self._read_to
+        return page
+
+    def _read_anew(self, position: int) -> None:
+        self.position = self._read_to = position
+        self._page = iter(())
 
     def _fill(self) -> None:
         database = self._database
