@@ -210,7 +210,7 @@ QUIET = settings(
     deadline=None, database=None, suppress_health_check=list(HealthCheck), stateful_step_count=40
 )
 TestInMemory = InMemory.TestCase
-TestInMemory.settings = settings(QUIET, max_examples=30)
+TestInMemory.settings = settings(QUIET, max_examples=20)
 TestInFile = InFile.TestCase
 TestInFile.settings = settings(QUIET, max_examples=5)
 

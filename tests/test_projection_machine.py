@@ -312,9 +312,9 @@ QUIET = settings(
     deadline=None, database=None, suppress_health_check=list(HealthCheck), stateful_step_count=30
 )
 TestInMemory = InMemory.TestCase
-TestInMemory.settings = settings(QUIET, max_examples=15)
+TestInMemory.settings = settings(QUIET, max_examples=10)
 TestInFile = InFile.TestCase
-TestInFile.settings = settings(QUIET, max_examples=8)
+TestInFile.settings = settings(QUIET, max_examples=5)
 
 
 def test_in_postgres(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,20 +97,20 @@ def next_about(store: SessionStore, *values: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "unfit", "fit", "label"),
+    ("kind", "unfit", "fit", "label", "first"),
     [
-        ("id", 4711, "4711b", "(int) 4711"),
-        ("id", 7, "7", "(int) 7"),
-        ("text", 7, "7", "(int) 7"),
-        ("id", "x" * 1001, "x", f"(str) '{'x' * 993}"),
-        ("integer", "8", 7, "(str) '8'"),
-        ("integer", "7", 7, "(str) '7'"),
-        ("integer", True, 1, "(bool) True"),
-        ("integer", 7.0, 7, "(float) 7.0"),
-        ("integer", 2**63, 7, f"(int) {2**63}"),
+        ("id", 4711, "4711b", "(int) 4711", "fit"),
+        ("id", 7, "7", "(int) 7", "unfit"),
+        ("text", 7, "7", "(int) 7", "fit"),
+        ("id", "x" * 1001, "x", f"(str) '{'x' * 993}", "unfit"),
+        ("integer", "8", 7, "(str) '8'", "fit"),
+        ("integer", "7", 7, "(str) '7'", "unfit"),
+        ("integer", True, 1, "(bool) True", "unfit"),
+        ("integer", True, 1, "(bool) True", "fit"),
+        ("integer", 7.0, 7, "(float) 7.0", "fit"),
+        ("integer", 2**63, 7, f"(int) {2**63}", "unfit"),
     ],
 )
-@pytest.mark.parametrize("first", ["unfit", "fit"])
 def test_a_key_that_is_not_of_its_kind_waits_and_the_others_go_on(  # noqa: PLR0913, PLR0917  its parameters and fixtures
     open_store: OpenStore, mode: Mode, kind: Kind, unfit: Key, fit: Key, label: str, first: str
 ) -> None:
