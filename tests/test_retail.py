@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import os
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,18 @@ def line(text: str) -> str:
 def write(file: Path, *lines: str) -> Path:
     text = "\n".join([HEADER, *map(line, lines), ""])
     file.write_text(text.replace(",_,", ",,").replace(",__,", ",  ,"))
+    return file
+
+
+def beginning(file: Path, lines: int) -> Path:
+    """A file with the whole invoices that the extract begins with: in so many lines, or a few more.
+
+    The whole of it takes seconds to be imported.
+    """
+    text = gzip.decompress(EXTRACT.read_bytes()).decode().splitlines(keepends=True)
+    numbers = [each.partition(",")[0] for each in text]
+    end = next(i for i in range(lines, len(text)) if numbers[i] not in numbers[:i])
+    file.write_text("".join(text[:end]))
     return file
 
 
@@ -234,6 +247,36 @@ def test_a_file_may_be_gzipped_and_of_other_systems(file: Path, url: str, form: 
         assert CustomerSessions(store).get("1").cart_items[0].name == "Café"
 
 
+@pytest.mark.parametrize(
+    ("quantity", "date"),
+    [
+        ("2.0", "2010-12-01 08:26:00"),
+        ("2", "2010-12-01T08:26:00"),
+        ("2", "12/1/2010 8:26"),
+        ("2", "2010-12-01 08:26"),
+    ],
+)
+def test_numbers_and_dates_may_be_written_as_other_programs_do(
+    file: Path, url: str, quantity: str, date: str
+) -> None:
+    file.write_text(f"{HEADER}\n1,a,Thing,{quantity},{date},1.5,7.0,UK\n")
+
+    assert summary(run("import-retail", str(file), "--json"))["revenue"] == 3
+
+    with SessionStore.open(url) as store:
+        view = CustomerSessions(store).get("1")
+    assert (view.created, view.profile_id) == (datetime(2010, 12, 1, 8, 26, tzinfo=UTC), "7")
+
+
+def test_it_is_told_how_many_lines_are_read(file: Path) -> None:
+    write(file, *[f"{number} a 1 1 7" for number in range(2500)])
+    told: list[tuple[int, int]] = []
+
+    read_invoices(file, lambda done, total: told.append((done, total)))
+
+    assert told == [(1000, 2502), (2000, 2502)]
+
+
 THREE = "\u0663".encode().decode("latin-1")  # in Arabic digits, as the file has it in UTF-8
 GOOD = "1,a,Thing,1,2010-12-01 08:26:00,1,7,UK"
 TWO_LINES = GOOD.replace("Thing", '"Thing\nof two lines"')
@@ -346,16 +389,9 @@ def test_a_key_that_was_used_for_something_else_answers_no_credit_note(
 
 @pytest.mark.no_cover
 def test_a_file_that_is_cut_and_then_whole_is_as_one(file: Path, url: str) -> None:
-    lines = gzip.decompress(EXTRACT.read_bytes()).decode().splitlines(keepends=True)
-    numbers = [text.partition(",")[0] for text in lines]
-    cut, end = (
-        next(i for i in range(some, len(lines)) if numbers[i] not in numbers[:i])
-        for some in (1500, 3000)
-    )
-    file.write_text("".join(lines[:cut]))
-    first = imported(file)
+    first = imported(beginning(file, 2000))
 
-    file.write_text("".join(lines[:end]))
+    beginning(file, 4000)
     whole = summary(run("import-retail", str(file), "--json"))
 
     assert first["sessions"] < whole["sessions"]

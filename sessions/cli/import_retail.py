@@ -32,7 +32,8 @@ def import_retail(*, file: Path, json: bool, store: str, application: int) -> No
     returns units of its customer's latest sessions. What is refused is said on standard error, and
     the rest goes on. It can be stopped and run again: it goes on where it stopped.
     """
-    invoices = read_invoices(file)
+    with progress("reading lines") as told:
+        invoices = read_invoices(file, told)
     with (
         SessionStore.open(store, application) as opened,
         progress("importing lines") as told,
