@@ -122,6 +122,7 @@ def test_an_option_that_nobody_knows_is_named(options: str, unknown: str) -> Non
         ("schema=%24user", "schema= is a name"),
         (f"pool={'9' * 5000}", "pool= is 2 to 1000 connections"),
         ("pool=%D9%A3", "pool= is 2 to 1000 connections"),
+        ("connect_timeout=soon", "connect_timeout= is a number of seconds"),
         ("schema=a&schema=b", "schema= is given once"),
         ("pool=4&%70ool=4", "pool= is given once"),
     ],

@@ -139,7 +139,10 @@ def test_the_place_of_a_url_does_not_show_it(url: str) -> None:
         ("postgresql://u:p@h:x/d", "postgresql://u@h:***"),
         ("postgresql://u:p@h:1,[::1]:2/d", "postgresql://u@h:1,[::1]:2/d"),
         ("postgresql://%2Ftmp/d", "postgresql://%2Ftmp/d"),
+        ("postgresql+psycopg://u:p@h/d", "postgresql+psycopg:***"),
         ("mysql://h/d", "mysql://h/d"),
+        ("file:x.db?mode=ro", "file:***"),
+        ("u@h:p", "***"),
         ("sqlite:////a@b:c.db", "sqlite:////a@b:c.db"),
     ],
 )

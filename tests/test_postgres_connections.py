@@ -241,6 +241,38 @@ def test_a_server_that_is_not_there_is_not_waited_for_by_who_opens_a_store(
         assert time.monotonic() - began < SOON / 2
 
 
+@pytest.mark.parametrize("said", [b"client_encoding", b"search_path"])
+def test_a_connection_that_is_cut_as_it_is_made_is_made_anew_by_who_opens_a_store(
+    postgres_url: str, said: bytes
+) -> None:
+    with Line(postgres_url) as line:
+        line.lose_said = [said] * 3
+        with SessionStore.open(line.url) as store:
+            assert store.execute("s", OpenSession()).version == 1
+        assert line.cuts == 3
+
+        line.lose_said = [said] * 9
+        with pytest.raises(StoreUnavailable):
+            SessionStore.open(line.url)
+        assert line.cuts == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "idle"), [("", 30), ("&keepalives_idle=7", 7), ("&keepalives=0", 30)]
+)
+def test_a_server_that_is_gone_is_noticed_by_who_waits_for_it(
+    postgres_url: str, given: str, idle: int
+) -> None:
+    with (
+        closing(PostgresDatabase(postgres_url + given)) as database,
+        closing(database._connections.connect()) as raw,
+    ):
+        options = raw.info.get_parameters()
+
+    assert int(options["keepalives_idle"]) == idle
+    assert (options["keepalives_interval"], options["keepalives_count"]) == ("10", "3")
+
+
 def test_a_server_that_is_gone_says_why_it_cannot_be_reached(postgres_url: str) -> None:
     with Line(postgres_url) as line, SessionStore.open(line.url, lock_timeout=0.5) as store:
         patiently(lambda: store.execute("s", OpenSession()))
@@ -319,18 +351,20 @@ def test_a_role_that_may_not_is_told_what_to_do(postgres: str, postgres_url: str
     what_to_do = "grant it to the role, or run `sessions init` or the rebuild as the owner$"
     with new_role(postgres) as role:
         url = f"{postgres_url}&user={role}"
-        with pytest.raises(StorageFailed, match=f"permission denied for database .*: {what_to_do}"):
+        with pytest.raises(
+            StorageFailed, match=rf"permission denied for database \S+: {what_to_do}"
+        ):
             SessionStore.open(url)
 
         SessionStore.open(postgres_url).close()
-        with pytest.raises(StorageFailed, match=f"permission denied for schema .*: {what_to_do}"):
+        with pytest.raises(StorageFailed, match=rf"permission denied for schema \S+: {what_to_do}"):
             SessionStore.open(url)
-        with pytest.raises(StorageFailed, match=f"permission denied for schema .*: {what_to_do}"):
+        with pytest.raises(StorageFailed, match=rf"permission denied for schema \S+: {what_to_do}"):
             SessionStore.open(url, read_only=True)
         with psycopg.connect(postgres, autocommit=True) as connection:
             schema = postgres_url.rpartition("schema=")[2]
             connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role}".encode())
-        with pytest.raises(StorageFailed, match=f"permission denied for table .*: {what_to_do}"):
+        with pytest.raises(StorageFailed, match=rf"permission denied for table \S+: {what_to_do}"):
             SessionStore.open(url)
 
 
@@ -391,6 +425,7 @@ def test_what_the_guide_grants_is_enough_to_write_and_to_read(
                 store.execute("s", OpenSession(profile_id="p"), idempotency_key="k")
             store.execute_many("s", [add("x"), ApplyCoupon(coupon="C"), CloseSession()])
             store.execute_many("s", [ReopenSession(), SetProfile(profile_id="q")])
+            assert {each.lag_events for each in status(store)} == {0}
         with SessionStore.open(f"{postgres_url}&user={reader}", read_only=True) as store:
             views = CustomerSessions(store)
             with store.follow() as follower:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import errors as pg
 from psycopg_pool import PoolTimeout
@@ -20,6 +22,7 @@ from sessions.sql.database import Failures
 GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
 """What is to be done where a role may not."""
 
+_CUT = re.compile("closed the connection|[Cc]onnection reset|EOF detected|administrator command")
 _TRANSACTION_TIMEOUT = "25P04"
 _GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 
@@ -33,7 +36,7 @@ class PostgresFailures(Failures):
         """The store's error for one of psycopg's."""
         reason = reason_of(error)
         if isinstance(error, pg.InsufficientPrivilege):
-            reason = f"{reason}: {GRANT}"
+            reason = f"{error.diag.message_primary or reason}: {GRANT}"
         if isinstance(error, pg.DependentObjectsStillExist):
             first = (error.diag.message_detail or reason).splitlines()[0]
             what, _, relation = first.partition(" depends on ")
@@ -67,6 +70,11 @@ def is_gone(error: psycopg.Error) -> bool:
         return False
     state = error.sqlstate
     return state is None or state[:2] == "08" or state[:3] in {"57P", "533"}
+
+
+def is_cut(error: psycopg.Error) -> bool:
+    """Whether a connection that was being made was cut: libpq says so in words alone."""
+    return is_gone(error) and (error.sqlstate is not None or bool(_CUT.search(str(error))))
 
 
 def reason_of(error: psycopg.Error) -> str:

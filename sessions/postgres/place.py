@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from sessions.errors import InvalidURL
 from sessions.sql.shown_url import is_server, shown_part, without_password
@@ -64,6 +65,8 @@ def place_of(url: str) -> Place:
     if not (re.fullmatch("[0-9]{1,9}", pool) and _LEAST_POOL <= int(pool) <= _LARGEST_POOL):
         rule = f"pool= is {_LEAST_POOL} to {_LARGEST_POOL} connections"
         raise InvalidURL(url=shown, rule=rule)
+    if not re.fullmatch("-?[0-9]{1,9}|", _options(server).get("connect_timeout", "")):
+        raise InvalidURL(url=shown, rule="connect_timeout= is a number of seconds")
     return Place(server, schema, int(pool))
 
 
@@ -109,8 +112,12 @@ def _unknown_options(server: str) -> list[str]:
 def _is_taken(server: str) -> bool:
     """Whether libpq takes it; why not stays unsaid, since its words may show a password."""
     try:
-        options = psycopg.conninfo.conninfo_to_dict(server)
+        ports = _options(server).get("port", "").replace(",", "")
     except (ValueError, psycopg.Error):
         return False
-    ports = str(options.get("port", "")).replace(",", "")
     return "\0" not in server and (not ports or ports.isdecimal())
+
+
+def _options(server: str) -> dict[str, str]:
+    """What libpq takes a URL to say."""
+    return {name: str(value) for name, value in conninfo_to_dict(server).items()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
@@ -36,6 +37,10 @@ _OPTIONS: dict[str, Any] = {
     "fallback_application_name": "customer-sessions",
     "client_encoding": "UTF8",  # what is said first is in it: a schema's name
 }
+_KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""Who waits for a server that is gone notices within a minute, where the URL says nothing else; the
+system's own figure is two hours."""
+
 _SETTINGS = (
     "SELECT set_config('search_path', $1, false), set_config('lock_timeout', $2, false), "
     "set_config('timezone', 'UTC', false), "
@@ -61,7 +66,10 @@ class Connections:
     """
 
     def __init__(self, place: Place, lock_timeout: float) -> None:
+        given = conninfo_to_dict(place.server)
+        lacking = {name: value for name, value in _KEEPALIVES.items() if name not in given}
         self._place = place
+        self._options = {**_OPTIONS, **lacking}
         self._lock_timeout = lock_timeout
         self._patience = max(_LEAST_SECONDS, min(lock_timeout, CONNECT_SECONDS))
         self._mutex = threading.Lock()
@@ -185,7 +193,7 @@ class Connections:
 
     def _connected(self, options: Mapping[str, Any]) -> ServerConnection:
         try:
-            return ServerConnection.connect(self._place.server, **_OPTIONS, **options)
+            return ServerConnection.connect(self._place.server, **self._options, **options)
         except psycopg.OperationalError as error:
             bare = type(error)(*error.args)
         raise bare  # and not with the other as its context, which has the password

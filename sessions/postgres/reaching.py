@@ -14,7 +14,7 @@ from psycopg.errors import ConnectionTimeout
 from psycopg.pq import PGconn, Ping
 from psycopg_pool import PoolTimeout
 
-from sessions.postgres.failures import is_gone
+from sessions.postgres.failures import is_cut, is_gone
 from sessions.postgres.pool import CONNECT_SECONDS
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 _PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds before each further attempt."""
+
+_CUTS = 3
+"""So often who opens a store connects once more, where the connection was cut as it was made."""
 
 
 class _Once(threading.local):
@@ -46,18 +49,24 @@ class Reaching:
     def first(self) -> None:
         """Connect once, and wait for a server that is starting up; another error is final.
 
-        A pool would try for long what can never succeed.
+        A pool would try for long what can never succeed. A connection that was cut is made again,
+        a few times.
         """
         deadline = time.monotonic() + self._lock_timeout
-        is_starting = False
+        is_starting, cuts = False, 0
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return self._connections.reach()
             except ConnectionTimeout:
                 raise
-            except psycopg.OperationalError:
-                was, is_starting = is_starting, self._is_starting()  # or it is up since just now
-                if not (was or is_starting) or time.monotonic() + pause > deadline:
+            except psycopg.OperationalError as error:
+                if is_cut(error):
+                    cuts += 1
+                    again = cuts <= _CUTS
+                else:
+                    was, is_starting = is_starting, self._is_starting()
+                    again = was or is_starting  # or it is up since just now
+                if not again or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)
         raise AssertionError

@@ -8,6 +8,9 @@ from urllib.parse import unquote
 _PLAIN = re.compile(r"(sqlite:|\w+://)?[\w./-]*")
 """Texts that are no URL, but hold no secret either: a path, or one behind a wrong scheme."""
 
+_SCHEME = re.compile(r"[a-z][a-z\d.+-]*:", re.IGNORECASE)
+"""What a URL begins with; there is no place for a password before it."""
+
 _HARMLESS = re.compile(r"[\w.,/-]*")
 _HOSTS = re.compile(r"((\[[\da-f:.]+\]|[\w./-]*)(:\d{0,5})?(,|$))*", re.IGNORECASE)
 _SERVER = re.compile(
@@ -33,7 +36,8 @@ def without_password(url: str) -> str:
         return url
     known = _SERVER.fullmatch(url)
     if known is None:
-        return HIDDEN
+        begins = _SCHEME.match(url)
+        return f"{begins[0]}{HIDDEN}" if begins else HIDDEN
     scheme, user, hosts, path, query = known.groups(default="")
     at, host = hosts[: hosts.startswith("@")], hosts.removeprefix("@")
     if not _HOSTS.fullmatch(unquote(host)):  # behind a port that is none, the rest may be its rest
