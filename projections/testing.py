@@ -6,8 +6,9 @@
 
 Each fold is also tried in the ways in which it will be run. The views must be the same whether
 all events come in one page or in any two, or one by one, with every view kept in a store and read
-again in between; a page that is delivered twice must change nothing; and no event and no view may
-be changed in place.
+again in between; a page that is delivered twice must change nothing; no view may be changed in
+place; and what a process remembers of earlier events must change neither a key nor a view, since
+the next process does not know it.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from sessions.recorded import Recorded
 from sessions.sql.connection import query_on
 from sessions.store import SessionStore
 from sessions.views import kept
+from sessions.views.projection import Projection
 from sessions.views.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sessions.keys import Key
-    from sessions.views.projection import Projection
 
 V = TypeVar("V")
 
@@ -134,8 +135,11 @@ class Given:
             metadata: Who caused them and why, such as `{"actor": "till 3"}`.
 
         Raises:
-            InvalidValue: One is no event, or the time has no timezone.
+            InvalidValue, LimitExceeded: One is no event, the time has no timezone, or the session
+                or the metadata are none that a store would take.
         """
+        session = rules.text("session", session)
+        known = {} if metadata is None else rules.metadata("metadata", metadata)
         log = list(self.log)
         following = log[-1].at + _SECOND if log else AT
         when = following if at is None else rules.moment("at", at)
@@ -144,8 +148,7 @@ class Given:
                 raise InvalidValue(field="events", rule="events", value=rules.shown(event))
             version = 1 + sum(each.stream_id == session for each in log)
             ids = (_APPLICATION, len(log) + 1, SESSION, session, version)
-            about = dict(metadata or {})
-            log.append(Recorded(*ids, when, when, f"command-{len(log) + 1}", about, event))
+            log.append(Recorded(*ids, when, when, f"command-{len(log) + 1}", {**known}, event))
             when += _SECOND
         return Given(tuple(log))
 
@@ -157,18 +160,28 @@ class Given:
 
         Raises:
             AssertionError: They do not all make the same views, a view cannot be kept as the
-                projection says, or the fold changes what it is given; the message says which,
-                and why.
+                projection says, the fold changes the view that it is given, or it or `keys`
+                remembers what came before; the message says which, and why.
             Exception: What the fold, or `keys`, raised.
+            InvalidValue: What is given is no projection.
         """
-        before = deepcopy(self.log)
+        if not isinstance(projection, Projection):
+            rule, value = "a Projection", rules.shown(projection)
+            raise InvalidValue(field="projection", rule=rule, value=value)
+        touched = _touched(projection, self.log)
         views: dict[Key, V] = {}
-        for recorded in self.log:
-            for key in projection.touched(recorded):
+        steps: list[tuple[V | None, Recorded, V]] = []
+        for recorded, keys in zip(self.log, touched, strict=True):
+            for key in keys:
                 projection.check_key(key, recorded)
-                views[key] = _after(projection, views.get(key), recorded)
-        if self.log != before:
-            _fail(f"the fold of {projection.name} changes its events")
+                before = views.get(key)
+                views[key] = _after(projection, before, recorded)
+                steps.append((before, recorded, views[key]))
+        for before, recorded, after in reversed(steps):
+            again = _after(projection, before, recorded)
+            if not _is_same(again, after):
+                what = f"the fold of {projection.name} makes {after} of one view and event"
+                _fail(f"{what} ({_shown(recorded)}), and then {again}")
         for pages in _splits(self.log):
             stored = _stored(projection, pages)
             if stored != views:
@@ -190,8 +203,29 @@ def given(
         session: The session's id.
         at: When the first of them happened; each later one a second after the one before.
         metadata: Who caused them and why, such as `{"actor": "till 3"}`.
+
+    Raises:
+        InvalidValue, LimitExceeded: As with `and_given`.
     """
     return Given().and_given(*events, session=session, at=at, metadata=metadata)
+
+
+def _touched(projection: Projection[Any], log: Sequence[Recorded]) -> list[Sequence[Key]]:
+    """The keys of each event, which are of the event alone: whatever was asked for before."""
+    before = deepcopy(log)
+    alone = [projection.touched(recorded) for recorded in reversed(log)][::-1]
+    if log != before:
+        _fail(f"keys of {projection.name} changes the event that it is given")
+    for recorded, first in zip(log, alone, strict=True):
+        then = projection.touched(recorded)
+        if then != first:
+            what = f"the keys that {projection.name} tells of one event ({_shown(recorded)})"
+            _fail(f"{what} are {list(first)}, and {list(then)} after those of others")
+    return alone
+
+
+def _shown(recorded: Recorded) -> str:
+    return f"{recorded.type} at position {recorded.position}"
 
 
 def _after(projection: Projection[V], view: V | None, recorded: Recorded) -> V:

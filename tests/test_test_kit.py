@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -61,6 +61,17 @@ def test_what_is_no_event_or_no_moment_is_refused() -> None:
         given(SessionOpened(first_session=True), at=datetime(2026, 11, 23, 10))  # noqa: DTZ001  it has no timezone
 
 
+def test_what_no_store_would_take_is_refused() -> None:
+    opened, no_text, no_json = SessionOpened(first_session=True), cast("Any", 5), object()
+    for session in ("", no_text):
+        with pytest.raises(InvalidValue, match="session: "):
+            given(opened, session=session)
+    with pytest.raises(InvalidValue, match=r"metadata\.till: "):
+        given(opened, metadata={"till": no_json})
+    with pytest.raises(InvalidValue, match="projection: a Projection, not 'counts'"):
+        ORDER.when_folded(cast("Any", "counts"))
+
+
 def test_events_may_be_given_on_any_day() -> None:
     days = Projection(
         name="days",
@@ -81,15 +92,61 @@ def test_events_may_be_given_on_any_day() -> None:
     once.when_folded(days).then("order-1", Days((later,)))
 
 
-def test_a_fold_whose_views_depend_on_the_pages_is_told() -> None:
-    def remembers(view: Count | None, _: Recorded) -> Count:
-        calls.append(view)
-        return Count(len(calls))
+def test_a_fold_that_is_another_one_after_a_while_is_told() -> None:
+    def begins_anew(view: Count | None, recorded: Recorded) -> Count:
+        calls.append(recorded)
+        return _count(view if len(calls) < 7 else None, recorded)
 
-    calls: list[Count | None] = []
+    calls: list[Recorded] = []
 
-    with pytest.raises(AssertionError, match=r"in pages of \[2\] events the views are"):
+    with pytest.raises(AssertionError, match=r"in pages of \[1, 1\] events the views are"):
+        ORDER.when_folded(replace(COUNTS, fold=begins_anew))
+
+
+def test_a_fold_that_remembers_earlier_events_is_told() -> None:
+    def remembers(_: Count | None, recorded: Recorded) -> Count:
+        seen.add(recorded.position)
+        return Count(len(seen))
+
+    seen: set[int] = set()
+
+    said = (
+        r"makes Count\(events=1\) of one view and event \(SessionOpened at position 1\), and then"
+    )
+    with pytest.raises(AssertionError, match=rf"the fold of counts {said} Count\(events=2\)"):
         ORDER.when_folded(replace(COUNTS, fold=remembers))
+
+
+@pytest.mark.parametrize("lacking", ["", None])
+def test_keys_that_remember_earlier_events_are_told(lacking: str | None) -> None:
+    profiles: dict[str, str] = {}
+
+    def of_profile(recorded: Recorded) -> list[str]:
+        if isinstance(recorded.event, SessionOpened):
+            profiles[recorded.stream_id] = recorded.event.profile_id
+        if lacking is None:
+            return [profiles[recorded.stream_id]]
+        return [profile for profile in [profiles.get(recorded.stream_id)] if profile]
+
+    orders = given(
+        SessionOpened(first_session=True, profile_id="p"), SessionClosed(total=Decimal(60))
+    )
+    counts = replace(COUNTS, key=Column("profile", "id"), keys=of_profile)
+
+    said = r"\(SessionClosed at position 2\) are \[.*\], and \['p'\] after those of others"
+    with pytest.raises(AssertionError, match=rf"the keys that counts tells of one event {said}"):
+        orders.when_folded(counts)
+
+
+def test_keys_that_change_their_event_are_told() -> None:
+    def marks(recorded: Recorded) -> list[str]:
+        recorded.metadata["seen"] = len(recorded.metadata)
+        return [recorded.stream_id]
+
+    marking = replace(COUNTS, key=Column("name", "id"), keys=marks)
+
+    with pytest.raises(AssertionError, match="keys of counts changes the event"):
+        ORDER.when_folded(marking)
 
 
 class Names(msgspec.Struct):
