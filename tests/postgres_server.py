@@ -91,20 +91,20 @@ SELECT md5(string_agg(made, ' ' ORDER BY made)) FROM (
     UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_constraint WHERE connamespace = {0}
     UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_proc WHERE pronamespace = {0}
     UNION ALL SELECT concat_ws(' ', oid, xmin) FROM pg_namespace WHERE oid = {0}
-    UNION ALL SELECT kept::text FROM {1}.projections AS kept
     UNION ALL SELECT kept::text FROM {1}.migrations AS kept
 ) AS all_of_it (made)
 """
-_NO_ROWS_OF_TESTS = {"migrations", "projections"}
+_NO_ROWS_OF_TESTS = {"migrations"}
 
 
 class _Used(NamedTuple):
-    """A store as it was made, and what tells whether it is so still."""
+    """A store as it was made, what tells whether it is so still, and its rows of projections."""
 
     url: str
     schema: ExitStack
     relations: Collection[str]
     shape: str
+    projections: Sequence[Sequence[Any]]
 
 
 _KEPT = 8
@@ -138,7 +138,8 @@ class UsedStores:
             url = schema.enter_context(new_schema(self._server))
             with SessionStore.open(url, projections=projections) as store:
                 relations = store.recorder.database.relations(store.query)
-            return _Used(url, schema.pop_all(), relations, self._shape(url))
+                kept = store.query("SELECT * FROM projections")
+            return _Used(url, schema.pop_all(), relations, self._shape(url), kept)
 
     def _emptied(self, used: _Used) -> bool:
         """Whether it is: who may not switch the log's triggers off cannot do it."""
@@ -149,10 +150,14 @@ class UsedStores:
             *(f"DELETE FROM {each}" for each in relations),
             "RESET session_replication_role",
         ]
+        connection = _connected(self._server)
         try:
-            _connected(self._server).execute("; ".join(statements).encode())
+            connection.execute("; ".join(statements).encode())
         except InsufficientPrivilege:
             return False
+        for row in used.projections:
+            values = ", ".join(["%s"] * len(row))
+            connection.execute(f"INSERT INTO {name}.projections VALUES ({values})".encode(), row)
         return True
 
     def _shape(self, url: str) -> str:

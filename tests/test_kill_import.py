@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -20,7 +20,10 @@ from sessions.cli.retail import import_invoices
 from sessions.cli.retail_file import read_invoices
 from tests.retail_reference import figures
 from tests.test_cli_maintain import run
-from tests.test_retail import EXTRACT, summary
+from tests.test_retail import beginning, summary
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.no_cover
 
@@ -37,8 +40,8 @@ def _end(store: SessionStore) -> int:
         return 0
 
 
-def work(url: str, position: str, seconds: str) -> None:
-    """Import until the log is longer than that, and then for some seconds."""
+def work(url: str, file: str, position: str, seconds: str) -> None:
+    """Import a file until the log is longer than that, and then for some seconds."""
     imported = threading.Event()
 
     def kill() -> None:
@@ -50,7 +53,7 @@ def work(url: str, position: str, seconds: str) -> None:
 
     killing = threading.Thread(target=kill)
     killing.start()
-    run("import-retail", str(EXTRACT), "--store", url)
+    run("import-retail", file, "--store", url)
     imported.set()
     killing.join()
 
@@ -66,10 +69,11 @@ def _views(store: SessionStore) -> list[CustomerSession]:
 
 
 def test_a_killed_import_leaves_whole_invoices_and_is_finished_by_the_next(
-    url: str, pytestconfig: pytest.Config
+    url: str, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
+    file = beginning(tmp_path / "orders.csv", 4000)
     with SessionStore.open("memory:") as never_killed:
-        import_invoices(never_killed, read_invoices(EXTRACT), *2 * [lambda *_: None])
+        import_invoices(never_killed, read_invoices(file), *2 * [lambda *_: None])
         log, answers = _facts(never_killed)
         views = _views(never_killed)
     chosen = random.Random(4711)
@@ -78,7 +82,7 @@ def test_a_killed_import_leaves_whole_invoices_and_is_finished_by_the_next(
     for kill in range(KILLS):
         behind, seconds = max(ends[-1], kill * len(log) // (KILLS + 2)), chosen.random() / 10
         killed = subprocess.run(
-            [sys.executable, "-c", CALL, url, str(behind), str(seconds)],
+            [sys.executable, "-c", CALL, url, str(file), str(behind), str(seconds)],
             cwd=pytestconfig.rootpath,
             check=False,
         )
@@ -94,8 +98,8 @@ def test_a_killed_import_leaves_whole_invoices_and_is_finished_by_the_next(
         assert max(last) == ends[-1]
 
     assert 0 < ends[1] < len(log)
-    finished = run("import-retail", str(EXTRACT), "--json", "--store", url)
-    assert summary(finished) == figures(EXTRACT)
+    finished = run("import-retail", str(file), "--json", "--store", url)
+    assert summary(finished) == figures(file)
     with SessionStore.open(url) as store:
         assert verify(store) == []
         assert _facts(store) == (log, answers)
