@@ -11,8 +11,10 @@ from projections.history_replay import HistoryStep, steps
 from projections.known import asking, behind
 from projections.moments import EVER, check_one, known_until, shown
 from sessions import clock, rules
+from sessions.claims import first_session
 from sessions.errors import ProfileNotFound, ProfileNotYet
 from sessions.events import SESSION
+from sessions.log.claim_rows import ClaimRows
 from sessions.sql import schema
 from sessions.views import kept
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.recorded import Recorded
+    from sessions.sql.head import Head
     from sessions.store import SessionStore
 
 _READ_TOGETHER = 500
@@ -65,7 +68,8 @@ class CustomerHistories:
             ProfileNotFound: No session ever came to the profile; `ProfileNotYet`: none by then.
             ProjectionNotKept: The store does not keep `attachments`, or another version of it.
             PositionNotFound: The position is beyond the log's end.
-            ViewBehind: `attachments` is followed, and has not come to the position.
+            ViewBehind: `attachments` is followed, and has not come to the position, or to any
+                session of the profile.
             InvalidValue, LimitExceeded: The id is not 1 to 1000 characters, both moments are given,
                 or what is given is not one.
             UnknownEvent: A newer library wrote an event of the history.
@@ -105,8 +109,11 @@ class CustomerHistories:
         customer = (self._store.application_id, profile_id)
         found = self._query(self._attached, (*customer, until, at))
         if not found:
-            if past and self._query(self._ever, customer):
-                raise ProfileNotYet(profile=profile_id, moment=shown(as_of, position))
+            if self._query(self._ever, customer):
+                if past:
+                    raise ProfileNotYet(profile=profile_id, moment=shown(as_of, position))
+            else:
+                self._check_come(profile_id)
             raise ProfileNotFound(profile=profile_id)
         return self._events([session_id for (session_id,) in found], until, at)
 
@@ -115,16 +122,27 @@ class CustomerHistories:
 
         Where somebody lets `attachments` be followed, no more is known than it has come to.
         """
-        query, application = self._store.rows, self._store.application_id
-        head = self._store.recorder.head(query)
-        until, name = known_until(self._store, position, head), attachments.PROJECTION.name
+        head = self._store.recorder.head(self._store.rows)
+        until, come = known_until(self._store, position, head), self._come(head)
+        if position is not None and come < position:
+            raise behind(attachments.PROJECTION, come, position)
+        return min(until, come)
+
+    def _come(self, head: Head) -> int:
+        """How far `attachments` has come in the log."""
         for build in head.views:
-            if build.name == name and build.mode == "followed":
-                come = kept.position(query, build, application)
-                if position is not None and come < position:
-                    raise behind(attachments.PROJECTION, come, position)
-                return min(until, come)
-        return until
+            if build.name == attachments.PROJECTION.name and build.mode == "followed":
+                return kept.position(self._store.rows, build, self._store.application_id)
+        return head.position
+
+    def _check_come(self, profile_id: str) -> None:
+        """A profile is not unknown where a session came to it that `attachments` has not yet."""
+        query, limit = self._store.rows, first_session(profile_id).limit
+        head = self._store.recorder.head(query)
+        come = self._come(head)
+        claims = ClaimRows(self._store.application_id, self._dialect)
+        if come < head.position and claims.usage(query, limit, "").count:
+            raise behind(attachments.PROJECTION, come, head.position)
 
     def _events(self, session_ids: Sequence[str], until: int, at: str) -> list[Recorded]:
         rows = []

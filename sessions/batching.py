@@ -64,7 +64,7 @@ class StoreWithBatches(StoreReader):
             yield outer
             return
         self.check_no_batch("another one")
-        self._check_open()
+        self.check_open()
         self._of_thread.batch = batch = Batch(self._writer, self._check_writable)
         try:
             batch.open()
@@ -103,7 +103,12 @@ class StoreWithBatches(StoreReader):
         if self._batch_of_thread() is not None:
             raise BatchOpen(what=what)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Refuse what a store that was closed cannot do.
+
+        Raises:
+            StoreClosed: It was.
+        """
         if self.recorder.database.is_closed:
             raise StoreClosed
 
@@ -135,6 +140,6 @@ class StoreWithBatches(StoreReader):
         """
         check = partial(self.check_no_batch, "follow")  # it would give what may be dropped
         check()
-        self._check_open()
+        self.check_open()
         rules.count("after", after, least=0)
         return Follower(self, after, names_of(types), check)

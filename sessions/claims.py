@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from sessions.errors import InvalidValue
 from sessions.events import (
     ProfileChanged,
     SessionCancelled,
@@ -83,8 +84,16 @@ def redemptions(coupon: str, referral: str) -> list[Claim]:
 
 
 def is_first(profile_id: str, used: Mapping[str, Usage]) -> bool:
-    """Whether the asking session is the first of a profile; an anonymous one always is."""
+    """Whether the asking session is the first of a profile; an anonymous one always is.
+
+    Raises:
+        InvalidValue: How much is used of the limit was not read.
+    """
     if not profile_id:
         return True
     claim = first_session(profile_id)
-    return used[claim.limit].admits(claim)
+    usage = used.get(claim.limit)
+    if usage is None:
+        rule = f"the limits that `asks` names, {claim.limit!r} among them"
+        raise InvalidValue(field="known.used", rule=rule, value=list(used))
+    return usage.admits(claim)

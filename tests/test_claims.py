@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,19 +14,23 @@ from sessions import (
     CancelSession,
     ClaimRefused,
     CloseSession,
+    InvalidValue,
     OpenSession,
     ProfileChanged,
     RemoveCoupon,
     ReopenSession,
     ReturnItem,
     ReturnItems,
+    SessionOpened,
     SessionStore,
     SetProfile,
 )
 from sessions.claims import Claim, Usage, released_by, taken_by
+from sessions.decide import Known, decide
 from sessions.log.claim_rows import Ledger
 from tests.conftest import add, in_threads
 from tests.processes import in_processes
+from tests.scenario import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -202,6 +207,18 @@ def _usage(recorder: SessionRecorder, limit: str, holder: str) -> Usage:
 def _write(recorder: SessionRecorder, ledger: Ledger) -> None:
     with recorder.database.writing() as connection:
         recorder.claims.write(connection, ledger)
+
+
+def test_a_decision_without_what_it_asks_for_says_what_is_lacking() -> None:
+    known = Known("s", datetime(2026, 11, 23, tzinfo=UTC))
+    said = r"known.used: the limits that `asks` names, 'first-session:p' among them, not \[\]"
+
+    for command, session in (
+        (OpenSession(profile_id="p"), None),
+        (SetProfile(profile_id="p"), folded(SessionOpened(first_session=True))),
+    ):
+        with pytest.raises(InvalidValue, match=said):
+            decide(command, session, known)
 
 
 def test_a_limit_that_is_used_up_refuses_and_counts_nothing(recorder: SessionRecorder) -> None:

@@ -349,6 +349,14 @@ def test_a_rebuild_that_is_interrupted_says_that_it_can_be_gone_on_with(
     ) == [tuple(building)]
 
 
+def test_a_rebuild_that_goes_on_with_an_earlier_attempt_says_so(store: SessionStore) -> None:
+    assert not rebuild(store, names=["spend"], stop=lambda: True).switched
+
+    assert projections("rebuild", "spend").rows == [
+        "rebuilt from 4 events, 4 of them by an earlier attempt: spend 1"
+    ]
+
+
 def test_drop_removes_what_a_rebuild_has_left(store: SessionStore) -> None:
     rebuild(store, names=["spend"])
 

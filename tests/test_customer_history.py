@@ -12,6 +12,8 @@ from sessions import (
     CloseSession,
     NotInHistory,
     OpenSession,
+    ProfileNotFound,
+    ProfileNotYet,
     ReopenSession,
     SessionStore,
     SetProfile,
@@ -80,8 +82,21 @@ def test_a_history_is_one_moments_where_its_sessions_are_followed_too(
     with pytest.raises(ViewBehind, match="attachments has come to position 1, not to 2: it is fol"):
         histories.get("p", position=2)
 
-    Runner(store).run(until=3)
+    store.execute("u", OpenSession(profile_id="q"))
+    for moment in ({}, {"position": 1}, {"as_of": TEN}):
+        with pytest.raises(
+            ViewBehind, match="attachments has come to position 1, not to 4"
+        ) as late:
+            histories.get("q", **moment)
+        assert late.value.retry
+    with pytest.raises(ProfileNotFound):
+        histories.get("nobody")
 
+    Runner(store).run(until=4)
+
+    with pytest.raises(ProfileNotYet):
+        histories.get("q", position=1)
+    assert ids(histories.get("q")) == ["u"]
     assert ids(histories.get("p", position=2)) == ids(histories.get("p")) == ["s", "t"]
     assert histories.get("p").figures.orders == 1
 

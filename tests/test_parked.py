@@ -23,6 +23,7 @@ from projections import (
     rebuild,
     verify,
 )
+from projections.running import not_followed
 from sessions import (
     BatchOpen,
     CloseSession,
@@ -30,6 +31,7 @@ from sessions import (
     SessionStore,
     SetProfile,
     UnknownEvent,
+    ViewBehind,
 )
 from sessions.errors import KeyNotParked, ProjectionNotKept, RebuildRunning, ViewParked
 from sessions.events import ItemAdded, ProfileChanged
@@ -854,6 +856,12 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
         )
         assert (of(store).position, of(store).parked()) == (3, [])
         assert there(of(store).get("b")).lines == (Line("x", 1),)
+        waits = "waits for a newer one: the event Unheard"
+        with pytest.raises(ViewBehind, match=f"3, not to 4: the runner of this process {waits}"):
+            of(store).wait(4, timeout=0)
+        not_followed.forget(store, "sales")  # as in another process, which cannot read it either
+        with pytest.raises(ViewBehind, match=f"3, not to 4: whoever follows the log {waits}"):
+            of(store).wait(4, timeout=0)
 
         rename(store, "Unheard", "ItemAdded")  # another process knows it
         newer = open_store(projections=store.projections)

@@ -28,6 +28,7 @@ from sessions.errors import (
     ProjectionNotFound,
     ProjectionNotKept,
     RunnerAtWork,
+    StoreClosed,
     UnknownEvent,
     ViewBehind,
 )
@@ -408,6 +409,28 @@ def test_a_store_that_is_closed_ends_it(url: str) -> None:
     with Runner(store):
         come(sales(store), last)
         store.close()
+
+
+def test_a_store_that_was_closed_before_is_not_followed(url: str) -> None:
+    store = SessionStore.open(url, projections=followed(MENDED))
+    fill(store, "a")
+    store.close()
+
+    with pytest.raises(StoreClosed):
+        Runner(store).run()
+    with pytest.raises(StoreClosed), Runner(store):
+        raise AssertionError
+
+
+def test_who_is_to_come_to_a_position_is_told_when_the_store_is_closed_before(url: str) -> None:
+    store = SessionStore.open(url, projections=followed(MENDED))
+    last = fill(store, "a")
+    closing = threading.Timer(0.1, store.close)
+    closing.start()
+
+    with pytest.raises(StoreClosed):
+        Runner(store).run(until=last + 1)
+    closing.join()
 
 
 def test_it_waits_for_a_store_that_nobody_has_made_yet(url: str) -> None:

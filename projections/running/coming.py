@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from projections.known import come, is_kept, not_kept
+from projections.pages import LogReader, read_page
 from projections.running import not_followed
 from sessions.errors import ViewBehind
 from sessions.views import kept
@@ -65,6 +66,8 @@ def wait(store: SessionStore, projection: Projection[Any], position: int, timeou
             nobody = build.mode == "followed" and not is_followed(store, build)
             if (before and nobody) or now() >= deadline:
                 reason = _reason(store, build, timeout, nobody=nobody)
+                if reason is None:
+                    reason = _nobody(store, projection, reached)
                 name = projection.name
                 raise ViewBehind(projection=name, position=reached, asked=position, reason=reason)
             look = min(now() + _LOOK_SECONDS, deadline)
@@ -80,13 +83,22 @@ def is_followed(store: SessionStore, build: Build) -> bool:
         return held is None
 
 
-def _reason(store: SessionStore, build: Build, timeout: float, *, nobody: bool) -> str:
-    """Why it has not come that far, as it was seen last."""
+def _nobody(store: SessionStore, projection: Projection[Any], reached: int) -> str:
+    """What is to be done where nobody goes on from a position."""
+    reader = LogReader(store.recorder.database, store.application_id)
+    wanted = [kind.__name__ for kind in projection.wanted]
+    page = read_page(reader, store.rows, reached, size=1, wanted=wanted)
+    if page.obstacle is not None:
+        return f"whoever follows the log waits for a newer one: {page.obstacle}"
+    return "nobody follows the log: run `sessions projections run`"
+
+
+def _reason(store: SessionStore, build: Build, timeout: float, *, nobody: bool) -> str | None:
+    """Why it has not come that far, as it was seen last; None: nobody is at work."""
     if build.mode != "followed":
         return "the log itself has not come that far"
     if store.recorder.database.is_standby():
         return f"it did not come that far within {timeout} s, and a standby cannot tell why"
     if not nobody:
         return f"it is followed, but did not come that far within {timeout} s"
-    hindered = not_followed.reason(store, build.name)
-    return hindered or "nobody follows the log: run `sessions projections run`"
+    return not_followed.reason(store, build.name)

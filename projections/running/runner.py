@@ -108,6 +108,7 @@ class Runner:
         if until is not None:
             rules.count("until", until, least=0)
         self._store.check_no_batch("run")
+        self._store.check_open()
         self._runs.begin()
         try:
             self._follow(until, progress)
@@ -124,7 +125,8 @@ class Runner:
                 self._done(self._turn)
             was_stopped = self._is_stopped
         except StoreClosed:
-            pass
+            if until is not None:  # who is told that it has come there would read too early
+                raise
         finally:
             self._posts.leave()
         if was_stopped:  # a stop that comes later, or meets an error, is for the next run
@@ -141,6 +143,7 @@ class Runner:
 
     def __enter__(self) -> Self:
         self._store.check_no_batch("run")
+        self._store.check_open()
         self._runs.begin()
         try:
             self._thread = threading.Thread(target=self._run, name="projections", daemon=True)

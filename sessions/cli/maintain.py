@@ -164,7 +164,8 @@ def rebuilt(
     if json:
         print_json(done)
         return
-    print_text(f"rebuilt from {done.events} events: {', '.join(done.projections)}")
+    before = f", {done.resumed_at} of them by an earlier attempt" if done.resumed_at else ""
+    print_text(f"rebuilt from {done.events} events{before}: {', '.join(done.projections)}")
     applications = {each.application_id for each in done.compared}
     for each in done.compared:
         if each.differing:
