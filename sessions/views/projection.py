@@ -155,8 +155,8 @@ class Projection(Generic[V]):
 
     @cached_property
     def _can_change(self) -> bool:
-        """Whether views can be changed in place; of those that are kept otherwise none can."""
-        return self.kept is None and can_change(self.view)
+        """Whether views can be changed in place."""
+        return can_change(self.view)
 
     @cached_property
     def wanted(self) -> frozenset[type]:
@@ -248,16 +248,20 @@ class Projection(Generic[V]):
             message = f"{self.name}.{self.key.name}: {self.key.kind}, not {key}"
             raise ValueError(message)
 
-    def after(self, view: V | None, recorded: Recorded) -> V:
-        """The view after an event, as it is when it is kept and read again.
+    @cached_property
+    def after(self) -> Callable[[V | None, Recorded], V]:
+        """Makes the view after an event, as it is when it is kept and read again.
 
         So the next fold is given the same, whether it was kept meanwhile or not: whoever makes a
-        view by hand may give a field any value.
+        view by hand may give a field any value. Of those that are kept otherwise, whose folds are
+        this library's, it is the fold alone: a log has a million events.
 
-        Raises:
-            Exception: What `fold` raised, or it cannot be written as JSON and read again.
-            TypeError: It answered with None, which is no view.
+        It raises what `fold` raises, or that a view cannot be written as JSON and read again.
         """
+        is_plain = self.kept is not None and self.kept.settled is None
+        return self.fold if is_plain else self._after
+
+    def _after(self, view: V | None, recorded: Recorded) -> V:
         given = self._apart(view)
         folded = self.folded(given, recorded)
         if view is None or folded is not given:
@@ -277,14 +281,13 @@ class Projection(Generic[V]):
     def folded(self, view: V | None, recorded: Recorded) -> V:
         """The view that the fold makes.
 
-        It is given an event of its own, which others are folding too, and which is still to be
-        written: of those that are kept otherwise, whose folds are this library's, none changes it.
+        It is given an event of its own: others are folding it too, and it is still to be written.
 
         Raises:
             Exception: What `fold` raised.
             TypeError: It answered with None, which is no view.
         """
-        folded = self.fold(view, recorded.apart() if self.kept is None else recorded)
+        folded = self.fold(view, recorded.apart())
         if folded is None:
             message = f"the fold of {self.name} answers with None, which is no view"
             raise TypeError(message)
