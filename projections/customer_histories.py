@@ -48,7 +48,6 @@ class CustomerHistories:
         self._attached = attachments.TABLE.select(
             f"{attached} AND {_UP_TO}", columns="DISTINCT session_id"
         )
-        self._ever = attachments.TABLE.select(attached, limit=1)
 
     def get(
         self,
@@ -105,44 +104,34 @@ class CustomerHistories:
         past = check_one(as_of=as_of, position=position)
         as_of = rules.as_of(as_of)
         at = EVER if as_of is None else clock.text(as_of)
-        until = self._until(position)
-        customer = (self._store.application_id, profile_id)
-        found = self._query(self._attached, (*customer, until, at))
-        if not found:
-            if self._query(self._ever, customer):
-                if past:
-                    raise ProfileNotYet(profile=profile_id, moment=shown(as_of, position))
-            else:
-                self._check_come(profile_id)
-            raise ProfileNotFound(profile=profile_id)
-        return self._events([session_id for (session_id,) in found], until, at)
-
-    def _until(self, position: int | None) -> int:
-        """The position up to which it is asked about: a given one, or all that is known.
-
-        Where somebody lets `attachments` be followed, no more is known than it has come to.
-        """
         head = self._store.recorder.head(self._store.rows)
-        until, come = known_until(self._store, position, head), self._come(head)
+        known, come = known_until(self._store, position, head), self._come(head)
         if position is not None and come < position:
             raise behind(attachments.PROJECTION, come, position)
-        return min(until, come)
+        until = min(known, come)
+        customer = (self._store.application_id, profile_id)
+        found = self._query(self._attached, (*customer, until, at))
+        if found:
+            return self._events([session_id for (session_id,) in found], until, at)
+        has_come = bool(self._query(self._attached, (*customer, come, EVER)))
+        comes = come < head.position and self._is_claimed(profile_id)
+        if comes and not has_come and position is None:
+            raise behind(attachments.PROJECTION, come, head.position)
+        if past and (has_come or comes):
+            raise ProfileNotYet(profile=profile_id, moment=shown(as_of, position))
+        raise ProfileNotFound(profile=profile_id)
 
     def _come(self, head: Head) -> int:
-        """How far `attachments` has come in the log."""
+        """How far `attachments` has come: where somebody lets it be followed, no more is known."""
         for build in head.views:
             if build.name == attachments.PROJECTION.name and build.mode == "followed":
                 return kept.position(self._store.rows, build, self._store.application_id)
         return head.position
 
-    def _check_come(self, profile_id: str) -> None:
-        """A profile is not unknown where a session came to it that `attachments` has not yet."""
-        query, limit = self._store.rows, first_session(profile_id).limit
-        head = self._store.recorder.head(query)
-        come = self._come(head)
+    def _is_claimed(self, profile_id: str) -> bool:
+        """Whether any session came to a profile, be it one that `attachments` has not come to."""
         claims = ClaimRows(self._store.application_id, self._dialect)
-        if come < head.position and claims.usage(query, limit, "").count:
-            raise behind(attachments.PROJECTION, come, head.position)
+        return claims.usage(self._store.rows, first_session(profile_id).limit, "").count > 0
 
     def _events(self, session_ids: Sequence[str], until: int, at: str) -> list[Recorded]:
         rows = []

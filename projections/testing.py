@@ -7,8 +7,8 @@
 Each fold is also tried in the ways in which it will be run. The views must be the same whether
 all events come in one page or in any two, or one by one, with every view kept in a store and read
 again in between; a page that is delivered twice must change nothing; no view may be changed in
-place; and what a process remembers of earlier events must change neither a key nor a view, since
-the next process does not know it.
+place; and what a process remembers of other events must change neither a key nor a view, since the
+next process does not know it. (A process that has folded the same sessions before may know it.)
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from projections.status import parked
 from sessions import rules
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event
+from sessions.keys import UNTOLD
 from sessions.recorded import Recorded
 from sessions.sql.connection import query_on
 from sessions.store import SessionStore
@@ -169,19 +170,17 @@ class Given:
             rule, value = "a Projection", rules.shown(projection)
             raise InvalidValue(field="projection", rule=rule, value=value)
         touched = _touched(projection, self.log)
+        alone = _alone(projection, self.log, touched)
         views: dict[Key, V] = {}
-        steps: list[tuple[V | None, Recorded, V]] = []
         for recorded, keys in zip(self.log, touched, strict=True):
             for key in keys:
                 projection.check_key(key, recorded)
-                before = views.get(key)
-                views[key] = _after(projection, before, recorded)
-                steps.append((before, recorded, views[key]))
-        for before, recorded, after in reversed(steps):
-            again = _after(projection, before, recorded)
-            if not _is_same(again, after):
-                what = f"the fold of {projection.name} makes {after} of one view and event"
-                _fail(f"{what} ({_shown(recorded)}), and then {again}")
+                views[key] = _after(projection, views.get(key), recorded)
+        again = _alone(projection, self.log, touched)
+        for recorded, first, then in zip(self.log, alone, again, strict=True):
+            if not _is_same(first, then):
+                what = f"the fold of {projection.name} makes {first} of one event alone"
+                _fail(f"{what} ({_shown(recorded)}), and {then} after others")
         for pages in _splits(self.log):
             stored = _stored(projection, pages)
             if stored != views:
@@ -218,10 +217,29 @@ def _touched(projection: Projection[Any], log: Sequence[Recorded]) -> list[Seque
         _fail(f"keys of {projection.name} changes the event that it is given")
     for recorded, first in zip(log, alone, strict=True):
         then = projection.touched(recorded)
-        if then != first:
+        if set(then) != set(first):
             what = f"the keys that {projection.name} tells of one event ({_shown(recorded)})"
-            _fail(f"{what} are {list(first)}, and {list(then)} after those of others")
+            _fail(f"{what} are {_keys(first)}, and {_keys(then)} after those of others")
     return alone
+
+
+def _keys(keys: Sequence[Key]) -> str:
+    return "none, for it raises" if UNTOLD in keys else str(list(keys))
+
+
+def _alone(
+    projection: Projection[Any], log: Sequence[Recorded], touched: Sequence[Sequence[Key]]
+) -> list[object]:
+    """What the fold makes of each event alone, the last one first; what it raises is an answer."""
+
+    def answer(recorded: Recorded) -> object:
+        try:
+            return projection.folded(None, recorded)
+        except Exception as error:  # noqa: BLE001  it may need a view
+            return repr(error)
+
+    wanted = [recorded if keys else None for recorded, keys in zip(log, touched, strict=True)]
+    return [each and answer(each) for each in reversed(wanted)][::-1]
 
 
 def _shown(recorded: Recorded) -> str:

@@ -34,14 +34,14 @@ _GIVES_BACK = {"_leave", "give_back"}
 give it back all the same."""
 
 
-def each_moment(step: int = 1) -> Iterator[Interrupt]:
+def each_moment(first: int = 1, step: int = 1) -> Iterator[Interrupt]:
     """Interrupts for calls that do the same, each a moment later, up to one that does not come.
 
-    Each is `step` moments later, where to come to a moment takes long.
+    Where to come to a moment takes long, each is `step` moments later, from a `first` one on.
     From Python 3.12 on, a function is seen from its second call on: nothing comes at first.
     """
     yield Interrupt(sys.maxsize)
-    for moment in count(1, step):
+    for moment in count(first, step):
         interrupt = Interrupt(moment)
         yield interrupt
         if not interrupt.came:

@@ -295,7 +295,7 @@ def test_a_rebuild_brings_lost_relations_and_their_indexes_back(store_url: str) 
                 for application in (1, 7)
             ],
             "retired": [],
-            "resumedAt": 0,
+            "doneBefore": 0,
         }
     ]
     for name in ("attachments", "customer_sessions"):

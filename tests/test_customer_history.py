@@ -83,12 +83,14 @@ def test_a_history_is_one_moments_where_its_sessions_are_followed_too(
         histories.get("p", position=2)
 
     store.execute("u", OpenSession(profile_id="q"))
-    for moment in ({}, {"position": 1}, {"as_of": TEN}):
+    for moment in (None, TEN):
         with pytest.raises(
             ViewBehind, match="attachments has come to position 1, not to 4"
         ) as late:
-            histories.get("q", **moment)
+            histories.get("q", as_of=moment)
         assert late.value.retry
+    with pytest.raises(ProfileNotYet):
+        histories.get("q", position=1)
     with pytest.raises(ProfileNotFound):
         histories.get("nobody")
 

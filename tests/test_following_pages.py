@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessions import CloseSession, OpenSession, SessionStore, SetAttributes, UndecodableEvent
@@ -120,18 +120,27 @@ def test_an_interrupt_loses_nothing_of_a_page(
     assert positions(next(follower.pages())) == [1, 2, 3]
 
 
-@given(ways=st.lists(st.booleans(), min_size=1, max_size=6), events=st.integers(1, 12))
-def test_one_by_one_and_in_pages_give_the_same_whatever_the_order(
-    ways: list[bool], events: int
-) -> None:
-    with SessionStore.open("memory:") as store:
-        store.execute_many("s", [OpenSession(), *[add(str(n)) for n in range(events)]])
-        came: list[int] = []
-        with store.follow() as follower:
-            for in_a_page in [*ways, True]:
-                if follower.position == events + 1:
-                    break
-                came += positions(next(follower.pages()) if in_a_page else [next(follower)])
-                assert follower.position == came[-1]
+steps = st.lists(st.sampled_from(["one", "page", "add", "close"]), max_size=40)
 
-    assert came == list(range(1, events + 2))
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps, types=st.sampled_from([[], ["ItemAdded"], ["SessionClosed"]]))
+def test_one_by_one_and_in_pages_give_the_same_whatever_the_order(
+    monkeypatch: pytest.MonkeyPatch, steps: list[str], types: list[str]
+) -> None:
+    monkeypatch.setattr("sessions.log.follower.PAGE", 3)
+    with SessionStore.open("memory:") as store, store.follow(types=types) as follower:
+        came: list[int] = []
+        for number, step in enumerate(steps):
+            if step == "add":
+                store.execute_many(f"{number}", [OpenSession(), add("a"), add("b")])
+            elif step == "close":
+                store.execute(f"{number}", OpenSession(state="closed"))
+            elif positions(list(store.log(after=follower.position, types=types))):
+                took = [next(follower)] if step == "one" else next(follower.pages())
+                came += positions(took)
+                assert len(took) <= 3
+                assert follower.position >= came[-1]
+
+        expected = positions(list(store.log(until=follower.position, types=types)))
+    assert came == expected

@@ -295,7 +295,7 @@ def test_one_that_was_stopped_goes_on_where_it_was(
         assert verify(store) == []
 
     assert seen == [3, 6, 9, 12]
-    assert (done.resumed_at, done.events) == (12, 16)
+    assert (done.done_before, done.events) == (12, 16)
     assert spend(store).get("w") == Spend(4)
     assert verify(store) == []
 

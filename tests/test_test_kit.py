@@ -92,29 +92,65 @@ def test_events_may_be_given_on_any_day() -> None:
     once.when_folded(days).then("order-1", Days((later,)))
 
 
-def test_a_fold_that_is_another_one_after_a_while_is_told() -> None:
-    def begins_anew(view: Count | None, recorded: Recorded) -> Count:
-        calls.append(recorded)
-        return _count(view if len(calls) < 7 else None, recorded)
-
-    calls: list[Recorded] = []
-
-    with pytest.raises(AssertionError, match=r"in pages of \[1, 1\] events the views are"):
-        ORDER.when_folded(replace(COUNTS, fold=begins_anew))
+class Steps(msgspec.Struct, frozen=True):
+    number: int = 0
 
 
-def test_a_fold_that_remembers_earlier_events_is_told() -> None:
-    def remembers(_: Count | None, recorded: Recorded) -> Count:
-        seen.add(recorded.position)
-        return Count(len(seen))
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_fold_that_is_another_one_after_a_while_is_told(most: int) -> None:
+    called = count(1)
 
-    seen: set[int] = set()
+    def begins_anew(view: Steps | None, _: Recorded) -> Steps:
+        return Steps(1 + (view.number if view and next(called) <= most else 0))
 
-    said = (
-        r"makes Count\(events=1\) of one view and event \(SessionOpened at position 1\), and then"
-    )
-    with pytest.raises(AssertionError, match=rf"the fold of counts {said} Count\(events=2\)"):
-        ORDER.when_folded(replace(COUNTS, fold=remembers))
+    steps = Projection(name="steps", version=1, view=Steps, fold=begins_anew)
+
+    with pytest.raises(AssertionError, match=r"in pages of \[.*\] events the views are"):
+        ORDER.when_folded(steps)
+
+
+class Payer(msgspec.Struct, frozen=True):
+    profile: str = ""
+
+
+def test_a_fold_that_remembers_other_events_is_told() -> None:
+    profiles: dict[str, str] = {}
+
+    def remembers(_: Payer | None, recorded: Recorded) -> Payer:
+        if isinstance(recorded.event, SessionOpened):
+            profiles[recorded.stream_id] = recorded.event.profile_id
+            return Payer()
+        return Payer(profiles.get(recorded.stream_id, ""))
+
+    payers = Projection(name="payers", version=1, view=Payer, fold=remembers)
+    opened = SessionOpened(first_session=True, profile_id="p")
+
+    said = r"makes Payer\(profile=''\) of one event alone \(SessionClosed at position 2\)"
+    with pytest.raises(AssertionError, match=rf"payers {said}, and Payer\(profile='p'\) after oth"):
+        given(opened, SessionClosed(total=Decimal(60))).when_folded(payers)
+
+
+def test_a_fold_that_needs_a_view_may_raise_without_one() -> None:
+    def goes_on(view: Steps | None, recorded: Recorded) -> Steps:
+        if isinstance(recorded.event, SessionOpened):
+            return Steps(1)
+        assert view is not None
+        return Steps(1 + view.number)
+
+    steps = Projection(name="steps", version=1, view=Steps, fold=goes_on)
+
+    ORDER.when_folded(steps).then("order-1", Steps(2))
+
+
+def test_keys_may_come_in_any_order() -> None:
+    turns = count()
+
+    def of_both(_: Recorded) -> list[str]:
+        return ["a", "b"] if next(turns) % 2 else ["b", "a"]
+
+    both = replace(COUNTS, key=Column("name", "id"), keys=of_both)
+
+    ORDER.when_folded(both).then("a", Count(2)).then("b", Count(2))
 
 
 @pytest.mark.parametrize("lacking", ["", None])
@@ -133,7 +169,8 @@ def test_keys_that_remember_earlier_events_are_told(lacking: str | None) -> None
     )
     counts = replace(COUNTS, key=Column("profile", "id"), keys=of_profile)
 
-    said = r"\(SessionClosed at position 2\) are \[.*\], and \['p'\] after those of others"
+    first = "none, for it raises" if lacking is None else r"\[\]"
+    said = rf"\(SessionClosed at position 2\) are {first}, and \['p'\] after those of others"
     with pytest.raises(AssertionError, match=rf"the keys that counts tells of one event {said}"):
         orders.when_folded(counts)
 

@@ -61,7 +61,7 @@ class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     Attributes:
         projections: What was built, such as `customer_sessions 2`.
         events: The events of all applications that it went over, earlier attempts included.
-        resumed_at: So many of these an earlier attempt had gone over, which was gone on with.
+        done_before: So many of these an earlier attempt had gone over, which was gone on with.
         switched: Whether it is done; else it was stopped, and goes on when it is run again.
         parked: How many keys wait in what was built, because a fold failed.
         compared: How what is new compares with what it took the place of.
@@ -74,7 +74,7 @@ class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     parked: int
     compared: list[Compared]
     retired: list[str]
-    resumed_at: int = 0
+    done_before: int = 0
 
 
 class _Stopped(Exception):  # noqa: N818  it is news, and nothing went wrong
@@ -150,7 +150,7 @@ class Building:
         compared: list[Compared] = []
         retired: list[str] = []
         self._all_parts(self._database.query)
-        resumed_at = self._position()
+        done_before = self._position()
         go_on = partial(self._go_on, progress, stop)
         try:
             go_on()
@@ -163,7 +163,7 @@ class Building:
         else:
             switched, compared, retired = True, found, [each.label for each in gone]
         done, parked = self._position(), self._parked()
-        return Rebuilt(labels, done, switched, parked, compared, retired, resumed_at)
+        return Rebuilt(labels, done, switched, parked, compared, retired, done_before)
 
     # --- being alone
 

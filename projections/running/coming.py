@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from projections.known import come, is_kept, not_kept
-from projections.pages import LogReader, read_page
+from projections.pages import read_page
 from projections.running import not_followed
 from sessions.errors import ViewBehind
 from sessions.views import kept
@@ -66,8 +66,7 @@ def wait(store: SessionStore, projection: Projection[Any], position: int, timeou
             nobody = build.mode == "followed" and not is_followed(store, build)
             if (before and nobody) or now() >= deadline:
                 reason = _reason(store, build, timeout, nobody=nobody)
-                if reason is None:
-                    reason = _nobody(store, projection, reached)
+                reason = reason or _advice(store, projection, reached)
                 name = projection.name
                 raise ViewBehind(projection=name, position=reached, asked=position, reason=reason)
             look = min(now() + _LOOK_SECONDS, deadline)
@@ -83,13 +82,12 @@ def is_followed(store: SessionStore, build: Build) -> bool:
         return held is None
 
 
-def _nobody(store: SessionStore, projection: Projection[Any], reached: int) -> str:
+def _advice(store: SessionStore, projection: Projection[Any], reached: int) -> str:
     """What is to be done where nobody goes on from a position."""
-    reader = LogReader(store.recorder.database, store.application_id)
     wanted = [kind.__name__ for kind in projection.wanted]
-    page = read_page(reader, store.rows, reached, size=1, wanted=wanted)
+    page = read_page(store, store.rows, reached, size=1, wanted=wanted)
     if page.obstacle is not None:
-        return f"whoever follows the log waits for a newer one: {page.obstacle}"
+        return f"nobody follows the log, and this process cannot: {page.obstacle}"
     return "nobody follows the log: run `sessions projections run`"
 
 

@@ -103,6 +103,7 @@ class Runner:
             ViewsDiffer: The store keeps one without columns or relations that it has here, or
                 another one with a relation of its.
             RunnerAtWork: It runs already.
+            StoreClosed: The store was closed before, or before all have come to the position.
             SessionsError: The store cannot be read or written.
         """
         if until is not None:
@@ -125,7 +126,7 @@ class Runner:
                 self._done(self._turn)
             was_stopped = self._is_stopped
         except StoreClosed:
-            if until is not None:  # who is told that it has come there would read too early
+            if until is not None and not self._is_stopped:  # else who reads then reads too early
                 raise
         finally:
             self._posts.leave()

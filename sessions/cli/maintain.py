@@ -164,7 +164,7 @@ def rebuilt(
     if json:
         print_json(done)
         return
-    before = f", {done.resumed_at} of them by an earlier attempt" if done.resumed_at else ""
+    before = f", {done.done_before} of them by an earlier attempt" if done.done_before else ""
     print_text(f"rebuilt from {done.events} events{before}: {', '.join(done.projections)}")
     applications = {each.application_id for each in done.compared}
     for each in done.compared:

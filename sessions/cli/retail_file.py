@@ -34,6 +34,7 @@ _COLUMNS = (
     "UnitPrice",
     "CustomerID",
 )
+_NO_NUMBER = Decimal("NaN")
 _LONGEST = 1000
 """Characters of a number; Python prints no sum that has more than 4300."""
 
@@ -92,7 +93,7 @@ def _read_lines(
     path: Path, progress: Callable[[int, int], object]
 ) -> Iterator[tuple[str, datetime, str, OrderLine]]:
     text = _read_text(path)
-    total = text.count("\n") + 1
+    total = max(text.count("\n"), text.count("\r"))
     rows = csv.DictReader(io.StringIO(text, newline=""), restkey=_SURPLUS, strict=True)
     begins = 1
     try:
@@ -106,10 +107,10 @@ def _read_lines(
             reason = f"line 1 names {', '.join(twice)} more than once"
             raise BadFile(path=path, reason=reason)
         begins = rows.line_num + 1
-        for row in rows:
+        for count, row in enumerate(rows, 1):
             yield _read_line(row, rows.line_num)
-            if rows.line_num % _TOLD == 0:
-                progress(rows.line_num, total)
+            if count % _TOLD == 0:
+                progress(count, total)
             begins = rows.line_num + 1
     except csv.Error as error:
         raise BadFile(path=path, reason=f"from line {begins}, {error}") from error
@@ -153,33 +154,28 @@ def _whole(text: str, line: int) -> int:
     if len(text) > _LONGEST:
         rule = f"{_LONGEST} characters at most"
         raise BadLine(line=line, column="Quantity", rule=rule, value=text[:80])
-    try:
-        return int(_digits(text).removesuffix(".0"))
-    except ValueError:
-        raise BadLine(
-            line=line, column="Quantity", rule="a whole number", value=text[:80]
-        ) from None
+    amount = _number(text)
+    is_whole = amount.is_finite() and amount.adjusted() < _LONGEST
+    if not is_whole or amount != amount.to_integral_value():
+        raise BadLine(line=line, column="Quantity", rule="a whole number", value=text[:80])
+    return int(amount)
 
 
 def _amount(text: str, line: int) -> Decimal:
-    try:
-        amount = Decimal(_digits(text))
-    except (ValueError, InvalidOperation):
-        amount = Decimal("NaN")
+    amount = _number(text)
     if not amount.is_finite():
         raise BadLine(line=line, column="UnitPrice", rule="a number", value=text[:80])
     return amount
 
 
-def _digits(text: str) -> str:
-    """The text of a number, without what is one to Python only: "1_000", or digits of others.
-
-    Raises:
-        ValueError: There is such in it.
-    """
+def _number(text: str) -> Decimal:
+    """The number that a text is, or none: "1_000" and digits of others are ones to Python only."""
     if "_" in text or not text.isascii():
-        raise ValueError(text)
-    return text
+        return _NO_NUMBER
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return _NO_NUMBER
 
 
 def _date(text: str, line: int) -> datetime:

@@ -65,7 +65,7 @@ class Following(ABC, Generic[T]):
         raise StopIteration
 
     def pages(self) -> Iterator[list[T]]:
-        """The same, in pages: as soon as there is something, all that is there, but at most 500.
+        """The same, in pages: as soon as there is something, what is read at once, at most 500.
 
         `position` is then behind all of the page, and behind what was not asked for: with it, what
         is made of a page can be written in one transaction.
@@ -76,21 +76,24 @@ class Following(ABC, Generic[T]):
     def _next_page(self) -> list[T]:
         """What is read and not given yet, up to an error: that is raised in place of the next."""
         before = self.position
-        page = list(islice(self, 1))  # it waits for one
-        if not page:
-            return page
         try:
-            for position, item in self._page:
-                page.append(item)
-                self.position = position
-        except Exception:  # noqa: BLE001  it is read again, and comes again
-            self._read_anew(self.position)
-        except BaseException:
+            page = list(islice(self, 1))  # it waits for one
+            if page:
+                self._take_the_rest(page)
+        except BaseException:  # of an interrupt, too: who has no page has not come further
             self._read_anew(before)
             raise
+        return page
+
+    def _take_the_rest(self, page: list[T]) -> None:
+        position = self.position
+        try:
+            for position, item in self._page:  # noqa: B007  the last one's is the page's
+                page.append(item)
+        except Exception:  # noqa: BLE001  it is read again, and comes again
+            self._read_anew(position)
         else:
             self.position = self._read_to
-        return page
 
     def _read_anew(self, position: int) -> None:
         self.position = self._read_to = position

@@ -22,7 +22,11 @@ from sessions.sql.database import Failures
 GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
 """What is to be done where a role may not."""
 
-_CUT = re.compile("closed the connection|[Cc]onnection reset|EOF detected|administrator command")
+_CUT = re.compile(
+    "closed (the connection|unexpectedly)|connection reset|broken pipe|eof (detected|while)"
+    "|administrator command|crash of another",
+    re.IGNORECASE,
+)
 _TRANSACTION_TIMEOUT = "25P04"
 _GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 

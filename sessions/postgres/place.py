@@ -20,6 +20,10 @@ POOL_SIZE = 10
 """How many connections a store has at most, unless its URL says `pool=`."""
 
 _OURS = ("schema", "pool")
+_NUMBERS = {
+    *("connect_timeout", "tcp_user_timeout"),
+    *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+}
 _LEAST_POOL, _LARGEST_POOL = 2, 1000
 _LONGEST_NAME = 64
 
@@ -65,8 +69,9 @@ def place_of(url: str) -> Place:
     if not (re.fullmatch("[0-9]{1,9}", pool) and _LEAST_POOL <= int(pool) <= _LARGEST_POOL):
         rule = f"pool= is {_LEAST_POOL} to {_LARGEST_POOL} connections"
         raise InvalidURL(url=shown, rule=rule)
-    if not re.fullmatch("-?[0-9]{1,9}|", _options(server).get("connect_timeout", "")):
-        raise InvalidURL(url=shown, rule="connect_timeout= is a number of seconds")
+    for name, value in _options(server).items():
+        if name in _NUMBERS and not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", value):
+            raise InvalidURL(url=shown, rule=f"{name}= is a whole number")
     return Place(server, schema, int(pool))
 
 

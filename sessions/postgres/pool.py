@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -38,8 +39,8 @@ _OPTIONS: dict[str, Any] = {
     "client_encoding": "UTF8",  # what is said first is in it: a schema's name
 }
 _KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""Who waits for a server that is gone notices within a minute, where the URL says nothing else; the
-system's own figure is two hours."""
+"""Who waits for a server that is gone notices within a minute, where the URL says nothing else, and
+no service file may; the system's own figure is two hours."""
 
 _SETTINGS = (
     "SELECT set_config('search_path', $1, false), set_config('lock_timeout', $2, false), "
@@ -66,10 +67,8 @@ class Connections:
     """
 
     def __init__(self, place: Place, lock_timeout: float) -> None:
-        given = conninfo_to_dict(place.server)
-        lacking = {name: value for name, value in _KEEPALIVES.items() if name not in given}
         self._place = place
-        self._options = {**_OPTIONS, **lacking}
+        self._options = {**_OPTIONS, **_keepalives(place.server)}
         self._lock_timeout = lock_timeout
         self._patience = max(_LEAST_SECONDS, min(lock_timeout, CONNECT_SECONDS))
         self._mutex = threading.Lock()
@@ -221,6 +220,14 @@ class Connections:
         _inherited.append((self._pool, self._reached))
         self._mutex, self._pool, self._taken = threading.Lock(), None, WeakSet()
         self._reached = []
+
+
+def _keepalives(server: str) -> Mapping[str, int]:
+    """Those that nobody has given."""
+    given = conninfo_to_dict(server)
+    if "service" in given or "PGSERVICE" in os.environ:
+        return {}
+    return {name: value for name, value in _KEEPALIVES.items() if name not in given}
 
 
 def quoted(name: str) -> str:

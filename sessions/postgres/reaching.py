@@ -60,12 +60,9 @@ class Reaching:
             except ConnectionTimeout:
                 raise
             except psycopg.OperationalError as error:
-                if is_cut(error):
-                    cuts += 1
-                    again = cuts <= _CUTS
-                else:
-                    was, is_starting = is_starting, self._is_starting()
-                    again = was or is_starting  # or it is up since just now
+                was, is_starting = is_starting, self._is_starting()  # or it is up since just now
+                cuts += is_cut(error)
+                again = was or is_starting or (is_cut(error) and cuts <= _CUTS)
                 if not again or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)

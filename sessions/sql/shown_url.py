@@ -8,8 +8,8 @@ from urllib.parse import unquote
 _PLAIN = re.compile(r"(sqlite:|\w+://)?[\w./-]*")
 """Texts that are no URL, but hold no secret either: a path, or one behind a wrong scheme."""
 
-_SCHEME = re.compile(r"[a-z][a-z\d.+-]*:", re.IGNORECASE)
-"""What a URL begins with; there is no place for a password before it."""
+_SCHEME = re.compile(r"(file|memory|sqlite):|[a-z][a-z\d.+-]*://", re.IGNORECASE)
+"""What a URL begins with that is another one's."""
 
 _HARMLESS = re.compile(r"[\w.,/-]*")
 _HOSTS = re.compile(r"((\[[\da-f:.]+\]|[\w./-]*)(:\d{0,5})?(,|$))*", re.IGNORECASE)
@@ -30,7 +30,7 @@ def without_password(url: str) -> str:
     """A URL as it may be shown: in an error, a log line, a repr.
 
     What has the form that we know is shown without its password, and without whatever may be one
-    at a wrong place; of anything else that might hold one, nothing is shown.
+    at a wrong place; of anything else that might hold one, only the scheme is shown.
     """
     if url.startswith("sqlite:///") or (not url.startswith(POSTGRES) and _PLAIN.fullmatch(url)):
         return url
