@@ -27,6 +27,8 @@ from tests.test_cli_maintain import SESSIONS, run
 if TYPE_CHECKING:
     from tests.conftest import Clock
 
+pytestmark = pytest.mark.no_cover
+
 STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 TIME = re.compile(r"(\d\d:\d\d:\d\d)\.\d{6}Z")
 NAME = "a cake stand of three tiers, white, with hearts"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tests.conftest import OpenStore
     from tests.watching import Seen
 
+pytestmark = pytest.mark.no_cover
+
 PROMISED = 0.25
 """Seconds within which what other processes write is seen, even if nothing is heard of them."""
 

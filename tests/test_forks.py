@@ -18,6 +18,8 @@ from tests.waiting import SOON, until
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.no_cover
+
 FORKING = """
 import os, sys, threading
 from sessions import forks

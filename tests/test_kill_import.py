@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.no_cover
 
-KILLS = 4
+KILLS = 3
 CALL = "import sys; from tests.test_kill_import import work; work(*sys.argv[1:])"
 _ANSWERS = "SELECT idempotency_key, request, answer FROM answers ORDER BY recorded_at"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.no_cover
 
-KILLS = 20
+KILLS = 12
 FOLLOWED: tuple[Projection[Any], ...] = (CARTS, PROFILES)
 KNOWN = (*installed(), *FOLLOWED, named(CARTS, "kept_carts", "inline"))
 

@@ -33,7 +33,7 @@ from tests.histories import Step, amounts, histories
 
 pytestmark = pytest.mark.no_cover
 
-many = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 numbers = amounts | st.decimals(-(10**9), 10**9, places=3)
 
 SETS_A_VALUE = (
