@@ -146,10 +146,10 @@ class Building:
                 name: self._attempts.build(connection, name, tables)
                 for name, tables in self._tables.items()
             }
+            self._all_parts(query_on(connection))
         labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
         compared: list[Compared] = []
         retired: list[str] = []
-        self._all_parts(self._database.query)
         done_before = self._position()
         go_on = partial(self._go_on, progress, stop)
         try:
