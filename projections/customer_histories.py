@@ -114,10 +114,10 @@ class CustomerHistories:
         if found:
             return self._events([session_id for (session_id,) in found], until, at)
         has_come = bool(self._query(self._attached, (*customer, come, EVER)))
-        comes = come < head.position and self._is_claimed(profile_id)
-        if comes and not has_come and position is None:
+        is_to_come = come < head.position and self._is_claimed(profile_id)
+        if is_to_come and not has_come and position is None:
             raise behind(attachments.PROJECTION, come, head.position)
-        if past and (has_come or comes):
+        if past and (has_come or is_to_come):
             raise ProfileNotYet(profile=profile_id, moment=shown(as_of, position))
         raise ProfileNotFound(profile=profile_id)
 

@@ -99,7 +99,7 @@ class BuildOf(Part):
     @property
     def wanted(self) -> Collection[str]:
         """The types of the events that it wants."""
-        return [kind.__name__ for kind in self.projection.wanted]
+        return self.projection.wanted_names
 
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:
         """Take in events."""

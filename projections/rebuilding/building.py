@@ -137,20 +137,10 @@ class Building:
             CopyUnfinished: The store is being copied to.
             ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
         """
-        named = {table.name for tables in self._tables.values() for table in tables}
-        self._database.check_owned(named)
-        with self._database.writing() as connection:
-            if not self._is_copy:
-                kept.check_whole(query_on(connection))
-            self._builds = {
-                name: self._attempts.build(connection, name, tables)
-                for name, tables in self._tables.items()
-            }
-            self._all_parts(query_on(connection))
+        done_before = self._begin()
         labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
         compared: list[Compared] = []
         retired: list[str] = []
-        done_before = self._position()
         go_on = partial(self._go_on, progress, stop)
         try:
             go_on()
@@ -164,6 +154,20 @@ class Building:
             switched, compared, retired = True, found, [each.label for each in gone]
         done, parked = self._position(), self._parked()
         return Rebuilt(labels, done, switched, parked, compared, retired, done_before)
+
+    def _begin(self) -> int:
+        """Begin, or find what an earlier attempt has begun; so many events that had gone over."""
+        named = {table.name for tables in self._tables.values() for table in tables}
+        self._database.check_owned(named)
+        with self._database.writing() as connection:
+            if not self._is_copy:
+                kept.check_whole(query_on(connection))
+            self._builds = {
+                name: self._attempts.build(connection, name, tables)
+                for name, tables in self._tables.items()
+            }
+            self._all_parts(query_on(connection))
+        return self._position()
 
     # --- being alone
 

@@ -84,8 +84,7 @@ def is_followed(store: SessionStore, build: Build) -> bool:
 
 def _advice(store: SessionStore, projection: Projection[Any], reached: int) -> str:
     """What is to be done where nobody goes on from a position."""
-    wanted = [kind.__name__ for kind in projection.wanted]
-    page = read_page(store, store.rows, reached, size=1, wanted=wanted)
+    page = read_page(store, store.rows, reached, size=1, wanted=projection.wanted_names)
     if page.obstacle is not None:
         return f"nobody follows the log, and this process cannot: {page.obstacle}"
     return "nobody follows the log: run `sessions projections run`"

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from projections.folding import silent
 from sessions.cli.files import BadFile
 from sessions.errors import SessionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from projections.folding import Progress
 
 _GZIP = b"\x1f\x8b"
 _COLUMNS = (
@@ -69,9 +72,7 @@ class Invoice(msgspec.Struct, frozen=True):
     lines: list[OrderLine]
 
 
-def read_invoices(
-    path: Path, progress: Callable[[int, int], object] = lambda *_: None
-) -> list[Invoice]:
+def read_invoices(path: Path, progress: Progress = silent) -> list[Invoice]:
     """The invoices of a file, gzipped or not, by the date of their first line.
 
     Args:
@@ -89,9 +90,7 @@ def read_invoices(
     return sorted(invoices.values(), key=lambda invoice: invoice.at)
 
 
-def _read_lines(
-    path: Path, progress: Callable[[int, int], object]
-) -> Iterator[tuple[str, datetime, str, OrderLine]]:
+def _read_lines(path: Path, progress: Progress) -> Iterator[tuple[str, datetime, str, OrderLine]]:
     text = _read_text(path)
     total = max(text.count("\n"), text.count("\r"))
     rows = csv.DictReader(io.StringIO(text, newline=""), restkey=_SURPLUS, strict=True)

@@ -69,7 +69,7 @@ def place_of(url: str) -> Place:
     if not (re.fullmatch("[0-9]{1,9}", pool) and _LEAST_POOL <= int(pool) <= _LARGEST_POOL):
         rule = f"pool= is {_LEAST_POOL} to {_LARGEST_POOL} connections"
         raise InvalidURL(url=shown, rule=rule)
-    for name, value in _options(server).items():
+    for name, value in options_of(server).items():
         if name in _NUMBERS and not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", value):
             raise InvalidURL(url=shown, rule=f"{name}= is a whole number")
     return Place(server, schema, int(pool))
@@ -117,12 +117,12 @@ def _unknown_options(server: str) -> list[str]:
 def _is_taken(server: str) -> bool:
     """Whether libpq takes it; why not stays unsaid, since its words may show a password."""
     try:
-        ports = _options(server).get("port", "").replace(",", "")
+        ports = options_of(server).get("port", "").replace(",", "")
     except (ValueError, psycopg.Error):
         return False
     return "\0" not in server and (not ports or ports.isdecimal())
 
 
-def _options(server: str) -> dict[str, str]:
+def options_of(server: str) -> dict[str, str]:
     """What libpq takes a URL to say."""
     return {name: str(value) for name, value in conninfo_to_dict(server).items()}

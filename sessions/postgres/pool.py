@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from sessions.errors import StoreClosed
 from sessions.postgres.connection import BEGIN, PostgresConnection
+from sessions.postgres.place import options_of
 from sessions.postgres.round_trip import ServerConnection
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Connections:
 
 def _keepalives(server: str) -> Mapping[str, int]:
     """Those that nobody has given."""
-    given = conninfo_to_dict(server)
+    given = options_of(server)
     if "service" in given or "PGSERVICE" in os.environ:
         return {}
     return {name: value for name, value in _KEEPALIVES.items() if name not in given}

@@ -164,9 +164,14 @@ class Projection(Generic[V]):
         return frozenset(self.types or get_args(Event))
 
     @cached_property
+    def wanted_names(self) -> frozenset[str]:
+        """Their names."""
+        return frozenset([kind.__name__ for kind in self.wanted])
+
+    @cached_property
     def unwanted(self) -> frozenset[str]:
         """The names of those that it does not want; a type that is not known may be wanted."""
-        return frozenset([name for name, kind in EVENTS.items() if kind not in self.wanted])
+        return frozenset(EVENTS) - self.wanted_names
 
     @cached_property
     def is_begun_by(self) -> Callable[[Recorded], bool]:
