@@ -121,8 +121,9 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Connection]]:
     connect = sqlite3.connect
 
     def tracked(*args: Any, **options: Any) -> Connection:
-        opened.append(connect(*args, **{"factory": Connection, **options}))
-        return opened[-1]
+        connection: Connection = connect(*args, **{"factory": Connection, **options})
+        opened.append(connection)  # and not the last of them returned: threads open some at once
+        return connection
 
     monkeypatch.setattr(sqlite3, "connect", tracked)
     yield opened

@@ -161,8 +161,9 @@ def test_one_connection_is_enough_to_open_a_store_and_to_use_it(
     connect = ServerConnection.connect
 
     def counted(*asked: Any, **options: Any) -> ServerConnection:
-        made.append(connect(*asked, **options))
-        return made[-1]
+        connection = connect(*asked, **options)
+        made.append(connection)  # and not the last of them returned: threads make some at once
+        return connection
 
     monkeypatch.setattr(ServerConnection, "connect", counted)
     with SessionStore.open(postgres_url) as store:
