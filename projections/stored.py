@@ -120,7 +120,7 @@ class StoredProjection(Generic[V]):
         if kind == "integer":
             return rules.count(name, key, least=-rules.MAX_COUNT - 1)
         text = rules.text(name, key, least=0, most=rules.MAX_ID if kind == "id" else None)
-        return text if self.projection.is_of_session else self.projection.key_of(text)
+        return text if self.projection.is_of_session else self.projection.told.key_of(text)
 
     def check_not_parked(self, key: Key) -> None:
         """Refuse to read a view that waits.
@@ -163,7 +163,7 @@ class StoredProjection(Generic[V]):
     def _after(self, key: Key, view: V | None, recorded: Recorded) -> V:
         """The view after an event, if it can be kept."""
         if not self.projection.is_of_session:
-            self.projection.check_key(key, recorded)
+            self.projection.told.check(key, recorded)
         after = self.projection.after(view, recorded)
         if after is not view and not self.projection.always_fits:
             self.projection.check_kept(key, after)

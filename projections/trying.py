@@ -41,7 +41,7 @@ def tried(projection: Projection[V], log: Sequence[Recorded]) -> dict[Key, V]:
     views: dict[Key, V] = {}
     for recorded, keys in zip(log, touched, strict=True):
         for key in keys:
-            projection.check_key(key, recorded)
+            projection.told.check(key, recorded)
             views[key] = _after(projection, views.get(key), recorded)
     again = _alone(projection, log, touched)
     for recorded, first, then in zip(log, alone, again, strict=True):
@@ -81,7 +81,7 @@ def _alone(
 
     def answer(recorded: Recorded) -> object:
         try:
-            return projection.folded(None, recorded)
+            return projection.guarded.folded(None, recorded)
         except Exception as error:  # noqa: BLE001  it may need a view
             return repr(error)
 
@@ -96,11 +96,11 @@ def _shown(recorded: Recorded) -> str:
 def _after(projection: Projection[V], view: V | None, recorded: Recorded) -> V:
     """The view after an event; the one before, of which rows may be there, stays what it was."""
     before = deepcopy(view)
-    after = projection.folded(view, recorded)
+    after = projection.guarded.folded(view, recorded)
     if not _is_same(view, before):
         fail(f"the fold of {projection.name} changes the view that it is given")
     with suppress(Exception):  # one that cannot be kept is told of when it is to be
-        after = projection.settled(after)
+        after = projection.guarded.settled(after)
     _check_rows(projection, after)
     return after
 

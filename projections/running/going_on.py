@@ -60,7 +60,7 @@ def go_on(
 def _as_parked(projection: Projection[Any], key: Key) -> Key:
     """A key as events have it, given so or as the text that `parked` has."""
     if not isinstance(key, str):
-        return projection.key_of(key)
+        return projection.told.key_of(key)
     is_number = projection.key.kind == "integer" and _NUMBER.fullmatch(key)
     return int(key) if is_number else key
 

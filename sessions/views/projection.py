@@ -8,18 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
-from sessions import documents
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event
-from sessions.keys import UNTOLD, Key, is_reserved, misfit
-from sessions.kinds import fits
-from sessions.mutability import can_change
 from sessions.sql.tables import Column, Table
-from sessions.views.again import again, check_memory
 from sessions.views.definitions import (
     check_columns,
     check_function,
@@ -29,13 +23,16 @@ from sessions.views.definitions import (
     check_types,
     check_version,
 )
+from sessions.views.guarded_fold import GuardedFold
 from sessions.views.names import check_relation, check_table
 from sessions.views.storage import Rows, Storage, as_json
+from sessions.views.told_keys import ToldKeys
 from sessions.views.view_rows import MadeRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sessions.keys import Key
     from sessions.recorded import Recorded
     from sessions.sql.head import Mode
 
@@ -149,14 +146,14 @@ class Projection(Generic[V]):
         return self.storage.always_fits and not self.rows
 
     @cached_property
-    def _written(self) -> Callable[[Any], str]:
-        """A view as JSON: two that are alike there are the same, whatever Python says of them."""
-        return documents.writes(self.view)
+    def told(self) -> ToldKeys:
+        """What `keys` tells, whatever it is that it answers."""
+        return ToldKeys(self.name, self.key, self.keys)
 
     @cached_property
-    def _can_change(self) -> bool:
-        """Whether views can be changed in place."""
-        return can_change(self.view)
+    def guarded(self) -> GuardedFold[V]:
+        """The fold, as one that people wrote is called."""
+        return GuardedFold(self.name, self.view, self.fold, self.storage.settled)
 
     @cached_property
     def wanted(self) -> frozenset[type]:
@@ -190,18 +187,7 @@ class Projection(Generic[V]):
         """
         if type(recorded.event) not in self.wanted:
             return ()
-        return of_session(recorded) if self.is_of_session else self._keys_of(recorded)
-
-    def _keys_of(self, recorded: Recorded) -> Sequence[Key]:
-        """`touched`, of an event that is wanted."""
-        try:
-            return tuple(dict.fromkeys(self._told(recorded)))
-        except Exception as error:  # noqa: BLE001  this event's, if it comes again
-            try:
-                return tuple(dict.fromkeys(again(partial(self._told, recorded), error)))
-            except Exception as second:  # noqa: BLE001  it does
-                check_memory(second)
-                return (UNTOLD,)
+        return of_session(recorded) if self.is_of_session else self.told.of(recorded)
 
     def by_key(self, events: Sequence[Recorded]) -> dict[Key, list[Recorded]]:
         """Events by the keys that `touched` tells of each: a log has a million of them."""
@@ -212,100 +198,23 @@ class Projection(Generic[V]):
                 if type(each.event) in wanted and each.category == SESSION:
                     found[each.stream_id].append(each)
             return found
+        keys_of = self.told.of
         for each in [event for event in events if type(event.event) in wanted]:
-            for key in self._keys_of(each):
+            for key in keys_of(each):
                 found[key].append(each)
         return found
-
-    def _told(self, recorded: Recorded) -> list[Key]:
-        """What `keys` tells of an event.
-
-        Raises:
-            Exception: What `keys` raised.
-            TypeError: It answered with one text, whose characters are no keys.
-        """
-        keys = self.keys(recorded)
-        if isinstance(keys, str | bytes):
-            message = f"the keys of {self.name} are {keys!r}, which is no list of keys"
-            raise TypeError(message)
-        return [self.key_of(key) for key in keys]
-
-    def key_of(self, key: Key) -> Key:
-        """A key as a plain text or number, or what stands for it where it cannot be one.
-
-        Raises:
-            TypeError: It cannot be a key of a dict either.
-        """
-        if not fits(self.key.kind, key) or is_reserved(key):
-            return misfit(key)
-        return str.__str__(key) if isinstance(key, str) else key
-
-    def check_key(self, key: Key, recorded: Recorded) -> None:
-        """Refuse a key of an event that cannot be one, or that could not be told.
-
-        Raises:
-            Exception: What `keys` raised, or its answer was no list.
-            ValueError: It is not of the kind of the key's column.
-        """
-        if key == UNTOLD:
-            self._told(recorded)
-        if is_reserved(key):
-            message = f"{self.name}.{self.key.name}: {self.key.kind}, not {key}"
-            raise ValueError(message)
 
     @cached_property
     def after(self) -> Callable[[V | None, Recorded], V]:
         """Makes the view after an event, as it is when it is kept and read again.
 
-        So the next fold is given the same, whether it was kept meanwhile or not: whoever makes a
-        view by hand may give a field any value. Of those that are kept otherwise, whose folds are
-        this library's, it is the fold alone: a log has a million events.
+        Of views that are kept otherwise than as JSON, whose folds are this library's, it is the
+        fold alone: a log has a million events.
 
         It raises what `fold` raises, or that a view cannot be written as JSON and read again.
         """
         is_plain = self.kept is not None and self.kept.settled is None
-        return self.fold if is_plain else self._after
-
-    def _after(self, view: V | None, recorded: Recorded) -> V:
-        given = self._apart(view)
-        folded = self.folded(given, recorded)
-        if view is None or folded is not given:
-            return self.settled(folded)
-        if given is view:
-            return folded
-        after = self.settled(folded)
-        return view if self._written(view) == self._written(after) else after
-
-    def _apart(self, view: V | None) -> V | None:
-        """A view for the fold, which may change it in place, though it should not: one of its own.
-
-        The view before is still held; a transaction may end without a trace.
-        """
-        return view if view is None or not self._can_change else self.settled(view)
-
-    def folded(self, view: V | None, recorded: Recorded) -> V:
-        """The view that the fold makes.
-
-        It is given an event of its own: others are folding it too, and it is still to be written.
-
-        Raises:
-            Exception: What `fold` raised.
-            TypeError: It answered with None, which is no view.
-        """
-        folded = self.fold(view, recorded.apart())
-        if folded is None:
-            message = f"the fold of {self.name} answers with None, which is no view"
-            raise TypeError(message)
-        return folded
-
-    def settled(self, view: V) -> V:
-        """A view as it is when it is kept and read again.
-
-        Raises:
-            Exception: It cannot be written as JSON and read again.
-        """
-        settled = self.storage.settled
-        return view if settled is None else settled(view)
+        return self.fold if is_plain else self.guarded.after
 
     def check_kept(self, key: Key, view: V) -> None:
         """Refuse a view that cannot be kept: its key waits.

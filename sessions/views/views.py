@@ -170,7 +170,7 @@ class Views(Generic[V]):
         if self.projection.is_of_session or not is_reserved(key):
             return True
         try:
-            self.projection.check_key(key, event)
+            self.projection.told.check(key, event)
         except Exception as error:  # noqa: BLE001  as a fold's
             self._parked[key] = event, _reason(error)
             return False
