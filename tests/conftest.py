@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from shutil import disk_usage
+from shutil import disk_usage, rmtree
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -31,11 +31,31 @@ if TYPE_CHECKING:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 """Tests start hundreds of processes: none of them has to compile the packages again."""
 
-# The files of tests are in memory where there is room: a sixth less to do for the processors.
-_MEMORY = Path("/dev/shm")  # noqa: S108  pytest makes a directory in it that is its own
+_MEMORY = Path("/dev/shm")  # noqa: S108  each run makes a directory in it that is its own
 _ROOM = 4 * 2**30
-if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and disk_usage(_MEMORY).free > _ROOM:
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def _root_in_memory() -> Path | None:
+    """Where this run's files are, if there is room: a sixth less to do for the processors.
+
+    Each run has a root of its own, for pytest shuts the one that it is given to all other users
+    whenever a run begins: to the server of another run too, where both are root's. What runs that
+    have ended left there is removed.
+    """
+    if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK):
+        return None
+    for left in _MEMORY.glob("customer-sessions-*"):
+        if not Path("/proc", left.name.rpartition("-")[2]).exists():
+            rmtree(left, ignore_errors=True)
+    if disk_usage(_MEMORY).free < _ROOM:
+        return None
+    root = _MEMORY / f"customer-sessions-{os.getpid()}"
+    root.mkdir(exist_ok=True)
+    return root
+
+
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ and (root := _root_in_memory()):
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(root)  # its workers' too
 
 BACKENDS = ("memory", "sqlite", "postgres")
 
