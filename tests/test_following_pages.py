@@ -94,8 +94,9 @@ def test_what_cannot_be_read_ends_a_page_and_is_raised_in_place_of_the_next(
         assert follower.position == 2
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, TimeoutError])  # as a signal handler raises
 def test_an_interrupt_loses_nothing_of_a_page(
-    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
 ) -> None:
     store.execute_many("s", [OpenSession(), add("a"), add("b")])
     follower = store.follow()
@@ -107,13 +108,13 @@ def test_an_interrupt_loses_nothing_of_a_page(
         def first_two() -> Iterator[tuple[int, Recorded]]:
             yield next(found)
             yield next(found)
-            raise KeyboardInterrupt
+            raise kind
 
         return first_two(), until
 
     with monkeypatch.context() as interrupting:
         interrupting.setattr(follower, "_read", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(kind):
             next(follower.pages())
 
     assert follower.position == 0

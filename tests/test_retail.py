@@ -275,7 +275,16 @@ def test_it_is_told_how_many_lines_are_read(file: Path) -> None:
 
     read_invoices(file, lambda done, total: told.append((done, total)))
 
-    assert told == [(1000, 2501), (2000, 2501)]
+    assert told == [(1001, 2501), (2001, 2501), (2501, 2501)]  # line 1 names the columns
+
+
+def test_an_item_of_several_lines_is_told_as_so_many(file: Path) -> None:
+    file.write_text("\n".join([HEADER, *[TWO_LINES] * 1000, ""]))
+    told: list[tuple[int, int]] = []
+
+    read_invoices(file, lambda done, total: told.append((done, total)))
+
+    assert told == [(2001, 2001), (2001, 2001)]
 
 
 THREE = "\u0663".encode().decode("latin-1")  # in Arabic digits, as the file has it in UTF-8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
@@ -59,6 +59,9 @@ def test_what_is_no_event_or_no_moment_is_refused() -> None:
         given(opened)
     with pytest.raises(InvalidValue, match="at: "):
         given(SessionOpened(first_session=True), at=datetime(2026, 11, 23, 10))  # noqa: DTZ001  it has no timezone
+    last = given(SessionOpened(first_session=True), at=datetime.max.replace(tzinfo=UTC))
+    with pytest.raises(InvalidValue, match="at: a time from year 1 to 9999"):
+        last.and_given(SessionOpened(first_session=True), session="order-2")
 
 
 def test_what_no_store_would_take_is_refused() -> None:

@@ -109,8 +109,9 @@ def _read_lines(path: Path, progress: Progress) -> Iterator[tuple[str, datetime,
         for count, row in enumerate(rows, 1):
             yield _read_line(row, rows.line_num)
             if count % _TOLD == 0:
-                progress(count, total)
+                progress(min(rows.line_num, total), total)
             begins = rows.line_num + 1
+        progress(total, total)
     except csv.Error as error:
         raise BadFile(path=path, reason=f"from line {begins}, {error}") from error
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from sessions.errors import StoreClosed
+from sessions.errors import SessionsError, StoreClosed
 from sessions.sql.signals import is_exiting
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Following(ABC, Generic[T]):
         try:
             for position, item in self._page:  # noqa: B007  the last one's is the page's
                 page.append(item)
-        except Exception:  # noqa: BLE001  it is read again, and comes again
+        except SessionsError:  # an event that cannot be read: it comes again when it is read again
             self._read_anew(position)
         else:
             self.position = self._read_to
