@@ -1,4 +1,4 @@
-"""The read side of customer sessions: views, which are folds of what happened."""
+"""The read side of customer sessions: views, each of them a fold of events."""
 
 from projections.attachments import Attachment
 from projections.comparing import Compared

@@ -1,4 +1,4 @@
-"""Which sessions has a customer had? A row for each time that a session came to a profile.
+"""Which sessions has a customer had? A row for each time that a session was attached to a profile.
 
 Rows are never deleted: where a session was attached before is part of the past.
 """
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False):
-    """A session came to a profile.
+    """A session was attached to a profile: it was opened for it, or its profile changed.
 
     Attributes:
-        position: The log position of the event that says so; attachments are in its order.
+        position: The log position of that event. Attachments are ordered by it.
         profile_id: The profile, never "".
         session_id: The session.
         at: When it happened (UTC).
-        first_session: Whether it was the profile's first.
+        first_session: Whether it was the profile's first session.
     """
 
     position: int
@@ -42,7 +42,7 @@ class Attachment(msgspec.Struct, frozen=True, gc=False):
 
 
 def fold(_: Attachment | None, recorded: Recorded) -> Attachment:
-    """The attachment that an event is."""
+    """The attachment that an event makes."""
     event = recorded.event
     if not isinstance(event, SessionOpened | ProfileChanged):
         msg = f"{recorded.type} attaches nothing"
@@ -70,9 +70,9 @@ TABLE = Table(
 
 
 def are_of_profile(dialect: Dialect) -> str:
-    """The condition that attachments are to a profile.
+    """The SQL condition that selects the attachments of a profile.
 
-    SQLite takes an application to have ten rows: it would read them all rather than use the index.
+    SQLite assumes ten rows per application: it would read them all instead of using the index.
     """
     return dialect.rare.format(dialect.is_id("profile_id"))
 

@@ -1,4 +1,4 @@
-"""The events of a session up to a moment, for each of its moments, in the memory of one list."""
+"""The events of a session up to each of its moments, all in the memory of one list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Beginning(Sequence["Recorded"]):
-    """The first events of a list, which may grow behind them: nothing that it shows changes."""
+    """The first events of a list. The list may grow behind them; what this shows never changes."""
 
     __slots__ = ("_length", "_list")
 
@@ -22,7 +22,7 @@ class Beginning(Sequence["Recorded"]):
         self._length = length
 
     def then(self, recorded: Recorded) -> Beginning:
-        """One event more: in the same list, unless it has gone on otherwise."""
+        """These events and one more: in the same list, unless that continues with another event."""
         events, length = self._list, self._length
         if len(events) == length:
             events.append(recorded)

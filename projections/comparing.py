@@ -24,13 +24,13 @@ MOST = 1000
 
 
 class Compared(msgspec.Struct, frozen=True, rename="camel"):
-    """What is new beside what was there before.
+    """A new build, compared with the current build of the same version that it replaces.
 
     Attributes:
-        projection: The projection, such as `customer_sessions 1`.
+        projection: The projection and its version, such as `customer_sessions 1`.
         application_id: The application.
         views: How many views the new build has.
-        differing: The keys whose views differed; at most 1000.
+        differing: The keys of the views that differed; at most 1000.
     """
 
     projection: str
@@ -45,7 +45,7 @@ def compare_builds(
     projections: Iterable[Projection[Any]],
     applications: Iterable[int],
 ) -> list[Compared]:
-    """What is new beside what it will take the place of, where both should be the same."""
+    """Compare new builds with the current ones that they will replace, if they should be alike."""
     current = kept.builds(database.query, "current")
     there = database.relations(database.query)
     alike = [
@@ -76,9 +76,9 @@ def _compare(
     projection: Projection[Any],
     application_id: int,
 ) -> Compared:
-    """Compare a build with the current one, as both are at one moment.
+    """Compare a build with the current one, in one snapshot.
 
-    They need not have come equally far: what only one of them has seen is not a difference.
+    They may have reached different positions: what only one of them has seen is no difference.
     """
     tables = [(table, kept.beside(table, build)) for table in projection.tables]
     names = [table.name for both in tables for table in both]
@@ -103,7 +103,7 @@ def _touched_since(
     projection: Projection[Any],
     application_id: int,
 ) -> Iterator[str]:
-    """The keys of events that one of both may not have seen."""
+    """The keys of events that one of the two builds may not have seen."""
     query = query_on(connection)
     current = kept.builds(query, "current")[build.name]
     builds = [build, *([current] if current.mode == "followed" else [])]

@@ -1,4 +1,4 @@
-"""The questions that people ask of a customer's history: now, at any moment, and event by event."""
+"""Reads a customer's history: as it is now, as it was at any moment, and event by event."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 _READ_TOGETHER = 500
 _OF_APPLICATION = "application_id = ?"
 _UP_TO = "+position <= ? AND at <= ?"
-"""The sign keeps SQLite from the index of positions: it would read the log for each session."""
+"""The `+` keeps SQLite off the index of positions, by which it would read the log per session."""
 
 
 class CustomerHistories:
-    """The histories of the customers of a store's application.
+    """Reads the histories of the customers (profiles) of a store's application.
 
-    Others may write meanwhile: a history is that of one position of the log, or, where somebody
-    lets `attachments` be followed, as far as that has come. It is read whole, in two or three
-    statements for a customer with up to 500 sessions.
+    A history covers all sessions that ever came to the profile. Nothing of it is stored: it is
+    folded from the log when you ask. Others may write meanwhile: it is as of one position, the
+    log's end or, if `attachments` is followed, the position that `attachments` has reached.
+    Reading takes two or three statements for a customer with up to 500 sessions.
     """
 
     def __init__(self, store: SessionStore) -> None:
@@ -56,21 +57,22 @@ class CustomerHistories:
         as_of: datetime | None = None,
         position: int | None = None,
     ) -> CustomerHistory:
-        """A customer's history as it is, or as it was.
+        """A customer's history as it is now, or as it was at one moment.
 
         Args:
-            profile_id: The customer; "" is nobody, and has none.
-            as_of: At a time (with a timezone): after the events with `at` up to it.
-            position: As the store knew it when its log had come to this position.
+            profile_id: The customer's profile id. "" means nobody known, and is refused.
+            as_of: The history at this time (with a timezone): after all events with `at` up to it.
+            position: The history as the store knew it when its log ended at this position.
 
         Raises:
-            ProfileNotFound: No session ever came to the profile; `ProfileNotYet`: none by then.
-            ProjectionNotKept: The store does not keep `attachments`, or another version of it.
+            ProfileNotFound: No session ever came to the profile. If none had come by the moment
+                that you ask about, the error is its subclass `ProfileNotYet`.
+            ProjectionNotKept: The store does not keep `attachments`, or keeps another version.
             PositionNotFound: The position is beyond the log's end.
-            ViewBehind: `attachments` is followed, and has not come to the position, or to any
-                session of the profile.
+            ViewBehind: `attachments` is followed, and has not reached the position, or has not
+                reached any session of the profile.
             InvalidValue, LimitExceeded: The id is not 1 to 1000 characters, both moments are given,
-                or what is given is not one.
+                or one is not a valid moment.
             UnknownEvent: A newer library wrote an event of the history.
             UndecodableEvent: The data of an event does not fit its shape.
         """
@@ -83,23 +85,23 @@ class CustomerHistories:
         as_of: datetime | None = None,
         position: int | None = None,
     ) -> Iterator[HistoryStep]:
-        """Each event of a customer's history in the order of the log, and the history after it.
+        """Each event of a customer's history in the order of the log, with the history after it.
 
-        They are the events of what `get` answers, and the last history is that answer. A session
-        that came from another profile has events from before: they are at their places in the
-        log, and change nothing in the history until it comes.
+        These are the events of the history that `get` returns, and the last step's history equals
+        it. If a session came from another profile, its events from before are included at their
+        places in the log; they change nothing in the history until the session comes.
 
         Args:
-            profile_id: The customer; "" is nobody, and has none.
-            as_of: Of the history at a time, as with `get`.
-            position: Of the history at a position, as with `get`.
+            profile_id: The customer's profile id, as with `get`.
+            as_of: Replay the history at this time, as with `get`.
+            position: Replay the history at this position, as with `get`.
 
-        Its errors are those of `get`, and come before the first step.
+        It raises the errors of `get`, before the first step.
         """
         return steps(profile_id, self._log(profile_id, as_of, position))
 
     def _log(self, profile_id: str, as_of: datetime | None, position: int | None) -> list[Recorded]:
-        """All events by a moment of the sessions that had come to a profile, in order."""
+        """All events up to a moment, in order, of the sessions that had come to a profile."""
         rules.text("profileId", profile_id)
         past = check_one(as_of=as_of, position=position)
         as_of = rules.as_of(as_of)
@@ -122,14 +124,14 @@ class CustomerHistories:
         raise ProfileNotFound(profile=profile_id)
 
     def _come(self, head: Head) -> int:
-        """How far `attachments` has come: where somebody lets it be followed, no more is known."""
+        """The position that `attachments` has reached: if it is followed, no more is known."""
         for build in head.views:
             if build.name == attachments.PROJECTION.name and build.mode == "followed":
                 return kept.position(self._store.rows, build, self._store.application_id)
         return head.position
 
     def _is_claimed(self, profile_id: str) -> bool:
-        """Whether any session came to a profile, be it one that `attachments` has not come to."""
+        """Whether any session came to a profile, even if `attachments` has not reached it yet."""
         claims = ClaimRows(self._store.application_id, self._dialect)
         return claims.usage(self._store.rows, first_session(profile_id).limit, "").count > 0
 

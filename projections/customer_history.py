@@ -1,8 +1,8 @@
 """What happened with a customer? A profile's sessions in the order in which they came to it.
 
-A session belongs to one profile at a time. While it is a customer's, all its events are, the ones
-from before too: a guest's session comes with its past. What happens to it after it went to
-another profile is that one's, until it comes back.
+A session belongs to one profile at a time. While it belongs to a customer, all its events do, even
+those from before: a guest's session comes with its past. Once it has moved to another profile, what
+happens to it belongs to that profile, until it comes back.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 
 class Move(msgspec.Struct, frozen=True, rename="camel"):
-    """A session went to another profile.
+    """A session moved to another profile.
 
     Attributes:
         profile_id: The other profile; "" is nobody known.
         at: When it happened (UTC).
-        position: The log position of the event that says so.
+        position: The log position of the event that moved it.
     """
 
     profile_id: str
@@ -43,14 +43,15 @@ class Move(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Stay(msgspec.Struct, frozen=True, rename="camel"):
-    """A session was a customer's for some time.
+    """A stretch of time for which a session belonged to a customer.
 
     Attributes:
         at: When it was attached to the profile (UTC).
-        position: The log position of the event that says so.
-        first_session: Whether it was the profile's first, as that event says.
-        came_from: The profile that it had before; "" is nobody known, None that it was opened.
-        moved_to: Where it went; None if it did not.
+        position: The log position of the event that attached it.
+        first_session: Whether it was the profile's first session, as that event says.
+        came_from: The profile that it had before; "" is nobody known. None if it was opened for
+            this customer.
+        moved_to: The move to another profile that ended the stay; None if it has not ended.
     """
 
     at: datetime
@@ -64,9 +65,9 @@ class SessionHistory(msgspec.Struct, frozen=True):
     """A session in a customer's history.
 
     Attributes:
-        stays: Each time that it was the customer's, in order.
-        view: The fold of its events.
-        events: What happened in it, in order. If it moved away: up to the event that moved it.
+        stays: Each time that it belonged to the customer, in order.
+        view: The fold of `events`.
+        events: Its events, in order. If it moved away: up to the event that moved it.
     """
 
     stays: tuple[Stay, ...]
@@ -80,17 +81,17 @@ class SessionHistory(msgspec.Struct, frozen=True):
 
     @property
     def attached(self) -> Stay:
-        """The latest time that it was the customer's."""
+        """The latest of `stays`."""
         return self.stays[-1]
 
     @property
     def first_session(self) -> bool:
-        """Whether it was the profile's first when it was attached."""
+        """Whether it was the profile's first session when it was last attached."""
         return self.attached.first_session
 
     @property
     def moved_to(self) -> Move | None:
-        """Where it went; None if it belongs to the customer."""
+        """The move to another profile; None if it belongs to the customer."""
         return self.attached.moved_to
 
     @property
@@ -104,7 +105,7 @@ class SessionHistory(msgspec.Struct, frozen=True):
         return self.view.customer_session()
 
     def as_dict(self) -> dict[str, object]:
-        """The session in the history, by its names in JSON."""
+        """The session as it is in the history's JSON, by its names there."""
         return {
             "sessionId": self.session_id,
             "belongs": self.belongs,
@@ -121,9 +122,9 @@ class CustomerHistory(msgspec.Struct, frozen=True):
     """A customer's history at one moment.
 
     Attributes:
-        profile_id: The customer.
+        profile_id: The customer's profile id.
         sessions: In the order in which they were attached to the profile; one that came back is
-            attached again. Those that moved away are still among them.
+            attached again, and so comes last. Those that moved away are still included.
         figures: What the sessions that belong to the customer add up to.
     """
 
@@ -133,19 +134,19 @@ class CustomerHistory(msgspec.Struct, frozen=True):
 
     @property
     def first_session_id(self) -> str | None:
-        """The id of the session that was attached first, of those that belong to the customer."""
+        """The id of the first attached session that belongs to the customer; None without one."""
         return next((each.session_id for each in self.sessions if each.belongs), None)
 
     @property
     def latest_session_id(self) -> str | None:
-        """The id of the session that was attached last, of those that belong to the customer."""
+        """The id of the last attached session that belongs to the customer; None without one."""
         return next((each.session_id for each in reversed(self.sessions) if each.belongs), None)
 
     def session(self, session_id: str) -> SessionHistory:
-        """One of the sessions.
+        """One of the sessions, by its id.
 
         Raises:
-            NotInHistory: It has not been the customer's.
+            NotInHistory: It never belonged to the customer.
         """
         for each in self.sessions:
             if each.session_id == session_id:
@@ -156,10 +157,10 @@ class CustomerHistory(msgspec.Struct, frozen=True):
         """One JSON object: the line of `sessions history --figures --json`.
 
         Args:
-            session_id: Only this of the sessions; the figures stay those of all.
+            session_id: Include only this session. The figures still cover all sessions.
 
         Raises:
-            NotInHistory: It has not been the customer's.
+            NotInHistory: The session never belonged to the customer.
         """
         shown = self.sessions if session_id is None else [self.session(session_id)]
         return to_json(
@@ -177,13 +178,13 @@ class CustomerHistory(msgspec.Struct, frozen=True):
 def fold(
     history: CustomerHistory, recorded: Recorded, stream: Iterable[Recorded] = ()
 ) -> CustomerHistory:
-    """The history after an event; an event of a session that is elsewhere changes nothing.
+    """The history after an event. An event of another profile's session changes nothing.
 
     Args:
         history: The history before it.
         recorded: The next event in the order of the log.
-        stream: The events of its session. A session that comes from another profile brings those
-            of them that are before the event.
+        stream: The events of its session. A session that comes from another profile brings along
+            those of them that are before the event.
     """
     folding = Folding(history)
     folding.take(recorded, stream)
@@ -202,7 +203,7 @@ def folded(profile_id: str, log: Iterable[Recorded]) -> CustomerHistory:
 
 
 class Folding:
-    """A history that takes in one event after the other, and is copied only to be seen.
+    """A history that takes in one event after the other, and is copied only when it is read.
 
     Attributes:
         by_id: The sessions so far by id, in their order.
@@ -215,12 +216,12 @@ class Folding:
 
     @property
     def figures(self) -> Figures:
-        """What those sessions add up to that belong to the customer."""
+        """What the sessions that belong to the customer add up to."""
         return self._tally.figures
 
     @property
     def history(self) -> CustomerHistory:
-        """The history after what was taken in."""
+        """The history after the events taken in so far."""
         return CustomerHistory(self._profile_id, tuple(self.by_id.values()), self.figures)
 
     def take(self, recorded: Recorded, stream: Iterable[Recorded]) -> None:
@@ -245,7 +246,7 @@ class Folding:
 
 
 def _counted(known: SessionHistory | None) -> Session | None:
-    """What counts in the figures: nothing of a session that is elsewhere."""
+    """What counts in the figures: nothing of a session that belongs to another profile."""
     return known.view.session if known and known.belongs else None
 
 
@@ -255,7 +256,7 @@ def _came(
     event: SessionOpened | ProfileChanged,
     before: Sequence[Recorded],
 ) -> SessionHistory:
-    """A session that comes to the customer, with what happened before."""
+    """A session that comes to the customer, with its events from before."""
     came_from = event.old_profile_id if isinstance(event, ProfileChanged) else None
     stay = Stay(recorded.at, recorded.position, event.first_session, came_from)
     events = Beginning([*before, recorded], len(before) + 1)
@@ -266,7 +267,7 @@ def _came(
 
 
 def _went_on(known: SessionHistory, recorded: Recorded) -> SessionHistory:
-    """A session of the customer's after an event, which may take it away."""
+    """A session of the customer after an event, which may move it away."""
     event, (*past, stay) = recorded.event, known.stays
     if isinstance(event, ProfileChanged):
         moved = Move(event.profile_id, recorded.at, recorded.position)

@@ -1,4 +1,4 @@
-"""The questions that people ask of the session views: now, and at any moment of the past."""
+"""Reads sessions: as they are now, and as they were at any moment of the past."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 class CustomerSessions:
-    """The sessions of a store's application, as views."""
+    """Reads the sessions of a store's application: one, those of a customer, by filter, or all.
+
+    Reads of the present use the stored views; reads of the past, `all` and `timeline` fold the log.
+    """
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
@@ -65,27 +68,29 @@ class CustomerSessions:
         as_of: datetime | None = None,
         position: int | None = None,
     ) -> CustomerSession:
-        """A session as it is, or as it was.
+        """A session as it is now, or as it was at one moment.
 
         Args:
             session_id: Its integrationId.
-            version: After so many of its events.
-            as_of: At a time (with a timezone): after the events with `at` up to it.
-            position: As the store knew it when its log had come to this position.
+            version: The session after this many of its events.
+            as_of: The session at this time (with a timezone): after all events with `at` up to it.
+            position: The session as the store knew it when its log ended at this position.
 
         Raises:
-            SessionNotFound: There is no such session; `SessionNotYet`: not at that moment.
-            ViewBehind: The views are followed, and have not come to its first event.
-            ViewParked: Its view waits, because an event could not be folded into it.
+            SessionNotFound: There is no such session. If it did not exist at the moment that you
+                ask about, the error is its subclass `SessionNotYet`.
+            ViewBehind: The views are followed, and have not reached its first event.
+            ViewParked: Its view is parked, because an event could not be folded into it.
             ViewUnreadable: Somebody changed its row by hand.
-            ProjectionNotKept: It failed, and the store does not keep the view, or keeps another
-                version of it.
+            ProjectionNotKept: The read failed because the store does not keep the view, or keeps
+                another version of it.
             VersionNotFound: The version is beyond the newest.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue, LimitExceeded: The id is not 1 to 1000 characters, more than one moment is
-                given, or what is given is not one.
-            UnknownEvent: Its past is asked for, and a newer library wrote an event of it.
-            UndecodableEvent: The same, and the data of an event does not fit its shape.
+                given, or one is not a valid moment.
+            UnknownEvent: You asked for its past, and a newer library wrote one of its events.
+            UndecodableEvent: You asked for its past, and the data of an event does not fit its
+                shape.
         """
         rules.text("integrationId", session_id)
         if version is None and as_of is None and position is None:
@@ -95,7 +100,7 @@ class CustomerSessions:
         return self._past(session_id, version, as_of, position)
 
     def get_with_version(self, session_id: str) -> tuple[CustomerSession, int]:
-        """A session as it is, and its version: what `expected_version` takes, or an ETag tells.
+        """A session as it is now, and its version: for `expected_version`, or for an ETag.
 
         Raises:
             SessionNotFound, ViewBehind, ViewParked, ViewUnreadable, ProjectionNotKept: As with
@@ -112,16 +117,17 @@ class CustomerSessions:
         """A customer's sessions in the order in which they were attached to the profile.
 
         Args:
-            profile_id: The customer; sessions that went to another profile are not among them.
-            as_of: As it was at a time (with a timezone): the sessions then, as they were.
+            profile_id: The customer's profile id. Sessions that moved to another profile are not
+                included.
+            as_of: The customer's sessions at this time (with a timezone), as they were then.
 
         Raises:
-            ViewParked: The view of one of them waits.
+            ViewParked: The view of one of them is parked.
             ViewUnreadable: Somebody changed the row of one of them by hand.
-            ProjectionNotKept: It failed, and the store does not keep a view that it asks, or
-                keeps another version of it.
-            InvalidValue, LimitExceeded: The profile is not 0 to 1000 characters, or the time has no
-                timezone.
+            ProjectionNotKept: The read failed because the store does not keep a view that it
+                needs, or keeps another version of it.
+            InvalidValue, LimitExceeded: The profile id is not 0 to 1000 characters, or the time has
+                no timezone.
             UnknownEvent, UndecodableEvent: As with `get`.
         """
         rules.text("profileId", profile_id, least=0)
@@ -151,24 +157,24 @@ class CustomerSessions:
         limit: int = 100,
         after: CustomerSession | None = None,
     ) -> list[CustomerSession]:
-        """Sessions by what they are now, the longest untouched first (abandoned carts).
+        """One page of the sessions that match all filters now, the longest untouched first.
 
-        Those whose views wait (`ViewParked`) are not among them.
+        This finds abandoned carts. Sessions whose views are parked (`ViewParked`) are not found.
 
         Args:
-            state: In this state.
-            profile_id: Of this customer; "" finds anonymous ones.
-            coupon: With this coupon code entered.
-            referral: With this referral code entered.
-            updated_before: Whose latest event happened before this time.
-            updated_since: Whose latest event happened at this time or later.
-            limit: At most so many, from 1 to 1000.
-            after: The last session of the page before, to go on after it.
+            state: Sessions in this state.
+            profile_id: Sessions of this customer; "" finds anonymous ones.
+            coupon: Sessions with this coupon code entered.
+            referral: Sessions with this referral code entered.
+            updated_before: Sessions whose latest event happened before this time.
+            updated_since: Sessions whose latest event happened at this time or later.
+            limit: The size of the page, from 1 to 1000.
+            after: The last session of the previous page: continue after it.
 
         Raises:
             ViewUnreadable: Somebody changed the row of one of them by hand.
             ProjectionNotKept: As with `of_profile`.
-            InvalidValue, LimitExceeded: A filter, `limit` or `after` is not what it may be.
+            InvalidValue, LimitExceeded: A filter, `limit` or `after` is not a valid value.
         """
         filters: Filters = {
             "state": state,
@@ -185,19 +191,20 @@ class CustomerSessions:
     def all(
         self, *, as_of: datetime | None = None, position: int | None = None
     ) -> Iterator[CustomerSession]:
-        """All sessions as they are, or as they were, folded from the log one after the other.
+        """All sessions as they are now, or as they were, folded from the log one after the other.
 
-        It reads in pages, holds one session in memory, and sees one moment, whatever is written
-        meanwhile. The order is that of their ids, but of ids of 256 bytes and more on PostgreSQL.
+        It reads the log in pages and holds one session in memory. All sessions are as of one
+        moment, whatever is written meanwhile. They come in the order of their ids, except ids of
+        256 bytes and more on PostgreSQL.
 
         Args:
-            as_of: At a time (with a timezone): those that existed then, as they were.
-            position: As the store knew it when its log had come to this position.
+            as_of: The sessions that existed at this time (with a timezone), as they were then.
+            position: The sessions as the store knew them when its log ended at this position.
 
         Raises:
             PositionNotFound: The position is beyond the log's end.
-            InvalidValue: Both moments are given, or what is given is not one.
-            UnknownEvent: A newer library wrote an event of one.
+            InvalidValue: Both moments are given, or one is not a valid moment.
+            UnknownEvent: A newer library wrote one of the events.
             UndecodableEvent: The data of an event does not fit its shape.
         """
         check_one(as_of=as_of, position=position)
@@ -211,7 +218,7 @@ class CustomerSessions:
         )
 
     def timeline(self, session_id: str) -> Iterator[Step]:
-        """Each event of a session, and what it changed in the view, field by field.
+        """Each event of a session in order, and what it changed in the view, field by field.
 
         Raises:
             SessionNotFound: There is no such session.
@@ -226,7 +233,7 @@ class CustomerSessions:
         return steps(chain((first,), events))
 
     def _current(self, session_id: str) -> tuple[str, int]:
-        """The document of a session, and its version."""
+        """The stored JSON of a session, and its version."""
         rows = self._query(self._get, (self._store.application_id, session_id))
         if not rows or rows[0][1]:
             self._stored.check_not_parked(session_id)
@@ -235,10 +242,10 @@ class CustomerSessions:
         return document, version
 
     def _late(self, session_id: str) -> list[Any]:
-        """The row of a session that had none: there is one by now, if it is not none at all."""
+        """The row of a session that had none a moment ago: by now it has one, if it exists."""
         query, application = self._store.rows, self._store.application_id
         first = self._store.recorder.stream_rows(query, SESSION, session_id, until=1)
-        if first:  # somebody lets the views be followed, or was faster
+        if first:  # the views are followed, or a writer was faster
             begun, reached = first[0][0], self._stored.position
             if reached < begun:
                 raise behind(PROJECTION, reached, begun)

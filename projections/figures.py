@@ -30,7 +30,7 @@ class Figures(msgspec.Struct, frozen=True):
         states: How many sessions are in each state; all four are there.
         gross: The totals of the orders: before discounts, and unchanged by returns.
         discounts: Their discounts.
-        returned: Price times quantity of the units that came back from them.
+        returned: Price times quantity of their units that were returned.
         coupons: How many orders redeemed a coupon code, by code.
         referrals: How many orders redeemed a referral code, by code.
         order_times: When each order was closed (UTC), the earliest first.
@@ -69,7 +69,7 @@ class Figures(msgspec.Struct, frozen=True):
         return (self.order_times[-1] - self.order_times[0]) / (len(self.order_times) - 1)
 
     def as_dict(self) -> dict[str, object]:
-        """The figures by their names in JSON, but the single gaps."""
+        """The figures by their names in JSON, without the single gaps."""
         average = self.average_gap
         return {
             "states": self.states,
@@ -85,7 +85,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """Figures that are counted on, one session after the other, and copied only to be seen."""
+    """Figures that are updated one session after the other, and copied only when they are read."""
 
     def __init__(self, figures: Figures) -> None:
         self._seen: Figures | None = figures
@@ -97,7 +97,7 @@ class Tally:
 
     @property
     def figures(self) -> Figures:
-        """What the sessions add up to by now."""
+        """What the sessions add up to now."""
         if self._seen is None:
             self._seen = Figures(
                 dict(self._states),
@@ -111,9 +111,9 @@ class Tally:
         return self._seen
 
     def change(self, before: Session | None, after: Session | None) -> None:
-        """One of the sessions becomes another: None is before it came, and when it went.
+        """Count a session's new state instead of its old one: None before it came, or once it went.
 
-        It takes as long as the session, not as all of them.
+        The cost depends on the size of this session, not on how many there are.
         """
         if before and after and before.state == after.state and after.state not in _ORDERS:
             return
@@ -142,7 +142,7 @@ class Tally:
 
 
 def _tally(counts: dict[str, int], code: str, times: int) -> None:
-    """Count a code once more or less; "" is none."""
+    """Count a code once more, or once less; "" is no code."""
     if code:
         counts[code] = counts.get(code, 0) + times
         if not counts[code]:

@@ -1,4 +1,4 @@
-"""Sessions by what they are now: filters that people give, as SQL on the views."""
+"""Finds sessions by their current state: the filters of a caller, as SQL on the views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Filters(TypedDict):
-    """What a session is to be; None: anything. `CustomerSessions.find` says what each is."""
+    """What sessions must match; None matches any. `CustomerSessions.find` documents each."""
 
     state: State | None
     profile_id: str | None
@@ -29,7 +29,7 @@ class Filters(TypedDict):
 
 
 class Finding:
-    """Asks for pages of an application's views that pass filters, the longest untouched first."""
+    """Makes queries for pages of an application's views by filters, the longest untouched first."""
 
     def __init__(self, application_id: int, dialect: Dialect) -> None:
         self._application_id = application_id
@@ -42,7 +42,7 @@ class Finding:
         """The SELECT of documents and ids, and its parameters.
 
         Raises:
-            InvalidValue, LimitExceeded: A filter, `limit` or `after` is not what it may be.
+            InvalidValue, LimitExceeded: A filter, `limit` or `after` is not a valid value.
         """
         bounds = [*self._bounds(filters), *_behind(after)]
         where = ["application_id = ?", self._is_there, *[bound for bound, _ in bounds]]
@@ -68,7 +68,7 @@ class Finding:
 
 
 def _behind(last: CustomerSession | None) -> list[tuple[str, Sequence[object]]]:
-    """What comes after the last session of a page."""
+    """The condition for what comes after the last session of a page."""
     if last is None:
         return []
     if not isinstance(last, CustomerSession):

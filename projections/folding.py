@@ -1,7 +1,7 @@
-"""Passes over a log: what is made from it is folded page by page, each part from where it is.
+"""Passes over a log: each part folds it page by page, from the position that it has reached.
 
-What a part makes, and how far it has come, are committed together: a page that is read twice is
-folded once.
+What a part makes and its position are committed together, so a page that is read twice is folded
+once.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from sessions.views.views import Views
 
 HELD = 10_000
-"""So many views of a projection are held in memory."""
+"""How many views of a projection are held in memory."""
 WRITING = "projections"
-"""The lock of those who write what is followed or built."""
+"""The lock for writing followed views and builds."""
 
 _READ_TOGETHER = 500
 
 Progress = Callable[[int, int], object]
-"""Is told how many events are done, and of how many."""
+"""A callback that gets the number of events done so far, and their total number."""
 
 
 def never() -> bool:
@@ -46,18 +46,18 @@ def never() -> bool:
 
 
 def silent(done: int, total: int) -> None:
-    """Take no note of progress."""
+    """Ignore progress."""
 
 
 class Overtaken(News):
-    """Somebody else has taken this part further meanwhile; nothing was written."""
+    """Somebody else has advanced this part meanwhile; nothing was written."""
 
 
 class Part(ABC):
     """Something that is made from the log of one application.
 
     Attributes:
-        position: How far it has come.
+        position: The log position that it has reached.
     """
 
     position: int = 0
@@ -68,7 +68,7 @@ class Part(ABC):
         """The types of the events that it wants."""
 
     def take(self, query: Query, page: Page) -> None:
-        """Fold what it has not yet of a page."""
+        """Fold those events of a page that it has not folded yet."""
         new = page.events
         if new and new[0].position <= self.position:
             new = [event for event in new if event.position > self.position]
@@ -81,7 +81,7 @@ class Part(ABC):
 
     @abstractmethod
     def writes(self) -> Sequence[Write]:
-        """What writes all that was folded, in this order, perhaps when more is folded already."""
+        """The writes for all that was folded, in order; they may run after more was folded."""
 
     def write(self, connection: Connection) -> None:
         """Write what was folded."""
@@ -106,7 +106,7 @@ class BuildOf(Part):
         self._views.fold(query, events)
 
     def writes(self) -> Sequence[Write]:
-        """What writes all that was folded."""
+        """The writes for all that was folded."""
         return self._views.writes()
 
 
@@ -133,7 +133,7 @@ class ClaimsOf(Part):
         self._ledgers.append(ledger)
 
     def _ledger(self, query: Query, changes: Sequence[_Change], begun: set[str]) -> Ledger:
-        """The claims that events are about, read together."""
+        """The claims that events touch, read together."""
         touched = [
             (claim.limit, holder)
             for holder, released, taken in changes
@@ -147,7 +147,7 @@ class ClaimsOf(Part):
         return ledger
 
     def writes(self) -> Sequence[Write]:
-        """What writes all that was folded."""
+        """The writes for all that was folded."""
         ledgers, self._ledgers = self._ledgers, []
         return [partial(self._claims.write, ledger=ledger) for ledger in ledgers]
 
@@ -184,9 +184,9 @@ class Tracked(Part):
         self._part.fold(query, events)
 
     def writes(self) -> Sequence[Write]:
-        """What writes how far it has come, and all that was folded.
+        """The writes for its position, and then for all that was folded.
 
-        The first of it raises `Overtaken` where somebody else did that.
+        The first one raises `Overtaken` if somebody else has advanced it.
         """
         if self.position == self._kept:
             return ()

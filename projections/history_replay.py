@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HistoryStep:
-    """An event of a customer's, and what is so after it.
+    """An event of a customer's history, and the history after it.
 
     Attributes:
         recorded: The event.
-        session: Its session; None if that had not come to the customer yet.
-        figures: What the customer's sessions add up to.
+        session: Its session after it; None if the session had not yet come to the customer.
+        figures: What the customer's sessions add up to after it.
     """
 
     recorded: Recorded
@@ -35,12 +35,12 @@ class HistoryStep:
 
     @property
     def belongs(self) -> bool:
-        """Whether the event's session belongs to the customer."""
+        """Whether the event's session belongs to the customer after it."""
         return self.session is not None and self.session.belongs
 
     @property
     def history(self) -> CustomerHistory:
-        """The whole history; it is put together when it is asked for."""
+        """The whole history after it; it is put together each time that you ask for it."""
         return self._history()
 
     def to_json(self) -> str:
@@ -51,7 +51,7 @@ class HistoryStep:
 
 
 def steps(profile_id: str, log: Sequence[Recorded]) -> Iterator[HistoryStep]:
-    """A step for each event of the history that `folded` makes of the same, in order."""
+    """A step for each event, in order, of the history that `folded` makes of the same log."""
     last = folded(profile_id, log)
     streams = {each.session_id: each.events for each in last.sessions}
     events = [recorded for stream in streams.values() for recorded in stream]
@@ -68,10 +68,10 @@ def steps(profile_id: str, log: Sequence[Recorded]) -> Iterator[HistoryStep]:
 def _history(
     profile_id: str, journal: Sequence[SessionHistory], length: int, figures: Figures
 ) -> CustomerHistory:
-    """The history of sessions as each event left them, up to one of these."""
+    """The history after an event, from a journal of the sessions as each event left them."""
     by_id: dict[str, SessionHistory] = {}
     for session in islice(journal, length):
         if session.attached.position == session.events[-1].position:
-            by_id.pop(session.session_id, None)  # it came, or came back: it is the last now
+            by_id.pop(session.session_id, None)  # it came, or came back: now it is the last
         by_id[session.session_id] = session
     return CustomerHistory(profile_id, tuple(by_id.values()), figures)

@@ -1,4 +1,4 @@
-"""The projections that a process knows, and their builds as one application has them."""
+"""The projections that a process knows, and their builds as seen by one application."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
-    """Projections that are known, all of them if none are named.
+    """The projections of these names, or all that the process knows if none are named.
 
     Raises:
         ProjectionNotFound: No projection that this process knows has the name.
@@ -40,11 +40,11 @@ def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
 
 
 def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
-    """Asks relations of projections by SQL.
+    """A function that queries relations of projections by SQL.
 
     Raises:
-        ProjectionNotKept: It fails, and the store does not keep one of them.
-        CopyUnfinished: The same, because the store is being copied to.
+        ProjectionNotKept: A query failed, and the store does not keep one of the projections.
+        CopyUnfinished: A query failed, and the store is being copied to.
     """
 
     def asked(sql: str, parameters: Sequence[object]) -> list[Any]:
@@ -62,12 +62,12 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
 
 
 def is_kept(projection: Projection[Any], build: Build | None) -> bool:
-    """Whether a store's current build is of this version of a projection."""
+    """Whether a store's current build has this version of a projection."""
     return build is not None and build.version == projection.version
 
 
 def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotKept:
-    """What is raised where the store keeps no such version of a projection."""
+    """The error to raise if the store does not keep this version of a projection."""
     is_newer = build is not None and build.version > projection.version
     rebuild = f"run `sessions projections rebuild {projection.name}`"
     advice = "upgrade this process" if is_newer else rebuild
@@ -75,20 +75,20 @@ def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotK
 
 
 def behind(projection: Projection[Any], position: int, asked: int) -> ViewBehind:
-    """What is raised where somebody follows a projection that has not come to a position yet."""
+    """The error to raise if a projection is followed, and has not reached a position yet."""
     reason = "it is followed: wait for it, and see that somebody follows"
     return ViewBehind(projection=projection.name, position=position, asked=asked, reason=reason)
 
 
 def come(store: SessionStore, build: Build, query: Query) -> int:
-    """How far the views of a current build have come: those that are not followed, to the end."""
+    """The position that a current build has reached: the log's end, unless it is followed."""
     if build.mode == "followed":
         return kept.position(query, build, store.application_id)
     return store.recorder.head(query).position
 
 
 def parked_keys(store: SessionStore, build: Build, table: Table = schema.PARKED) -> ParkedKeys:
-    """The keys of a build that wait."""
+    """The parked keys of a build."""
     dialect = store.recorder.database.dialect
     return ParkedKeys(store.application_id, build.name, build.number, dialect, table)
 
@@ -96,7 +96,7 @@ def parked_keys(store: SessionStore, build: Build, table: Table = schema.PARKED)
 def unreadable(
     store: SessionStore, projection: Projection[Any], key: Key, error: Exception
 ) -> ProjectionNotKept | ViewUnreadable:
-    """What is raised for a row that is no view: another version's, or changed by hand."""
+    """The error to raise for a row that is not a view: another version's, or changed by hand."""
     build = kept.builds(store.rows, "current").get(projection.name)
     if not is_kept(projection, build):
         return not_kept(projection, build)

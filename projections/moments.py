@@ -1,4 +1,4 @@
-"""The moments of the past that may be asked about."""
+"""The moments of the past that a caller may ask about."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sessions.store import SessionStore
 
 EVER = "9999-12-31T23:59:59.999999Z"
-"""By this time, as a text, everything has happened."""
+"""A time, as text, by which everything has happened."""
 
 
 def check_one(**moments: object) -> bool:
@@ -32,12 +32,12 @@ def check_one(**moments: object) -> bool:
 
 
 def shown(at: datetime | None, position: int | None) -> str:
-    """A moment as errors name it: a time, or else a position."""
+    """A moment as errors show it: a time, or else a position."""
     return f"position {position}" if at is None else clock.text(at)
 
 
 def known_until(store: SessionStore, position: int | None, head: Head | None = None) -> int:
-    """The position up to which the log is asked about: a given one, or else its end.
+    """The position up to which the log is read: the given one, or else the log's end.
 
     Raises:
         PositionNotFound: It is beyond the log's end.

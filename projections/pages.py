@@ -1,4 +1,4 @@
-"""Reading a log, page by page, for those who pass over it: up to what this process cannot read."""
+"""Reads a log page by page, up to an event that this process cannot read."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from sessions.sql.database import Database
 
 PAGE = 2000
-"""So many positions are a page, if nobody says otherwise."""
+"""How many positions a page has, if the caller does not say."""
 
 _FIRST = 100
-"""So many positions are the first page, when nobody knows how fast folds are."""
+"""How many positions the first page has, before it is known how fast the folds are."""
 _SECONDS = 1.0
-"""So long the processor may work at a page: who is asked to stop has to end it, or loses it."""
+"""How much processor time a page may take: a pass that is told to stop must end it, or lose it."""
 
 _COUNT = f"SELECT count(*) FROM {schema.EVENTS.name}"
 
 
 class Page(NamedTuple):
-    """What comes next in a log.
+    """The next page of a log.
 
     Attributes:
-        events: The events of sessions; those that nobody wants are left out.
-        until: How far it goes.
-        obstacle: The event after it that this process cannot read, if there is one.
+        events: The events of sessions, without those that nobody wants.
+        until: The position up to which it goes.
+        obstacle: The error of the event after it, if this process cannot read that; else None.
     """
 
     events: list[Recorded]
@@ -46,10 +46,10 @@ class Page(NamedTuple):
 
 
 class Pace:
-    """How many positions are a page, by how long the ones before took: folds may be slow.
+    """Chooses how many positions a page has by how long the last ones took: folds may be slow.
 
     Args:
-        most: So many at most.
+        most: The largest size of a page, in positions.
     """
 
     def __init__(self, most: int) -> None:
@@ -58,14 +58,14 @@ class Pace:
         self._began = 0.0
 
     def begin(self) -> int:
-        """Begin a page; so many positions it may have."""
+        """Begin a page; the answer is how many positions it may have."""
         self._began = time.thread_time()
         return self._size
 
     def end(self, positions: int) -> None:
-        """A page of so many positions is folded, by the thread that began it.
+        """End a page: the thread that began it has folded this many positions.
 
-        Waiting, such as for the lock, does not count: it takes a short page as long.
+        Waiting, such as for the lock, does not count: a shorter page would wait as long.
         """
         seconds = time.thread_time() - self._began
         if seconds > _SECONDS:
@@ -106,7 +106,7 @@ def _read_into(
         read = [row for row in read if name_of(row[4]) not in unwanted]
     try:
         found += store.mapper.recorded(store.recorder.application_id, read)
-    except (UnknownEvent, UndecodableEvent) as error:  # those before it are added
+    except (UnknownEvent, UndecodableEvent) as error:  # the events before it are added
         return error
     return None
 
@@ -119,14 +119,14 @@ def read_events(reader: StoreReader, query: Query, after: int = 0) -> Iterator[R
 
 
 class LogReader(StoreReader):
-    """The log of one application, for those who ask with a connection of their own.
+    """The log of one application, for callers that query on a connection of their own.
 
-    It asks nothing when it is made: inside a transaction there may be no second connection.
+    To make one takes no query: inside a transaction there may be no second connection.
 
     Args:
-        database: Where the log is.
-        application_id: Whose log it is.
-        query: How to ask, if not on any connection.
+        database: The database with the log.
+        application_id: The application whose log it is.
+        query: What to query with, if not any connection of the database.
     """
 
     def __init__(self, database: Database, application_id: int, query: Query | None = None) -> None:
@@ -156,6 +156,6 @@ def applications_of(query: Query, *relations: str) -> list[int]:
 
 
 def count_of_events(database: Database) -> int:
-    """How many events all applications in a database have."""
+    """How many events all applications in a database have together."""
     ((count,),) = database.query(_COUNT, passing=True)
     return int(count)

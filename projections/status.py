@@ -26,20 +26,21 @@ _NEXT = "SELECT recorded_at FROM events WHERE application_id = ? AND position = 
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """A build of a projection, as it is in one application.
+    """The state of one build of a projection, in one application.
 
     Attributes:
         name: The projection.
-        version: Its version in the store.
+        version: Its version in the store; None if it is missing there.
         installed: The version that this process knows; None if it knows none.
-        build: The number of the build.
+        build: The number of the build; None if it is missing.
         mode: inline, followed or live.
-        status: current, building, old, or missing where the store does not keep it yet.
-        position: How far it has come in the log.
-        lag_events: How many positions it is behind the log's end.
-        lag_seconds: How long ago the first event was recorded that it has not come to.
-        rate: Events a second that it came forward while it was looked at; None if it was not.
-        parked: How many keys wait.
+        status: current, building, old, or missing if the store does not keep it yet.
+        position: The log position that it has reached; None if it is old or missing.
+        lag_events: How many positions it is behind the log's end; None if it has no position.
+        lag_seconds: How long ago the first event that it has not reached was recorded; 0 if it is
+            at the log's end, None if it has no position.
+        rate: Events per second by which it advanced while it was observed; None if it was not.
+        parked: How many keys are parked.
     """
 
     name: str
@@ -56,11 +57,11 @@ class ProjectionStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatus]:
-    """Every build of every projection that the store keeps or the process knows, by name.
+    """The state of every build that the store keeps or the process knows, sorted by name.
 
     Args:
-        store: A store; it may be opened read-only.
-        seconds: Look twice, so long apart, to tell the rates.
+        store: The store; it may be opened read-only.
+        seconds: Look twice, this many seconds apart, to measure each `rate`.
 
     Raises:
         StoreNotFound: Nothing was written yet.
@@ -82,7 +83,7 @@ def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatu
 
 
 def parked(store: SessionStore) -> list[Parked]:
-    """The keys of all current projections that wait, by the position that they wait for."""
+    """The parked keys of all current projections, in the order of the positions they wait for."""
     current = kept.builds(store.rows, "current").values()
     found = [each for build in current for each in parked_keys(store, build).shown(store.rows)]
     return sorted(found, key=lambda each: each.position)
@@ -91,7 +92,7 @@ def parked(store: SessionStore) -> list[Parked]:
 def _builds(store: SessionStore) -> Iterator[tuple[str, Build, Status]]:
     for of in kept.STATUSES:
         for name, build in kept.builds(store.rows, of).items():
-            if name != schema.CLAIMS.name:  # a rebuild's, and no projection
+            if name != schema.CLAIMS.name:  # rebuilt alike, but no projection
                 yield name, build, of
 
 
@@ -108,7 +109,7 @@ def _status(
 ) -> ProjectionStatus:
     follows = of == "building" or (of == "current" and build.mode == "followed")
     come = _come(store, build) if follows else None
-    end = store.position  # after that: it is never behind those that follow it
+    end = store.position  # read after `come`, so that no follower seems to be ahead of it
     position = None if of == "old" else end if come is None else come
     known = {each.name: each.version for each in store.projections}
     rate = None

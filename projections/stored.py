@@ -1,4 +1,4 @@
-"""The views of a projection, as people ask for them: now, at any moment, or once they have come."""
+"""Reads the views of a projection: now, at any moment, or once they have reached a position."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ V = TypeVar("V")
 
 
 class StoredProjection(Generic[V]):
-    """A projection of a store's application.
+    """Reads the views of a projection, in a store's application, and lets parked keys go on.
 
     Args:
         store: The store.
-        projection: The projection, which the store keeps in whatever mode.
+        projection: The projection. The store may keep it in any mode.
     """
 
     def __init__(self, store: SessionStore, projection: Projection[V]) -> None:
@@ -45,27 +45,29 @@ class StoredProjection(Generic[V]):
         self._get = _get(projection, self._database.dialect)
         self._is_live = projection.mode == "live"
 
-    # --- asking
+    # --- reading
 
     def get(
         self, key: Key, *, as_of: datetime | None = None, position: int | None = None
     ) -> V | None:
-        """The view of a key as it is, or as it was; None if no event has touched it.
+        """The view of a key as it is now, or as it was; None if no event has touched the key.
 
         Args:
             key: The view's key.
-            as_of: At a time (with a timezone): after the events with `at` up to it.
-            position: As the log had it when it had come to this position.
+            as_of: The view at this time (with a timezone): after all events with `at` up to it.
+            position: The view after all events up to this log position.
 
         Raises:
-            ViewParked: Its fold could not take an event.
+            ViewParked: The key is parked: an event could not be folded into its view.
             ViewUnreadable: Somebody changed its row by hand.
             ProjectionNotKept: The store keeps another version, or none.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue, LimitExceeded: The key is not of its column's kind, both moments are
-                given, or what is given is not one.
-            UnknownEvent: It is folded (live, or the past), and a newer library wrote an event.
-            UndecodableEvent: The same, and the data of an event does not fit its shape.
+                given, or one is not a valid moment.
+            UnknownEvent: The view is folded now (it is live, or past), and a newer library wrote
+                an event.
+            UndecodableEvent: The view is folded now, and the data of an event does not fit its
+                shape.
         """
         key = self._checked(key)
         past = check_one(as_of=as_of, position=position)
@@ -77,13 +79,13 @@ class StoredProjection(Generic[V]):
         return self._now(key)
 
     def _now(self, key: Key) -> V | None:
-        """The view of a key as it is kept, by one question; or folded, where it is live."""
+        """The view of a key as it is kept, by one query; or folded, if the projection is live."""
         build = self._build() if self._is_live else None
         while build is None or build.mode != "live":
             row, failed = None, None
             try:
                 row = self._kept(key)
-            except StorageFailed as error:  # its relation is not there, or has gone meanwhile
+            except StorageFailed as error:  # its relation does not exist, or was removed meanwhile
                 failed = error
             if row is not None:
                 return self._read(key, row)
@@ -93,12 +95,12 @@ class StoredProjection(Generic[V]):
         return self._folded(build, key, None, None)
 
     def _kept(self, key: Key) -> Sequence[Any] | None:
-        """What is kept of a key by this version; None if its build has to be looked at."""
+        """The row that this version keeps for a key; None if its build has to be looked up."""
         application = self._store.application_id
         parameters = (application, str(key), application, key, self.projection.name)
         for version, is_waiting, *row in self._store.rows(self._get, parameters):
             if is_waiting:
-                self.check_not_parked(key)  # or it goes on by now
+                self.check_not_parked(key)  # unless it goes on by now
             elif version == self.projection.version:
                 return row
         return None
@@ -123,10 +125,13 @@ class StoredProjection(Generic[V]):
         return text if self.projection.is_of_session else self.projection.told.key_of(text)
 
     def check_not_parked(self, key: Key) -> None:
-        """Refuse to read a view that waits.
+        """Refuse a key that is parked.
+
+        Args:
+            key: The view's key, or the text that `parked` shows for it.
 
         Raises:
-            ViewParked: It does.
+            ViewParked: The key is parked.
             InvalidValue: It is a text that no database takes.
             ProjectionNotKept: The store keeps another version, or none.
         """
@@ -143,7 +148,7 @@ class StoredProjection(Generic[V]):
     def _folded(
         self, build: Build, key: Key, as_of: datetime | None, position: int | None
     ) -> V | None:
-        """The view of a key at a moment, if it could have been kept until then."""
+        """The view of a key at a moment, folded; it is refused if it would be parked by then."""
         skipped = parked_keys(self._store, build).skipped(self._store.rows)
         view = None
         for recorded in events_of(self.projection, self._store, key, as_of, position):
@@ -169,11 +174,11 @@ class StoredProjection(Generic[V]):
             self.projection.check_kept(key, after)
         return after
 
-    # --- how far it has come
+    # --- its position
 
     @property
     def position(self) -> int:
-        """How far the views have come in the log.
+        """The log position that the views have reached.
 
         Raises:
             ProjectionNotKept: The store keeps another version, or none.
@@ -181,14 +186,14 @@ class StoredProjection(Generic[V]):
         return come(self._store, self._build(), self._store.rows)
 
     def wait(self, position: int, *, timeout: float = 10.0) -> None:
-        """Return as soon as the views have come to a position: read your own write.
+        """Wait until the views have reached a position, so that you read your own write.
 
         Args:
-            position: Such as the position of what `execute` answered.
-            timeout: So many seconds are waited for it; with 0 it is only looked.
+            position: The log position, such as that of the answer of `execute`.
+            timeout: How many seconds to wait; with 0 it only looks.
 
         Raises:
-            ViewBehind: They have not come that far in time, or nobody is at work.
+            ViewBehind: They have not reached it in time, or no runner is at work.
             ProjectionNotKept: The store keeps another version, or none and no runner begins one.
             InvalidValue: `position` is not a whole number from 0, or `timeout` is not 0 to
                 2,147,483 seconds.
@@ -200,7 +205,7 @@ class StoredProjection(Generic[V]):
     # --- parked keys
 
     def parked(self) -> list[Parked]:
-        """The keys that wait, because a fold could not take an event.
+        """The parked keys, each with the event that could not be folded into its view.
 
         Raises:
             ProjectionNotKept: The store keeps another version, or none.
@@ -208,44 +213,45 @@ class StoredProjection(Generic[V]):
         return parked_keys(self._store, self._build()).shown(self._store.rows)
 
     def retry(self, key: Key) -> bool:
-        """Fold what a key waits for, and all that waits behind it, once more.
+        """Fold again the event that a parked key waits for, and all that wait behind it.
 
         Args:
-            key: The view's key, or the text that `parked` has.
+            key: The view's key, or the text that `parked` shows for it.
 
         Returns:
-            Whether the key is parked no longer.
+            Whether the key goes on. False: it is parked again.
 
         Raises:
-            KeyNotParked: It does not wait.
-            KeyNotTouched: The event that it waits for is one of other keys now: the projection's
-                `keys` were changed.
+            KeyNotParked: The key is not parked.
+            KeyNotTouched: The event that it waits for does not touch the key any more: the
+                projection's `keys` were changed.
             ProjectionNotKept: The store keeps another version, or none.
             BatchOpen: This thread has a batch open.
             InvalidValue: It is a text that no database takes.
-            RebuildRunning: A rebuild has just switched to another build: ask again.
+            RebuildRunning: A rebuild has just switched to another build: try again.
         """
         return self._go_on(key, ParkedKeys.release)
 
     def skip(self, key: Key) -> bool:
-        """Leave out the event that a key waits for, and fold what waits behind it.
+        """Leave out the event that a parked key waits for, and fold those that wait behind it.
 
-        It is left out in this version of the projection for good, in rebuilds too.
+        The event is left out for good in this version of the projection, also in rebuilds.
 
         Args:
-            key: The view's key, or the text that `parked` has.
+            key: The view's key, or the text that `parked` shows for it.
 
         Returns:
-            Whether the key is parked no longer.
+            Whether the key goes on. False: it is parked again.
 
         Raises:
-            KeyNotParked: It does not wait.
-            KeyNotTouched: The event that it waits for is one of other keys now: the projection's
-                `keys` were changed.
+            KeyNotParked: The key is not parked.
+            KeyNotTouched: The event that it waits for does not touch the key any more: the
+                projection's `keys` were changed.
             ProjectionNotKept: The store keeps another version, or none.
             BatchOpen: This thread has a batch open.
             InvalidValue: It is a text that no database takes.
-            RebuildRunning: The version is being built anew, and the build would not know.
+            RebuildRunning: This version is being rebuilt, and that build would not know of the
+                skip; or a rebuild has just switched to another build.
         """
         return self._go_on(key, ParkedKeys.skip)
 
@@ -263,12 +269,12 @@ class StoredProjection(Generic[V]):
             CopyUnfinished: There is none, because the store is being copied to.
         """
         build = coming.build_of(self._store, self.projection)
-        self._is_live = build.mode == "live"  # then there is no relation to be asked
+        self._is_live = build.mode == "live"  # then there is no relation to query
         return build
 
 
 def _get(projection: Projection[Any], dialect: Dialect) -> str:
-    """Asks for the version that is kept, whether the key waits, and the row: all of one moment."""
+    """A SELECT of the kept version, whether the key is parked, and the row, all of one moment."""
     table = projection.storage.table
     return (
         "SELECT kept.version, EXISTS (SELECT 1 FROM parked WHERE parked.application_id = ? "
@@ -280,6 +286,6 @@ def _get(projection: Projection[Any], dialect: Dialect) -> str:
 
 
 def _check_shown(key: Key) -> None:
-    """Refuse what cannot be a key, nor the text that is shown of one."""
+    """Refuse a text that can be neither a key nor the text that `parked` shows for one."""
     if isinstance(key, str):
         rules.text("key", key, least=0, most=None)

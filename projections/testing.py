@@ -1,15 +1,18 @@
-"""Test a projection as it is written: given events, when they are folded, then a view.
+"""Test a projection in the form given events, when folded, then a view.
 
     from projections.testing import given
 
     given(SessionOpened(first_session=True), closed).when_folded(ORDERS).then("order-1", expected)
 
-Each fold is also tried in the ways in which it will be run. The views must be the same whether
-all events come in one page or in any two, or one by one, with every view kept in a store and read
-again in between; a page that is delivered twice must change nothing; no view may be changed in
-place; and what a process remembers of other events must change neither a key nor a view, since the
-next process does not know it. (That goes unnoticed if the fold remembers only when it is given a
-view, or if the process has folded the same sessions before.)
+`when_folded` also tries the fold in all the ways in which it will be run:
+
+- The views must be the same whether all events come in one page, in any two pages, or one by one,
+  with every view kept in a store and read again in between.
+- A page that is delivered twice must change nothing.
+- No view may be changed in place.
+- What a process remembers of other events must change neither a key nor a view, since the next
+  process does not know it. (That goes unnoticed if the fold remembers
+  only when it is given a view, or if the process has folded the same sessions before.)
 """
 
 from __future__ import annotations
@@ -33,48 +36,48 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
-"""When the first given event happened, if it is not said; each later one a second after it."""
+"""When the first event happens if you do not say; each later one is a second after the last."""
 
 _EVENTS = frozenset(EVENTS.values())
 
 
 @dataclass(frozen=True)
 class Folded(Generic[V]):
-    """What events were folded into.
+    """The views that events were folded into, and what to expect of them.
 
     Attributes:
-        views: The views by their keys.
-        projection: What they were folded by.
+        views: The views by key.
+        projection: The projection that folded them.
     """
 
     views: Mapping[Key, V]
     projection: Projection[V]
 
     def then(self, key: Key, view: V) -> Folded[V]:
-        """Expect a view.
+        """Expect the view of a key.
 
         Args:
-            key: Its key.
-            view: What it is.
+            key: The view's key.
+            view: The expected view.
 
         Raises:
-            AssertionError: There is another one, or none.
+            AssertionError: The key has another view, or none.
         """
         if self._touched(key) != view:
             fail(f"the view of {key!r} is {self.views[key]}, not {view}")
         return self
 
     def then_rows(self, relation: str, key: Key, rows: Iterable[Sequence[object]]) -> Folded[V]:
-        """Expect the rows that a view becomes in a further relation, in whatever order.
+        """Expect the rows of a view in a further relation (`Rows`), in any order.
 
         Args:
-            relation: Its name, as in `Rows`.
+            relation: The name of the `Rows`.
             key: The view's key.
-            rows: What is in its own columns.
+            rows: The expected rows, each the values of the columns of the `Rows`.
 
         Raises:
-            AssertionError: There are others, no event touches the key, or the projection has no
-                such rows.
+            AssertionError: The rows are others, no event touches the key, or the projection has
+                no `Rows` of that name.
         """
         found = {each.name: each for each in self.projection.rows}.get(relation)
         if found is None:
@@ -97,7 +100,7 @@ class Folded(Generic[V]):
             key: The key.
 
         Raises:
-            AssertionError: One does.
+            AssertionError: An event touches it.
         """
         if key in self.views:
             fail(f"the view of {key!r} is {self.views[key]}")
@@ -117,17 +120,18 @@ class Given:
         at: datetime | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Given:
-        """What happened next, in this or in another session.
+        """Add what happened next, in this session or in another one.
 
         Args:
             events: The events, in order.
             session: The session's id.
-            at: When the first of them happened; if not said, a second after the event before.
+            at: When the first of them happened (with a timezone); by default, a second after the
+                last event of the log. Each later one happens a second after the one before.
             metadata: Who caused them and why, such as `{"actor": "till 3"}`.
 
         Raises:
-            InvalidValue, LimitExceeded: One is no event, the time has no timezone, or the session
-                or the metadata are none that a store would take.
+            InvalidValue, LimitExceeded: One is not an event, the time has no timezone, or a store
+                would not take the session's id or the metadata.
         """
         session = rules.text("session", session)
         known = {} if metadata is None else rules.metadata("metadata", metadata)
@@ -144,17 +148,17 @@ class Given:
         return Given(tuple(log))
 
     def when_folded(self, projection: Projection[V]) -> Folded[V]:
-        """Fold the events, in every way in which they may come.
+        """Fold the events, in every way in which they may be delivered.
 
         Args:
-            projection: The projection, in whatever mode.
+            projection: The projection, in any mode.
 
         Raises:
-            AssertionError: They do not all make the same views, a view cannot be kept as the
-                projection says, the fold changes the view that it is given, or it or `keys`
-                remembers what came before; the message says which, and why.
-            Exception: What the fold, or `keys`, raised.
-            InvalidValue: What is given is no projection.
+            AssertionError: Not all ways make the same views, a view cannot be kept as the
+                projection says, the fold changes the view that it is given, or the fold or `keys`
+                remembers earlier events. The message says which, and why.
+            Exception: Whatever the fold or `keys` raised.
+            InvalidValue: `projection` is not a `Projection`.
         """
         if not isinstance(projection, Projection):
             rule, value = "a Projection", rules.shown(projection)
@@ -168,12 +172,13 @@ def given(
     at: datetime = AT,
     metadata: Mapping[str, Any] | None = None,
 ) -> Given:
-    """What happened in a session, from its beginning.
+    """A log that begins with these events of one session.
 
     Args:
         events: The events, in order.
         session: The session's id.
-        at: When the first of them happened; each later one a second after the one before.
+        at: When the first of them happened (with a timezone). Each later one happens a second
+            after the one before.
         metadata: Who caused them and why, such as `{"actor": "till 3"}`.
 
     Raises:

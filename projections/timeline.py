@@ -23,11 +23,11 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """A field of the view that an event changed.
 
     Attributes:
-        path: The field in the JSON view, such as `cartItems[0].quantity`.
-        before: Its value before; None where there was none.
-        after: Its value after; None where there is none.
-        added: Whether there was none before: the None is no null then.
-        removed: Whether there is none after.
+        path: The field in the view's JSON, such as `cartItems[0].quantity`.
+        before: Its value before the event; None if there was no such field.
+        after: Its value after the event; None if there is no such field.
+        added: Whether the field is new: then `before` is not a null.
+        removed: Whether the field is gone: then `after` is not a null.
     """
 
     path: str
@@ -38,7 +38,12 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """An event of a session, and what it changed in the view."""
+    """An event of a session, and what it changed in the view.
+
+    Attributes:
+        recorded: The event in its envelope.
+        changes: The fields of the view that it changed.
+    """
 
     recorded: Recorded
     changes: list[Change]
@@ -49,7 +54,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def steps(events: Iterable[Recorded]) -> Iterator[Step]:
-    """A step for each of a session's events, from the first."""
+    """A step for each event of a session, from the first."""
     view = None
     lines: Sequence[Line] = ()
     before: dict[str, Any] = {}
@@ -59,7 +64,7 @@ def steps(events: Iterable[Recorded]) -> Iterator[Step]:
             view.customer_session(), builtin_types=(Decimal, datetime), str_keys=True
         )
         for place, (was, line) in enumerate(zip(lines, view.session.lines, strict=False)):
-            if was is line:  # a cart has a thousand, and an event changes one
+            if was is line:  # a cart may have a thousand lines, and an event changes one
                 after["cartItems"][place] = before["cartItems"][place]
         yield Step(recorded, list(_changes("", before, after)))
         before, lines = after, view.session.lines
@@ -76,7 +81,7 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:  # noqa: A
         case list(), list():
             for i in range(max(len(before), len(after))):
                 yield from _changes(f"{path}[{i}]", _at(before, i), _at(after, i))
-        case _ if repr(before) != repr(after):  # 1, 1.0, true and -0.0 are values of their own
+        case _ if repr(before) != repr(after):  # 1, 1.0, true and -0.0 count as different values
             added, removed = before is UNSET, after is UNSET
             yield Change(
                 path,

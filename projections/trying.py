@@ -1,4 +1,4 @@
-"""A projection tried in every way in which it will be run; `projections.testing` is for people."""
+"""Tries a projection in every way in which it will be run; `projections.testing` is its API."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 APPLICATION = 1
-"""The application whose log the events are."""
+"""The application that the events belong to."""
 
 
 def tried(projection: Projection[V], log: Sequence[Recorded]) -> dict[Key, V]:
-    """The views that a log is folded into, however it comes.
+    """The views that a log is folded into, which must be the same however it is delivered.
 
     Raises:
-        AssertionError: It is up to how it comes; the message says why.
-        Exception: What the fold, or `keys`, raised.
+        AssertionError: They depend on how it is delivered; the message says how.
+        Exception: Whatever the fold or `keys` raised.
     """
     touched = _touched(projection, log)
     alone = _alone(projection, log, touched)
@@ -57,7 +57,7 @@ def tried(projection: Projection[V], log: Sequence[Recorded]) -> dict[Key, V]:
 
 
 def _touched(projection: Projection[Any], log: Sequence[Recorded]) -> list[Sequence[Key]]:
-    """The keys of each event, which are of the event alone: whatever was asked for before."""
+    """The keys of each event, which must depend on it alone, and not on the calls before."""
     before = deepcopy(log)
     alone = [projection.touched(recorded) for recorded in reversed(log)][::-1]
     if log != before:
@@ -77,7 +77,7 @@ def _keys(keys: Sequence[Key]) -> str:
 def _alone(
     projection: Projection[Any], log: Sequence[Recorded], touched: Sequence[Sequence[Key]]
 ) -> list[object]:
-    """What the fold makes of each event alone, the last one first; what it raises is an answer."""
+    """What the fold makes of each event alone, the last one first; an exception is an answer."""
 
     def answer(recorded: Recorded) -> object:
         try:
@@ -94,19 +94,19 @@ def _shown(recorded: Recorded) -> str:
 
 
 def _after(projection: Projection[V], view: V | None, recorded: Recorded) -> V:
-    """The view after an event; the one before, of which rows may be there, stays what it was."""
+    """The view after an event. The fold must not change the view before: its rows may be stored."""
     before = deepcopy(view)
     after = projection.guarded.folded(view, recorded)
     if not _is_same(view, before):
         fail(f"the fold of {projection.name} changes the view that it is given")
-    with suppress(Exception):  # one that cannot be kept is told of when it is to be
+    with suppress(Exception):  # a view that cannot be kept is reported when it is stored
         after = projection.guarded.settled(after)
     _check_rows(projection, after)
     return after
 
 
 def _check_rows(projection: Projection[V], view: V) -> None:
-    """The rows of a view are of the view alone, and leave it as it is."""
+    """Check that the rows of a view depend on it alone, and that making them does not change it."""
     before = deepcopy(view)
     for rows in projection.rows:
         once, again = ([tuple(row) for row in rows.of(view)] for _ in range(2))
@@ -117,7 +117,7 @@ def _check_rows(projection: Projection[V], view: V) -> None:
 
 
 def _is_same(one: object, other: object) -> bool:
-    """Whether two values are alike: a float that is no number is not even like itself."""
+    """Whether two values are alike: a float that is not a number does not even equal itself."""
     return one == other or repr(one) == repr(other)
 
 
@@ -130,7 +130,7 @@ def _splits(log: Sequence[Recorded]) -> Iterator[list[Sequence[Recorded]]]:
 
 
 def _stored(projection: Projection[V], pages: Sequence[Sequence[Recorded]]) -> dict[Key, V]:
-    """The views that a store keeps when pages come, each of them twice."""
+    """The views that a store keeps after pages, each of them delivered twice."""
     kept_so = replace(projection, mode="followed")
     with SessionStore.open("memory:", projections=[kept_so]) as store:
         for page in pages:
@@ -156,5 +156,5 @@ def _deliver(store: SessionStore, projection: Projection[Any], page: Sequence[Re
 
 
 def fail(message: str) -> NoReturn:
-    """Tell whoever tests a projection what is wrong with it."""
+    """Fail the test: tell its author what is wrong with the projection."""
     raise AssertionError(message)

@@ -25,11 +25,11 @@ def events_of(  # noqa: PLR0913  the bounds that may be asked for
 ) -> Iterator[Recorded]:
     """The events that a view is folded from, or those after one of them.
 
-    They are read from one stream if that has them all, and else from the log.
+    They are read from one stream if that has all of them, else from the log.
     """
     if projection.is_of_session:
         if not key:
-            return  # no session is called so
+            return  # no session has an empty id
         version = after.version if after else 0
         events = reader.events(str(key), after=version, as_of=as_of, position=position)
     else:

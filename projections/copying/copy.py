@@ -1,4 +1,4 @@
-"""Move a store to another database: every event, key and position as it is."""
+"""Moves a store to another database: every event, key and position stays as it is."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class Copied(msgspec.Struct, frozen=True, rename="camel"):
-    """What a copy holds.
+    """What a copy holds, including what an earlier attempt copied.
 
     Attributes:
         applications: How many applications.
-        events: Their events, the ones of an earlier attempt included.
-        keys: Their idempotency keys.
+        events: How many events they have.
+        keys: How many idempotency keys they have.
     """
 
     applications: int
@@ -43,30 +43,32 @@ class Copied(msgspec.Struct, frozen=True, rename="camel"):
 def copy(source: SessionStore, target: SessionStore, progress: Progress = silent) -> Copied:
     """Copy all applications of a store into a new one, which may be on another kind of database.
 
-    Positions, times, ids, keys and the bytes of every event stay as they are, and so do the
-    positions of followers; views and claims are made anew from them, in the modes that the source
-    has them in, and without the events that are skipped there. A copy that was interrupted goes
-    on where it stopped. Nobody can write to it before all is compared and verified: that comes
-    before the commit that lets people write. Stop those who write to the source first: what they
-    write meanwhile may be missing. A copy that is complete, with all that the source has, is only
-    compared and verified again: people may use it by then, and nothing is written.
+    Positions, times, ids, idempotency keys and the bytes of every event stay as they are, and so
+    do the positions of followers. Views and claims are rebuilt from the events, in the modes that
+    they have in the source, and without the events that are skipped there. A copy that was
+    interrupted resumes where it stopped. Nobody can write to the target before everything has been
+    compared and verified; that happens before the commit that lets writers in.
+
+    Stop the writers of the source first: what they write meanwhile may be missing. If the copy is
+    complete already, with all that the source has, it is only compared and verified again, and
+    nothing is written: the target may be in use by then.
 
     Args:
         source: The store to copy; it may be opened read-only.
-        target: Where to; a store that is new, or that an earlier attempt has begun. Open it
+        target: The store to copy to: a new one, or one that an earlier attempt has begun. Open it
             read-only: a writer is refused until the copy is complete.
-        progress: Is told the events done and their number.
+        progress: Called with the number of events done so far, and their total number.
 
     Raises:
         CopyDiffers: The target holds something else than the source, or a copy that was complete
             has views that do not equal its events.
         InvalidValue: The target is the source.
-        RebuildRunning: Somebody else copies to it, or rebuilds there.
+        RebuildRunning: Somebody else is copying to the target, or rebuilding there.
         BatchOpen: This thread has a batch open on one of them.
-        StoreNotFound: There is no source.
+        StoreNotFound: The source does not exist.
         CopyUnfinished: The source is a copy that was not finished.
         ViewsDiffer: The source keeps a projection that is not installed here.
-        ProjectionTooOld: The source keeps a newer version of one.
+        ProjectionTooOld: The source keeps a newer version of a projection than this process has.
     """
     one, other = source.recorder.database, target.recorder.database
     source.check_no_batch("copy")
@@ -92,7 +94,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
 
 
 def _check_known(one: Database, target: SessionStore) -> None:
-    """All that the source keeps can be kept in the target."""
+    """Check that the target can keep every projection that the source keeps."""
     known = {each.name: each for each in target.projections}
     stored = kept.builds(one.query, "current")
     unknown = stored.keys() - known.keys()
@@ -109,7 +111,7 @@ def _check_known(one: Database, target: SessionStore) -> None:
 
 
 def _compare_again(stores: SideBySide, target: SessionStore, progress: Progress) -> int:
-    """Compare a copy that people may use, and verify it; the answer is how many events it has."""
+    """Compare a copy that may be in use, and verify it; the answer is how many events it has."""
     stores.compare()
     total, done = count_of_events(stores.source), 0
     for application in applications_of(stores.target.query):
@@ -122,7 +124,7 @@ def _compare_again(stores: SideBySide, target: SessionStore, progress: Progress)
 
 
 def _tell(progress: Progress, before: int, total: int, done: int, _: int) -> None:
-    """Tell of the events of several applications, one after the other."""
+    """Report the progress of several applications, one after the other, as one."""
     progress(before + done, total)
 
 
@@ -132,7 +134,7 @@ def _of_application(target: SessionStore, application: int) -> SessionStore:
 
 
 def _copy_log(stores: SideBySide, progress: Progress) -> int:
-    """Copy the events and the keys that the other lacks, to which nobody else writes from now on.
+    """Copy the events and keys that the target lacks; nobody else writes to it from now on.
 
     Returns:
         How many events both have.
@@ -152,13 +154,13 @@ def _copy_log(stores: SideBySide, progress: Progress) -> int:
 
 
 def _check_extent(stores: SideBySide, before: list[Any], query: Query) -> None:
-    """Nobody has written since what is there was checked."""
+    """Check that nobody has written to the target since its content was checked."""
     if extent_of(query) != before:
         raise CopyDiffers(path=stores.target.path, where="what somebody writes there just now")
 
 
 def _copy_positions(one: Database, other: Database) -> None:
-    """How far followers of others have come; that of the store's own builds is theirs."""
+    """Copy the positions of people's own followers; those of the store's builds are not copied."""
     table, own = schema.POSITIONS, set()
     for status in kept.STATUSES:
         own |= {kept.follower_of(build) for build in kept.builds(one.query, status).values()}
@@ -169,7 +171,7 @@ def _copy_positions(one: Database, other: Database) -> None:
 
 
 def _verify(target: SessionStore, connection: Connection) -> None:
-    """In the transaction that lets people write to the target: all views equal the events."""
+    """Verify all views, in the transaction that lets writers into the target."""
     open_to_all(connection)
     for application in applications_of(query_on(connection)):
         made = _of_application(target, application)

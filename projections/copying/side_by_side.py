@@ -1,4 +1,4 @@
-"""Two stores side by side: what one holds that the other lacks, and whether they hold the same."""
+"""Compares two stores: what one holds that the other lacks, and whether they hold the same."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _NOTHING: list[Any] = [[], [(0,)]]
 """The extent of a store that has neither events nor keys."""
 
 _Lacking: TypeAlias = tuple[int, "list[Sequence[Any]]"]
-"""How many rows were looked at, and those of them that the other store lacks."""
+"""How many rows were looked at, and those of them that the target lacks."""
 
 
 class SideBySide:
-    """A store and what is to be its copy: their events and idempotency keys, page by page.
+    """A store and its future copy: their events and idempotency keys, page by page.
 
     Attributes:
-        source: The store.
-        target: Its copy.
+        source: The database of the store.
+        target: The database of its copy.
     """
 
     def __init__(self, source: Database, target: Database) -> None:
@@ -43,7 +43,7 @@ class SideBySide:
 
     @property
     def are_one(self) -> bool:
-        """Whether both are one store, whatever their URLs say: what one holds the other cannot."""
+        """Whether both are one store, whatever their URLs say: a lock on one is a lock on both."""
         one, other = self.source, self.target
         if one is other or one.dialect is not other.dialect or one.in_memory or other.in_memory:
             return one is other
@@ -55,13 +55,13 @@ class SideBySide:
 
     @property
     def is_complete(self) -> bool:
-        """Whether an earlier copy came to its end, and has as much as the source has by now."""
+        """Whether an earlier copy was completed, and has as much as the source has now."""
         extent = extent_of(self.target.query)
         is_whole = kept.COPY not in kept.builds(self.target.query, "current")
         return is_whole and extent != _NOTHING and extent == extent_of(self.source.query)
 
     def check_begun(self) -> None:
-        """What the target has already is the beginning of the source.
+        """Check that what the target has already is the beginning of the source.
 
         Raises:
             CopyDiffers: It is not.
@@ -76,20 +76,20 @@ class SideBySide:
         for application in applications_of(self.target.query, schema.ANSWERS.name):
             mine, theirs = self._rows(schema.ANSWERS, application)
             for row in theirs:
-                if row not in mine:  # both are in order: what is passed by is asked for no more
+                if row not in mine:  # both are in order: rows passed by are not needed again
                     raise CopyDiffers(
                         path=self.target.path, where=f"{schema.ANSWERS.name} {row[:2]}"
                     )
 
     def lacking(self) -> Iterator[tuple[Table, _Lacking]]:
-        """What the target lacks, page by page, where it has the beginning of the source."""
+        """What the target lacks, page by page, if it has the beginning of the source."""
         for table, application in _tasks(self.source):
             lacks = self._events if table is schema.EVENTS else self._answers
             for page in lacks(application):
                 yield table, page
 
     def compare(self) -> None:
-        """Both hold the same rows.
+        """Check that both hold the same rows.
 
         Raises:
             CopyDiffers: They do not.
@@ -102,7 +102,7 @@ class SideBySide:
                     )
 
     def _events(self, application: int) -> Iterator[_Lacking]:
-        """They come in the order of their positions: what is lacking comes after what is there."""
+        """Events are ordered by position: those that the target lacks come after those it has."""
         newest = "SELECT max(position), count(*) FROM events WHERE application_id = ?"
         ((last, there),) = self.target.query(newest, (application,))
         yield there, []
@@ -110,9 +110,9 @@ class SideBySide:
             yield len(page), page
 
     def _answers(self, application: int) -> Iterator[_Lacking]:
-        """Keys come in any order: one that was used since may come before those that are there.
+        """A key that was used since may sort before keys that the target has already.
 
-        Both are in order, and what is there has been found to be the source's.
+        Both are read in order, and all keys of the target have been found in the source.
         """
         theirs = chain.from_iterable(_pages(self.target, schema.ANSWERS, application))
         there = next(theirs, None)
@@ -126,20 +126,20 @@ class SideBySide:
             yield len(page), lacking
 
     def _rows(self, table: Table, application: int) -> tuple[Iterator[Any], Iterator[Any]]:
-        """An application's rows in the one and in the other, each in the order of their key."""
+        """An application's rows in the source and in the target, each in the order of their key."""
         both = (_pages(each, table, application) for each in (self.source, self.target))
         mine, theirs = (chain.from_iterable(pages) for pages in both)
         return mine, theirs
 
 
 def extent_of(query: Query) -> list[Any]:
-    """How far the logs of a store have come, and how many keys it has."""
+    """The ends of a store's logs, and how many idempotency keys it has."""
     heads = "SELECT application_id, max(position) FROM events GROUP BY 1 ORDER BY 1"
     return [query(heads, ()), query("SELECT count(*) FROM answers", ())]
 
 
 def _tasks(*databases: Database) -> list[tuple[Table, int]]:
-    """What is to be copied: an application may have idempotency keys and no events."""
+    """What is to be copied, by application: one may have idempotency keys and no events."""
     found = {one for each in databases for one in applications_of(each.query, schema.ANSWERS.name)}
     return [(table, application) for application in sorted(found) for table in COPIED]
 

@@ -1,1 +1,1 @@
-"""Building projections beside those that are there, and switching to them."""
+"""Building projections beside the existing ones, and switching to them."""

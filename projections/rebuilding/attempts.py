@@ -1,4 +1,4 @@
-"""Which builds a rebuild goes on with: those of an earlier attempt, or new ones."""
+"""Chooses the builds that a rebuild fills: those of an earlier attempt, or new ones."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _GO_BACK = (
 
 
 class Attempts:
-    """Those of some projections.
+    """The builds of some projections.
 
     Args:
         database: Where they are built.
-        projections: The projections; what is none of them, is the claims.
-        mode: How they are run from then on, if not as until now.
-        allow_older: Build an older version than the current one too.
-        source: Another database, whose modes and skipped events are taken over.
+        projections: The projections. A name that is none of theirs is that of the claims.
+        mode: Their mode after the switch; None keeps it.
+        allow_older: Also build versions older than the current ones.
+        source: Another database to take modes and skipped events from.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Attempts:
         self._source = source
 
     def build(self, connection: Connection, name: str, tables: Sequence[Table]) -> Build:
-        """The build of an earlier attempt, if it is what is asked for, or a new one.
+        """The build of an earlier attempt, if it is what is asked for; else a new one.
 
         Raises:
             ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
@@ -79,7 +79,7 @@ class Attempts:
         return build
 
     def _has_columns(self, query: Query, begun: Build, tables: Sequence[Table]) -> bool:
-        """Whether the relations of an earlier attempt have the columns that they have here."""
+        """Whether the relations of an earlier attempt have the columns that this process has."""
         beside = [kept.beside(table, begun) for table in tables]
         return kept.columns_of(beside) == self._database.columns(
             query, [table.name for table in beside]
@@ -92,7 +92,7 @@ class Attempts:
 
 
 def _skips_of(query: Query, name: str, version: int) -> list[Skip]:
-    """The events that a version leaves out, be it the current one or the one before."""
+    """The events that a version skips, whether it is the current one or the one before."""
     found = (kept.builds(query, "current").get(name), kept.builds(query, "old").get(name))
     same = next((build for build in found if build and build.version == version), None)
     return skips(query, same) if same else []

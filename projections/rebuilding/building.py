@@ -1,7 +1,7 @@
-"""Builds beside the ones that are there: begun, folded in batches, compared, and switched to.
+"""Builds beside the existing ones: begun, folded in batches, compared, and switched to.
 
-What is built has its position in the store, so that it can be stopped and gone on with. The switch
-renames the relations, in one transaction that has the lock of the log; the old ones stay under the
+A build keeps its position in the store, so that it can be stopped and resumed. The switch renames
+the relations in one transaction that has the lock of the log. The old relations stay under the
 number of their build until they are dropped.
 """
 
@@ -48,24 +48,26 @@ if TYPE_CHECKING:
 _CLAIMS = "claims"
 _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
 _PAGE = 5000
-"""So many positions are folded in one transaction, if folds are fast; writers wait for its writes
-on SQLite."""
+"""How many positions are folded in one transaction, if folds are fast. On SQLite writers wait for
+its writes."""
 
 _LEFT_FOR_SWITCH = 500
-"""So many events may be folded while writers wait for the switch."""
+"""How many events may be left to fold while writers wait for the switch."""
 
 
 class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     """What a rebuild did.
 
     Attributes:
-        projections: What was built, such as `customer_sessions 2`.
-        events: The events of all applications that it went over, earlier attempts included.
-        done_before: So many of these an earlier attempt had gone over, which was gone on with.
-        switched: Whether it is done; else it was stopped, and goes on when it is run again.
-        parked: How many keys wait in what was built, because a fold failed.
-        compared: How what is new compares with what it took the place of.
-        retired: What was inline and is not known here, such as `gifts 1`: it is kept no longer.
+        projections: What was built, each with its version, such as `customer_sessions 2`.
+        events: How many events of all applications it processed, including earlier attempts.
+        done_before: How many of these an earlier attempt, which it resumed, had processed.
+        switched: Whether it switched to the new builds. If not, it was stopped, and resumes when
+            it is run again.
+        parked: How many keys are parked in what was built, because a fold failed.
+        compared: How each new build compares with the one of the same version that it replaced.
+        retired: Inline projections that this process does not know, such as `gifts 1`: no writer
+            keeps them any longer.
     """
 
     projections: list[str]
@@ -78,19 +80,19 @@ class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Stopped(Exception):  # noqa: N818  it is news, and nothing went wrong
-    """Whoever is asked after each batch said so."""
+    """The caller's `stop` said to stop."""
 
 
 class Building:
-    """One rebuild: what is built, and how far it has come.
+    """One rebuild: what it builds, and how far it has come.
 
     Args:
-        database: Where it is built.
-        projections: What is built.
-        mode: How they are run from then on, if not as until now.
-        claims: Build all, the claims too.
-        allow_older: Build an older version than the current one too.
-        source: Another database, whose modes and skipped events are taken over.
+        database: Where it builds.
+        projections: What it builds.
+        mode: Their mode after the switch; None keeps it.
+        claims: Whether it builds everything, including the claims.
+        allow_older: Also build versions older than the current ones.
+        source: Another database to take modes and skipped events from.
     """
 
     def __init__(  # noqa: PLR0913  all but the first two have defaults
@@ -124,13 +126,14 @@ class Building:
         check: Callable[[], object] = bool,
         confirm: Callable[[Connection], object] = bool,
     ) -> Rebuilt:
-        """Begin or go on, until it is stopped or switched.
+        """Begin or resume, until it is stopped or has switched.
 
         Args:
-            progress: Is told the events done and their number.
-            stop: Is asked after each batch, and before each further attempt to switch.
-            check: May refuse before the switch, when all is built.
-            confirm: May refuse in the transaction of the switch, in which all is switched already.
+            progress: Called with the number of events done so far, and their total number.
+            stop: Asked after each batch, and before each further attempt to switch.
+            check: Called before the switch, when all is built; it may raise to refuse.
+            confirm: Called in the transaction of the switch, in which everything is switched
+                already; it may raise to refuse.
 
         Raises:
             Overtaken: Somebody else has switched to what it builds, or dropped it.
@@ -156,7 +159,7 @@ class Building:
         return Rebuilt(labels, done, switched, parked, compared, retired, done_before)
 
     def _begin(self) -> int:
-        """Begin, or find what an earlier attempt has begun; so many events that had gone over."""
+        """Begin, or resume an earlier attempt; the answer is how many events that had processed."""
         named = {table.name for tables in self._tables.values() for table in tables}
         self._database.check_owned(named)
         with self._database.writing() as connection:
@@ -172,9 +175,9 @@ class Building:
     # --- being alone
 
     def has_its_builds(self, query: Query) -> bool:
-        """Whether nobody has switched to what is built, or dropped it.
+        """Whether nobody has switched to what it builds, or dropped it.
 
-        A right that is held on a server ends with its connection, and its holder is not told.
+        A lock that is held on a server ends with its connection, and its holder is not told.
         """
         building = kept.builds(query, "building")
         return all(building.get(name) == build for name, build in self._builds.items())
@@ -214,19 +217,19 @@ class Building:
                 yield build, BuildOf(projection, views)
 
     def _go_on(self, progress: Progress, stop: Callable[[], bool]) -> None:
-        """Fold until the log's end is near, from what is committed.
+        """Fold from what is committed until the log's end is near.
 
         Raises:
-            _Stopped: It was stopped before.
+            _Stopped: It was stopped before that.
         """
-        self._parts.clear()  # a switch that was taken back had folded more
+        self._parts.clear()  # a switch that was rolled back had folded more
         if self._catch_up(progress, stop):
             raise _Stopped
 
     def _catch_up(self, progress: Progress, stop: Callable[[], bool]) -> bool:
-        """Fold until the log's end is near; whether it was stopped.
+        """Fold until the log's end is near; the answer is whether it was stopped.
 
-        Others write meanwhile: progress never tells of fewer events than are done.
+        Others write meanwhile: the total that `progress` gets is never less than what is done.
         """
         log = partial(self._database.query, passing=True)
         with WriteBehind(self._database, self._check_builds) as behind:
@@ -249,7 +252,7 @@ class Building:
     def _pages(
         self, application: int, parts: Sequence[Tracked], log: Query, query: Query
     ) -> Iterator[Page]:
-        """The pages that the parts lack, folded; the log may be asked otherwise than the views."""
+        """The pages that the parts lack, folded; log and views may be read by different queries."""
         reader, wanted = LogReader(self._database, application), wanted_by(parts)
         while parts:
             after = min(part.position for part in parts)
@@ -272,13 +275,13 @@ class Building:
                     part.write(connection)
 
     def _position(self) -> int:
-        """The events that all parts have gone over."""
+        """How many events all parts have processed."""
         return sum(
             min((part.position for part in parts), default=0) for parts in self._parts.values()
         )
 
     def _parked(self) -> int:
-        """How many keys wait in what is built."""
+        """How many keys are parked in what is built."""
         return sum(parked_in(self._database.query, build) for build in self._builds.values())
 
     # --- switching
@@ -286,7 +289,7 @@ class Building:
     def _switch(
         self, confirm: Callable[[Connection], object], connection: Connection
     ) -> list[Build]:
-        """Let what was built be current; the answer is what is kept no longer."""
+        """Make what was built current; the answer is the builds that no writer keeps any longer."""
         self._check_builds(connection)
         self._fold_the_rest(connection)
         known = self._projections

@@ -1,4 +1,4 @@
-"""Build views anew beside the ones that are there, and switch when they have caught up."""
+"""Rebuilds views beside the existing ones, and switches once they have caught up."""
 
 from __future__ import annotations
 
@@ -37,41 +37,42 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
     allow_older: bool = False,
     stop: Callable[[], bool] = never,
 ) -> Rebuilt:
-    """Build views anew from the log, beside those that are there, and switch to them.
+    """Rebuild views from the log, beside the existing ones, and switch to them.
 
-    It is done for every application in the database, since they share the relations, and in one
-    pass for all projections. Others go on writing and reading; they wait for the switch alone,
-    which takes milliseconds. A rebuild that was stopped, or died, goes on where it was when it is
-    run again. From the switch on, writers that have other inline views are refused. Where all are
-    built, inline projections that this process does not know become old: no writer keeps them.
+    It covers every application in the database, since they share the relations, and takes one pass
+    for all projections. Others go on writing and reading; they wait only for the switch, which
+    takes milliseconds. A rebuild that was stopped, or died, resumes where it was when it is run
+    again. From the switch on, writers that have other inline views are refused. If `names` is
+    empty, inline projections that this process does not know become old: no writer keeps them any
+    longer.
 
     Args:
-        store: A store, which may be opened read-only: a writer is refused while views differ.
-        progress: Is told the events done and their number.
-        names: The projections to build, as this process knows them; all of them, and the claims,
-            if none are named.
-        mode: How they are run from then on: `inline`, `followed` or `live`; as until now, or as
-            the projection says if it is new.
-        allow_older: Build versions that are older than those which the store keeps too: writers
-            of the newer ones are refused then.
-        stop: Is asked after each batch, and before each further attempt to switch.
+        store: The store. It may be opened read-only: a writer is refused while views differ.
+        progress: Called with the number of events done so far, and their total number.
+        names: The projections to rebuild, of those that this process knows; all of them, and the
+            claims, if none are named.
+        mode: Their mode after the switch: `inline`, `followed` or `live`. None keeps it, and takes
+            the mode of the definition for a projection that is new.
+        allow_older: Also build versions older than those that the store keeps. Writers with the
+            newer ones are refused then.
+        stop: Asked after each batch, and before each further attempt to switch.
 
     Raises:
-        ProjectionNotFound: No projection has the name.
-        InvalidValue: There is no such mode, or it is `live` for projections that SQL asks; or
-            `names` is one text.
+        ProjectionNotFound: This process knows no projection of a name.
+        InvalidValue: There is no such mode, or it is `live` for a projection that SQL reads
+            (`kept`), or `names` is a single text.
         ProjectionTooOld: The store keeps a newer version, and older ones are not allowed.
         CopyUnfinished: The store is being copied to.
-        ViewsDiffer: Another projection, which stays, has a relation of one of them.
+        ViewsDiffer: Another projection, which stays, has a relation of the same name.
         UnknownEvent: A newer library wrote an event.
         UndecodableEvent: An event cannot be read.
-        RebuildRunning: Somebody else is at it.
+        RebuildRunning: Somebody else is rebuilding.
         StoreNotFound: There is nothing to rebuild.
         BatchOpen: This thread has a batch open.
         StoreBusy: Others held the lock, or read what is renamed or dropped, for too long.
-        DependentView: On PostgreSQL a view that people made cannot be made of what is new.
-        DependentPolicy: On PostgreSQL a policy cannot be made for it.
-        DependentObject: Something else is of the relation itself.
+        DependentView: On PostgreSQL, a view that people made cannot be made on the new relation.
+        DependentPolicy: On PostgreSQL, a policy cannot be made on the new relation.
+        DependentObject: On PostgreSQL, something else depends on the old relation itself.
     """
     store.check_no_batch("rebuild")
     store.check_made()
@@ -86,10 +87,10 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
 
 @contextmanager
 def alone(database: Database, building: Building) -> Iterator[None]:
-    """Build inside while nobody else does.
+    """A block in which nobody else rebuilds.
 
     Raises:
-        RebuildRunning: Somebody else is at it.
+        RebuildRunning: Somebody else is rebuilding.
     """
     with database.held("rebuild") as held:
         if held is None:
@@ -115,20 +116,26 @@ def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
 
 
 def drop(store: SessionStore, name: str) -> list[str]:
-    """Remove the builds of a projection that are not current: the one before, or one not finished.
+    """Remove the builds of a projection that are not current: the old one, and an unfinished one.
 
-    Of a projection that this process does not know, the current one is removed too: it is gone.
+    If this process does not know the projection, the current build is removed too, and with it the
+    projection.
+
+    Args:
+        store: The store.
+        name: The projection.
 
     Returns:
-        What was removed, such as `customer_sessions 1`.
+        What was removed, each with its version, such as `customer_sessions 1`.
 
     Raises:
         ProjectionNotFound: Neither the store nor this process knows the name.
-        RebuildRunning: Somebody rebuilds just now.
+        RebuildRunning: Somebody is rebuilding.
         CopyUnfinished: The store is being copied to.
         StoreNotFound: There is nothing to drop.
         BatchOpen: This thread has a batch open.
         StoreBusy: Others held the lock, or read what is renamed or dropped, for too long.
+        DependentObject: On PostgreSQL, something else depends on a relation of a build.
     """
     store.check_no_batch("drop")
     database = store.recorder.database

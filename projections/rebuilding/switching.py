@@ -1,4 +1,4 @@
-"""The switch: what was built takes the place of what is there, in a transaction with the lock."""
+"""The switch: new builds replace the current ones, in one transaction with the lock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LET_WRITE_SECONDS = 0.3
-"""How long writers go on before they wait once more for those who read."""
+"""How long writers go on before they have to wait once more for open readers."""
 
 
 def clear(
@@ -30,16 +30,16 @@ def clear(
 ) -> T:
     """Rename and drop relations, in a transaction with the lock of everything.
 
-    Somebody's transaction may read them for long, as a backup does, and all writers would wait for
-    it too. So they go on in between, and it is tried again.
+    Somebody's transaction may have read them for long, as a backup does, and all writers would wait
+    for it too. So each attempt waits only briefly, and writers go on in between.
 
     Args:
         database: The database.
-        change: Does it, in each attempt; what it answers at last is the answer.
-        meanwhile: Is called before each further attempt.
+        change: Makes the changes in each attempt; the answer of the last one is the answer.
+        meanwhile: Called before each further attempt.
 
     Raises:
-        StoreBusy: They are read for longer than a writer waits for others.
+        StoreBusy: They were read for longer than a writer waits for the lock (`lock_timeout`).
     """
     deadline = time.monotonic() + database.lock_timeout
     while True:
@@ -54,7 +54,7 @@ def clear(
 
 
 def switch_claims(database: Database, connection: Connection, build: Build) -> None:
-    """Let the claims be those that were built; the ones of before do not stay."""
+    """Make the rebuilt claims current; the old ones do not stay."""
     query = query_on(connection)
     tables = kept.relations(query, build)
     replaced = [table for table in tables if table in database.relations(query)]
@@ -70,7 +70,7 @@ def switch_claims(database: Database, connection: Connection, build: Build) -> N
 def retire_unknown(
     database: Database, connection: Connection, known: Collection[str]
 ) -> list[Build]:
-    """Let no writer keep what is not known here: those who do not have it would be refused."""
+    """Retire inline projections that are not known here: writers without them would be refused."""
     current = kept.builds(query_on(connection), "current").values()
     names = {kept.COPY, *known}
     unknown = [each for each in current if each.mode == "inline" and each.name not in names]
@@ -80,11 +80,11 @@ def retire_unknown(
 
 
 def close(database: Database, confirm: Callable[[Query], object]) -> None:
-    """Let nobody write to a store that is copied to, nor build anything there, yet.
+    """Bar all others from writing to a store that is being copied to, and from building there.
 
     Args:
-        database: The store's.
-        confirm: May refuse, when nobody can write any more: then all is as before.
+        database: The store's database.
+        confirm: Called when nobody can write any more; if it raises, all is as before.
     """
     with database.writing() as connection:
         confirm(query_on(connection))
@@ -96,5 +96,5 @@ def close(database: Database, confirm: Callable[[Query], object]) -> None:
 
 
 def open_to_all(connection: Connection) -> None:
-    """Let people write: the copy is whole, once this transaction is committed."""
+    """Let writers in: once this transaction is committed, the copy is complete."""
     kept.remove(connection, kept.builds(query_on(connection), "current")[kept.COPY])

@@ -1,7 +1,7 @@
-"""Writing what was folded while the next page is read and folded, where a server does the work.
+"""Writes a page while the next one is read and folded, if a server does the work.
 
 SQLite works in this process, a row at a time: a thread that writes would hold the store's lock
-until the one that folds lets it have its turn. There each page is written before the next.
+until the folding thread lets it have its turn. So there each page is written before the next.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 class WriteBehind:
     """Writes one page at a time, in order, each in a transaction of its own.
 
-    What it raises for a page comes out of the next call, or at the end.
+    The error of a page is raised by the next call, or at the end.
 
     Args:
-        database: Where it is written.
-        check: Is called first in each transaction, and may refuse.
+        database: Where it writes.
+        check: Called first in each transaction; it may raise to refuse.
     """
 
     def __init__(self, database: Database, check: Callable[[Connection], object]) -> None:
@@ -54,7 +54,7 @@ class WriteBehind:
             self._thread.shutdown()
 
     def write(self, writes: Sequence[Write], told: Callable[[], object]) -> None:
-        """Write a page, when the one before is written; `told` is called when it is durable."""
+        """Write a page, after the one before is written; `told` is called once it is durable."""
         self.wait()
         if self._database.works_beside:
             self._coming, self._told = self._thread.submit(self._write, writes), told
@@ -70,7 +70,7 @@ class WriteBehind:
             self._told()
 
     def query(self, sql: str, parameters: Sequence[object]) -> list[Any]:
-        """All rows of one SELECT, which sees all that was to be written."""
+        """All rows of one SELECT, which sees all pages that were given to `write`."""
         if self._coming is not None:
             self._coming.result()
         return self._database.query(sql, parameters, passing=True)

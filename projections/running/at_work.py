@@ -1,4 +1,4 @@
-"""One runner runs once at a time."""
+"""Keeps a runner from being run twice at the same time."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from sessions.errors import RunnerAtWork
 
 
 class AtWork:
-    """Whether somebody runs a runner; in a forked child nobody does."""
+    """Whether a runner is being run; in a forked child it is not."""
 
     def __init__(self) -> None:
         self.begin_again_in_child()
         forks.watch(self)
 
     def begin_again_in_child(self) -> None:
-        """Whoever runs it is the parent's."""
+        """The thread that runs it belongs to the parent."""
         self._right = threading.Lock()
 
     def begin(self) -> None:
-        """Run it from now on.
+        """Mark it as running.
 
         Raises:
-            RunnerAtWork: It runs already.
+            RunnerAtWork: It is running already.
         """
         if not self._right.acquire(blocking=False):
             raise RunnerAtWork
 
     def end(self) -> None:
-        """Run it no longer; a child may leave a block that its parent has begun."""
+        """Mark it as not running; a forked child may leave a block that its parent has begun."""
         if self._right.locked():
             self._right.release()

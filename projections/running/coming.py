@@ -1,4 +1,4 @@
-"""Waiting for views that come after the log: read your own write."""
+"""Waits for views that are behind the log: read your own write."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from sessions.views.projection import Projection
 
 _LOOK_SECONDS = 1.0
-"""How often one that waits looks whether somebody is at work: a standby takes over sooner.
+"""How often a waiting caller checks whether a runner is at work: a standby takes over sooner.
 
-So nobody is at work where two looks, one after the other, have found nobody.
+So nobody is at work if two checks in a row have found nobody.
 """
 _BEGIN_SECONDS = 2 * _LOOK_SECONDS
-"""So long a runner may take to begin with what the store does not know yet."""
+"""How long a runner may take to begin a projection that the store does not keep yet."""
 
 
 def build_of(store: SessionStore, projection: Projection[Any], by: float = 0.0) -> Build:
-    """The build that the store keeps, or that a runner begins by a (monotonic) time.
+    """The build that the store keeps, or that a runner begins before a (monotonic) time.
 
     Raises:
         ProjectionNotKept: It is of another version, or there is none.
@@ -45,10 +45,10 @@ def build_of(store: SessionStore, projection: Projection[Any], by: float = 0.0) 
 
 
 def wait(store: SessionStore, projection: Projection[Any], position: int, timeout: float) -> None:
-    """Return as soon as a projection's views have come to a position.
+    """Wait until a projection's views have reached a position.
 
     Raises:
-        ViewBehind: They have not come that far in time, or nobody is at work.
+        ViewBehind: They have not reached it in time, or no runner is at work.
         ProjectionNotKept: The store keeps another version, or none and no runner begins one.
     """
     now, database = time.monotonic, store.recorder.database
@@ -74,7 +74,7 @@ def wait(store: SessionStore, projection: Projection[Any], position: int, timeou
 
 
 def is_followed(store: SessionStore, build: Build) -> bool:
-    """Whether somebody works at it, in whatever process; where nobody can tell, somebody does."""
+    """Whether a runner of any process follows a build; true if that cannot be told."""
     database = store.recorder.database
     if database.is_standby():
         return True
@@ -83,7 +83,7 @@ def is_followed(store: SessionStore, build: Build) -> bool:
 
 
 def _advice(store: SessionStore, projection: Projection[Any], reached: int) -> str:
-    """What is to be done where nobody goes on from a position."""
+    """What to do if no runner goes on from a position."""
     page = read_page(store, store.rows, reached, size=1, wanted=projection.wanted_names)
     if page.obstacle is not None:
         return f"nobody follows the log, and this process cannot: {page.obstacle}"
@@ -91,7 +91,7 @@ def _advice(store: SessionStore, projection: Projection[Any], reached: int) -> s
 
 
 def _reason(store: SessionStore, build: Build, timeout: float, *, nobody: bool) -> str | None:
-    """Why it has not come that far, as it was seen last; None: nobody is at work."""
+    """Why it has not come that far, as last seen; None if nobody is at work and no reason known."""
     if build.mode != "followed":
         return "the log itself has not come that far"
     if store.recorder.database.is_standby():

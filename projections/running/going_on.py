@@ -1,4 +1,4 @@
-"""A key that waits goes on: what it waits for is folded once more, or left out."""
+"""Lets a parked key go on: the event that it waits for is folded again, or left out."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from sessions.views.projection import Projection
 
 How: TypeAlias = Callable[[ParkedKeys, "Connection", str], None]
-"""What is done with the event that a key waits for: `ParkedKeys.release` or `ParkedKeys.skip`."""
+"""What to do with the event that a key waits for: `ParkedKeys.release` or `ParkedKeys.skip`."""
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
-"""A key that is a number, as text."""
+"""An integer key, as text."""
 
 
 def go_on(
     store: SessionStore, projection: Projection[Any], build: Build, key: Key, how: How
 ) -> bool:
-    """Let a key of a build go on; whether it waits no longer.
+    """Let a parked key of a build go on; the answer is whether it is parked no longer.
 
-    Nothing is asked on another connection: a pool may have none left, for all wait for this one.
+    It queries no other connection: the pool may have none left, if all wait for this one.
 
     Raises:
-        KeyNotParked: It does not wait.
-        KeyNotTouched: The event that it waits for is one of other keys now.
-        RebuildRunning: The build is current no longer, or another one would not know of a skip.
+        KeyNotParked: The key is not parked.
+        KeyNotTouched: The event that it waits for does not touch the key any more.
+        RebuildRunning: The build is not current any more, or a rebuild would not know of a skip.
     """
     key, database = _as_parked(projection, key), store.recorder.database
     with database.writing(None if build.mode == "inline" else WRITING) as connection:
@@ -58,7 +58,7 @@ def go_on(
 
 
 def _as_parked(projection: Projection[Any], key: Key) -> Key:
-    """A key as events have it, given so or as the text that `parked` has."""
+    """A key as events have it, given in that form or as the text that `parked` shows."""
     if not isinstance(key, str):
         return projection.told.key_of(key)
     is_number = projection.key.kind == "integer" and _NUMBER.fullmatch(key)
@@ -66,7 +66,7 @@ def _as_parked(projection: Projection[Any], key: Key) -> Key:
 
 
 def _is_alone(query: Query, build: Build, *, is_skip: bool) -> bool:
-    """Whether nobody has switched to another build since, or makes one that would not know."""
+    """Whether the build is still current, and no rebuild runs that would not know of a skip."""
     current = kept.builds(query, "current").get(build.name)
     begun = kept.builds(query, "building").get(build.name) if is_skip else None
     is_current = current is not None and current.number == build.number
@@ -81,10 +81,10 @@ def _fold_from(  # noqa: PLR0913, PLR0917  what is retried, and where
     key: Key,
     position: int,
 ) -> None:
-    """Fold what waits, as far as the other views have come.
+    """Fold the events that wait, up to the position that the other views have reached.
 
     Raises:
-        KeyNotTouched: The event that the key waits for is one of other keys now.
+        KeyNotTouched: The event that the key waits for does not touch it any more.
     """
     application, database = store.application_id, store.recorder.database
     views = Views(projection, application, database.dialect, build=build.number)

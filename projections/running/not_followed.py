@@ -1,4 +1,4 @@
-"""Why a process's own runner does not follow a projection: told to those who wait for it."""
+"""Why this process's own runner does not follow a projection, for callers that wait for it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _reasons: WeakKeyDictionary[Database, dict[tuple[int, str], str]] = WeakKeyDicti
 
 
 def note(store: SessionStore, projection: str, reason: str) -> None:
-    """Take note of why it is not followed."""
+    """Note why it is not followed."""
     of_database = _reasons.setdefault(store.recorder.database, {})
     of_database[store.application_id, projection] = reason
 
 
 def forget(store: SessionStore, projection: str) -> None:
-    """It is followed again: there is no reason any more."""
+    """Forget the reason: it is followed again."""
     _reasons.get(store.recorder.database, {}).pop((store.application_id, projection), None)
 
 

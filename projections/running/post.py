@@ -1,4 +1,4 @@
-"""A projection's place among those that follow the log: one process works at it at a time."""
+"""One projection of a runner: at any time one process works at it, and the others stand by."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 
 class Post:
-    """The place of a projection, at which this process works or stands by.
+    """A projection that this process follows, or stands by for.
 
     Attributes:
         projection: The projection.
-        build: The build that is worked at; None: this process stands by.
-        part: What is made of it, while it is worked at.
+        build: The build that this process works at; None if it stands by.
+        part: What folds and writes that build, while this process works at it.
     """
 
     part: Tracked
@@ -48,13 +48,13 @@ class Post:
         return self.build is not None
 
     def take(self, build: Build | None) -> bool:
-        """Work at the current build from now on, and at no other; whether that is begun just now.
+        """Work at the current build and no other; the answer is whether this begins just now.
 
-        It is worked at if it is to be followed and nobody else does. Who has lost the right to it
-        leaves it to whoever is first to take it again.
+        It begins if the build is to be followed and nobody else has the lease. A process that has
+        lost the lease leaves it to whichever acquires it first.
 
         Raises:
-            ViewsDiffer: The store keeps it without columns or relations that it has here.
+            ViewsDiffer: The store's build lacks columns or relations that it has here.
         """
         if self.is_taken and not (self.build == build and self._is_held()):
             self.leave()
@@ -76,11 +76,11 @@ class Post:
         return True
 
     def wants(self, kind: str) -> bool:
-        """Whether it wants events of a type; of one that is not known here it is believed."""
+        """Whether it wants events of a type; it is taken to want a type that is unknown here."""
         return kind not in EVENTS or kind in self.part.wanted
 
     def _tell(self, build: Build | None) -> None:
-        """Log why the store's build cannot be followed here, once, and when that changes."""
+        """Log, once, why the store's build cannot be followed here, and when that changes."""
         name = self.projection.name
         hindered = None if build is None else _hindrance(self.projection, build)
         if hindered == self._hindered:
@@ -92,7 +92,7 @@ class Post:
             logger.warning("%s is not followed by this process: %s", name, hindered)
 
     def _is_due(self, build: Build) -> bool:
-        """Whether a build is one for this process, which may have left it to a newer one."""
+        """Whether this process should follow a build, which it may have left to a newer process."""
         if build.mode != "followed" or not is_kept(self.projection, build):
             return False
         if self._paused_at is not None:
@@ -103,25 +103,25 @@ class Post:
         return True
 
     def leave(self) -> None:
-        """Let others work at it; what is not committed is dropped."""
+        """Release the lease; what is not committed is dropped."""
         self.build = None
         self._right.close()
 
     def leave_to_newer(self, obstacle: Exception) -> None:
-        """Leave it until others have taken it past an event that this process cannot read."""
+        """Release the lease until others have passed an event that this process cannot read."""
         position = self.part.position
         self.leave()
         self._paused_at = position + 1
         self.note(f"waits for a newer one: {obstacle}")
 
     def note(self, what: str) -> None:
-        """Take note, for those who wait for the projection, of what the runner does instead."""
+        """Note what the runner does instead, for callers that wait for the projection."""
         reason = f"the runner of this process {what}"
         not_followed.note(self._store, self.projection.name, reason)
 
 
 def _hindrance(projection: Projection[Any], build: Build) -> str | None:
-    """Why who has a projection cannot follow a build of it; None where he can, or need not."""
+    """Why a process with a projection cannot follow a build; None if it can, or need not."""
     if build.mode == "followed":
         if is_kept(projection, build):
             return None

@@ -1,6 +1,6 @@
-"""The projections of a runner, each at its place, and their way along the log: page after page.
+"""The projections of a runner, and how they follow the log, page after page.
 
-Views and position are committed together, so that no event is skipped or folded twice, wherever a
+Views and position are committed together, so that no event is skipped or counted twice, wherever a
 process dies.
 """
 
@@ -30,20 +30,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TAKE_OVER_SECONDS = 0.5
-"""How often one that stands by looks whether the other is gone."""
+"""How often a standby checks whether the active runner is gone."""
 
 
 class Posts:
-    """Those of the projections that a process may work at.
+    """The projections that a process may follow.
 
     Args:
         store: The store.
         projections: The projections.
-        page: So many positions are folded in one transaction, fewer where folds are slow.
+        page: How many positions to fold in one transaction at most; fewer if folds are slow.
 
     Attributes:
         projections: The projections.
-        paused: What this process cannot read and left to a newer one, by projection.
+        paused: By projection, the error of the event that this process cannot read, and has left
+            to a newer one.
     """
 
     def __init__(
@@ -60,26 +61,26 @@ class Posts:
 
     @property
     def working(self) -> list[str]:
-        """The projections that this process works at; it stands by for the others."""
+        """The names of the projections that this process works at; it stands by for the others."""
         return [post.projection.name for post in self._posts if post.is_taken]
 
     def note(self, what: str) -> None:
-        """Take note, for those who wait for a projection, of what the runner does instead."""
+        """Note what the runner does instead, for callers that wait for a projection."""
         for post in self._posts:
             post.note(what)
 
     def leave(self) -> None:
-        """Let others work at all of them; what is not committed is dropped."""
+        """Release all leases; what is not committed is dropped."""
         with ExitStack() as left:  # all of them, whatever interrupts it
             for post in self._posts:
                 left.callback(post.leave)
         self._looked = -TAKE_OVER_SECONDS
 
     def take_over(self) -> None:
-        """Work at what nobody else works at, and no longer at what is not current.
+        """Begin with projections that nobody else works at, and leave builds that are not current.
 
         Raises:
-            ViewsDiffer: The store keeps one without columns or relations that it has here.
+            ViewsDiffer: A build in the store lacks columns or relations that it has here.
         """
         if time.monotonic() - self._looked < TAKE_OVER_SECONDS:
             return
@@ -90,12 +91,12 @@ class Posts:
                 self.paused.pop(post.projection.name, None)
 
     def advance(self, until: int | None, progress: Progress) -> bool:
-        """Fold and commit the next page, up to a position; whether there was one.
+        """Fold and commit the next page, up to a position; the answer is whether there was one.
 
         Raises:
-            Overtaken: Somebody else has taken a projection further, or it is another's now.
+            Overtaken: Somebody else has advanced a projection, or its build is not current now.
             UnknownEvent: A newer library wrote an event before that position.
-            UndecodableEvent: One cannot be read.
+            UndecodableEvent: An event before that position cannot be read.
         """
         taken = [post for post in self._posts if post.is_taken]
         groups = self._groups(taken, until)
@@ -112,9 +113,9 @@ class Posts:
         return any(advanced)
 
     def _groups(self, posts: Sequence[Post], until: int | None) -> list[Sequence[Post]]:
-        """Those who go on together: who is far from the log's end holds up nobody who is near it.
+        """The posts that share pages: one far from the log's end must not hold up one near it.
 
-        In a run to a position nobody waits for anybody.
+        In a run to a given position that does not matter, and all share them.
         """
         if until is not None:
             return [posts]
@@ -127,7 +128,7 @@ class Posts:
     def _advance(
         self, posts: Sequence[Post], pace: Pace, until: int | None, progress: Progress
     ) -> bool:
-        """`advance`, of those who go on together."""
+        """`advance` for posts that share pages."""
         if not posts:
             return False
         after = min(post.part.position for post in posts)
@@ -161,7 +162,7 @@ class Posts:
             progress(done, max(done, until or self._store.position))
 
     def _pause(self, position: int, obstacle: UnknownEvent | UndecodableEvent) -> None:
-        """Leave to a newer process what this one cannot read."""
+        """Leave to a newer process the projections whose next event this one cannot read."""
         there = [post for post in self._posts if post.is_taken and post.part.position == position]
         stuck = [post for post in there if post.wants(obstacle.type)] or there
         names = [post.projection.name for post in stuck]

@@ -1,7 +1,7 @@
-"""Follow the log with projections: what comes is folded as soon as it is committed.
+"""Follows the log with projections: events are folded as soon as they are committed.
 
-Views and position are committed together, so that no event is skipped or folded twice, wherever a
-process dies. Of all processes that run a projection one works, and the others stand by.
+Views and position are committed together, so that no event is skipped or counted twice, wherever a
+process dies. Of all processes that run a projection, one is active, and the others stand by.
 """
 
 from __future__ import annotations
@@ -34,32 +34,36 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
-"""So many positions are folded in one transaction at most."""
+"""How many positions are folded in one transaction at most."""
 
 
 class Runner:
-    """Keeps the followed projections of an application up to date.
+    """Keeps the followed projections of a store's application up to date with the log.
 
-    It is run by `run`, or in a thread of its own as a context manager:
+    `run` runs it in the calling thread. As a context manager it runs in a thread of its own:
 
         with Runner(store):
             ...
 
+    Views and position are committed together, so each event counts once, wherever a process dies.
+    Any number of processes may run one: for each projection one is active, the others stand by.
+
     Attributes:
-        paused: What this process cannot read and left to a newer one, by projection.
+        paused: By projection, the error of the event that this process cannot read, and has left
+            to a newer process.
     """
 
     def __init__(self, store: SessionStore, names: Iterable[str] = (), *, page: int = PAGE) -> None:
-        """Run some followed projections, or all that the process knows.
+        """Follow the log with some of the projections, or with all that the process knows.
 
         Args:
-            store: The store, which may be opened read-only.
-            names: The projections.
-            page: So many positions are folded in one transaction; fewer, if that takes long.
+            store: The store; it may be opened read-only.
+            names: The projections; all that this process knows if none are named.
+            page: How many positions to fold in one transaction at most; fewer if folds are slow.
 
         Raises:
-            ProjectionNotFound: No projection that this process knows has the name.
-            InvalidValue: The page is not a whole number from 1, or `names` is one text.
+            ProjectionNotFound: This process knows no projection of a name.
+            InvalidValue: `page` is not a whole number from 1, or `names` is a single text.
         """
         asked = named(store, rules.names("names", names))
         self._posts = Posts(store, asked, rules.count("page", page))
@@ -75,35 +79,36 @@ class Runner:
 
     @property
     def working(self) -> list[str]:
-        """The projections that this process works at; it stands by for the others."""
+        """The names of the projections that this process works at; it stands by for the others."""
         return self._posts.working
 
     @property
     def error(self) -> BaseException | None:
-        """What has ended it within its `with` block, which raises it at its end; else None."""
+        """The error that ended it within its `with` block, which raises it at its end; or None."""
         return self._error
 
     def run(self, *, until: int | None = None, progress: Progress = silent) -> None:
-        """Follow the log until it is stopped, or until all have come to a position.
+        """Follow the log until `stop` is called, or until all have reached a position.
 
-        Errors that pass by themselves, such as a server that restarts, are waited for. So is a
-        newer process, where this one cannot read an event; unless there is a position to come to.
+        It waits out errors that pass by themselves, such as a server that restarts. If this process
+        cannot read an event, it waits for a newer process to pass it, unless `until` is given.
 
         Args:
-            until: The position.
-            progress: Is told, after each commit, how far all have come and where the log ends.
+            until: The log position at which to end; None follows until it is stopped.
+            progress: Called after each commit with the position that all have reached, and with
+                `until` or else the position of the log's end.
 
         Raises:
             InvalidValue: `until` is not a position.
             BatchOpen: This thread has a batch open.
             CopyUnfinished: The store is being copied to.
-            ProjectionNotKept: The store keeps another version, which never comes to the position.
-            UnknownEvent: A newer library wrote an event before that position.
-            UndecodableEvent: One cannot be read.
-            ViewsDiffer: The store keeps one without columns or relations that it has here, or
-                another one with a relation of its.
-            RunnerAtWork: It runs already.
-            StoreClosed: The store was closed before, or before all have come to the position.
+            ProjectionNotKept: The store keeps another version, which never reaches `until`.
+            UnknownEvent: A newer library wrote an event before `until`.
+            UndecodableEvent: An event before `until` cannot be read.
+            ViewsDiffer: A build in the store lacks columns or relations that it has here, or
+                another projection has a relation of the same name.
+            RunnerAtWork: It is running already.
+            StoreClosed: The store was closed before, or before all have reached `until`.
             SessionsError: The store cannot be read or written.
         """
         if until is not None:
@@ -126,18 +131,18 @@ class Runner:
                 self._done(self._turn)
             was_stopped = self._is_stopped
         except StoreClosed:
-            if until is not None and not self._is_stopped:  # else who reads then reads too early
+            if until is not None and not self._is_stopped:  # else its caller would read too early
                 raise
         finally:
             self._posts.leave()
-        if was_stopped:  # a stop that comes later, or meets an error, is for the next run
+        if was_stopped:  # a stop that comes later, or with an error, is for the next run
             self._is_stopped = False
 
     def stop(self) -> None:
-        """End `run`, in whatever thread it is, when what is at work is committed.
+        """End `run`, in whatever thread it runs, once its current page is committed.
 
-        A handler of a signal of the system may call it too. Where that run ends by itself, or by an
-        error, or none is at work, the next one ends at once.
+        Any thread may call it, and so may a signal handler. If that run ends by itself or by an
+        error, or if none is running, the next run ends at once.
         """
         self._is_stopped = True
         self._database.signal.give()
@@ -172,22 +177,22 @@ class Runner:
     def _run(self) -> None:
         try:
             self._follow(None, silent)
-        except BaseException as error:  # who leaves the context gets it
+        except BaseException as error:  # the end of the `with` block raises it
             self._error = error
             logger.exception("the runner ends, and its projections are followed no longer")
             self._posts.note(f"ended: {error!r}")
 
     def _sleep(self, seconds: float, seen: int | None = None) -> None:
-        """Wait for a signal, after those that were seen; a stop is one."""
+        """Wait for a signal that comes after those seen; a stop is one."""
         signal = self._database.signal
         seen = signal.count if seen is None else seen
         if not self._is_stopped:
             signal.wait(seen, seconds)
-        if is_exiting():  # never `|=`: it would lose a stop that comes while that is asked
+        if is_exiting():  # never `|=`: it would lose a stop that comes meanwhile
             self._is_stopped = True
 
     def _wait_for_store(self) -> None:
-        """The first command makes it."""
+        """Wait until the first command makes the store."""
         while not self._is_stopped:
             try:
                 self._store.check_made()
@@ -197,7 +202,7 @@ class Runner:
                 return
 
     def _has_begun(self) -> bool:
-        """Keep, from now on, the followed projections that the store does not know yet."""
+        """Make the store keep the followed projections that it does not keep yet."""
         self._wait_for_store()
         if self._is_stopped:
             return True
@@ -231,9 +236,9 @@ class Runner:
     # --- one turn
 
     def _done(self, step: Callable[[], bool]) -> bool:
-        """Whether a step is done; what hinders it and passes by itself is waited for."""
+        """Whether a step is done; it waits out errors that pass by themselves."""
         try:
-            with self._database.asking_once():  # a stop would wait for all that is asked again
+            with self._database.asking_once():  # else a stop would wait for all the retries
                 return step()
         except Overtaken:
             self._posts.leave()
@@ -245,7 +250,7 @@ class Runner:
         return False
 
     def _turn(self) -> bool:
-        """Fold the next page, or wait for one; whether there was one."""
+        """Fold the next page, or wait for one; the answer is whether there was one."""
         seen = self._database.signal.count
         self._posts.take_over()
         if self._posts.advance(self._until, self._progress):

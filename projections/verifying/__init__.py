@@ -1,1 +1,1 @@
-"""Folding everything afresh, and comparing."""
+"""Folding everything afresh, and comparing it with what is stored."""

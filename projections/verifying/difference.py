@@ -8,17 +8,18 @@ import msgspec
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Something that the store keeps and that the log says otherwise.
+    """One value or row of the store that differs from what the log says.
 
     Attributes:
-        relation: The relation it is in.
+        relation: The relation that it is in; `projections` for a projection that is not compared.
         key: The row's key, without the application.
-        column: The column; "" where the whole row is missing, or is there without a reason.
-        stored: What the store has. Of a projection that is not compared, which is named in
-            `projections`, its version there; None if the store does not keep it.
-        expected: What the log says. Of such a projection its version here; None if it has none.
-        position: The position of the first event that is not reflected as it should be; None
-            where no event of the log is about it.
+        column: The column; "" if the whole row is missing, or should not be there.
+        stored: What the store has. For a projection that is not compared: the version that the
+            store keeps; None if it keeps none.
+        expected: What the log says. For a projection that is not compared: the version that this
+            process knows; None if it knows none.
+        position: The log position of the first event that is not reflected as it should be; None
+            if no event of the log is about it.
     """
 
     relation: str

@@ -1,8 +1,8 @@
-"""Which event is the first at which a view differs from what the log says?
+"""Which is the first event at which a view differs from what the log says?
 
-The events of the views that differ are folded one by one. Where what is stored is what the view
-was at some moment, the next event is the first one that is missing; else it is the event that
-made of the view what it should be. A row that no event ever made has none.
+The events of the views that differ are folded one by one. If the stored value is what the view was
+after some event, the next event is the first one that is missing. Otherwise the first event is the
+one that made the view what it should be. A row that no event ever made has no first event.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _POSITION = [column for column in schema.PARKED.key if column != "application_id
 
 
 def with_first_events(store: SessionStore, found: Sequence[Difference]) -> list[Difference]:
-    """Differences in the order of the log, each with the first event that it begins at."""
+    """Differences in the order of the log, each with the position of its first event."""
     of_table = {table.name: (each, table) for each in store.projections for table in each.tables}
     histories: list[_History] = []
     named: list[Difference] = []
@@ -56,7 +56,7 @@ def with_first_events(store: SessionStore, found: Sequence[Difference]) -> list[
 
 
 def _replay(store: SessionStore, histories: Sequence[_History]) -> None:
-    """Show the log to histories, each the events that its view is folded from."""
+    """Read the log once, and show each history the events that its view is folded from."""
     of_view: dict[tuple[str, object], list[_ViewHistory]] = {}
     of_views = [history for history in histories if isinstance(history, _ViewHistory)]
     of_limits: dict[tuple[object, ...], list[_ClaimHistory]] = {}
@@ -91,7 +91,7 @@ def _show(
 
 
 class _Reach:
-    """How far the views of a projection have come: as a whole, and each that waits."""
+    """How far the views of a projection have come: as a whole, and for each parked key."""
 
     def __init__(self, store: SessionStore, name: str) -> None:
         build, query = kept.builds(store.rows, "current")[name], store.rows
@@ -108,7 +108,7 @@ class _Reach:
 
 
 class _History:
-    """What a value that differs was after each event that it is made of."""
+    """What a differing value should have been after each event that it is made from."""
 
     def __init__(self, table: Table, difference: Difference) -> None:
         columns = {column.name: column for column in table.columns}
@@ -137,7 +137,7 @@ class _History:
 
 
 class _ClaimHistory(_History):
-    """What a limit was after each event that takes or releases of it."""
+    """What a limit should have been after each event that takes or releases a claim on it."""
 
     def __init__(self, difference: Difference) -> None:
         super().__init__(_CLAIMS[difference.relation], difference)
@@ -145,7 +145,7 @@ class _ClaimHistory(_History):
         self._holders: set[str] = set()
 
     def note(self, recorded: Recorded, *, is_taken: bool) -> None:
-        """Take note of an event that takes of the limit, or only releases."""
+        """Take in an event that takes a claim on the limit, or only releases one."""
         if is_taken:
             self._holders.add(recorded.stream_id)
         else:
@@ -159,7 +159,7 @@ class _ClaimHistory(_History):
 
 
 class _ViewHistory(_History):
-    """What a value was after each event of its view."""
+    """What a value of a view should have been after each event of the view."""
 
     def __init__(self, projection: Projection[Any], table: Table, difference: Difference) -> None:
         super().__init__(table, difference)
@@ -196,17 +196,17 @@ class _ViewHistory(_History):
 
 
 def _position(value: object) -> int | None:
-    """A position, if it is one: SQLite keeps any value."""
+    """A value as a position, if it is one: SQLite stores any value in any column."""
     return value if isinstance(value, int) else None
 
 
 def _plain(column: Column | None, value: Any) -> object:  # noqa: ANN401  any database's
-    """A value in one form, whichever database it is from; one that cannot be read as it is."""
+    """A value in one form for all databases; a value that cannot be read stays as it is."""
     if column is None or value is None:
         return value
     with suppress(ValueError, TypeError, ArithmeticError):
         if column.kind == "money" and (amount := Decimal(str(value))).is_finite():
-            return float(amount)  # as SQLite keeps it
+            return float(amount)  # as SQLite stores it
         if column.kind == "time":
             return datetime.fromisoformat(value)
     return value

@@ -1,4 +1,4 @@
-"""Does the log say of the right sessions that they are the first ones of their profiles?"""
+"""Does the log mark the right sessions as the first ones of their profiles?"""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _EVENTS = schema.EVENTS.name
 
 
 class AnonymousSessions(Part):
-    """Sessions of nobody known, which are always first ones.
+    """Anonymous sessions, each of which is always a first one.
 
     Attributes:
-        not_first: Positions of events that say otherwise.
+        not_first: The positions of events that say otherwise.
     """
 
     wanted = (SessionOpened.__name__, ProfileChanged.__name__)
@@ -55,7 +55,7 @@ class AnonymousSessions(Part):
 
 
 def wrong_of_profiles(query: Query, attachments: Table) -> Iterator[Difference]:
-    """The first session of a profile is the one that was attached to it first, and no other."""
+    """Attachments with a wrong mark: only the session attached first is its profile's first."""
     wrong = (
         "SELECT position, profile_id, first_session, expected FROM (SELECT *, session_id = "
         "first_value(session_id) OVER (PARTITION BY profile_id ORDER BY position) AS expected "

@@ -1,4 +1,4 @@
-"""What is wrong with a log by itself: gaps, disorder, and events that cannot be read."""
+"""What can be wrong with a log by itself: gaps, disorder, and events that cannot be read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def unread(obstacle: UnknownEvent | UndecodableEvent) -> Difference:
 
 
 def gaps(query: Query, application_id: int) -> Iterator[Difference]:
-    """Positions and versions without gaps."""
+    """Gaps in positions and versions."""
     sizes = "SELECT count(*), max(position) FROM events WHERE application_id = ?"
     ((count, newest),) = query(sizes, (application_id,))
     if count != (newest or 0):

@@ -1,4 +1,4 @@
-"""The parked events that a verification folds with, beside those that the store has."""
+"""The parked keys and skipped events of a verification, beside those of the store."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class ParkedBeside:
-    """A relation like `parked`, with what is skipped in builds that are verified.
+    """A relation like `parked`, which begins with the skipped events of the verified builds.
 
-    Which of their keys wait is found by folding. What is said of other builds is taken as it is.
+    Folding finds which of their keys are parked. The rows of other builds are taken as they are.
 
     Args:
         connection: The connection of the verification.
         verified: The builds that are verified.
-        suffix: What its name has after that of `parked`.
+        suffix: What the relation's name has after `parked`.
     """
 
     def __init__(self, connection: Connection, verified: Sequence[Build], suffix: str) -> None:
@@ -36,16 +36,16 @@ class ParkedBeside:
         self._skips: list[Any] = []
 
     def take_skips(self) -> None:
-        """Take over what is skipped in the builds that are verified."""
+        """Copy the skipped events of the verified builds."""
         self._take(f"skipped AND {self._of_verified}")
         self._skips = self._skipped(self._table)
 
     def has_its_skips(self) -> bool:
-        """Whether the store still skips the same events of them."""
+        """Whether the store still skips the same events in them."""
         return self._skips == self._skipped(schema.PARKED)
 
     def take_others(self) -> None:
-        """Take over all that is said of other builds."""
+        """Copy all rows of other builds."""
         self._take(f"NOT {self._of_verified}")
 
     def _take(self, where: str) -> None:

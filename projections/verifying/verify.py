@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _FRESH = "_fresh"
 _WHY = ("error", "parked_at")
-"""What is said of a parked key that another fold of the same events need not say."""
+"""The columns of a parked key that another fold of the same events need not reproduce."""
 
 _CLAIMS = (schema.CLAIMS, schema.LIMITS)
 
@@ -57,19 +57,20 @@ Row = tuple[Any, ...]
 def verify(
     store: SessionStore, progress: Progress = silent, *, limit: int = 1000
 ) -> list[Difference]:
-    """Fold the whole log afresh, and compare everything that the store keeps with it.
+    """Fold the whole log afresh, and compare everything that the store keeps with the result.
 
-    That is every row of every projection, as far as it has come, and every parked key and claim.
-    Others may write meanwhile: all is compared in one snapshot of the store. Memory does not grow
-    with the log.
+    That is every row of every projection, up to the position that it has reached, and every parked
+    key and claim of the application. Others may write meanwhile: all is compared in one snapshot
+    of the store. Memory does not grow with the log.
 
     Args:
-        store: A store; it may be opened read-only.
-        progress: Is told the events done and their number.
-        limit: Stop after so many differences, from 1.
+        store: The store; it may be opened read-only.
+        progress: Called with the number of events done so far, and their total number.
+        limit: Stop after this many differences, from 1.
 
     Returns:
-        What differs, and the first event at which it does; nothing, if all equals the events.
+        The differences in the order of the log, each with the first event that is not reflected.
+        An empty list means that everything equals the events.
 
     Raises:
         StoreNotFound: There is nothing to verify.
@@ -95,9 +96,9 @@ def verify(
 
 
 def differences_within(store: SessionStore, connection: Connection) -> Iterator[Difference]:
-    """What `verify` would find, in a transaction that has written something and not committed it.
+    """What `verify` would find, within a transaction that has written but not committed.
 
-    It has the lock of everything: nobody else writes, and no transaction is begun in it.
+    The transaction has the lock of everything: nobody else writes, and none is begun inside it.
     """
     verification = _Within(store, connection)
     with verification.relations():
@@ -105,11 +106,11 @@ def differences_within(store: SessionStore, connection: Connection) -> Iterator[
 
 
 class _Moved(Exception):  # noqa: N818  it is news, and nothing went wrong
-    """What the store keeps is not what it was when the verification began."""
+    """What the store keeps has changed since the verification began."""
 
 
 class _Verification:
-    """One comparison of what is kept with what is made afresh, on a connection of its own."""
+    """One comparison of what is stored with what is folded afresh, on a connection of its own."""
 
     def __init__(self, store: SessionStore, connection: Connection) -> None:
         self._store = store
@@ -146,7 +147,7 @@ class _Verification:
 
     @contextmanager
     def relations(self) -> Iterator[None]:
-        """Temporary relations, for what is made afresh."""
+        """Temporary relations for what is folded afresh."""
         made = [table.beside(_FRESH) for table in (*self._tables, schema.PARKED)]
         for table in made:
             for statement in table.create_temporary(self._database.dialect):
@@ -157,10 +158,10 @@ class _Verification:
             yield
 
     def differences(self, progress: Progress) -> Iterator[Difference]:
-        """What differs, one by one.
+        """The differences, one by one.
 
         Raises:
-            _Moved: All has to begin anew.
+            _Moved: The verification has to start over.
         """
         with self._snapshot():
             wrong = [
@@ -169,7 +170,7 @@ class _Verification:
             ]
         if wrong:
             yield from wrong
-            return  # views of such a log say nothing
+            return  # comparing the views of such a log proves nothing
         total = self._store.position
         aim = min([total, *[self._come(part) for part in self._parts]])
         for page in self._folded(list(self._parts), aim, self._transaction):
@@ -190,7 +191,7 @@ class _Verification:
         return ending(self._connection, ["COMMIT"], ["ROLLBACK"])
 
     def _come(self, part: Part) -> int:
-        """How far what is kept has come."""
+        """The position that the stored form of a part has reached."""
         build = self._parts[part]
         if build is None:
             return self._store.recorder.head(self._query).position
@@ -213,7 +214,7 @@ class _Verification:
             after, self._obstacle = page.until, page.obstacle
 
     def _compared(self) -> Iterator[Difference]:
-        """Fold what came meanwhile, each part as far as what is kept has come, and compare."""
+        """Fold what came meanwhile, each part up to where its stored form is, and compare."""
         if self._has_moved():
             raise _Moved
         for part in self._parts:
@@ -234,7 +235,7 @@ class _Verification:
             yield Difference(schema.PROJECTIONS.name, (name,), "version", stored, expected)
 
     def _has_moved(self) -> bool:
-        """Whether other builds are kept now, or others of their events are skipped.
+        """Whether the store keeps other builds now, or skips other events of them.
 
         Keys that were parked or went on meanwhile (`Build.revision`) make no difference.
         """
@@ -245,7 +246,7 @@ class _Verification:
         return then != now or not self._parked.has_its_skips()
 
     def _beyond(self) -> Iterator[Difference]:
-        """Followed views that say that they have come further than the log goes."""
+        """Followed views whose position is beyond the log's end."""
         end = self._store.recorder.head(self._query).position
         for build in [self._builds[each.name] for each in self._projections]:
             stored = come(self._store, build, self._query)
@@ -270,7 +271,7 @@ class _Verification:
 
 
 class _Within(_Verification):
-    """One in a transaction that was begun already, and sees one and the same state anyway."""
+    """A verification in a transaction that is open already, and so sees one state anyway."""
 
     def _snapshot(self, relations: Sequence[str] = ()) -> _Transaction:  # noqa: ARG002  as the base has it
         return nullcontext()
@@ -284,7 +285,7 @@ def _columns(
 ) -> Iterator[Difference]:
     if stored is None or expected is None:
         there = None if expected is None else "a row"
-        here = "a row" if stored or not expected else None  # a key that is no text finds no row
+        here = "a row" if stored or not expected else None  # a key that is not text finds no row
         yield Difference(table.name, key, "", here, there)
         return
     for column, one, other in zip(table.columns, stored, expected, strict=False):
