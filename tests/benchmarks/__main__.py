@@ -1,4 +1,4 @@
-"""The benchmarks: `python -m tests.benchmarks`. They show, and do not test: the exit code is 0."""
+"""The benchmarks: `python -m tests.benchmarks`. They only measure: the exit code is 0."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path

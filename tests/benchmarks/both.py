@@ -1,4 +1,4 @@
-"""What is measured on SQLite and on PostgreSQL alike."""
+"""Measures what is the same on SQLite and on PostgreSQL."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

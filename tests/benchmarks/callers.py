@@ -12,7 +12,7 @@ from tests.benchmarks.workload import EVENTS, Side, commands
 
 
 class Callers:
-    """They keep their threads, and begin each block at the same moment."""
+    """Callers that keep their threads, and begin each block at the same moment."""
 
     def __init__(self, side: Side, callers: int, sessions: int, numbers: Iterable[int]) -> None:
         self._side = side
@@ -34,12 +34,12 @@ class Callers:
         self._threads.shutdown()
 
     def block(self) -> int:
-        """New sessions of all callers; how many commands they took."""
+        """New sessions of all callers; the answer is how many commands they took."""
         self.latencies()
         return self._callers * self._sessions * EVENTS
 
     def latencies(self) -> list[float]:
-        """The microseconds of each command of new sessions of all callers."""
+        """How many microseconds each command took in new sessions of all callers."""
         calls = [self._threads.submit(self._call) for _ in range(self._callers)]
         return [latency for call in calls for latency in call.result()]
 

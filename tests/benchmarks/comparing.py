@@ -1,4 +1,4 @@
-"""Ours against the other ways, on sessions of seven events."""
+"""Compares ours with the other sides, on sessions of seven events."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -15,14 +15,14 @@ SESSIONS = 2  # of each caller in a block
 LONGER = 6  # a process that finds SQLite locked may sleep for 100 ms
 WARM, WARM_PROCESSES = 8, 3
 """Rounds after which SQLite's log has been written round: it grows no more, as in a server that has
-run for seconds. A file that grows costs the file system a commit of its own for each of ours."""
+run for seconds. A growing file costs the file system a commit of its own for each of ours."""
 
 FIRST = 100_000_000
 STOCK, PLAIN = "eventsourcing", "plain SQL"
 
 
 def crowd(database: Database, rounds: int, say: Callable[[str], None]) -> Iterator[Row]:
-    """All rows of many callers."""
+    """All rows with many callers."""
     for measure in (threads, latencies, processes):
         say(f"{database.name}: {measure.__doc__}")
         yield from measure(database, rounds)

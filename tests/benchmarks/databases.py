@@ -1,6 +1,6 @@
 """The databases, and each side on them.
 
-A `Database` can be sent to another process, which opens its sides for itself.
+A `Database` can be sent to another process, which opens the sides itself.
 """
 
 from collections.abc import Callable, Iterator

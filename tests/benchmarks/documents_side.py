@@ -1,7 +1,7 @@
 """A view of sessions on `eventsourcing`: a projection, as its documentation teaches it.
 
-A row a session with a JSON document, written with the tracking position in one transaction an
-event. Where SQLite's recorder cannot be subscribed to, the events come from memory.
+One row per session with a JSON document, written together with the tracking position in one
+transaction per event. As SQLite's recorder has no subscription, the events come from memory there.
 """
 
 import json
@@ -28,7 +28,7 @@ from tests.benchmarks.workload import open_to_closed
 
 LOOK = 0.001  # seconds
 TOGETHER = 1000
-EVENTS: Any = CartSession  # whose decorators make its event classes
+EVENTS: Any = CartSession  # its decorators make its event classes
 
 
 class Document(TypedDict):
@@ -48,7 +48,7 @@ class Documents(TrackingRecorder):
     """The views.
 
     Attributes:
-        newest: The newest event that is committed in them.
+        newest: The position of the newest event that is committed in them.
     """
 
     newest = 0
@@ -195,7 +195,7 @@ Runner = ProjectionRunner[EventsourcingSide, Documents]
 
 
 class Following:
-    """Makes the views again and again, each time anew and from the first event."""
+    """Makes the views again and again, each time from scratch and from the first event."""
 
     def __init__(
         self,
@@ -207,10 +207,10 @@ class Following:
         """Follow a source.
 
         Args:
-            source: The application whose events they are.
-            views: What they are kept in.
+            source: The application that has the events.
+            views: The class that keeps the views.
             events: How many events the source has.
-            new: The environment of a source, and of views that are not there yet.
+            new: The environment of a source, and of views that do not exist yet.
         """
         self._source = source
         self._views = views
@@ -236,7 +236,7 @@ class Following:
         return self._runner.view.documents()
 
     def end(self) -> None:
-        """Let go of the last views."""
+        """Close the last views."""
         if self._runner is not None:
             self._runner.__exit__(None, None, None)
             self._runner.view.close()
@@ -244,7 +244,7 @@ class Following:
 
 
 class InMemory(EventsourcingSide):
-    """The events of so many sessions, in memory."""
+    """The events of the loaded sessions, in memory."""
 
     name = "shop"
     shop_log = POPOApplicationRecorder()
@@ -261,7 +261,7 @@ class InPostgres(EventsourcingSide):
 
 
 def loaded(sessions: int) -> int:
-    """Put so many sessions into the memory; how many events that makes."""
+    """Put this many sessions into memory; the answer is how many events they have."""
     InMemory.shop_log = POPOApplicationRecorder()
     side = InMemory({})
     for number in range(sessions):
@@ -270,7 +270,7 @@ def loaded(sessions: int) -> int:
 
 
 def on_sqlite(directory: Path, events: int) -> Following:
-    """Views in files, of what is in memory."""
+    """Views in files, of the events in memory."""
     numbers = iter(range(1_000_000))
 
     def new() -> dict[str, str]:
@@ -284,7 +284,7 @@ def on_sqlite(directory: Path, events: int) -> Following:
 
 
 def in_postgres(source: Place, views: Callable[[], Place], events: int) -> Following:
-    """Views in new schemas, of what is in memory, copied into another schema."""
+    """Views in new schemas, of the events in memory, copied into another schema."""
     with InPostgres(on_postgres(source)) as side:
         for start in range(1, events + 1, TOGETHER):
             side.recorder.insert_events(InMemory.shop_log.select_notifications(start, TOGETHER))

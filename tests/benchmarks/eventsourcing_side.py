@@ -73,7 +73,7 @@ class CartSession(Aggregate):
 
 
 class EventsourcingSide(Application[UUID]):
-    """One method a command, one save and so one durable commit each."""
+    """One method per command, each with one save and so one durable commit."""
 
     def __init__(self, env: dict[str, str]) -> None:
         super().__init__(env)
@@ -124,7 +124,7 @@ class EventsourcingSide(Application[UUID]):
             last = page[-1].id
 
     def _synchronous(self) -> object:
-        """Ask a connection of the pool, as the setting belongs to the connection."""
+        """Asked on a connection of the pool, as the setting belongs to the connection."""
         if isinstance(self.recorder, SQLiteApplicationRecorder):
             with self.recorder.datastore.transaction(commit=False) as cursor:
                 cursor.execute("PRAGMA synchronous")
@@ -140,7 +140,7 @@ def on_sqlite(path: Path) -> dict[str, str]:
 
 
 def on_postgres(place: Place, **settings: str) -> dict[str, str]:
-    """All as it is by default, but for as many connections as there are callers."""
+    """All defaults, except that there are as many connections as callers."""
     server = conninfo_to_dict(place.server)
     return {
         "PERSISTENCE_MODULE": "eventsourcing.postgres",

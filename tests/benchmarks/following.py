@@ -1,4 +1,4 @@
-"""How long it takes until a follower has what was committed."""
+"""Measures how long it takes until a follower has what was committed."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -19,7 +19,7 @@ HERE, ELSEWHERE = 5, 50  # milliseconds
 SECONDS = 30
 
 Seen = Callable[[], float]
-"""When the follower had the next event; one clock tells the time to all processes."""
+"""When the follower had the next event; all processes read the same clock."""
 
 
 def follow(database: Database, commits: int) -> Iterator[Row]:
@@ -76,7 +76,7 @@ def _delays(side: OursSide, name: str, commits: int, seen: Seen) -> list[float]:
     """The milliseconds from each commit's answer to its event; the first one warms up."""
     pauses, delays = Random(7), []
     for number in range(commits + 1):
-        sleep(pauses.uniform(0.005, 0.025))  # at no pace that a follower could be in step with
+        sleep(pauses.uniform(0.005, 0.025))  # at no pace that a follower could fall into step with
         side.open(f"{name}-{number}", "")
         answered = monotonic()
         delays.append(max(0.0, seen() - answered) * 1000)

@@ -1,4 +1,4 @@
-"""What ours costs when a session grows, and when the log does."""
+"""Measures what ours costs when a session grows, and when the log does."""
 
 import subprocess
 import sys
@@ -25,11 +25,11 @@ SMALL_LOG = 1000
 MOST = 1.3
 STEP = 20_000
 SAME, ENOUGH = 1.1, 100_000
-"""Memory that differs by less has not grown, once SQLite's page cache is full."""
+"""A difference of memory below this is no growth, once SQLite's page cache is full."""
 
 
 def session_growth(directory: Path, rounds: int) -> Row:
-    """A command on a session of 1000 events, and on sessions of 10."""
+    """A command on a session of 1000 events, compared with sessions of 10."""
     with OursSide(sqlite_url(directory / "sessions.db")) as side:
         shorts = [f"short-{number}" for number in range((rounds + 1) * BLOCK)]
         with side.bulk():
@@ -49,7 +49,7 @@ def session_growth(directory: Path, rounds: int) -> Row:
 def log_growth(
     directory: Path, events: int, rounds: int, say: Callable[[str], None]
 ) -> Iterator[Row]:
-    """Commands, reads, disk and memory of a long log."""
+    """Commands, reads, disk and memory with a long log."""
     path = directory / "big.db"
     small_url = sqlite_url(directory / "small.db")
     with OursSide(sqlite_url(path)) as big, OursSide(small_url) as small:
@@ -97,7 +97,7 @@ def _measured(
     def forget() -> None:
         for side, work in zip(sizes, new, strict=True):
             side.forget()
-            work()  # opens the connection that writes, and the next line one that reads
+            work()  # opens the writing connection; the next line opens a reading one
             side.read(session_id(0))
 
     first = [each(side.read, _scattered(sessions), READS) for side, sessions in sizes.items()]
@@ -127,7 +127,7 @@ def disk(path: Path, events: int) -> Row:
 
 
 def memory(doing: str, events: int, more: float, less: float) -> Row:
-    """The peak memory of going over a log, and over a tenth of it."""
+    """The peak memory of a pass over a log, compared with a pass over a tenth of it."""
     fewer = events // 10
     what = f"peak memory of {doing} {events:,} events"
     most = SAME if fewer >= ENOUGH else None
@@ -149,7 +149,7 @@ def _peak(module: str, *arguments: str) -> float:
 
 
 def _turn(side: OursSide, session: str, number: int) -> None:
-    """Set the quantity of each line in turn, always to another."""
+    """Set the quantity of each line in turn, always to another value."""
     side.set_quantity(session, number % LINES, 2 + number // LINES % 5)
 
 
@@ -164,7 +164,7 @@ def _scattered(sessions: int) -> Iterator[str]:
 
 
 def _customers(sessions: int) -> Iterator[str]:
-    """Those with one session, in a random order, over and over."""
+    """The customers with one session, in a random order, over and over."""
     return (profile(number) for number in _numbers(sessions) if number % 2)
 
 

@@ -1,4 +1,4 @@
-"""How far a followed projection lags behind a writer that does not wait for it."""
+"""Measures how far a followed projection lags behind a writer that does not wait for it."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class Reached(NamedTuple):
 
 
 def lag(url: str, seconds: float) -> Iterator[Row]:
-    """The longest lag, and the usual one; without a target, where the writer did not keep pace."""
+    """The longest lag, and the median; without a target if the writer did not keep pace."""
     with SessionStore.open(url, projections=(*installed(), OPEN_CARTS)) as store:
         store.make()
         answered, seen = _followed(store, url, seconds)
@@ -67,7 +67,7 @@ def _followed(store: SessionStore, url: str, seconds: float) -> tuple[list[Reach
     stored, seen = StoredProjection(store, OPEN_CARTS), [Reached(0, monotonic())]
     with Runner(store):
         process.start()
-        theirs.close()  # so that a writer that fails is heard of
+        theirs.close()  # so that the failure of a writer is noticed
         while not mine.poll():
             _see(stored, seen, seen[-1].position + 1, 1)
         answered = [Reached(*each) for each in mine.recv()]
@@ -86,13 +86,13 @@ def _see(
 
 
 def _lag(answered: Reached, seen: Sequence[Reached]) -> float:
-    """The milliseconds until the views had come that far."""
+    """The milliseconds until the views had reached the position."""
     first = seen[bisect_left(seen, (answered.position,))]
     return max(0.0, first.at - answered.at) * 1000
 
 
 def _write(url: str, seconds: float, answers: Connection) -> None:
-    """Write at a steady pace, many sessions at a time; what is late is made up for at once."""
+    """Write at a steady pace, many sessions at a time; a writer that is late catches up at once."""
     answered, commits = [], _commits()
     with SessionStore.open(url) as store:
         started = monotonic()
@@ -104,7 +104,7 @@ def _write(url: str, seconds: float, answers: Connection) -> None:
 
 
 def _commits() -> Iterator[list[tuple[str, Command]]]:
-    """Steps of as many sessions as there are events in a commit, and of new ones then."""
+    """The next step of as many sessions as a commit has events; then new sessions."""
     for first in count(0, TOGETHER):
         numbers = range(first, first + TOGETHER)
         for command in _commands():

@@ -1,4 +1,4 @@
-"""Measuring in pairs: the machine's moods strike both sides of a round alike."""
+"""Measures in pairs: the moods of the machine hit both sides of a round alike."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -7,14 +7,14 @@ from statistics import median
 from time import perf_counter
 
 Block = Callable[[], int]
-"""Some work; it answers of how many units (commands, reads, events) it was."""
+"""Some work; the answer is how many units (commands, reads, events) it had."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; the ratio says how many times as fast, or as costly, ours is.
+    """A line of the table. The ratio says how many times as fast, or as costly, ours is.
 
-    Where there is no ratio, a target is a limit of ours itself.
+    If there is no ratio, a target is a limit for the figure of ours.
     """
 
     what: str
@@ -47,7 +47,7 @@ class Row:
 def in_turn(
     rounds: int, *blocks: Block, warm: int = 1, before: Callable[[], None] | None = None
 ) -> Sequence[Sequence[float]]:
-    """The microseconds per unit of each block in each round; those to warm up are not counted."""
+    """The microseconds per unit of each block in each round, without the rounds to warm up."""
     measured = []
     for _ in range(warm + rounds):
         if before:

@@ -1,4 +1,4 @@
-"""One caller on PostgreSQL, and the log that is read from there."""
+"""Measures one caller on PostgreSQL, and reading the log from there."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def one_caller(database: Database, rounds: int) -> Iterator[Row]:
 
 
 def read_log(database: Database, rounds: int) -> Iterator[Row]:
-    """The whole log, decoded, and nothing done with it."""
+    """The whole log, only decoded."""
     with database.ours() as ours_side, database.stock() as stock_side:
         store = ours_side.store
         blocks = (lambda: sum(1 for _ in store.log()), stock_side.replay_decoding)

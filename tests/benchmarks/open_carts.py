@@ -1,4 +1,4 @@
-"""Which articles lie in open carts? A projection with rows, as people write them."""
+"""Which articles are in open carts? A projection with rows, as users write them."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal

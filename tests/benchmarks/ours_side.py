@@ -22,7 +22,7 @@ from sessions import (
 
 
 class OursSide:
-    """One method a command, one durable commit each; inside `bulk` they share commits."""
+    """One method per command, each with one durable commit; inside `bulk` they share commits."""
 
     def __init__(self, url: str, projections: Sequence[Projection[Any]] | None = None) -> None:
         self.url = url
@@ -46,7 +46,7 @@ class OursSide:
         self.store.close()
 
     def forget(self) -> None:
-        """Begin again with nothing in memory."""
+        """Open the store again, with nothing in memory."""
         self.store.close()
         self._open()
 
@@ -100,5 +100,5 @@ class OursSide:
         return {view.integration_id: view for view in self._views.all()}
 
     def replay_passing(self) -> int:
-        """Fold the whole log into views, and keep none; how many there are."""
+        """Fold the whole log into views, and keep none; the answer is how many there are."""
         return sum(1 for _ in self._views.all())

@@ -1,6 +1,6 @@
-"""A cart session in plain SQL: one JSON row a session, changed in place, without a history.
+"""A cart session in plain SQL: one JSON row per session, changed in place, without a history.
 
-Money stands in the JSON as a string, because a JSON number would come back as a float.
+Money is a string in the JSON, because a JSON number would come back as a float.
 """
 
 from abc import ABC, abstractmethod
@@ -36,7 +36,7 @@ C = TypeVar("C", bound=Connection)
 
 
 class PlainSqlSide(ABC, Generic[C]):
-    """One method a command, one durable transaction each, and a connection for each caller."""
+    """One method per command, each with one durable transaction; a connection for each caller."""
 
     def __init__(self) -> None:
         self._callers = local()
@@ -47,7 +47,7 @@ class PlainSqlSide(ABC, Generic[C]):
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[object]:
-        """What nobody can change in between is read in it."""
+        """A transaction whose reads nobody can change before its writes."""
 
     @abstractmethod
     def _insert(self, session_id: str, document: Document) -> None: ...

@@ -41,7 +41,7 @@ class PlainSqliteSide(PlainSqlSide[sqlite3.Connection]):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        # IMMEDIATE takes the write lock before the read, so that no change is lost in between.
+        # IMMEDIATE takes the write lock before the read, so no change in between is lost.
         connection = self._db
         with connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Faults of the stock classes on PostgreSQL; none of them takes longer than some seconds."""
+"""Faults of the stock classes on PostgreSQL; each takes a few seconds at most."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ SECONDS = 2  # long enough for what should happen at once
 
 
 class Totals(Projection[PostgresTrackingRecorder]):
-    """Takes what it is given, and records how far it came."""
+    """Accepts every event, and records how far it has come."""
 
     def process_event(self, domain_event: object, tracking: Tracking) -> None:  # noqa: ARG002  as eventsourcing's
         self.view.insert_tracking(tracking)
@@ -58,7 +58,7 @@ def runner_at(place: Place, projection: type[Totals]) -> ProjectionRunner[Shop, 
 
 
 def reader_loses_an_event(place: Place) -> bool:
-    """One writer has its position and another the next, which commits before the first."""
+    """One writer has a position, and another one the next, and commits before the first does."""
     with factory_at(place, POSTGRES_LOCK_TIMEOUT="1", **FUNCTIONS) as factory:
         recorder = cast("PostgresApplicationRecorder", factory.application_recorder())
         slow = recorder.construct_pg_stored_event(*_columns(stored()))
@@ -88,7 +88,7 @@ def written_to_another(place: Place) -> bool:
 
 
 def wake_up_lost(place: Place) -> bool:
-    """What is written after the first pull and before LISTEN, where that takes its time."""
+    """An event is written after the first pull and before LISTEN, which is slow here."""
     may_listen = threading.Event()
 
     class Slow(PostgresSubscription):
@@ -121,7 +121,7 @@ def wait_for_a_filtered_event(place: Place) -> bool:
 
 
 def dies_of_a_bad_event(place: Place) -> bool:
-    """And again after each restart."""
+    """It dies again after each restart."""
     Picky.met.clear()
     with Shop(on_postgres(place)) as shop:
         shop.save(added(1))
@@ -129,7 +129,7 @@ def dies_of_a_bad_event(place: Place) -> bool:
 
 
 def hangs_the_exit(place: Place) -> bool:
-    """The interpreter waits for threads that are no daemons."""
+    """The interpreter waits for threads that are not daemons."""
     before = set(threading.enumerate())
     with runner_at(place, Totals):
         started = set(threading.enumerate()) - before

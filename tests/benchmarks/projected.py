@@ -1,4 +1,4 @@
-"""What is measured of projections."""
+"""Measures projections."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.benchmarks.scale import Scale
 def projected(
     directory: Path, server: str, scale: Scale, say: Callable[[str], None]
 ) -> Iterator[Row]:
-    """Rebuilds, what inline projections cost, and how far followed ones are behind."""
+    """Rebuilds, what inline projections cost, and how far followed ones lag behind."""
     say("rebuilds")
     yield from rebuilds(directory, server, scale.rebuilt)
     say("inline projections, and waiting for a followed one")

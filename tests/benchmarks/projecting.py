@@ -1,4 +1,4 @@
-"""What a store's projections cost its commands, and how long who waits for them waits."""
+"""Measures what projections cost a store's commands, and how long a caller waits for them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -35,7 +35,7 @@ def _rows(name: str, urls: list[str], rounds: int, commits: int) -> Iterator[Row
 
 
 def share(name: str, url: str, bare_url: str, rounds: int) -> Row:
-    """What part of a command is the inline projections'."""
+    """The inline projections' share of a command's cost."""
     with OursSide(url) as side, OursSide(bare_url, projections=()) as bare:
         blocks = [new_sessions(each, BLOCK) for each in (side, bare)]
         full, less = in_turn(rounds, *blocks)
@@ -46,7 +46,7 @@ def share(name: str, url: str, bare_url: str, rounds: int) -> Row:
 
 
 def waited(name: str, url: str, commits: int) -> Row:
-    """From a command's answer until a followed projection has come to it."""
+    """The time from a command's answer until a followed projection has reached its position."""
     with OursSide(url, projections=(*installed(), OPEN_CARTS)) as side:
         side.open("waited-for", "")
         stored = StoredProjection(side.store, OPEN_CARTS)

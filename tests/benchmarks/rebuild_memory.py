@@ -1,4 +1,4 @@
-"""Make all views of a store anew, and print how much memory it took at its peak.
+"""Rebuild all views of a store, and print how much memory that took at its peak.
 
 A process of its own for each store: `python -m tests.benchmarks.rebuild_memory URL`.
 """

@@ -1,4 +1,4 @@
-"""All views made anew from the log, against a projection that makes one of them."""
+"""Measures a rebuild of all views, compared with a projection that makes one of them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

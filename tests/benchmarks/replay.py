@@ -1,4 +1,4 @@
-"""Replay a log up to a position, and print how much memory it took at its peak.
+"""Replay a log up to a position, and print how much memory that took at its peak.
 
 A process of its own for each log: `python -m tests.benchmarks.replay URL POSITION`.
 """
@@ -14,7 +14,7 @@ STATUS = Path("/proc/self/status")
 
 
 def replay(store: SessionStore, until: int) -> int:
-    """Fold the log, holding the sessions that are open; how many events it had."""
+    """Fold the log, holding the sessions that are open; the answer is how many events it had."""
     views: dict[str, SessionView] = {}
     events = 0
     for recorded in store.log(until=until):

@@ -32,13 +32,13 @@ def show(rows: Sequence[Row]) -> None:
         table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
     for row in rows:
         table.add_row(*_cells(row), style="red" if row.reached == "no" else "")
-    # In a pipe there is no width to fit into.
+    # A pipe has no width to fit into.
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table)
 
 
 def made(server: str) -> str:
-    """When and with what the table is made."""
+    """When the table was made, and with which versions."""
     with psycopg.connect(server) as connection:
         postgres = connection.info.parameter_status("server_version")
     return (

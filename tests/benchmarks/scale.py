@@ -8,14 +8,14 @@ class Scale:
     """How much is measured.
 
     Attributes:
-        sessions: Of each side, before one caller is measured.
-        rounds: With one caller.
-        events: Of the long log.
-        turns: Rounds with many callers, and on PostgreSQL.
-        commits: That a follower sees.
-        verified: Sessions of one event each, for `verify`.
-        rebuilt: Sessions whose views are made anew.
-        seconds: That a projection is followed under load, once it is warm.
+        sessions: How many sessions each side has before one caller is measured.
+        rounds: How many rounds with one caller.
+        events: How many events the long log has.
+        turns: How many rounds with many callers, and on PostgreSQL.
+        commits: How many commits a follower sees.
+        verified: How many sessions of one event each `verify` reads.
+        rebuilt: How many sessions a rebuild covers.
+        seconds: For how many seconds a projection is followed under load, once it is warm.
     """
 
     sessions: int

@@ -1,4 +1,4 @@
-"""What the faults of the stock classes are shown with."""
+"""The application with which the faults of the stock classes are shown."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Faults of the stock classes on SQLite, and of those that are the same on every database."""
+"""Faults of the stock classes on SQLite, and faults that are the same on every database."""
 
 import sqlite3
 from collections.abc import Callable, Iterable

@@ -1,9 +1,8 @@
 """Faults of the stock `eventsourcing` classes, reproduced one by one.
 
 Run it with `python -m tests.benchmarks.stock_faults`. It works in temporary directories, with a
-PostgreSQL server of its own. It is a demonstration and no test: a later release may mend a fault,
-so it exits 0 whatever it finds. That our own classes are free of these faults is what the tests
-check.
+PostgreSQL server of its own. It is a demonstration, not a test: a later release may fix a fault, so
+it exits 0 whatever it finds. The tests check that our own classes are free of these faults.
 """
 
 import sys

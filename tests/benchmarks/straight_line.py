@@ -1,6 +1,6 @@
-"""The straight-line limit: a bare loop over sqlite3 and msgspec, and nothing of ours but the log.
+"""The straight-line limit: a bare loop over sqlite3 and msgspec, with nothing of ours but the log.
 
-It knows the events of the workload only, checks nothing, and keeps one plain dict a session: what
+It knows only the events of the workload, checks nothing, and keeps one plain dict per session: what
 anybody could write by hand in an afternoon, and never change again.
 """
 
@@ -113,7 +113,7 @@ STEPS: dict[str, tuple[Callable[[str], Any], Callable[[Session, Any, str], None]
 
 
 def replay(path: Path) -> dict[str, Session]:
-    """Fold the whole log into dicts that are ready for JSON, and keep them all."""
+    """Fold the whole log into dicts that are ready for JSON, and keep all of them."""
     sessions: dict[str, Session] = {}
     with closing(sqlite3.connect(path)) as connection:
         position = 0

@@ -1,4 +1,4 @@
-"""What `verify` costs when there are more and more sessions."""
+"""Measures what `verify` costs as the number of sessions grows."""
 
 from projections.verifying.verify import verify
 from tests.benchmarks.measuring import Block, Row, costs, in_turn
@@ -9,7 +9,7 @@ ROUNDS = 3
 
 
 def verify_growth(name: str, urls: tuple[str, str], sessions: int) -> Row:
-    """Sessions of one event each, and a tenth of them: it must not be quadratic."""
+    """Sessions of one event each, compared with a tenth of them: it must not be quadratic."""
     few_sessions = sessions // 10
     with OursSide(urls[0]) as more, OursSide(urls[1]) as less:
         many, few = in_turn(ROUNDS, _verifying(more, sessions), _verifying(less, few_sessions))

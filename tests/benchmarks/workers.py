@@ -1,4 +1,4 @@
-"""Callers in many processes."""
+"""Runs callers in many processes."""
 
 from collections.abc import Callable
 from itertools import count
@@ -14,14 +14,14 @@ from tests.benchmarks.ours_side import OursSide
 from tests.benchmarks.workload import EVENTS
 
 PROCESSES, CALLERS = 4, 4
-SECONDS = 60  # nobody waits for longer
+SECONDS = 60  # no process waits longer
 APART = 1_000_000
 
 Open = Callable[[], OursSide | EventsourcingSide | PlainSide]
 
 
 class Workers:
-    """Processes that have their side open, and begin each of so many blocks together."""
+    """Processes that have their side open, and begin each of a number of blocks together."""
 
     def __init__(self, side: Open, sessions: int, blocks: int) -> None:
         context = get_context("spawn")
@@ -61,9 +61,9 @@ class Workers:
 def work(  # noqa: PLR0913, PLR0917  what a process is told
     barrier: Barrier, one_by_one: Lock, side: Open, sessions: int, blocks: int, first: int
 ) -> None:
-    """What a process does; where it fails, the others learn of it at their barrier."""
+    """What each process does; if it fails, the others learn of it at their barrier."""
     try:
-        with one_by_one:  # eventsourcing fails where two make its tables at once
+        with one_by_one:  # eventsourcing fails if two make its tables at once
             opening = side()
         with opening as opened, Callers(opened, CALLERS, sessions, count(first)) as callers:
             barrier.wait(SECONDS)

@@ -10,7 +10,7 @@ REGULARS = 1000
 
 
 class Side(Protocol):
-    """A cart session: one method a command, one durable commit each."""
+    """A cart session: one method per command, each with one durable commit."""
 
     def open(self, session_id: str, profile: str) -> None: ...
 
@@ -38,7 +38,7 @@ def profile(number: int) -> str:
 
 
 def commands(side: Side, number: int) -> Iterator[None]:
-    """Execute a session's commands, one a step."""
+    """Execute a session's commands, one per step."""
     session = session_id(number)
     side.open(session, profile(number))
     yield
@@ -62,7 +62,7 @@ def open_to_closed(side: Side, number: int) -> None:
 
 
 def new_sessions(side: Side, sessions: int, first: int = 0) -> Callable[[], int]:
-    """A block of work that is new each time; it answers how many commands it took."""
+    """A block of work with new sessions each time; it answers how many commands it took."""
     numbers = count(first)
 
     def block() -> int:
@@ -74,7 +74,7 @@ def new_sessions(side: Side, sessions: int, first: int = 0) -> Callable[[], int]
 
 
 def each(work: Callable[[str], object], ids: Iterable[str], times: int) -> Callable[[], int]:
-    """A block of so many calls, going on through the ids."""
+    """A block of so many calls, each with the next of the ids."""
     left = iter(ids)
 
     def block() -> int:
