@@ -1,1 +1,1 @@
-"""Many processes that are killed, paused and cut off, and a parent that checks all they did."""
+"""Many processes that are killed, paused and cut off, and a parent that checks what they did."""

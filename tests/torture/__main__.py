@@ -1,14 +1,14 @@
 """Torture a store: processes work on it, are killed and cut off, and all they did is checked.
 
-Each round, processes with threads ask for mixed commands on the same sessions, profiles and
-idempotency keys, alone, together, in batches and awaited, while followers watch the log. In each
-process a thread loads whole batches through the store that the others write through, two write
-logs of other applications on the same connections, and signals interrupt the main thread in what
-it asks, reads and closes. Two processes run projections, and some rebuild them. Some pause inside
-their transactions. At random moments a process is killed, and a server that was started for it is
-stopped and started again, or cuts connections. After each round the logs must be explained exactly
-by what was asked and answered; all views must equal them, and so must all that a process holds in
-memory.
+In each round, processes with threads execute mixed commands on the same sessions, profiles and
+idempotency keys: alone, together, in batches and awaited, while followers watch the log. In each
+process one thread loads whole batches through the store that the others write through, two write
+the logs of other applications on the same connections, and signals interrupt the main thread in
+what it asks, reads and closes. Two processes run projections, and some rebuild them. Some pause
+inside their transactions. At random moments a process is killed, or a server that was started for
+this is stopped and started again, or cuts connections. After each round the logs must be explained
+exactly by what was asked and answered; all views must equal them, and so must all that a process
+holds in memory.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ drawn: run a round that failed several times, or longer (--seconds).
 
 
 def main() -> int:
-    """Run rounds; the exit code is 1 if one failed, 2 if there is nothing to begin with."""
+    """Run rounds; the exit code is 1 if one failed, 2 if there is nothing to run them on."""
     options = _options()
     if options.url:
         return _torture(options, options.url.partition(":")[0], options.url)

@@ -1,4 +1,4 @@
-"""One application's log, and all that its callers asked and were answered."""
+"""One application's log, and everything that its callers asked and were answered."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Application:
-    """What the parent has of an application.
+    """What the parent keeps of an application.
 
     Attributes:
         store: Its store: a writer that lives as long as the rounds on its log.
-        figures: What came of what was asked.
+        figures: Counts of what came of the requests.
     """
 
     def __init__(self, store: SessionStore, url: str, seed: int) -> None:
@@ -55,7 +55,7 @@ class Application:
             watcher.stop()
 
     def retry(self, number: int, directory: Path) -> None:
-        """Ask again what had a key, and no answer: it is then there exactly once."""
+        """Repeat the requests that had a key and no answer: each must then be done exactly once."""
         lines = _lines(directory / str(self._id))
         asked = {each.key: each for each in lines.without_answer() if each.key is not None}
         caller = Caller(self.store, f"{number}.parent", directory / str(self._id), self._seed)
@@ -63,7 +63,7 @@ class Application:
         self.figures["asked again by the parent"] += len(asked)
 
     def check(self, directory: Path, random: Random) -> None:
-        """Check all that a round did, and what is there now.
+        """Check all that a round did, and what the store holds now.
 
         Raises:
             TortureError: Something is wrong.
@@ -75,7 +75,7 @@ class Application:
         self._count(of_it)
 
     def check_all(self) -> None:
-        """Check all rounds once more, against the log as it is at last."""
+        """Check all rounds once more, against the log as it is at the end."""
         checker = Checker()
         for directory, position in self._taken:
             self._check(checker, directory, position, [])

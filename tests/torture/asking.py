@@ -1,4 +1,4 @@
-"""What is asked, at random: mixed commands on sessions, profiles and keys that callers share."""
+"""Random requests: mixed commands on sessions, profiles and keys that callers share."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from sessions import Command
 
 SESSIONS, PROFILES, KEYS = 8, 5, 150
-"""How many callers share at a time; those of earlier rounds are asked for too."""
+"""How many callers share at a time; those of earlier rounds are used too."""
 
 LOADED_INTO = 12
-"""How many sessions of a round are loaded into."""
+"""How many sessions of a round the bulk loads write to."""
 
 PER_SESSION = 6
-"""So many requests of a caller later, there is a new session in place of the oldest."""
+"""After how many requests of a caller a new session replaces the oldest one."""
 
 _KINDS: dict[str, tuple[int, Callable[[Random, Place], Command]]] = {
     "open": (4, lambda *drawn: _opening(*drawn)),  # noqa: PLW0108  it stands below
@@ -71,7 +71,7 @@ _HOW = {"one": 60, "many": 10, "all": 6, DRY: 6}
 
 @dataclass(frozen=True)
 class Place:
-    """How far a caller has come: it is in a round, and has asked for so much in it."""
+    """How far a caller has come: the round, and how many requests it has made in it."""
 
     round_: int
     asked: int
@@ -88,7 +88,7 @@ class Wanted:
 
 
 def wanted(random: Random, at: Place) -> Wanted:
-    """Something to ask in a round, without a key."""
+    """A request to make in a round, without a key."""
     if random.random() < 0.15:
         return Wanted("one", [(_newest(at), _opening(random, at))])
     how = random.choices(list(_HOW), list(_HOW.values()))[0]
@@ -105,7 +105,7 @@ def wanted(random: Random, at: Place) -> Wanted:
 
 @lru_cache(4)
 def keyed(seed: int, round_: int) -> list[Wanted]:
-    """What all callers of a round ask, with the same keys."""
+    """The requests that all callers of a round make, with the same keys."""
     random = Random(f"{seed}/{round_}/keys")
     found: list[Wanted] = []
     while len(found) < KEYS:
@@ -116,12 +116,12 @@ def keyed(seed: int, round_: int) -> list[Wanted]:
 
 
 def loaded_into(round_: int) -> list[str]:
-    """The sessions that all callers load into in a round; whoever loads opens them."""
+    """The sessions that all bulk loads of a round write to; each loader begins by opening them."""
     return [f"r{round_}-shared{n}" for n in range(LOADED_INTO)]
 
 
 def one_event(random: Random, round_: int, new: str) -> Wanted:
-    """What makes one event, once those sessions are open; `new` is not used yet."""
+    """A request that makes one event, once those sessions are open; `new` is an unused id."""
     way = random.random()
     if way < 0.2:
         profile = f"r{round_}-p{random.randrange(PROFILES) + 1}"
@@ -182,7 +182,7 @@ def _adding(random: Random) -> AddItem:
     return AddItem(
         sku=random.choice("abc"),
         price=_price(random),
-        quantity=random.choice([0, 1, 2, 3, 3000]),  # 0 is refused, and many are too many
+        quantity=random.choice([0, 1, 2, 3, 3000]),  # 0 is refused, and 3000 often too many
         attributes=attributes,
     )
 

@@ -1,4 +1,4 @@
-"""A caller: it writes down what it asks, asks, and writes down what came of it."""
+"""A caller: it writes down a request, makes it, and writes down what came of it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _QUIET: AbstractContextManager[object] = nullcontext()
 
 
 class Caller:
-    """One thread's.
+    """The caller of one thread.
 
     Args:
-        store: Whom it asks.
-        name: Its round, its process, and what tells it from the process' others.
+        store: The store that it asks.
+        name: Its round, its process, and what tells it apart from the process's other callers.
         directory: Where it writes its journal.
-        seed: What it draws from, with its name.
-        within: What it asks within: signals may come.
+        seed: What it draws from, together with its name.
+        within: The context in which it makes each request: signals may come.
     """
 
     def __init__(
@@ -64,21 +64,21 @@ class Caller:
         self._shared = asking.keyed(seed, self._round)
 
     def work(self, until: float) -> None:
-        """Ask one thing after the other."""
+        """Make one request after the other."""
         while monotonic() < until and self._turns < MOST_TURNS:
             self._turns += 1
             self._turn()
         self._journal.close()
 
     def retry(self, asked: Sequence[Asked]) -> None:
-        """Ask again what was asked with a key."""
+        """Repeat requests that had a key."""
         self.see()
         for each in asked:
             self._ask(Wanted(each.how, each.requests, each.key))
         self._journal.close()
 
     def see(self) -> None:
-        """Look where the log ends."""
+        """Note where the log ends."""
         since = monotonic()
         try:
             self._journal.see(self._store.position, since)
@@ -109,7 +109,7 @@ class Caller:
         if way < 0.34:
             return random.choice(asking.keyed(self._seed, random.randrange(self._round + 1)))
         wanted = asking.wanted(random, Place(self._round, self._turns))
-        if way < 0.36 and wanted.how != DRY:  # it may be another's
+        if way < 0.36 and wanted.how != DRY:  # another caller may use it too
             return Wanted(wanted.how, wanted.requests, random.choice(self._shared).key)
         if way < 0.44 and wanted.how != "all":
             session_id = wanted.requests[0][0]
@@ -118,7 +118,7 @@ class Caller:
         return wanted
 
     def _ask(self, wanted: Wanted) -> bool:
-        """Whether no retry could help; one may, where a key tells what was done before."""
+        """Make a request; false if a retry may help: with a key, even after an interrupt."""
         asked = self._asked(wanted)
         try:
             with self._within:
@@ -156,7 +156,7 @@ class Caller:
     def _outcome(
         self, asked: Asked, within: AbstractContextManager[object]
     ) -> list[Executed] | Exception:
-        """What came of a command in a batch, which goes on."""
+        """What came of a command in a batch that goes on."""
         try:
             with within:
                 return self._execute(asked)
@@ -185,7 +185,7 @@ class Caller:
                     dry_run=how == DRY,
                 )
             self._answered(asked, [executed])
-        except TimeoutError:  # whether it was asked for in time, the log tells
+        except TimeoutError:  # the log tells whether it was done in time
             return
         except Exception as error:  # noqa: BLE001  the journal tells what it was
             self._ended(asked, error)
@@ -226,11 +226,11 @@ class Caller:
         return ended
 
     def _leaves_it_open(self, error: BaseException) -> bool:
-        """Whether a retry may help, or nobody knows what was done.
+        """Whether a retry may help, or it is unknown what was done.
 
         A batch that went on after that may be lost.
 
-        An interrupt strikes whom it comes to, and nobody who waits with him.
+        An interrupt strikes only the thread that it comes to, and no caller that waits beside it.
         """
         cause = error.__cause__ if isinstance(error, BatchFailed) else error
         is_disturbed = self._within is not _QUIET

@@ -1,4 +1,4 @@
-"""Is the log explained exactly by what was asked, and every answer by the log?"""
+"""Is the log explained exactly by the requests, and every answer by the log?"""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _KEPT = "its key was used for another request"
 
 @dataclass
 class Key:
-    """What became of an idempotency key: whose events it made, and every answer with it.
+    """What became of an idempotency key: the request whose events it made, and its answers.
 
-    `maybe` are those that asked with it and were not told that nothing came of it.
+    `maybe` are the requests with it that were not told that nothing came of them.
     """
 
     events: list[Recorded] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Key:
 
 
 class Checker:
-    """Takes rounds, one after the other, and collects what is wrong."""
+    """Checks rounds, one after the other, and collects what is wrong."""
 
     def __init__(self) -> None:
         self.history = History()
@@ -44,7 +44,7 @@ class Checker:
         self._keys: dict[str, Key] = defaultdict(Key)
 
     def take(self, lines: Lines, log: Iterable[Recorded]) -> None:
-        """Check a round: what was asked and answered in it, and what came to the log."""
+        """Check a round: what was asked and answered in it, and what was added to the log."""
         start, made = self.history.position, self._made(lines, log)
         known = [(seen.at, seen.position) for seen in lines.seen]
         for answered in lines.answered.values():
@@ -76,7 +76,7 @@ class Checker:
         return made
 
     def _replay(self, asked: Asked, events: list[Recorded]) -> None:
-        """The rules make these events of the request, there and then."""
+        """Check that the rules make these events of the request, at that place and time."""
         try:
             all_made = self.history.decided(asked, self.history.position, events)
         except Refused as error:

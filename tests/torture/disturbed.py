@@ -1,4 +1,4 @@
-"""The caller in a process' main thread: signals interrupt what it asks, reads and closes."""
+"""The caller in a process's main thread: signals interrupt what it asks, reads and closes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Disturbed(Caller):
-    """It asks mostly with keys of its own, and at once again where it was interrupted."""
+    """A caller that mostly uses keys of its own, and retries at once if it was interrupted."""
 
     def __init__(  # noqa: PLR0913  those of a caller, and what disturbs it
         self,
@@ -82,7 +82,7 @@ class Disturbed(Caller):
                 raise
 
     def _come_by(self) -> None:
-        """Ask for one thing through a store that is opened for it, and closed."""
+        """Make one request through a store that is opened for it, and closed after it."""
         stays = self._store
         self._store = patiently(lambda: open_store(self._url))
         try:
@@ -93,7 +93,7 @@ class Disturbed(Caller):
 
 
 def close(store: SessionStore, within: AbstractContextManager[object]) -> None:
-    """Close a store; who was interrupted closes it once more."""
+    """Close a store, and close it once more if that was interrupted."""
     with suppress(Interrupted, Alarmed), within:
         store.close()
     store.close()

@@ -11,7 +11,7 @@ _SHOWN = 5
 
 
 class TortureError(AssertionError):
-    """Something is not as it was promised."""
+    """A promise was broken."""
 
 
 def fail(failures: Sequence[str]) -> NoReturn:

@@ -25,7 +25,7 @@ _CUT = (
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at a moment after the start; to a process, or for some seconds."""
+    """What happens at a moment after the start, to a process, or for some seconds."""
 
     moment: float
     what: str
@@ -34,7 +34,7 @@ class Fault:
 
 
 class Server(Protocol):
-    """A server that may be stopped and started."""
+    """A server that can be stopped and started."""
 
     def stop(self, how: str) -> None: ...
     def start(self) -> None: ...
@@ -42,7 +42,7 @@ class Server(Protocol):
 
 
 class OwnServer:
-    """A PostgreSQL server of one's own, in a directory."""
+    """A PostgreSQL server that was started for the rounds, in a directory."""
 
     def __init__(self, directory: Path) -> None:
         with warnings.catch_warnings(action="ignore"):
@@ -74,7 +74,7 @@ class OwnServer:
 
 
 def faults(random: Random, processes: int, seconds: float, server: Server | None) -> list[Fault]:
-    """What is to happen in a round, in order."""
+    """The faults of a round, in order."""
     found: list[Fault] = []
     if random.random() < 0.6:
         killed = random.sample(range(processes), random.choice([1, 1, 2]))

@@ -1,4 +1,4 @@
-"""What the log says: every session after each of its events, and what a request would make then."""
+"""What the log says: a session after each of its events, and what a request would do to it then."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class History:
         return len(self.log)
 
     def add(self, recorded: Recorded) -> None:
-        """Take the next event in."""
+        """Take in the next event."""
         states = self._states[recorded.stream_id]
         if recorded.position != self.position + 1 or recorded.version != states[-1].version + 1:
             self.failures.append(f"a gap in the log before {recorded}")
@@ -82,7 +82,7 @@ class History:
         return states[bisect_right(states, position, key=lambda state: state.position) - 1]
 
     def moments(self, asked: Asked, lowest: int, highest: int) -> list[int]:
-        """The positions between two at which what was asked for may have been different."""
+        """The positions between two at which the outcome of a request may have changed."""
         found = {lowest}
         for session_id in {session_id for session_id, _ in asked.requests}:
             states = self._states[session_id]
@@ -97,7 +97,7 @@ class History:
     def decided(
         self, asked: Asked, position: int, as_recorded: Sequence[Recorded] = ()
     ) -> list[Made]:
-        """What is made of a request at a position, at the times of the events that it made.
+        """What the rules make of a request at a position, at the times of the events that it made.
 
         Raises:
             Refused: It is refused there.

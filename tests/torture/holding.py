@@ -1,6 +1,6 @@
-"""What a process holds in memory at the end of a round, and what a fresh store says of it.
+"""Compares what a process holds in memory at the end of a round with what a fresh store says.
 
-Nobody writes meanwhile. What is held is first caught up with, as before any command.
+Nobody writes meanwhile. What is held is first brought up to date, as before any command.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _NOBODY = "nobody"
 _DECIDED = 20
-"""So many of the sessions that are held are decided on."""
+"""How many of the held sessions get a command to decide."""
 
 
 def wrong(store: SessionStore, url: str, random: Random) -> list[str]:
-    """What a store holds, reads or decides otherwise than a fresh one does."""
+    """What a store holds, reads or decides differently from a fresh one."""
     with patiently(lambda: open_store(url, store.application_id)) as fresh:
         patiently(lambda: _decided(store, _NOBODY))
         found = [*_sessions(store, fresh), *_views(store, fresh)]
@@ -68,7 +68,7 @@ def _read(store: SessionStore, session_id: str) -> object:
 
 
 def _decided(store: SessionStore, session_id: str) -> object:
-    """What becomes of a command, but for what no two answers share."""
+    """What becomes of a command, without what differs in any two answers."""
     try:
         done = store.execute(session_id, AddItem(sku="held", price=1), dry_run=True)
     except Refused as error:

@@ -15,33 +15,33 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 _SHORTEST, _LONGEST = -5.0, -1.5
-"""The powers of ten of the seconds until one comes: within a command, or as it waits for others."""
+"""Seconds until a signal comes, as powers of ten: within a command, or as it waits for others."""
 
 _LATER = 0.00002
 _MOMENTS = (200, 600, 6000)
-"""So many moments at which Python handles a signal are in a command of a batch, in one that is
+"""How many moments at which Python handles a signal there are in a command of a batch, in a command
 alone, and in a batch."""
 
 _GIVE_BACK = {"_leave", "give_back", "__exit__"}
-"""Functions that give back what is taken: no code can close the moment at which one begins."""
+"""Functions that release something: no code can protect the moment at which one begins."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """What is raised as by Ctrl-C: it passes whatever catches errors."""
+    """Raised as by Ctrl-C: `except Exception` does not catch it."""
 
 
 class Alarmed(Exception):  # noqa: N818  as a timeout of somebody's own
-    """What is raised as an error like any other, which somebody may catch and go on."""
+    """Raised as an ordinary error, which a caller may catch, and go on."""
 
 
 class Signals:
-    """Within it a signal may come to the main thread, once.
+    """A block within which one signal may come to the main thread.
 
     It comes after some time, which is mostly spent in waiting; or it comes at a moment of the
     library's own code, where the shortest is as likely as the longest.
 
     Args:
-        random: What all is drawn from.
+        random: What everything is drawn from.
         kinds: What it may raise.
     """
 
@@ -71,7 +71,7 @@ class Signals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._raised = None  # and one that comes by now is not raised
+        self._raised = None  # so a signal that comes now raises nothing
         signal.setitimer(signal.ITIMER_REAL, 0)
         if self._interrupt is not None:
             self._interrupt.__exit__(kind, error, trace)
@@ -96,6 +96,6 @@ def _begins_to_give_back(frame: FrameType) -> bool:
 
 
 def _lost(unraisable: sys.UnraisableHookArgs) -> None:
-    """What is raised as something is collected reaches nobody, and is no failure."""
+    """An error raised while garbage is collected reaches no caller, and is no failure."""
     if not isinstance(unraisable.exc_value, Interrupted | Alarmed):
         sys.__unraisablehook__(unraisable)

@@ -1,4 +1,4 @@
-"""What callers write down: what they ask before they ask it, and what came of it afterwards."""
+"""What callers write down: each request before they make it, and what came of it afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sessions import Event, Executed, Recorded
 
 DRY, BATCH = "dry", "batch"
-"""Ways of asking that are checked in their own way."""
+"""Kinds of requests that are checked in a way of their own."""
 
 
 class Noted(msgspec.Struct, frozen=True, array_like=True):
@@ -37,7 +37,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Asked(msgspec.Struct, frozen=True, tag="asked"):
-    """It is going to be asked; `ask` names it for ever, and stands in the events it makes."""
+    """A request before it is made; `ask` identifies it, and is kept in the events that it makes."""
 
     ask: str
     at: float
@@ -54,7 +54,7 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """It ended with an error: decided, worth a retry, unknown, or something unexpected."""
+    """A request ended with an error: decided, worth a retry, unknown, or something unexpected."""
 
     ask: str
     at: float
@@ -101,19 +101,19 @@ class Lines:
         return sorted_
 
     def maybe_done(self) -> list[Asked]:
-        """What was done, and what may have been: nobody was told."""
+        """The requests that were done, and those that may have been: their callers do not know."""
         not_done = {ask for ask, end in self.ended.items() if end.decided or end.retry}
         return [
             asked for ask, asked in self.asked.items() if ask not in not_done and asked.how != DRY
         ]
 
     def without_answer(self) -> list[Asked]:
-        """What nobody was told of."""
+        """The requests whose callers were not told what came of them."""
         return [asked for asked in self.maybe_done() if asked.ask not in self.answered]
 
 
 class Journal:
-    """A file of lines, each of which is with the operating system when `note` returns."""
+    """A file of lines; when `note` returns, the operating system has the line."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
@@ -129,7 +129,7 @@ class Journal:
 
 
 def read(paths: Sequence[Path]) -> Iterator[Line]:
-    """The lines of journals, but one that a kill cut off."""
+    """The lines of journals, except those that a kill cut off."""
     decoder = msgspec.json.Decoder(Line)
     for path in paths:
         whole, _, _ = path.read_bytes().rpartition(b"\n")
@@ -137,7 +137,7 @@ def read(paths: Sequence[Path]) -> Iterator[Line]:
 
 
 def shown(event: Event) -> str:
-    """An event as it is compared."""
+    """An event in the form in which it is compared."""
     fields = msgspec.json.encode(event, order="deterministic").decode()
     return f"{type(event).__name__} {fields}"
 

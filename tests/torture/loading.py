@@ -1,7 +1,7 @@
-"""Bulk loads beside all else: whole batches, through the store that other threads write through.
+"""Bulk loads beside everything else: whole batches, through the store that other threads use too.
 
-Each command makes one event. Where another process of the same store has just written as well, a
-batch is exactly what that one catches up with, or it is one event more or less.
+Each command makes one event. If another process of the same store has just written as well, a batch
+has exactly as many events as that process catches up with, or one more or less.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from tests.torture.asking import Wanted
 from tests.torture.caller import Caller
 
 WHOLE = (40, 40, 1000)
-"""How many commands are a batch, and how many events are caught up with: as many as in the library,
-or less, so that a round has more of them."""
+"""How many commands a batch has, and how many events a writer catches up with: as many as in the
+library, or fewer, so that a round has more batches."""
 
 _LOADS = {40: 20, 1000: 2}
-"""So many loads a process has in a round."""
+"""How many loads a process makes in a round."""
 
 
 def set_whole(whole: int) -> None:
-    """Let a batch commit, and a writer catch up with others, by so many; before a store is open."""
+    """Set after how many a batch commits, and a writer catches up; before a store is open."""
     batch.COMMANDS = whole
     vars(dialect)["CATCH_UP"] = whole
 
 
 class Loader(Caller):
-    """One thread's loads."""
+    """A caller that loads."""
 
     def load(self, whole: int, until: float) -> None:
         """Load one batch after the other, with some time between them."""

@@ -1,4 +1,4 @@
-"""The processes of a round, as their parent has them: it says when they begin, compare and end."""
+"""The processes of a round, seen by their parent: it says when they begin, compare and end."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tests.torture.worker import Plan
 
 WATCHDOG = 180.0
-"""Seconds after which a round hangs."""
+"""Seconds after which a round counts as hanging."""
 
 
 class Processes:
-    """Those that carry out plans, from their start to their end."""
+    """The processes that carry out plans, from their start to their end."""
 
     def __init__(self, plans: Sequence[Plan]) -> None:
         self._plans = plans
@@ -43,14 +43,14 @@ class Processes:
             self._all.append(process)
 
     def begin(self) -> None:
-        """Let them work, once each of them can."""
+        """Let them work, once all of them are ready."""
         for plan, pipe in zip(self._plans, self._pipes, strict=True):
             if not self._heard(pipe, "does not begin"):
                 fail([f"{plan.name} did not begin", said(plan.directory)])
         self._say("go")
 
     def kill(self, number: int) -> None:
-        """Kill one, if it still works."""
+        """Kill one, if it is still working."""
         process = self._all[number]
         if process.is_alive():
             process.kill()
@@ -62,7 +62,7 @@ class Processes:
             self._heard(pipe, "hangs")
 
     def end(self) -> None:
-        """Let those that are left compare and close, and see that all end as they should."""
+        """Let those that are left compare and close, and check that all end as they should."""
         self._say("compare")
         for process in self._all:
             process.join(max(0.0, self._deadline - monotonic()))
@@ -75,7 +75,7 @@ class Processes:
             process.close()
 
     def _heard(self, pipe: Pipe, otherwise: str) -> bool:
-        """Whether one has said that it is so far; else it has ended."""
+        """Whether a process has reported that it has come so far; otherwise it has ended."""
         if not pipe.poll(max(0.0, self._deadline - monotonic())):
             self._dump(otherwise)
         try:
@@ -90,7 +90,7 @@ class Processes:
                 pipe.send(word)
 
     def _dump(self, what: str) -> None:
-        """Let the processes write their stacks, and end them."""
+        """Make the processes write their stacks, and end them."""
         alive = [process for process in self._all if process.is_alive()]
         for process in alive:
             assert process.pid
@@ -104,7 +104,7 @@ class Processes:
 
 
 def said(directory: Path) -> str:
-    """What the processes wrote to their standard errors; of one that failed, from there."""
+    """What the processes wrote to standard error; if a process failed, from the failure on."""
     texts = {path.name: path.read_text() for path in sorted(directory.glob("*.said"))}
     return "\n".join(
         f"{name}: {text[max(0, text.find('Traceback')) :]}" for name, text in texts.items() if text

@@ -1,4 +1,4 @@
-"""Projections that run while all that happens, and whether they are the fold of the log at last."""
+"""Projections that run meanwhile, and whether they are the fold of the log at the end."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 COUNTING = (CARTS, PROFILES, named(CARTS, "kept_carts", "inline"))
 KNOWN = (*installed(), *COUNTING)
 RUNNERS = 2
-"""So many of the processes run them: one works, and the other stands by."""
+"""How many of the processes run them: one works, and the other stands by."""
 
 REBUILDS = 0.3
 """How often a process rebuilds."""
 
 
 def open_store(url: str, application_id: int = 1, **options: Any) -> SessionStore:
-    """A store that has them."""
+    """A store that keeps them."""
     return SessionStore.open(url, application_id, projections=KNOWN, **options)
 
 
@@ -40,12 +40,12 @@ def beside(store: SessionStore, application_id: int) -> SessionStore:
 
 
 def runner(store: SessionStore, random: Random) -> Runner:
-    """A runner of pages that are short, or long."""
+    """A runner with short pages, or with long ones."""
     return Runner(store, page=random.choice([1, 20, 1000]))
 
 
 def rebuild_now_and_then(store: SessionStore, random: Random, until: float) -> None:
-    """Build views anew, in small batches; some are left to whoever comes next."""
+    """Rebuild views in small batches; some rebuilds are left for the next process to resume."""
     building._PAGE, building._LEFT_FOR_SWITCH = 500, 50
     names = random.choice([[], [each.name for each in COUNTING], ["carts"], ["kept_carts"]])
     ends = random.choice([monotonic() + random.random(), inf, inf])
@@ -65,7 +65,7 @@ def rebuild_now_and_then(store: SessionStore, random: Random, until: float) -> N
 
 
 def wrong_views(store: SessionStore, log: Sequence[Recorded]) -> list[str]:
-    """Follow to the log's end; what is then not the fold of the log."""
+    """Follow to the log's end; the answer is what is then not the fold of the log."""
     Runner(store).run(until=store.position)
     found = [(each.name, wrong(store, each, log)) for each in COUNTING]
     return [f"{name}: {sorted(map(str, what))[:5]}" for name, what in found if what]

@@ -1,4 +1,4 @@
-"""Rounds: processes work at the same time, faults happen to them, and all they did is checked."""
+"""Rounds: processes work at the same time, faults happen to them, and what they did is checked."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Rounds:
         return figures
 
     def run(self, number: int) -> None:
-        """Run a round. It has two applications of its own beside the one that goes on.
+        """Run a round, with two applications of its own beside the one that lasts for all rounds.
 
-        Their logs begin in it, on the same connections, and are equally long now and then.
+        The logs of these two begin in it, on the same connections, and sometimes are equally long.
 
         Raises:
-            TortureError: It hangs, or something is wrong after it.
+            TortureError: The round hangs, or something is wrong after it.
         """
         torture = self._torture
         random = Random(f"{torture.seed}/{number}")
@@ -94,7 +94,7 @@ class Rounds:
             each.check(directory, random)
 
     def check_all(self) -> None:
-        """Check all rounds once more, against the logs as they are at last."""
+        """Check all rounds once more, against the logs as they are at the end."""
         for each in (self._main, *self._others):
             each.check_all()
 
@@ -103,7 +103,7 @@ class Rounds:
         return Application(store, torture.url, torture.seed)
 
     def _work(self, number: int, directory: Path, random: Random) -> Processes:
-        """Let processes work; they are at rest then, those that are left."""
+        """Let processes work, until those that are left are at rest."""
         torture = self._torture
         count = random.choice([2, torture.processes])
         plan = Plan(
@@ -123,7 +123,7 @@ class Rounds:
         self._fault(planned, processes)
         processes.rest()
         with self._store.recorder.database.writing():
-            pass  # whoever was killed has ended in the database, too
+            pass  # now the transactions of killed processes have ended, too
         return processes
 
     def _fault(self, planned: Sequence[Fault], processes: Processes) -> None:

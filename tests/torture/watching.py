@@ -1,4 +1,4 @@
-"""A follower in a thread of its own that writes down every event it sees."""
+"""A follower in a thread of its own that writes down every event that it sees."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Watcher:
                 return
 
     def wait(self, position: int, seconds: float) -> None:
-        """Wait until it has come to a position."""
+        """Wait until it has reached a position."""
         deadline = monotonic() + seconds
         while self.follower.position < position and self._thread.is_alive():
             if monotonic() > deadline:
@@ -86,12 +86,12 @@ class Watcher:
             sleep(_PAUSE)
 
     def stop(self, seconds: float = SOON) -> None:
-        """End it, and see that it does."""
+        """Stop it, and check that it ends."""
         self.follower.stop()
         self.join(seconds)
 
     def join(self, seconds: float = SOON) -> None:
-        """See that it ends."""
+        """Check that it ends."""
         self._thread.join(seconds)
         if self._thread.is_alive():
             self._note("failed", "to stop")

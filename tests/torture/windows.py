@@ -9,13 +9,13 @@ Moments = list[tuple[float, int]]
 
 
 class Windows:
-    """What was answered is behind all that was answered before it was asked, and before the rest.
+    """A request takes effect after all that was answered before it, and before all that came later.
 
     Args:
         start: Where the log ended before all moments.
         end: Where it ends after them.
-        known: Moments, and a position that the log had come to by each.
-        begun: Moments, and a position that it came to after each at the earliest.
+        known: Moments, and for each a position that the log had reached by then.
+        begun: Moments, and for each a position that the log reached only after it.
     """
 
     def __init__(self, start: int, end: int, known: Moments, begun: Moments) -> None:
@@ -27,9 +27,9 @@ class Windows:
         self._begun = list(later)[::-1]
 
     def lowest(self, asked_at: float) -> int:
-        """Where the log had come to at least when it was asked."""
+        """The least position that the log had reached when the request was made."""
         return self._known[bisect_left(self._known_at, asked_at)]
 
     def highest(self, answered_at: float) -> int:
-        """Where it had come to at most when it was answered."""
+        """The greatest position that the log could have reached when it was answered."""
         return self._begun[bisect_right(self._begun_at, answered_at)]

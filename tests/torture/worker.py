@@ -1,4 +1,4 @@
-"""A process of callers, a follower and projections; at any moment it may be killed.
+"""A process with callers, a follower and projections; it may be killed at any moment.
 
 Threads write to one application's log through the same store, and one of them loads whole batches;
 others write to logs of their own on the same connections. Signals interrupt the main thread.
@@ -41,7 +41,7 @@ C = TypeVar("C", bound=Caller)
 
 LOCK_TIMEOUTS = (0.4, 2.0, 2.0, 10.0, 10.0, 10.0)
 _SWITCH = (0.005, 0.0001, 0.00001)
-"""Seconds after which another thread may go on: the usual ones, or so few that it is anywhere."""
+"""Seconds after which another thread may go on: the default, or so few that it can be anywhere."""
 
 _FEW = ("SessionOpened", "SessionClosed")
 
@@ -52,7 +52,7 @@ class Plan:
 
     Attributes:
         noted: A position of the log, from which some follow it.
-        whole: So many commands are a batch.
+        whole: How many commands a batch has.
         others: The applications beside the first one.
     """
 
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def said(self) -> Path:
-        """Where it says what nobody expects, and its stacks when it gets SIGUSR1."""
+        """Where it writes unexpected errors, and its stacks when it gets SIGUSR1."""
         return self.directory / f"{self.name}.said"
 
     def of(self, application_id: int) -> Path:
@@ -82,7 +82,7 @@ class Plan:
 
 
 def run(plan: Plan, pipe: Pipe) -> None:
-    """Do what the parent says, and say when it is done: open stores, work, compare and close."""
+    """Do what the parent says, and report when it is done: open stores, work, compare, close."""
     said = os.open(plan.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(said, 2)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
@@ -123,7 +123,7 @@ class _Worker:
             self._projections.enter_context(projecting.runner(self._stores[0], random))
 
     def work(self) -> None:
-        """Let all threads ask, until the time is over."""
+        """Let all threads make requests, until the time is over."""
         until = monotonic() + self._plan.seconds
         plan, signals = self._plan, self._signals
         threads = [threading.Thread(target=work) for work in self._works(until)]
@@ -152,7 +152,7 @@ class _Worker:
         return kind(store, f"{plan.name}.{what}", plan.of(store.application_id), plan.seed)
 
     def compare(self) -> None:
-        """See that what the stores hold is the log's."""
+        """Check that what the stores hold equals the log."""
         found = [
             wrong
             for store in (*self._stores, *self._others)
@@ -161,7 +161,7 @@ class _Worker:
         assert not found, "\n".join(found[:5])
 
     def close(self) -> None:
-        """See that the follower comes to the log's end, and close, in either order."""
+        """Check that the follower reaches the log's end, and close the stores, in either order."""
         self._watcher.wait(patiently(lambda: self._stores[0].position), SOON)
         if self._random.random() < 0.5:
             self._watcher.stop()
@@ -173,7 +173,7 @@ class _Worker:
 
 
 def pause(database: Database, random: Random) -> None:
-    """Let a database's commits take their time: before COMMIT, and behind it."""
+    """Make a database's commits slow: before COMMIT, and after it."""
     commit = database.commit
 
     def slow(known: Head, connection: Connection, write: Callable[[Connection], bool]) -> None:
