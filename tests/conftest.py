@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from projections import Projection
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-"""Tests start hundreds of processes: none of them has to compile the packages again."""
+"""Tests start hundreds of processes, and none of them should compile the packages again."""
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  each run makes a directory in it that is its own
 _ROOM = 4 * 2**30
 
 
 def _root_in_memory() -> Path | None:
-    """Where this run's files are, if there is room: a sixth less to do for the processors.
+    """A directory in memory for this run's files, if there is room: it saves a sixth of the work.
 
-    Each run has a root of its own, for pytest shuts the one that it is given to all other users
-    whenever a run begins: to the server of another run too, where both are root's. What runs that
-    have ended left there is removed.
+    Each run has a root of its own, because pytest bars all other users from the root that it is
+    given whenever a run begins. If root runs both, that would bar the server of the other run too.
+    What ended runs have left there is removed.
     """
     if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK):
         return None
@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs in memory too is not measured on other databases once more."""
+    """A test that also runs in memory is not measured once more on the other databases."""
     ids = {item.nodeid for item in items}
     for item in items:
         given = getattr(item, "callspec", None)
@@ -75,12 +75,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests are not looked through whenever garbage is collected."""
+    """Keep the garbage collector from walking through thousands of tests each time."""
     gc.freeze()
 
 
 class OpenStore:
-    """Opens stores on the test's database, the same one each time: the first decides on it."""
+    """Opens stores on the test's database, the same one each time: the first call chooses it."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         self._request = request
@@ -142,18 +142,18 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Connection]]:
 
     def tracked(*args: Any, **options: Any) -> Connection:
         connection: Connection = connect(*args, **{"factory": Connection, **options})
-        opened.append(connection)  # and not the last of them returned: threads open some at once
+        opened.append(connection)  # `opened[-1]` may be another thread's by now
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", tracked)
     yield opened
-    # a thread that a test does not wait for may be reading still
+    # a thread that a test does not wait for may still be reading
     until(lambda: all(connection.closed for connection in opened))
 
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
-    """A test must leave no thread of a store: of a pool, or one that listens."""
+    """A test must leave no thread of a store behind: neither a pool's nor one that listens."""
     yield
     left = [each for each in threading.enumerate() if each.name.startswith("customer-sessions")]
     until(lambda: not any(each.is_alive() for each in left))
@@ -161,19 +161,19 @@ def _threads() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch commits at its end, however long the machine takes to come there."""
+    """A batch commits at its end, however long the machine takes to get there."""
     monkeypatch.setattr("sessions.commits.batch.SECONDS", 3600.0)
 
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """A store in a file that does not exist yet."""
+    """The URL of a store in a file that does not exist yet."""
     return f"sqlite:///{tmp_path}/store.db"
 
 
 @pytest.fixture(scope="session")
 def postgres_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the PostgreSQL server is, if it is not SESSIONS_TEST_POSTGRES."""
+    """The directory of the PostgreSQL server, unless SESSIONS_TEST_POSTGRES names one."""
     mine = tmp_path_factory.getbasetemp()
     return (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "postgres"
 
@@ -184,7 +184,7 @@ def postgres(postgres_directory: Path) -> str:
     url = server_url(postgres_directory)
     if "SESSIONS_TEST_POSTGRES" not in os.environ:
         with psycopg.connect(url, autocommit=True) as connection:
-            for setting in ("fsync", "full_page_writes"):  # processes die here, and no machine
+            for setting in ("fsync", "full_page_writes"):  # processes die here, but no machine
                 connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
             connection.execute("SELECT pg_reload_conf()")
     return url
@@ -192,28 +192,28 @@ def postgres(postgres_directory: Path) -> str:
 
 @pytest.fixture(scope="session")
 def used_stores(postgres: str) -> Iterator[UsedStores]:
-    """Stores on the server that tests use one after the other."""
+    """Stores on the server that one test after the other reuses."""
     with closing(UsedStores(postgres)) as used:
         yield used
 
 
 @pytest.fixture
 def postgres_url(postgres: str) -> Iterator[str]:
-    """A store in a schema that does not exist yet."""
+    """The URL of a store in a schema that does not exist yet."""
     with new_schema(postgres) as url:
         yield url
 
 
 @pytest.fixture(params=[backend for backend in BACKENDS if backend != "memory"])
 def url(request: pytest.FixtureRequest) -> str:
-    """A store that several stores and processes can open, and that is not there yet."""
+    """The URL of a store that does not exist yet, and that several processes can open."""
     named: str = request.getfixturevalue(f"{request.param}_url")
     return named
 
 
 @pytest.fixture(params=BACKENDS)
 def any_url(request: pytest.FixtureRequest) -> str:
-    """A store that is not there yet; one in memory is its process's own."""
+    """The URL of a store that does not exist yet; one in memory belongs to its process alone."""
     if request.param == "memory":
         return "memory:"
     named: str = request.getfixturevalue(f"{request.param}_url")
@@ -222,7 +222,7 @@ def any_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=BACKENDS)
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
-    """Opens stores on one database; in memory an application's is opened once."""
+    """Opens stores on one database; in memory, each application's store is opened once."""
     opener = OpenStore(request)
     with opener.opened:
         yield opener
@@ -254,12 +254,12 @@ def add(sku: str = "9696", price: str = "59.9", **fields: Any) -> AddItem:
 
 
 def deeper(frames: int, call: Callable[[], T]) -> T:
-    """What a call answers that is made from so many frames further down the stack."""
+    """What a call answers if it is made this many frames further down the stack."""
     return deeper(frames - 1, call) if frames else call()
 
 
 def in_threads(count: int, call: Callable[[int], T]) -> list[T]:
-    """What a call answers that many threads make at the same moment, each with its number."""
+    """What a call answers to many threads that make it at the same moment, each with its number."""
     barrier = threading.Barrier(count)
 
     def called(number: int) -> T:

@@ -1,6 +1,6 @@
-"""Projections whose views name every event that was folded into them, and the plain truth of them.
+"""Projections whose views list every event that was folded into them, and what they should be.
 
-A view tells of each skipped or doubled event; `plainly` is the same fold over a log, in a dict.
+So a view shows each skipped or doubled event. `plainly` is the same fold over a log, in a dict.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from sessions.sql.tables import Table
 
 POISON, UNSHOWN = "poison", "unshown"
-"""A sku and a profile whose events no fold takes; a sku that no row can be made of."""
+"""A sku and a profile on whose events every fold fails; a sku that no row can be made of."""
 
 _poisonous = True
 
 
 class PoisonError(ValueError):
-    """What folds raise."""
+    """What the folds raise."""
 
 
 def mend() -> None:
-    """From now on folds take every event."""
+    """Let the folds succeed on every event from now on."""
     globals()["_poisonous"] = False
 
 
 def poison() -> None:
-    """From now on folds do not take some events."""
+    """Let the folds fail on some events from now on."""
     globals()["_poisonous"] = True
 
 
@@ -47,7 +47,7 @@ def _check(word: str, forbidden: str) -> None:
 
 
 class Cart(msgspec.Struct, frozen=True):
-    """A session's: the events that it is made of, and the units that were added."""
+    """The view of a session: the events that it is made of, and the units that were added."""
 
     positions: tuple[int, ...] = ()
     units: dict[str, int] = {}
@@ -87,7 +87,7 @@ CARTS = Projection(
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """A profile's: the events that it is made of, and who is there."""
+    """The view of a profile: the events that it is made of, and the sessions that it has."""
 
     positions: tuple[int, ...] = ()
     there: tuple[str, ...] = ()
@@ -138,7 +138,7 @@ def named(projection: Projection[Any], name: str, mode: Any) -> Projection[Any]:
 
 @dataclass
 class Plain:
-    """What a log is folded into: views, rows, and keys that wait."""
+    """What a log is folded into: views, rows, and parked keys."""
 
     views: dict[str, Any] = field(default_factory=dict)
     rows: set[tuple[Any, ...]] = field(default_factory=set)
@@ -178,5 +178,5 @@ def wrong(store: SessionStore, projection: Projection[Any], log: Iterable[Record
 
 
 def _rows(store: SessionStore, table: Table) -> list[tuple[Any, ...]]:
-    """Those of the store's application."""
+    """The rows of the store's application."""
     return [row for row in store.query(table.select()) if row[0] == store.application_id]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Crew:
-    """The threads, each with a baton: who was given it runs."""
+    """Threads with a baton each: a thread runs once it is given its baton."""
 
     def __init__(self, size: int) -> None:
         self.batons = [threading.Lock() for _ in range(size)]
@@ -28,17 +28,17 @@ class Crew:
         self._works = dict(enumerate(works))
 
     def wait(self) -> None:
-        """Wait until all have done it."""
+        """Wait until all are done."""
         for _ in self.batons:
             self._ended.acquire()
 
     def wake(self, number: int) -> None:
-        """Give one its baton, which it may have already where all are woken."""
+        """Give one thread its baton, which it may have already if all are woken."""
         with suppress(RuntimeError):
             self.batons[number].release()
 
     def dismiss(self) -> None:
-        """Let all go."""
+        """End all threads."""
         self._dismissed = True
         for number, thread in enumerate(self._threads):
             self.wake(number)

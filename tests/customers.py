@@ -1,4 +1,4 @@
-"""Customers with orders, and what the tests look at in their histories."""
+"""Customers with orders, and what the tests compare in their histories."""
 
 from __future__ import annotations
 

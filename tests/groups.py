@@ -36,7 +36,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
 
 def together(store: SessionStore, joined: list[Job], calls: Sequence[Call]) -> list[Any]:
-    """What the callers of one group get, who come in this order: answers and errors."""
+    """What the callers of one group get if they arrive in this order: answers and errors."""
     database = store.recorder.database
     with ThreadPoolExecutor(len(calls)) as pool:
         with database.writing():

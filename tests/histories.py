@@ -1,4 +1,4 @@
-"""Any histories of a session: a command that opens it, and others that may be allowed."""
+"""Arbitrary histories of a session: a command that opens it, and others that may be allowed."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -48,7 +48,7 @@ class Step(NamedTuple):
 
 
 def steps(commands: list[Command], used: Usage) -> list[Step]:
-    """The steps of the allowed ones of these commands."""
+    """The steps of those of the commands that are allowed."""
     session: Session | None = None
     taken: list[Step] = []
     for number, command in enumerate(commands):

@@ -1,8 +1,9 @@
 """A search over the interleavings of real threads, of which one runs at a time.
 
-Threads come to a point before they take a lock, after they gave one back, and wherever a scenario
-says `step`. At a point the scheduler chooses who goes on. `search` tries one schedule after the
-other, depth first; one that fails is printed as the list of its choices, which `replay` follows.
+Threads come to a point before they take a lock, after they have released one, and wherever a
+scenario calls `step`. At each point the scheduler chooses which thread goes on. `search` tries one
+schedule after the other, depth first. A schedule that fails is printed as the list of its choices,
+and `replay` follows such a list.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 _MOST_CHOICES = 1000
 _TIME_OUT = "time out"
-"""No fault where nobody else goes on: time passes."""
+"""It does not count as a fault if no other thread can go on: time passes."""
 
 Choice = tuple[int, str]
-"""The number of the thread that goes on, and how: "" as it wants, or what happens to it."""
+"""The number of the thread that goes on, and how: "" as it wants, or what happens instead."""
 
 
 class ScheduleError(AssertionError):
@@ -42,7 +43,7 @@ class Point(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """What the threads do, and what must be so in the end."""
+    """What the threads do, and what must be true at the end."""
 
     callers: Sequence[Callable[[], object]]
     check: Callable[[], object]
@@ -52,7 +53,7 @@ Build = Callable[["Scheduler"], Scenario]
 
 
 class CooperativeLock:
-    """A lock; who waits for it lets others run. The first to be made is the mutex."""
+    """A lock: a thread that waits for it lets others run. The first one made is the mutex."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -93,10 +94,10 @@ class Scheduler:
     """Runs one schedule.
 
     Args:
-        given: The first choices; what follows is as few changes of thread as possible.
+        given: The first choices; after these it changes threads as rarely as possible.
         preemptions: How often a thread that could go on may have to wait.
-        faults: How often something may happen to a thread instead of what it wants.
-        signals: Whether an interrupt may also come where a mutex was just released.
+        faults: How often something else may happen to a thread than what it wants.
+        signals: Whether an interrupt may also come right after a mutex was released.
     """
 
     def __init__(
@@ -226,10 +227,10 @@ class Scheduler:
 
 
 def search(build: Build, *, preemptions: int, faults: int = 0, signals: bool = False) -> int:
-    """Try all schedules within the bounds; the answer is their number.
+    """Try all schedules within the bounds; the answer is how many there are.
 
     Raises:
-        ScheduleError: After one of them something is wrong.
+        ScheduleError: Something is wrong after one of them.
     """
     count = 0
     given: list[Choice] | None = []

@@ -1,7 +1,7 @@
 """An interrupt at each moment at which Python handles a signal, one after the other.
 
-That is when a call of something written in C has returned, when a loop begins again, and when a
-function begins.
+These moments are when a call into C code has returned, when a loop starts over, and when a function
+begins.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _LIBRARY = str(Path(sessions.__file__).parent)
 _HANDLING = {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
 
 _BEGINNING = -1
-"""The offset of what comes before the first instruction."""
+"""The offset that stands for the moment before the first instruction."""
 
 _GIVES_BACK = {"_leave", "give_back"}
-"""Functions that give back what is taken when they begin: no code can be interrupted there, and
-give it back all the same."""
+"""Functions that release something as soon as they begin: no code can be interrupted there and
+still release it."""
 
 
 def each_moment(first: int = 1, step: int = 1) -> Iterator[Interrupt]:
-    """Interrupts for calls that do the same, each a moment later, up to one that does not come.
+    """Interrupts for repeated calls, each one moment later, up to the first that does not come.
 
-    Where to come to a moment takes long, each is `step` moments later, from a `first` one on.
-    From Python 3.12 on, a function is seen from its second call on: nothing comes at first.
+    If it takes long to get to a moment, begin at a `first` one and go on in steps of `step`.
+    From Python 3.12 on, a function is only seen from its second call on: nothing comes at first.
     """
     yield Interrupt(sys.maxsize)
     for moment in count(first, step):
@@ -53,7 +53,7 @@ class Interrupt:
 
     Args:
         moment: The number of the moment, from 1.
-        raises: What is raised instead.
+        raises: What to raise instead.
 
     Attributes:
         moment: The number of the moment.
@@ -81,7 +81,7 @@ class Interrupt:
         self._traced.clear()
 
     def begins(self, frame: FrameType) -> GoesOn | None:
-        """A function begins; what is to be called at each of its instructions."""
+        """A function begins; the answer is what to call at each of its instructions."""
         caller = self._traced.get(frame.f_back) if frame.f_back else None
         if caller is not None and frame.f_code.co_name != "__init__":  # type() calls that
             caller.called_python = True
@@ -99,9 +99,9 @@ class Interrupt:
 
 
 class _Traced:
-    """A call that is at work: it says when Python has just looked for signals.
+    """A running call, which reports when Python has just checked for signals.
 
-    Its instructions are many, and are seen again at each moment: most are passed over at once.
+    It has many instructions, which are seen again at each moment: most are passed over at once.
     """
 
     def __init__(self, frame: FrameType, handles_signals: Callable[[], None]) -> None:
@@ -112,7 +112,7 @@ class _Traced:
         self._before = _BEGINNING
 
     def goes_on(self, now: int) -> None:
-        """An instruction is about to be executed; what came before it may have looked."""
+        """An instruction is about to run; the one before it may have checked for signals."""
         before, self._before = self._before, now
         called_python, self.called_python = self.called_python, False
         if before in self._handling:
@@ -123,7 +123,7 @@ class _Traced:
             self._handles_signals()
 
     def _is_spared(self, first: int) -> bool:
-        """An error is thrown into a generator, no signal is then; or it gives back."""
+        """Whether an error is being thrown into a generator, as no signal is, or it gives back."""
         is_thrown = _names(self._code)[first] == "PUSH_EXC_INFO"
         return is_thrown or self._code.co_name in _GIVES_BACK
 
@@ -201,7 +201,7 @@ def _handling(code: CodeType) -> set[int]:
 
 @cache
 def _block(code: CodeType, offset: int) -> object:
-    """Where an error goes: what raises is one instruction late, and must not be out of a `try`."""
+    """Where an error goes: it is raised one instruction late, which must not be out of a `try`."""
     entries: list[Any] = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]  # not in typeshed
     within = [entry.target for entry in entries if entry.start <= offset < entry.end]
     return within[-1] if within else None

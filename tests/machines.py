@@ -14,7 +14,7 @@ class OnPostgres(RuleBasedStateMachine):
 
     Attributes:
         server: The URL of the server.
-        url: That of the machine's store.
+        url: The URL of the machine's store.
     """
 
     server = ""

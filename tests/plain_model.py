@@ -1,4 +1,4 @@
-"""The rules of customer sessions once more, over plain dicts and without the project's code."""
+"""The rules of customer sessions implemented again, on plain dicts, without the library's code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Dict = dict[str, Any]
 
 
 class No(Exception):  # noqa: N818  an answer
-    """What the model says to a command that breaks a rule: the refusal's name."""
+    """The model's answer to a command that breaks a rule: the name of the refusal."""
 
 
 def _no(refusal: str, *, when: bool) -> None:
@@ -40,7 +40,7 @@ def _new(session_id: str, now: str) -> Dict:
 
 
 class Model:
-    """Sessions as dicts, much as people see them; `declared` is a declared total."""
+    """Sessions as dicts, much as they are shown; `declared` is a declared total."""
 
     def __init__(self) -> None:
         self.sessions: dict[str, Dict] = {}
@@ -50,7 +50,7 @@ class Model:
         self.c: Dict = {}
 
     def ask(self, session_id: str, command: Dict, now: str) -> str:
-        """What it is refused with, or "": then the session is as it is after the command."""
+        """The name of the refusal; or "", and the session is as it should be after the command."""
         kept, before, tag = (
             deepcopy(self.__dict__),
             self.sessions.get(session_id),
@@ -67,7 +67,7 @@ class Model:
             self.__dict__ = kept
             return str(no)
         if before and self._cart(self.s) == self._cart(before):
-            if self._total(self.s) == self._total(before):  # whoever has said so
+            if self._total(self.s) == self._total(before):  # declared or not
                 self.s["declared"] = before["declared"]
         elif before and tag != "replace-cart":
             self.s["declared"] = None
@@ -77,7 +77,7 @@ class Model:
         return ""
 
     def shown(self, session_id: str) -> Dict:
-        """A session as people see it."""
+        """A session as it is shown."""
         s = deepcopy(self.sessions[session_id])
         total = self._total(s)
         del s["declared"]

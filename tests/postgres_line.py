@@ -1,4 +1,4 @@
-"""A line to a PostgreSQL server that can be cut, also at the worst moment."""
+"""A line to a PostgreSQL server that can be cut, even at the worst moment."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ COMMIT = b"COMMIT"
 COMMITTED = b"COMMIT\0"
 ROLLBACK = b"ROLLBACK\0"
 STARTING = b"SFATAL\0VFATAL\0C57P03\0Mdas Datenbanksystem startet\0\0"
-"""What a server says that is starting up, in whatever language it speaks."""
+"""What a server says while it is starting up, in whatever language it speaks."""
 
 
 class Line:
     """Passes on what client and server say, until it is told otherwise.
 
     Attributes:
-        lose_commits: Cut when a client says COMMIT, so many times, before the server hears it.
-        lose_said: Cut when a client says the first of these, as above, and then the next.
-        delay_commits: Cut when a client says COMMIT, so many times: the server hears it when a
-            client has rolled back since, and does it before it hears anything else.
-        lose_answers: Cut when the server says that it has committed, before the client hears it.
-        lose_ends: Cut when the server says that it has committed, so many times, behind that.
-        cuts: How often it was cut so.
-        turn_away: Tell so many who connect that the server is starting up.
+        lose_commits: How many times to cut when a client says COMMIT, before the server hears it.
+        lose_said: Cut when a client says the first of these, before the server hears it; then wait
+            for the next one.
+        delay_commits: How many times to cut when a client says COMMIT, and to pass it on later: the
+            server hears it once a client has rolled back, and does it before it hears anything
+            else.
+        lose_answers: How many times to cut when the server says that it has committed, before the
+            client hears it.
+        lose_ends: How many times to cut when the server says that it has committed, right after
+            the client has heard that.
+        cuts: How often it was cut in one of these ways.
+        turn_away: How many clients that connect to tell that the server is starting up.
     """
 
     def __init__(self, url: str) -> None:
@@ -64,7 +68,7 @@ class Line:
         self.mend()
 
     def mend(self) -> None:
-        """Let the server be reached."""
+        """Let clients reach the server."""
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(f"{self._directory}/.s.PGSQL.5432")
         self._listening.listen()
@@ -167,7 +171,7 @@ class Line:
                 if server is self._coming:
                     self._came.set()
                 client.sendall(said)
-        if server is self._coming:  # it was cut before it has answered
+        if server is self._coming:  # it was cut before the server answered
             self._came.set()
         _end(client, server)
 

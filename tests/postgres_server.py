@@ -37,7 +37,7 @@ def server_url(directory: Path) -> str:
 
 @contextmanager
 def running_server(directory: Path) -> Iterator[str]:
-    """The same, stopped at the end where it was started here."""
+    """The same, stopped at the end if it was started here."""
     try:
         yield server_url(directory)
     finally:
@@ -47,7 +47,7 @@ def running_server(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def hot_standby(primary: Path, directory: Path) -> Iterator[str]:
-    """The URL of a standby of the server that was started in a directory: it can be read."""
+    """The URL of a readable standby of the server that was started in a directory."""
     server = _server_in(primary)
     directory.mkdir(mode=0o700)
     if server.system_user is not None:
@@ -55,7 +55,7 @@ def hot_standby(primary: Path, directory: Path) -> Iterator[str]:
     roads = [f"--dbname={server.get_uri()}", f"--pgdata={directory}"]
     command = [f"{server.bin_path}/pg_basebackup", "--write-recovery-conf", "--checkpoint=fast"]
     subprocess.run([*command, *roads], user=server.system_user, cwd="/", check=True)
-    for left in directory.glob(".*"):  # who uses the primary, and its socket's lock
+    for left in directory.glob(".*"):  # the users of the primary, and its socket's lock
         left.unlink()
     standby = _server_in(directory)
     try:
@@ -98,7 +98,7 @@ _NO_ROWS_OF_TESTS = {"migrations"}
 
 
 class _Used(NamedTuple):
-    """A store as it was made, what tells whether it is so still, and its rows of projections."""
+    """A store as it was made, a digest that tells if it still is, and its rows of projections."""
 
     url: str
     schema: ExitStack
@@ -108,13 +108,13 @@ class _Used(NamedTuple):
 
 
 _KEPT = 8
-"""So many stores are kept for later tests: the more a database has, the slower it is."""
+"""How many stores are kept for later tests: the more a database has, the slower it is."""
 
 
 class UsedStores:
-    """Stores of some projections: emptied, the next test that wants the same ones has them.
+    """Stores of some projections, which are emptied for the next test that wants the same ones.
 
-    To make one and to drop it takes longer than most tests do.
+    Making one and dropping it takes longer than most tests do.
     """
 
     def __init__(self, server: str) -> None:
@@ -142,7 +142,7 @@ class UsedStores:
             return _Used(url, schema.pop_all(), relations, self._shape(url), kept)
 
     def _emptied(self, used: _Used) -> bool:
-        """Whether it is: who may not switch the log's triggers off cannot do it."""
+        """Empty a store; False if the user may not switch off the log's triggers."""
         name = _schema_of(used.url)
         relations = [f"{name}.{each}" for each in used.relations if each not in _NO_ROWS_OF_TESTS]
         statements = [
@@ -161,14 +161,14 @@ class UsedStores:
         return True
 
     def _shape(self, url: str) -> str:
-        """What tells whether a test has changed more than the rows of a store."""
+        """A digest that changes if a test has changed more than the rows of a store."""
         name = _schema_of(url)
         asked = _SHAPE.format(f"'{name}'::regnamespace", name)
         ((shape,),) = _connected(self._server).execute(asked.encode()).fetchall()
         return str(shape)
 
     def close(self) -> None:
-        """Drop them all."""
+        """Drop all stores."""
         for used in self._free.values():
             used.schema.close()
 
@@ -182,5 +182,5 @@ def _connected(server: str) -> psycopg.Connection:
     """A connection that many tests share: making one takes as long as some tests."""
     connection = psycopg.connect(server, autocommit=True)
     atexit.register(connection.close)
-    connection.execute("SET lock_timeout = '60s'")  # a test that failed may have left a lock
+    connection.execute("SET lock_timeout = '60s'")  # a failed test may have left a lock
     return connection

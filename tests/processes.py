@@ -1,7 +1,7 @@
 """Processes that tests start.
 
-They are forked from one that has imported what they need and done nothing else, so that each begins
-in milliseconds, and as one does that has been started anew.
+They are forked from one that has imported what they need and done nothing else. So each begins in
+milliseconds, and in the state of a newly started process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _IMPORTED = ["tests.conftest", "tests.counting", "tests.torture.worker"]
 
 
 def processes() -> ForkServerContext:
-    """Begins processes."""
+    """The context that starts processes."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_IMPORTED)
     with chdir(_ROOT):  # where it finds what it imports
@@ -34,7 +34,7 @@ def processes() -> ForkServerContext:
 
 
 def in_processes(count: int, call: Callable[[str, int], T], url: str) -> list[T]:
-    """What a call answers that many processes make at the same moment, each with its number."""
+    """What a call answers to processes that make it at the same moment, each with its number."""
     context = processes()
     barrier = context.Barrier(count)
     with ProcessPoolExecutor(count, context, initializer=_wait, initargs=(barrier,)) as pool:

@@ -1,4 +1,4 @@
-"""The summary figures of a retail import, computed anew: an oracle that shares no code with it.
+"""The summary figures of a retail import, computed again by an oracle that shares no code with it.
 
 Run as `python -m tests.retail_reference FILE`: prints the figures as one JSON line.
 """
@@ -88,7 +88,7 @@ def within_limits(cart: Cart) -> bool:
 
 
 def give_back(row: Row, carts: list[Cart]) -> int:
-    """Take the units that a credit note's row returns out of a customer's carts; how many?"""
+    """Take the units that a credit note's row returns out of a customer's carts; count them."""
     wanted = -row.quantity
     returned = 0
     for cart in reversed(carts):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 BAD = "bad"
-"""The item that the fold of sales cannot take."""
+"""The item on which the fold of sales fails."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class Sales(msgspec.Struct, frozen=True):
 
 
 def sell(view: Sales | None, recorded: Recorded) -> Sales:
-    """A fold that takes anything."""
+    """A fold that never fails."""
     before = view or Sales()
     match recorded.event:
         case ItemAdded(position=at, item=item, quantity=more, line_quantity=units):
@@ -71,7 +71,7 @@ def sell(view: Sales | None, recorded: Recorded) -> Sales:
 
 
 def refuse(view: Sales | None, recorded: Recorded) -> Sales:
-    """The same, before it was mended: there is an item that it cannot take."""
+    """The same fold before it was fixed: it fails on one item."""
     if isinstance(recorded.event, ItemAdded) and recorded.event.item.sku == BAD:
         message = "a bad item"
         raise ValueError(message)
@@ -111,7 +111,7 @@ class Spend(msgspec.Struct, frozen=True):
 
 
 def profiles(recorded: Recorded) -> Sequence[str]:
-    """The profiles that an event is about."""
+    """The profiles that an event touches."""
     match recorded.event:
         case SessionOpened(profile_id=profile):
             return (profile,)
@@ -122,7 +122,7 @@ def profiles(recorded: Recorded) -> Sequence[str]:
 
 
 def count(view: Spend | None, recorded: Recorded) -> Spend:
-    """A profile does not know which of both it is: it counts that a session moved."""
+    """A profile does not know which of the two it is: it only counts that a session moved."""
     before = view or Spend()
     match recorded.event:
         case SessionOpened():
@@ -144,7 +144,7 @@ SPEND = Projection(
 
 
 def inline(*projections: Projection[Any]) -> tuple[Projection[Any], ...]:
-    """The installed projections, and others in the same transactions."""
+    """The installed projections, and others that are inline."""
     return in_mode("inline", *projections)
 
 

@@ -1,4 +1,4 @@
-"""Given what happened, when something is asked, then this happens, or it is refused."""
+"""Given what happened, when a command comes, then these events happen, or it is refused."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

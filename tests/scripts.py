@@ -7,9 +7,9 @@ import sys
 
 
 def printed_by(script: str, *arguments: str) -> str:
-    """What a script prints that leaves its store open, ends well, and has nothing to complain of.
+    """What a script prints that leaves its store open, and must end with 0 and without a warning.
 
-    SQLite's connections end with their objects, of which Python 3.13 warns.
+    Except one: SQLite's connections are closed with their objects, of which Python 3.13 warns.
     """
     strict = ["-W", "error", "-W", "ignore::ResourceWarning"]
     command = [sys.executable, *strict, "-c", script, *arguments]

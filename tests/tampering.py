@@ -1,4 +1,4 @@
-"""Reading and changing a database behind a store's back, as whoever owns it could."""
+"""Reading and changing a database behind a store's back, as its owner could."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _POSTGRES = (
 
 @contextmanager
 def unguarded(database: Database) -> Iterator[Connection]:
-    """A transaction in which the log can be changed, and not after it."""
+    """A transaction in which the log can be changed; after it, it cannot."""
     with database.writing() as connection:
         if database.dialect is not SQLITE:
             connection.execute(UNGUARD)
@@ -65,7 +65,7 @@ def dump(url: str, relations: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def definitions(url: str) -> list[str]:
-    """What a store is made of: the numbers of builds and the names of indexes may be any."""
+    """What a store is made of, without the numbers of builds and the names of indexes."""
     with opened(url) as database:
         if database.dialect is SQLITE:
             rows = database.query("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
@@ -76,7 +76,7 @@ def definitions(url: str) -> list[str]:
 
 
 def described(database: Database, sql: str) -> list[tuple[Any, ...]]:
-    """What the server says of its relations; again, if one of another schema goes away."""
+    """What the server says of its relations; it is asked again if one elsewhere was dropped."""
     deadline = time.monotonic() + SOON
     while time.monotonic() < deadline:
         with suppress(StorageFailed):
@@ -87,7 +87,7 @@ def described(database: Database, sql: str) -> list[tuple[Any, ...]]:
 def change(url: str, *statements: str) -> None:
     """Tamper with a store; every statement changes something.
 
-    SQLite 3.34 counts no rows of a DELETE without a condition.
+    SQLite 3.34 counts no rows for a DELETE without a condition.
     """
     with opened(url) as database, unguarded(database) as connection:
         for statement in statements:

@@ -22,11 +22,11 @@ FENCE = re.compile(r"^```python\n(?!>>>)(.*?)^```$", re.DOTALL | re.MULTILINE)
 CACHE = ROOT / ".mypy_cache"
 STRICT = ["--strict", "--allow-redefinition", "--explicit-package-bases", f"--cache-dir={CACHE}"]
 UNSEEN = ["--disable-error-code=import-not-found"]
-"""A page may import what it has written where no reader sees it."""
+"""A page may import what it wrote in a place that readers do not see."""
 
 
 def write(page: str) -> None:
-    """Write a page's modules, and all else that it has as one script."""
+    """Write a page's modules, and all its other code as one script."""
     script = []
     for block in FENCE.findall(page):
         if named := MODULE.match(block):
@@ -38,8 +38,8 @@ def write(page: str) -> None:
 
 
 def main() -> int:
-    """Check the pages; how many have a fault."""
-    os.environ["MYPYPATH"] = str(ROOT)  # the library that is here, and not one that is installed
+    """Check the pages; the answer is how many have a fault."""
+    os.environ["MYPYPATH"] = str(ROOT)  # the library in this folder, not an installed one
     faulty = 0
     for page in PAGES:
         with TemporaryDirectory() as folder, chdir(folder):

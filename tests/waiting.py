@@ -1,4 +1,4 @@
-"""Waiting for what other threads, processes and servers bring about, however slow the machine is.
+"""Waits for what other threads, processes and servers do, however slow the machine is.
 
 Each wait ends as soon as it can; the bounds are for what never comes.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SOON = 60.0
-"""Seconds that are more than enough for what takes less than one."""
+"""Seconds that are more than enough for what should take less than one."""
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -30,7 +30,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """What a call answers whose timeouts are short: it is made again while its errors say so."""
+    """What a call with short timeouts answers: it is repeated while its errors allow a retry."""
     deadline = time.monotonic() + SOON
     while True:
         try:
@@ -42,5 +42,5 @@ def patiently(call: Callable[[], T]) -> T:
 
 
 def come(stored: StoredProjection[Any], position: int) -> None:
-    """Wait until it has come to a position, also where a runner is only about to begin."""
+    """Wait until views have reached a position, even if a runner is only about to begin."""
     patiently(lambda: stored.wait(position, timeout=SOON))

@@ -1,4 +1,4 @@
-"""Following a store in a thread, to see what comes and when."""
+"""Follows a store in a thread, to see what comes and when."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sessions import Follower
 
 AT_ONCE = 0.15
-"""Seconds within which what happens in this process is seen: less than a look at PostgreSQL."""
+"""Seconds within which what this process does is seen: less than PostgreSQL's poll interval."""
 
 
 class Seen:
-    """What a follower was given in a thread of its own, and when."""
+    """What a follower in a thread of its own has yielded, and when."""
 
     def __init__(self, follower: Follower) -> None:
         self.positions: list[int] = []
