@@ -1,4 +1,4 @@
-"""The files that commands read."""
+"""Reading the files that are given to commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lines_of(file: BinaryIO) -> Iterator[bytes]:
     """The lines of a file as they come.
 
     Raises:
-        BadFile: The system does not give them.
+        BadFile: The system cannot read it.
     """
     try:
         yield from file

@@ -1,4 +1,4 @@
-"""What is printed into a pipe: whether somebody reads it still, also while nothing is printed."""
+"""Output into a pipe: noticing that its reader has gone, even while nothing is printed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def while_read(follower: Follower) -> Iterator[Recorded]:
-    """What a follower gives while somebody reads what is printed, also where nothing comes.
+    """The events of a follower, until nobody reads standard output any more.
 
     Raises:
-        BrokenPipeError: Nobody reads it any more.
+        BrokenPipeError: Its reader has gone, which is noticed even if no event comes.
     """
     _when_unread(follower.stop)
     yield from follower
@@ -30,11 +30,11 @@ def while_read(follower: Follower) -> Iterator[Recorded]:
 
 
 def _when_unread(call: Callable[[], None]) -> None:
-    """Call a function, in a thread, once whoever reads standard output has gone."""
+    """Call a function, in a thread, once the reader of standard output has gone."""
     if not (hasattr(select, "poll") and _is_read()):
         return
     reader = select.poll()
-    reader.register(sys.stdout, 0)  # it tells of an end in any case
+    reader.register(sys.stdout, 0)  # a hang-up is reported in any case
 
     def wait() -> None:
         reader.poll()
@@ -44,9 +44,9 @@ def _when_unread(call: Callable[[], None]) -> None:
 
 
 def _is_read() -> bool:
-    """Whether somebody reads standard output while it is written: it is a pipe, or a socket."""
+    """Whether standard output can have a reader that goes away: it is a pipe or a socket."""
     try:
         mode = os.fstat(sys.stdout.fileno()).st_mode
-    except UnsupportedOperation:  # it is none of the system's
+    except UnsupportedOperation:  # it is not a file of the system
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)

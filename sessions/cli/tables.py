@@ -1,4 +1,4 @@
-"""Tables for people: no word is broken that fits into a line of the terminal."""
+"""Tables for people: a word that fits into a line of the terminal is never broken."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _GAP = "  "
 
 
 def for_people(columns: Sequence[Sequence[str]], width: int) -> RenderableType:
-    """A table of columns, each its name and its cells; those without a word in them are left out.
+    """A table of columns (each its name and its cells); columns without a value are left out.
 
-    Where they do not fit beside each other, some stand below each row, with their names: texts of
-    several words first, and then the others from the right.
+    If they do not fit beside each other, some are shown below each row with their names: first
+    those whose texts have spaces, then the others from the right.
     """
     telling = [column for column in columns if any(column[1:])] or columns
     if _least_width(telling) <= width:
@@ -43,7 +43,7 @@ def _width(texts: Iterable[str]) -> int:
 
 
 def _least_width(columns: Sequence[Sequence[str]]) -> int:
-    """How wide a table is that is folded wherever a space is."""
+    """How wide a table is at least, if its texts are wrapped at every space."""
     words = [[word for text in column for word in text.split()] for column in columns]
     return sum(map(_width, words)) + len(_GAP) * (len(columns) - 1)
 
@@ -58,7 +58,7 @@ def _table(columns: Sequence[Sequence[str]]) -> Table:
 
 
 def _lines(columns: Sequence[Sequence[str]], beside: int) -> Iterator[RenderableType]:
-    """Each row, as many of its cells as fit, and below it the others that say something."""
+    """Each row with the cells that fit, and below it the others that have a value."""
     widths = [_width(column) for column in columns[:beside]]
     names, *rows = zip(*columns, strict=True)
     yield _line(names, widths, "bold")

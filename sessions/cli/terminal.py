@@ -1,4 +1,4 @@
-"""What people see on a terminal, by Rich: colours, tables, progress."""
+"""Output on a terminal with Rich: colours, tables, progress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sessions.cli.tables import for_people
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-if not os.environ.get("COLUMNS", "").strip("0"):  # 0 columns would be taken at their word
+if not os.environ.get("COLUMNS", "").strip("0"):  # Rich would believe 0 columns
     os.environ.pop("COLUMNS", None)
 
 _out = Console(highlight=False)
@@ -32,27 +32,27 @@ _err = Console(stderr=True, highlight=False)
 
 
 def say(text: str, *, title: str) -> None:
-    """Say something on standard error."""
+    """Write a line to standard error, after a title in red."""
     _err.print(Text.assemble((title, "red"), text), soft_wrap=True)
 
 
 def print_text(title: str, text: str) -> None:
-    """Print a line behind a title in bold; nothing in it is markup."""
+    """Print a line after a title in bold; markup is printed as it is."""
     _out.print(Text.assemble((title, "bold"), text), soft_wrap=True)
 
 
 def print_heading(text: str) -> None:
-    """Print what the next lines are about."""
+    """Print a heading for the lines that follow."""
     _out.print(Text(f"\n{text}\n", "bold cyan"), soft_wrap=True)
 
 
 def show(columns: Sequence[Sequence[str]]) -> None:
-    """Print a table of columns, each its name and its cells."""
+    """Print a table of columns (each its name and its cells)."""
     _out.print(for_people(columns, _out.width))
 
 
 class _RateColumn(ProgressColumn):
-    """How many a second."""
+    """The rate per second."""
 
     def render(self, task: Task) -> Text:
         """The rate as text."""
@@ -62,7 +62,7 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, with rate and time left."""
+    """Show a progress bar on standard error, with rate and time left."""
     columns = (
         SpinnerColumn(),
         TextColumn(what),
