@@ -1,8 +1,9 @@
-"""What `--help` says is whole on a terminal of 80 columns, in paragraphs, and not misleading."""
+"""`--help` fits 80 columns, in paragraphs; it explains every option, and its examples are valid."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from itertools import pairwise
 
 import click
@@ -40,3 +41,14 @@ def test_each_argument_and_option_of_a_command_is_named_and_explained(name: str)
             assert f"  {parameter.opts[0]} " in said
         else:
             assert re.search(rf"\b{(parameter.metavar or '').strip('[].')}\b", said)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_are_calls_of_the_command_that_it_can_parse(name: str) -> None:
+    command = COMMANDS[name]
+    for line in re.findall(r"^  (sessions .*)", command.epilog or "", re.MULTILINE):
+        program, *given = shlex.split(line.partition(" > ")[0])
+        called = name.split()
+
+        assert [program, *given[: len(called)]] == ["sessions", *called]
+        command.make_context(name, given[len(called) :])

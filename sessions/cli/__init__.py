@@ -23,11 +23,11 @@ from sessions.errors import InvalidURL, SessionsError
 def app() -> None:
     """Customer sessions, event-sourced: carts that become orders, with all their history.
 
-    Begin with "sessions demo". Everything else works on the store that --store or SESSIONS_STORE
-    names (sqlite:///sessions.db) and on the application that --application or
-    SESSIONS_APPLICATION names (1).
+    Start with "sessions demo". The other commands work on the store that --store or SESSIONS_STORE
+    names (default sqlite:///sessions.db), and most of them on one application in it, which
+    --application or SESSIONS_APPLICATION names (default 1). Each command has --help.
 
-    Exit codes: 0 done, 1 refused, not found or different, 2 wrong usage, 130 stopped.
+    Exit codes: 0 done; 1 refused, not found or different; 2 wrong usage; 130 stopped by Ctrl-C.
     """
 
 
@@ -44,10 +44,10 @@ _STOPPED = 130
 
 
 def main() -> None:
-    """Run the command line; errors of the library become a line and an exit code."""
+    """Run the command line, and turn each error of the library into a line and an exit code."""
     _open_what_is_closed()
     _write_utf8()
-    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # our errors say what matters
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())  # our errors say enough
     try:
         sys.exit(_ended())
     except InvalidURL as error:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _ended() -> int | None:
-    """The exit code of a command, once all is written that it prints."""
+    """Run a command, write all its output, and return its exit code."""
     try:
         ended: int | None = app.main(standalone_mode=False)
     except click.Abort:
@@ -72,7 +72,7 @@ def _ended() -> int | None:
     except click.ClickException as error:
         said = StringIO()
         error.show(said)
-        sys.stderr.write(without_passwords(said.getvalue()))  # what is wrong may be a URL
+        sys.stderr.write(without_passwords(said.getvalue()))  # the bad value may be a URL
         return error.exit_code
     finally:
         sys.stdout.flush()
@@ -80,25 +80,26 @@ def _ended() -> int | None:
 
 
 def _stop_writing(error: OSError) -> None:
-    """Standard output takes no more: who has closed a pipe knows, and all others are told."""
+    """Give up on standard output, and complain, unless its reader has closed the pipe."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())  # where the interpreter writes the rest when it ends
+    os.dup2(nowhere, sys.stdout.fileno())  # takes what the interpreter flushes at its end
     os.close(nowhere)
     if error.errno != errno.EPIPE:
         complain(f"the output cannot be written: {error.strerror}")
 
 
 def _write_utf8() -> None:
-    """JSON is UTF-8 whatever the locale is, and nothing that is shown may end a command."""
+    """Write UTF-8 whatever the locale says, and escape what cannot be encoded."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _open_what_is_closed() -> None:
-    """A standard stream that the caller has closed reads nothing, and fails where it is written.
+    """Replace standard streams that the caller has closed.
 
-    What would be said on standard error is lost.
+    Standard input is then empty, writing to standard output fails, and what goes to standard error
+    is lost.
     """
     for name, mode, flag in (
         ("stdin", "r", os.O_RDONLY),

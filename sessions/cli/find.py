@@ -1,4 +1,4 @@
-"""The command that finds sessions by what they are now."""
+"""The command that finds sessions by their current state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from projections import CustomerSession, CustomerSessions
 from sessions.cli.common import print_line, print_table, reading, time_text
-from sessions.cli.options import a_time, application_option, json_option, store_option
+from sessions.cli.options import a_time, application_option, examples, json_option, store_option
 from sessions.events import State
 from sessions.rules import MAX_PAGE
 
@@ -20,29 +20,39 @@ if TYPE_CHECKING:
 _COLUMNS = ("session", "state", "profile", "updated", "lines", "total", "coupon")
 
 
-@click.command()
+@click.command(epilog=examples("sessions find --state open --updated-before 2026-11-01T00:00:00Z"))
 @click.option(
     "--state",
     type=click.Choice(get_args(State)),
     metavar="STATE",
-    help=f"Only these: {', '.join(get_args(State))}.",
+    help=f"Only in this state: {', '.join(get_args(State))}.",
 )
-@click.option("--profile", "profile_id", metavar="ID", help="Only of this customer.")
+@click.option(
+    "--profile", "profile_id", metavar="ID", help='Only of this customer; "" finds anonymous ones.'
+)
 @click.option("--coupon", metavar="CODE", help="Only with this coupon entered.")
 @click.option("--referral", metavar="CODE", help="Only with this referral code entered.")
-@click.option("--updated-before", type=a_time, metavar="TIME", help="Untouched since this time.")
-@click.option("--updated-since", type=a_time, metavar="TIME", help="Touched at this time or later.")
 @click.option(
-    "--limit", type=click.IntRange(1), default=100, metavar="N", help="At most so many sessions."
+    "--updated-before", type=a_time, metavar="TIME", help="Only if last updated before this time."
+)
+@click.option(
+    "--updated-since",
+    type=a_time,
+    metavar="TIME",
+    help="Only if last updated at this time or later.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, metavar="N", help="At most N sessions."
 )
 @json_option
 @store_option
 @application_option
 def find(*, limit: int, json: bool, store: str, application: int, **filters: Any) -> None:  # noqa: ANN401  as `CustomerSessions.find` takes them
-    """Find sessions by what they are now, the longest untouched first.
+    """Find sessions by their current state, the longest untouched first.
 
-    Open ones that nobody has touched for long are abandoned carts. With --json each is a line: the
-    CustomerSession object that "sessions show ID --json" prints.
+    Each filter narrows the result. Open sessions that nobody has touched for long are abandoned
+    carts: the example finds them. With --json each session is a line: the CustomerSession object
+    that "sessions show ID --json" prints.
     """
     with reading(store, application) as opened:
         found = islice(_found(CustomerSessions(opened), filters), min(limit, sys.maxsize))

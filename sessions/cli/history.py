@@ -1,4 +1,4 @@
-"""The command that looks at a customer: history."""
+"""The command that shows a customer's history."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sessions.cli.options import (
     application_option,
     as_of_option,
     check_one_moment,
+    examples,
     json_option,
     position_option,
     store_option,
@@ -27,18 +28,22 @@ if TYPE_CHECKING:
 _ONE_FORM = "give only one of --events and --figures"
 
 
-@click.command()
+@click.command(
+    epilog=examples("sessions history cust-7", "sessions history cust-7 --figures --json")
+)
 @click.argument("profile", metavar="PROFILE")
-@click.option("--events", is_flag=True, help="Every event, and what is so after it.")
+@click.option(
+    "--events", is_flag=True, help="Every event, with the session's state and the sums after it."
+)
 @click.option(
     "--figures",
     is_flag=True,
-    help="What they add up to; with --json the whole history, as one object.",
+    help="Only what they add up to; with --json the whole history, as one object.",
 )
 @click.option(
     "--session",
     metavar="ID",
-    help="Only this session, or its events; the sums stay the customer's.",
+    help="Only this session, or its events; the sums are still of all sessions.",
 )
 @as_of_option
 @position_option
@@ -59,10 +64,10 @@ def history(  # noqa: PLR0913  a parameter is an option
 ) -> None:
     """Show a customer's sessions in the order in which they came, and what they add up to.
 
-    PROFILE is the customer's profileId. A session that changed its profile (a guest logs in) moved
-    with its past: the one customer's history says where it went, the other's where it came from.
-    An order is a session that is closed or partially returned; net is gross without discounts and
-    returned.
+    PROFILE is the customer's profileId. If a session changes its profile (a guest logs in), it
+    moves with its past: the old customer's history says where it went, the new one's where it came
+    from. An order is a session that is closed or partially returned; net is gross minus discounts
+    and returned.
 
     With --json each session that belongs to the customer is a line: the CustomerSession object
     that "sessions show ID --json" prints. With --events each event is a line, in the order of the
@@ -93,7 +98,7 @@ def history(  # noqa: PLR0913  a parameter is an option
 
 
 def print_history(history: CustomerHistory, shown: Sequence[SessionHistory]) -> None:
-    """Print some of a customer's sessions for people, and what all of them add up to."""
+    """Print some of a customer's sessions for people, and what all sessions add up to."""
     columns = (
         *("session", "state", "first", "created", "updated", "lines", "total", "returned"),
         *("attached", "came from", "moved to"),
@@ -160,7 +165,7 @@ def _session_row(each: SessionHistory) -> tuple[object, ...]:
 
 
 def print_replay(steps: Iterable[HistoryStep], profile: str) -> None:
-    """Print a customer's events for people, and the sums after each."""
+    """Print a customer's events for people, with the sums after each."""
     columns = (
         *("position", "at", "session", "event", "state", "moved"),
         *("orders", "gross", "discounts", "returned", "net"),
@@ -194,7 +199,7 @@ def _step_row(step: HistoryStep, profile: str) -> tuple[object, ...]:
 
 
 def _moved(recorded: Recorded, profile: str, *, belongs: bool) -> str:
-    """Where an event's session came from or went, or whose it was."""
+    """How an event moved its session, or that the session was another customer's then."""
     match recorded.event:
         case SessionOpened(profile_id=opened) if belongs and opened == profile:
             return "attached"

@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 def import_retail(*, file: Path, json: bool, store: str, application: int) -> None:
     """Import a shop's order lines (the format of UCI Online Retail) as sessions.
 
-    FILE is the CSV file, gzipped or not. Each order becomes a closed session, and each credit note
-    returns units of its customer's latest sessions. What is refused is said on standard error, and
-    the rest goes on. It can be stopped and run again: it goes on where it stopped.
+    FILE is a CSV file, gzipped or not, with the columns InvoiceNo, StockCode, Description,
+    Quantity, InvoiceDate, UnitPrice and CustomerID. Each order becomes a closed session, and each
+    credit note (its InvoiceNo begins with C) returns units of its customer's latest sessions.
+
+    A file with a line that cannot be read is refused before anything is written. An invoice that
+    is refused is reported on standard error, and the rest goes on. You can stop the import: run
+    the same command again, and it resumes where it stopped. At the end it prints counts and sums.
     """
     with progress("reading lines") as told:
         invoices = read_invoices(file, told)
@@ -43,12 +47,12 @@ def import_retail(*, file: Path, json: bool, store: str, application: int) -> No
 
 
 def tell_refused(invoice: str, error: SessionsError) -> None:
-    """Say why an invoice is not recorded."""
+    """Report why an invoice was refused."""
     remark(f"invoice {invoice}: {error}")
 
 
 def print_summary(summary: Summary, *, json: bool) -> None:
-    """Print what was imported, for people or as one line of JSON."""
+    """Print the summary of an import, for people or as one line of JSON."""
     if json:
         print_json(summary)
     else:

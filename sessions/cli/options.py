@@ -1,4 +1,4 @@
-"""What the commands take, and how they are listed."""
+"""Options and arguments that commands share, and the form of their help."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sessions.errors import InvalidValue
 
 
 class Commands(click.Group):
-    """Lists its commands in their order, each with the whole first paragraph of its help."""
+    """A group that lists its commands in their order, each with its first paragraph of help."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  as click calls it
-        """Write what there is."""
+        """Write the list of commands."""
         said = [
             (name, (each.help or "").partition("\n\n")[0]) for name, each in self.commands.items()
         ]
@@ -24,12 +24,18 @@ class Commands(click.Group):
             formatter.write_dl(said)
 
 
+def examples(*lines: str) -> str:
+    """Command lines to show below the options of a command."""
+    title = "Example:" if len(lines) == 1 else "Examples:"
+    return "\n".join(["\b", title, *[f"  {line}" for line in lines]])
+
+
 def a_time(text: str) -> datetime:
-    """A time given on the command line."""
+    """Read a time that is given on the command line."""
     try:
         moment = _moment(text)
     except ValueError:
-        message = f"{text!r} is no RFC 3339 time such as 2026-11-23T10:00:00Z"
+        message = f"{text!r} is not an RFC 3339 time such as 2026-11-23T10:00:00Z"
         raise click.BadParameter(message) from None
     if moment.tzinfo is None:
         given = moment.isoformat()
@@ -42,7 +48,7 @@ def a_time(text: str) -> datetime:
 
 
 def _moment(text: str) -> datetime:
-    """A time as `at` is read, what is finer than a microsecond rounded; or in a shorter form."""
+    """Read a time as `at` is read (rounded to microseconds), or in a shorter form."""
     try:
         return msgspec.convert(text, datetime)
     except msgspec.ValidationError:
@@ -50,7 +56,7 @@ def _moment(text: str) -> datetime:
 
 
 def check_one_moment(**moments: object) -> None:
-    """Refuse a moment that is given in several ways."""
+    """Refuse more than one of the options that name a moment."""
     if [*moments.values()].count(None) < len(moments) - 1:
         *names, last = [f"--{name.replace('_', '-')}" for name in moments]
         message = f"give only one of {', '.join(names)} and {last}"
@@ -76,14 +82,14 @@ _application = partial(
     metavar="N",
     type=click.IntRange(1),
 )
-application_option = _application(default=1, help="The application whose sessions these are.")
-any_application_option = _application(help="Only this application; else all that the store has.")
+application_option = _application(default=1, help="The application that owns the sessions.")
+any_application_option = _application(help="Only this application; by default all in the store.")
 json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
 as_of_option = click.option(
     "--as-of",
     type=a_time,
     metavar="TIME",
-    help="As it was at this time (RFC 3339, with a timezone).",
+    help="As it was at this time, such as 2026-11-23T10:00:00Z (RFC 3339 with a timezone).",
 )
 position_option = click.option(
     "--position",

@@ -1,4 +1,4 @@
-"""Commands that look: show, export, timeline, log."""
+"""Commands that read sessions and the log: show, export, timeline, log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sessions.cli.options import (
     application_option,
     as_of_option,
     check_one_moment,
+    examples,
     json_option,
     position_option,
     session_argument,
@@ -30,10 +31,15 @@ if TYPE_CHECKING:
     from sessions.recorded import Recorded
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "sessions show order-1001 --json",
+        "sessions show order-1001 --as-of 2026-11-23T10:00:00Z",
+    )
+)
 @session_argument
 @click.option(
-    "--version", type=click.IntRange(1), metavar="N", help="As it was after N of its events."
+    "--version", type=click.IntRange(1), metavar="N", help="As it was after its first N events."
 )
 @as_of_option
 @position_option
@@ -53,7 +59,7 @@ def show(  # noqa: PLR0913  a parameter is an option
     """Show a session as it is, or as it was at any moment.
 
     ID is the session's integrationId. With --json it prints exactly the CustomerSession object of
-    the Integration API.
+    the Integration API. Exits with 1 if there is no such session, or was none at that moment.
     """
     moment: dict[str, Any] = {"version": version, "as_of": as_of, "position": position}
     check_one_moment(**moment)
@@ -65,7 +71,7 @@ def show(  # noqa: PLR0913  a parameter is an option
         print_session(view)
 
 
-@click.command()
+@click.command(epilog=examples("sessions export --as-of 2026-11-01T00:00:00Z > sessions.jsonl"))
 @as_of_option
 @position_option
 @store_option
@@ -73,8 +79,8 @@ def show(  # noqa: PLR0913  a parameter is an option
 def export(*, as_of: datetime | None, position: int | None, store: str, application: int) -> None:
     """Print all sessions as they are, or as they were at any moment, folded from the log.
 
-    Each is a line: the CustomerSession object that "sessions show ID --json" prints. All lines are
-    of one moment, whatever is written meanwhile.
+    Each session is a line: the CustomerSession object that "sessions show ID --json" prints. All
+    lines show the same moment, whatever is written meanwhile.
     """
     check_one_moment(as_of=as_of, position=position)
     with reading(store, application) as opened:
@@ -90,7 +96,8 @@ def export(*, as_of: datetime | None, position: int | None, store: str, applicat
 def timeline(*, session_id: str, json: bool, store: str, application: int) -> None:
     """Show every event of a session: when, by whom, and what it changed in the view.
 
-    ID is the session's integrationId.
+    ID is the session's integrationId. The column "by" is the actor in the event's metadata.
+    With --json each event is a line, with its changes.
     """
     with reading(store, application) as opened:
         steps = CustomerSessions(opened).timeline(session_id)
@@ -101,19 +108,19 @@ def timeline(*, session_id: str, json: bool, store: str, application: int) -> No
             print_steps(steps)
 
 
-@click.command()
+@click.command(epilog=examples("sessions log --follow --json --type SessionClosed"))
 @click.option(
-    "--after", type=click.IntRange(0), default=0, metavar="P", help="Begin after this position."
+    "--after", type=click.IntRange(0), default=0, metavar="P", help="Start after this log position."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many events.")
-@click.option("--follow", is_flag=True, help="Go on with each new event, until Ctrl-C.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N events.")
+@click.option("--follow", is_flag=True, help="Continue with each new event, until Ctrl-C.")
 @click.option(
     "--type",
     "types",
     type=click.Choice([*EVENTS]),
     multiple=True,
     metavar="EVENT",
-    help="Only such events; may be repeated.",
+    help="Only events of this type, such as ItemAdded; may be repeated.",
 )
 @json_option
 @store_option
@@ -128,7 +135,11 @@ def log(  # noqa: PLR0913  a parameter is an option
     store: str,
     application: int,
 ) -> None:
-    """Show the log: all events of the application, in order; with --follow, as they come."""
+    """Show the log: all events of the application in order; with --follow, new ones too.
+
+    Each event has a position in the log, from 1 and without gaps: to resume, pass the last one
+    that you have to --after. With --json each event is a line.
+    """
     most = None if limit is None else min(limit, sys.maxsize)
     with reading(store, application) as opened:
         if follow:
@@ -160,7 +171,7 @@ def _print_log(
 
 
 def print_session(view: CustomerSession) -> None:
-    """Print a view for people."""
+    """Print a session for people."""
     first = ", first session" if view.first_session else ""
     print_text(f"{view.state}{first}", title=view.integration_id)
     facts = {
