@@ -63,7 +63,7 @@ def test_a_value_that_is_nested_too_deep_to_be_read_breaks_the_same_rule() -> No
 
     line = f'{{"command":"set-attributes","integrationId":"s","attributes":{{"a":{deep}}}}}'
 
-    assert _malformed(line.encode()) == "at most 100 levels of lists and objects in one another"
+    assert _malformed(line.encode()) == "lists and objects nest more than 100 levels deep"
 
 
 STEPS = [
@@ -240,7 +240,7 @@ def test_an_unknown_tag_is_answered_with_those_that_there_are() -> None:
     said = _malformed(b'{"integrationId":"s","command":"clothe"}')
 
     tags = sorted(str(kind.__struct_config__.tag) for kind in get_args(Command))
-    assert said == f"Invalid value 'clothe' - at `$.command`: there are {', '.join(tags)}"
+    assert said == f"Invalid value 'clothe' - at `$.command`: the commands are {', '.join(tags)}"
 
 
 @pytest.mark.parametrize("place", ['"integrationId":"%s"', '"integrationId":"s","coupon":"%s"'])
@@ -248,7 +248,7 @@ def test_an_unknown_tag_is_answered_with_those_that_there_are() -> None:
 def test_half_of_a_surrogate_pair_is_called_so(place: str, half: str) -> None:
     line = f'{{"command":"apply-coupon",{place % half}}}'.encode()
 
-    assert _malformed(line) == r"a text holds one half of a surrogate pair, such as \ud800"
+    assert _malformed(line) == r"a string holds one half of a surrogate pair, such as \ud800"
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def store_url(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_good_store_verifies_clean(application: str) -> None:
     plain, json = (run("verify", *more, "--application", application) for more in ((), ("--json",)))
 
-    assert plain == (0, "5 events: every view equals them\n", "")
+    assert plain == (0, "5 events: every view matches the log\n", "")
     assert json == (0, '{"events":5,"differences":[]}\n', "")
 
 
@@ -123,7 +123,7 @@ def test_a_verification_that_stops_before_the_end_says_so(store_url: str) -> Non
 
     assert (whole.code, len(whole.rows), whole.err) == (1, 3, "")
     assert (first.code, len(first.rows)) == (1, 2)
-    assert first.err == "application 1: stopped, for more than 1 differ\n"
+    assert first.err == "application 1: stopped after 1 difference, there are more\n"
 
 
 def test_a_rebuild_does_not_say_that_the_keys_it_names_are_all(
@@ -135,7 +135,7 @@ def test_a_rebuild_does_not_say_that_the_keys_it_names_are_all(
 
     ran = run("rebuild")
 
-    said = "at least 1 of 2 views of application 1 were not what the log says"
+    said = "at least 1 of 2 views of application 1 differed from the log"
     assert ran.rows[1:] == [f"customer_sessions 1  {said}"]
 
 
@@ -148,8 +148,8 @@ def test_a_projection_that_is_not_installed_is_named_with_what_can_be_done(store
     rows = [f"{application}\t\tprojections\tsales\tversion\t1\t" for application in (1, 7)]
     assert (verified.code, verified.rows[1:]) == (1, rows)
     assert verified.err == (
-        "sales is not compared: the store keeps sales 1, here is none: install it, or, if no "
-        "process keeps it any more, run `sessions projections drop sales`\n"
+        "sales was not compared: the store keeps sales 1, but none is installed here; install it, "
+        "or, if no process keeps it any more, run `sessions projections drop sales`\n"
     )
     assert run("projections", "drop", "sales").code == 0
     assert run("verify").code == 0
@@ -165,8 +165,8 @@ def test_a_projection_of_another_version_is_named_with_both(store_url: str) -> N
         (1, 9, 1),
         (7, 9, 1),
     ]
-    because = "the store keeps attachments 9, here is attachments 1"
-    assert verified.err == f"attachments is not compared: {because}\n"
+    because = "the store keeps attachments 9, but attachments 1 is installed here"
+    assert verified.err == f"attachments was not compared: {because}\n"
 
 
 def test_an_inline_projection_that_the_store_does_not_keep_is_named(store_url: str) -> None:
@@ -177,7 +177,7 @@ def test_an_inline_projection_that_the_store_does_not_keep_is_named(store_url: s
     rows = [f"{application}\t\tprojections\tattachments\tversion\t\t1" for application in (1, 7)]
     assert (verified.code, verified.rows[1:]) == (1, rows)
     assert verified.err == (
-        "attachments is not compared: the store does not keep it: run `sessions rebuild`\n"
+        "attachments was not compared: the store does not keep it; run `sessions rebuild`\n"
     )
 
 
@@ -253,10 +253,10 @@ def test_a_rebuild_makes_the_derived_relations_anew_and_changes_nothing_else(
     assert (ran.code, ran.err) == (0, "")
     assert ran.rows == [
         "rebuilt from 10 events: attachments 1, customer_sessions 1",
-        "attachments 1  2 of 2 views of application 1 were not what the log says",
-        "attachments 1  2 of 2 views of application 7 were not what the log says",
-        "customer_sessions 1  2 of 2 views of application 1 were not what the log says",
-        "customer_sessions 1  2 of 2 views of application 7 were not what the log says",
+        "attachments 1  2 of 2 views of application 1 differed from the log",
+        "attachments 1  2 of 2 views of application 7 differed from the log",
+        "customer_sessions 1  2 of 2 views of application 1 differed from the log",
+        "customer_sessions 1  2 of 2 views of application 7 differed from the log",
     ]
     assert (dump(store_url, DERIVED), dump(store_url, KEPT)) == (good, kept)
     assert [run("verify", "--application", app).code for app in "17"] == [0, 0]
@@ -367,7 +367,7 @@ def test_a_rebuild_lets_a_key_wait_whose_events_cannot_be_folded(store_url: str)
     ran = run("rebuild")
 
     assert (ran.code, ran.err) == (0, "")
-    assert ran.rows[-1] == "1 keys wait: see `sessions projections parked`"
+    assert ran.rows[-1] == "1 key parked: see `sessions projections parked`"
     ((application, projection, _, key, position, *_),) = dump(store_url, ["parked"])["parked"]
     assert (application, projection, key, position) == (7, "customer_sessions", "a", 2)
 

@@ -172,7 +172,7 @@ def test_run_says_as_json_how_far_each_has_come_at_its_end(store: SessionStore) 
     assert (again["position"], again["lagEvents"]) == (5, 0)
 
 
-NONE = "none of them is followed here: see `sessions projections list`\n"
+NONE = "no projection to follow here: see `sessions projections list`\n"
 
 
 def test_run_once_where_nothing_is_followed_says_so(store: SessionStore) -> None:
@@ -225,7 +225,7 @@ def test_run_waits_where_nothing_is_followed_until_something_is(
     rebuild(store, mode="inline")
 
     with running(url, pytestconfig.rootpath, "customer_sessions") as process:
-        assert said(process) == NONE
+        assert said(process) == NONE.replace("see", "waiting for one; see")
         rebuild(store, names=["customer_sessions"], mode="followed")
         last = store.execute("c", OpenSession()).position
         until(lambda: StoredProjection(store, PROJECTION).position == last)
@@ -324,8 +324,8 @@ def test_rebuild_says_what_waits_and_what_differed(url: str) -> None:
 
     assert ran.rows == [
         "rebuilt from 4 events: attachments 1, customer_sessions 1, sales 1, spend 1",
-        "spend 1  1 of 1 views were not what the log says",
-        "1 keys wait: see `sessions projections parked`",
+        "spend 1  1 of 1 view differed from the log",
+        "1 key parked: see `sessions projections parked`",
     ]
 
 
@@ -339,7 +339,7 @@ def test_a_rebuild_that_is_interrupted_says_that_it_can_be_gone_on_with(
         patch.setattr("projections.rebuilding.building.count_of_events", interrupted)
         ran = projections("rebuild", "spend")
 
-    assert (ran.out, ran.err) == ("", "stopped: the same command goes on with it\n")
+    assert (ran.out, ran.err) == ("", "stopped: run the same command again to resume\n")
     building = [
         row["build"] for row in projections("list", "--json").json if row["status"] == "building"
     ]
@@ -375,7 +375,7 @@ def test_what_is_uninstalled_is_taken_out(
 
     ran = run("rebuild")
 
-    assert ran.rows[1] == "spend 1  it is not installed here, and kept no longer"
+    assert ran.rows[1] == "spend 1  not installed here, so no longer kept"
     assert "spend\t1\t\tinline\told\t" in projections("list").out
     assert run("execute", stdin=opening).code == 0
     assert projections("drop", "spend").rows == ["dropped spend 1"]
@@ -400,8 +400,8 @@ def test_what_waits_is_shown_and_skipped(store: SessionStore) -> None:
 
     again = projections("retry", "sales", "a")
     assert (again.code, again.err) == (1, "")
-    assert again.out == "sales of 'a' waits again: see `sessions projections parked`\n"
-    assert projections("skip", "sales", "a") == (0, "sales of 'a' goes on\n", "")
+    assert again.out == "sales of 'a' is parked again: see `sessions projections parked`\n"
+    assert projections("skip", "sales", "a") == (0, "sales of 'a' is no longer parked\n", "")
     assert projections("parked", "--json").out == ""
     refused = projections("skip", "sales", "a")
     assert (refused.code, refused.out) == (1, "")
@@ -423,7 +423,7 @@ def test_a_key_that_is_none_of_its_column_is_named_as_it_is_shown(
     skipped = projections("skip", "numbered", "(str) 'p'")
 
     assert again.rows == [
-        """numbered of "(str) 'p'" waits again: see `sessions projections parked`"""
+        """numbered of "(str) 'p'" is parked again: see `sessions projections parked`"""
     ]
     assert skipped.out == again.out
     assert projections("retry", "numbered", "p").code == 1
@@ -432,7 +432,7 @@ def test_a_key_that_is_none_of_its_column_is_named_as_it_is_shown(
 @pytest.mark.usefixtures("store")
 def test_verify_names_the_first_event(url: str) -> None:
     projections("run", "--once")
-    assert projections("verify").out == "4 events: every view equals them\n"
+    assert projections("verify").out == "4 events: every view matches the log\n"
     change(url, "UPDATE spend SET opened = 1")
 
     ran = projections("verify")
@@ -448,7 +448,7 @@ def test_what_is_live_has_no_rows_to_be_verified(command: tuple[str, ...]) -> No
 
     ran = run(*command)
 
-    assert (ran.code, ran.out) == (0, "4 events: every view equals them\n")
+    assert (ran.code, ran.out) == (0, "4 events: every view matches the log\n")
 
 
 @pytest.mark.usefixtures("store")
@@ -465,7 +465,7 @@ def test_verify_asks_no_relation_of_a_version_that_is_not_built_yet(
 
     assert ran.code == 1
     assert ran.rows[1:] == ["1\t\tprojections\tsales\tversion\t1\t2"]
-    assert "the store keeps sales 1, here is sales 2" in ran.err
+    assert "the store keeps sales 1, but sales 2 is installed here" in ran.err
 
 
 # --- wrong input

@@ -125,7 +125,7 @@ def test_a_time_is_read_as_at_is_whatever_is_finer_than_a_microsecond(store_url:
 def test_who_asks_an_application_without_events_is_told_which_have_some(command: str) -> None:
     ran = run(*command.split(), "--application", "9")
 
-    assert ran.err.startswith("application 9 has no events; these have: 1, 7\n")
+    assert ran.err.startswith("application 9 has no events; applications with events: 1, 7\n")
 
 
 FOUND = [

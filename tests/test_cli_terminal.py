@@ -197,5 +197,5 @@ def test_who_types_commands_is_told_what_is_waited_for(url: str) -> None:
     os.close(reading)
     os.close(writing)
 
-    assert said == "a command a line, as a JSON object; Ctrl-D ends\n"
+    assert said == "type one command per line, as a JSON object; Ctrl-D ends the input\n"
     assert '"ok":true' in answered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ def test_a_demo_shows_its_steps_and_leaves_a_store_that_verifies_clean(folder: P
         "real shop's orders",
         "step by step",
         "The guest logged in",
-        "says where the session went",
+        "shows where the session went",
         "The history of customer",
         "look into the past",
         "type next",
@@ -85,7 +86,7 @@ def test_two_demos_in_one_folder_make_two_stores_and_say_what_to_type_next(
     assert export == "export SESSIONS_STORE=sqlite:///demo-2.db"
     monkeypatch.setenv("SESSIONS_STORE", export.partition("=")[2])
     for command in commands:
-        done = run(*command.split()[1:])
+        done = run(*shlex.split(command, comments=True)[1:])
         assert (done.code, done.out != "") == (0, True), command
 
 
@@ -135,7 +136,7 @@ def test_a_store_that_exists_is_refused_and_left_alone(folder: Path) -> None:
     ran = run("demo", "--store", "sqlite:///mine.db")
 
     assert (ran.code, ran.out) == (1, "")
-    assert "exists already" in ran.err
+    assert "already exists" in ran.err
     assert (folder / "mine.db").read_bytes() == before
 
 
@@ -146,7 +147,7 @@ def test_a_store_that_exists_is_named_without_its_password(postgres_url: str) ->
     ran = run("demo", "--store", url)
 
     assert (ran.code, ran.out) == (1, "")
-    assert "exists already" in ran.err
+    assert "already exists" in ran.err
     assert "hunter2" not in ran.err
 
 
@@ -168,7 +169,7 @@ def test_what_to_type_next_can_be_typed_where_the_program_is_not_on_the_path(
 
     ran = subprocess.run(command, env=nowhere, capture_output=True, text=True, check=True)
 
-    assert f"\n  {named.format(program)} demo  # its store stays" in ran.stdout
+    assert f"\n  {named.format(program)} demo  # keeps its store" in ran.stdout
 
 
 @pytest.mark.usefixtures("_few_orders")
@@ -216,4 +217,4 @@ def test_where_no_file_can_be_made_it_says_so(folder: Path) -> None:
     ran = run("demo")
 
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith("error: no demo.db can be made here: No such file")
+    assert ran.err.startswith("error: cannot create demo.db here: No such file")

@@ -169,8 +169,8 @@ def test_an_import_that_could_not_see_what_can_be_returned_is_refused(
     ran = run("import-retail", str(write(file, "1 a 2 1 7", "C2 a -1 1 7")))
 
     assert (ran.code, ran.out) == (1, "")
-    advice = f"`sessions projections rebuild {name} --mode inline` first"
-    assert ran.err == f"error: {name} is followed, not inline: {advice}\n"
+    advice = f"first run `sessions projections rebuild {name} --mode inline`"
+    assert ran.err == f"error: {name} is followed: {advice}\n"
     assert run("projections", "rebuild", name, "--mode", "inline").code == 0
     assert imported(file)["returnedUnits"] == 1
 
@@ -312,7 +312,10 @@ STRAY_QUOTE = TWO_LINES.replace("two", '"two')
         (f"{HEADER}\n{GOOD}\n\n1,a,Thing", ("line 4", "Quantity")),
         (f"{HEADER}\n{GOOD}\n{GOOD.replace('0,1,7', '0,1,50,7')}", ("line 3", "'UK'")),
         (f"{HEADER}\n{TWO_LINES}\n{GOOD[:20]}", ("line 4", "UnitPrice")),
-        (f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}", ("line 1 names no column UnitPrice",)),
+        (
+            f"{HEADER.replace('UnitPrice', 'Price')}\n{GOOD}",
+            ("line 1 does not name the column UnitPrice",),
+        ),
         (f"{HEADER},Quantity\n{GOOD},2", ("line 1 names Quantity more than once",)),
         (f"{HEADER}\n{GOOD}\n{OPEN_QUOTE}\n{GOOD}\n", ("from line 3", "end of data")),
         (f"{HEADER}\n{STRAY_QUOTE}\n", ("from line 2", "expected after")),

@@ -1,4 +1,4 @@
-"""What the commands share: output for people and for programs, progress."""
+"""What the commands share: opening a store to read it, output, and progress."""
 
 from __future__ import annotations
 
@@ -24,38 +24,40 @@ if TYPE_CHECKING:
 _URL = re.compile(r"\w+:/.*", re.DOTALL)
 
 _ROWS_OF_A_TABLE = 500
-"""A table is as wide as its rows: so many are read before the first is shown."""
+"""Rows that are read before the first is shown: they decide how wide the table is."""
 
 
 @contextmanager
 def reading(url: str, application: int, *, says: bool = True) -> Iterator[SessionStore]:
-    """A store to be read; who asks an application without events is told which have some."""
+    """Open a store for reading; if the application has no events, say which ones have."""
     with SessionStore.open(url, application, read_only=True) as opened:
         if says and opened.exists and not opened.position:
             others = ", ".join(map(str, applications_of(opened.rows)))
             if others:
-                remark(f"application {application} has no events; these have: {others}")
+                remark(
+                    f"application {application} has no events; applications with events: {others}"
+                )
         yield opened
 
 
 def time_text(moment: datetime) -> str:
-    """A UTC time as it is shown: to the second on a terminal, and whole elsewhere."""
+    """A UTC time for people: to the second on a terminal, with all digits elsewhere."""
     whole = clock.text(moment)
     return f"{whole.partition('.')[0]}Z" if is_terminal() else whole
 
 
 def is_terminal() -> bool:
-    """Whether people look: whatever asks for colours in a pipe does not make it a terminal."""
+    """Whether a person reads the output; asking for colours does not make a pipe a terminal."""
     return sys.stdout.isatty()
 
 
 def complain(error: SessionsError | str) -> None:
-    """Say what is wrong, on standard error."""
+    """Report an error on standard error."""
     _say(_harmless(without_passwords(str(error))), title="error: ")
 
 
 def without_passwords(text: str) -> str:
-    """A text without the passwords of URLs that were given, at whatever place of the line."""
+    """A text without the passwords of the URLs that stand anywhere on the command line."""
     for argument in sys.argv:
         for url in _URL.findall(argument):
             text = text.replace(repr(url)[1:-1], without_password(url))
@@ -63,8 +65,13 @@ def without_passwords(text: str) -> str:
     return text
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 event", "2 events"."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def remark(text: str) -> None:
-    """Say something to people, on standard error."""
+    """Write a note for people to standard error."""
     _say(_harmless(text))
 
 
@@ -76,20 +83,20 @@ def _say(text: str, *, title: str = "") -> None:
 
 
 def print_line(line: str) -> None:
-    """Print a line for programs, at once."""
+    """Print a line for programs, and flush it."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
 def print_json(value: object) -> None:
-    """Print a value as one line of JSON, its keys in their order."""
+    """Print a value as one line of JSON, with its keys in their order."""
     print_line(to_json(value))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as tables on a terminal, and as tab-separated lines, as they come, elsewhere.
+    """Print rows as tables on a terminal, and elsewhere as tab-separated lines as they come.
 
-    What is refused when the first row is asked for is refused before a line is printed.
+    If reading the first row raises an error, nothing has been printed yet.
     """
     shown = (["" if cell is None else _harmless(str(cell)) for cell in row] for row in rows)
     if is_terminal():
@@ -106,13 +113,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def print_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as tab-separated lines, each as soon as it comes."""
+    """Print rows as tab-separated lines, and flush each."""
     for row in chain([columns], rows):
         print_line("\t".join(_harmless(str(cell)) for cell in row))
 
 
 def print_text(text: str, *, title: str = "") -> None:
-    """Print a line for people, behind a title in bold; nothing in it is markup."""
+    """Print a line for people, after a title in bold; markup is printed as it is."""
     shown = _harmless(title), "  " * bool(title) + _harmless(text)
     if is_terminal():
         _terminal().print_text(*shown)
@@ -121,7 +128,7 @@ def print_text(text: str, *, title: str = "") -> None:
 
 
 def print_heading(text: str) -> None:
-    """Print what the next lines are about."""
+    """Print a heading for the lines that follow."""
     if is_terminal():
         _terminal().print_heading(text)
     else:
@@ -129,13 +136,13 @@ def print_heading(text: str) -> None:
 
 
 def _harmless(text: str) -> str:
-    """A text without what would break a line or steer a terminal."""
+    """A text with whatever could break a line or control a terminal escaped."""
     return "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error, with rate and time left; nothing where nobody looks."""
+    """Show a progress bar on standard error, with rate and time left, if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _, __: None
         return
@@ -144,7 +151,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _terminal() -> ModuleType:
-    """What shows things to people, by Rich: to import that takes a fifth of a short command."""
-    from sessions.cli import terminal  # noqa: PLC0415  programs have no use for it
+    """The module that uses Rich, whose import takes a fifth of the time of a short command."""
+    from sessions.cli import terminal  # noqa: PLC0415  only people need it
 
     return terminal

@@ -1,4 +1,4 @@
-"""The command that shows what this is: a real shop's orders, and a tour."""
+"""The command that shows what the library does: it imports real orders, and gives a tour."""
 
 from __future__ import annotations
 
@@ -48,19 +48,37 @@ TOUR = "tour-1"
 GUEST, KNOWN = "guest-1", "cust-7"
 CUSTOMER = "17841"
 
+_TO_TRY = {
+    f"show {TOUR} --json": "its CustomerSession object",
+    f"show {TOUR} --version 3": "as it was after three events",
+    f"timeline {TOUR}": "every event, and what it changed",
+    f"history {CUSTOMER}": "a customer's sessions and totals",
+    f"history {KNOWN} --events": "another's, event by event",
+    "log --limit 10": "the first events of the log",
+    "verify": "compares every view with the log",
+    "--help": "all commands",
+}
+
 
 @click.command()
 @click.option(
-    "--store", metavar="URL", help="A store that does not exist yet; else a new demo.db here."
+    "--store",
+    metavar="URL",
+    help="A store that does not exist yet; by default a new demo.db in this folder.",
 )
 @application_option
 def demo(*, store: str | None, application: int) -> None:
-    """Import three days of a real shop's orders into a fresh store, and take a short tour."""
+    """Import three days of a real shop's orders into a new store, and take a short tour.
+
+    The tour takes one session through its life step by step, shows the history of customers, looks
+    into the past, and ends with commands to try on the store. It writes only
+    to the new store, and refuses one that exists (exit code 1).
+    """
     url = store or _free_url()
     with SessionStore.open(url, read_only=True) as looked_at:
         if looked_at.exists:
             shown = without_password(url)
-            complain(f"{shown} exists already, and a demo makes a fresh store: name another one")
+            complain(f"{shown} already exists, and the demo needs a new store: name another one")
             raise click.exceptions.Exit(1)
     with SessionStore.open(url, application) as opened:
         _load(opened)
@@ -72,7 +90,7 @@ def demo(*, store: str | None, application: int) -> None:
 
 
 def _free_url() -> str:
-    """A file of its own, which is empty as yet: another demo may begin at the same moment."""
+    """Create an empty file for the store, as another demo may start at the same moment."""
     for number in count(1):
         name = f"demo-{number}.db" if number > 1 else "demo.db"
         try:
@@ -80,7 +98,7 @@ def _free_url() -> str:
         except FileExistsError:
             continue
         except OSError as error:
-            complain(f"no {name} can be made here: {error.strerror}; name a store")
+            complain(f"cannot create {name} here: {error.strerror}; name a store with --store")
             raise click.exceptions.Exit(1) from error
         return f"sqlite:///{name}"
     raise AssertionError
@@ -99,7 +117,7 @@ def _load(store: SessionStore) -> None:
 
 
 def _step_by_step(store: SessionStore, views: CustomerSessions) -> None:
-    print_heading("A session step by step: each command records what happened")
+    print_heading("One session, step by step: each command appends an event to the log")
     commands: list[Command] = [
         OpenSession(profile_id=GUEST),
         AddItem(sku="9696", name="shoes", quantity=1, price=Decimal(60)),
@@ -113,14 +131,14 @@ def _step_by_step(store: SessionStore, views: CustomerSessions) -> None:
     for command in commands:
         store.execute(TOUR, command, metadata={"actor": "demo"})
     print_steps(views.timeline(TOUR))
-    print_heading("Folded, that is its view (the total is before discounts and returns)")
+    print_heading("The same events, folded into a view (the total is before discounts and returns)")
     print_session(views.get(TOUR))
 
 
 def _history(histories: CustomerHistories) -> None:
-    print_heading(f"The guest logged in: the history of {KNOWN}, replayed event by event")
+    print_heading(f"The guest logged in as {KNOWN}: that customer's history, event by event")
     print_replay(histories.replay(KNOWN), KNOWN)
-    print_heading(f"The history of {GUEST} says where the session went")
+    print_heading(f"The history of {GUEST} shows where the session went")
     guest = histories.get(GUEST)
     print_history(guest, guest.sessions)
     print_heading(f"The history of customer {CUSTOMER}: a first session, and a return")
@@ -129,7 +147,7 @@ def _history(histories: CustomerHistories) -> None:
 
 
 def _the_past(views: CustomerSessions) -> None:
-    print_heading("A look into the past")
+    print_heading("A look into the past: one of them just before its return, and just after")
     returned = next(view for view in views.of_profile(CUSTOMER) if _returned(view.cart_items))
     before = returned.updated - timedelta(seconds=1)
     then = views.get(returned.integration_id, as_of=before)
@@ -147,7 +165,7 @@ def _returned(items: list[CartItem]) -> int:
 
 
 def _program() -> str:
-    """How this process was called; a module that was run is no program."""
+    """How to call this program again: by its path, or as a module."""
     called = Path(sys.argv[0])
     return "python -m sessions" if called.name == "__main__.py" else quote(str(called))
 
@@ -156,21 +174,13 @@ def _what_next(url: str, application: int) -> None:
     print_heading("What to type next")
     program = "sessions" if shutil.which("sessions") else _program()
     if url.startswith("memory:"):
-        print_text(f"  {program} demo  # its store stays: this one was in memory, and is gone")
+        print_text(f"  {program} demo  # keeps its store; this one was in memory and is gone")
         return
     hidden = without_password(url) != url
     named = "URL  # the one that you gave, with its password" if hidden else quote(url)
     print_text(f"  export SESSIONS_STORE={named}")
     if application != 1 or "SESSIONS_APPLICATION" in os.environ:
         print_text(f"  export SESSIONS_APPLICATION={application}")
-    for line in (
-        f"sessions show {TOUR} --json",
-        f"sessions show {TOUR} --version 3",
-        f"sessions timeline {TOUR}",
-        f"sessions history {CUSTOMER}",
-        f"sessions history {KNOWN} --events",
-        "sessions log --limit 10",
-        "sessions verify",
-        "sessions --help",
-    ):
-        print_text(f"  {line.replace('sessions ', f'{program} ', 1)}")
+    width = max(map(len, _TO_TRY))
+    for arguments, shown in _TO_TRY.items():
+        print_text(f"  {program} {arguments:{width}}  # {shown}")

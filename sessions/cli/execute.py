@@ -1,4 +1,4 @@
-"""The command that executes commands, given as JSON Lines."""
+"""The command that executes commands given as JSON Lines."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BESIDE: tuple[Any, ...] = (
 
 
 def _line_type(command: type[Any]) -> type[Any]:
-    """The shape of a line: a command's own fields, and what stands beside them."""
+    """The shape of a line: a command's own fields, and those that every line may have."""
     return msgspec.defstruct(
         command.__name__,
         _BESIDE,
@@ -46,7 +46,7 @@ def _line_type(command: type[Any]) -> type[Any]:
     )
 
 
-_HALF_A_PAIR = r"a text holds one half of a surrogate pair, such as \ud800"
+_HALF_A_PAIR = r"a string holds one half of a surrogate pair, such as \ud800"
 _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
 _TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
@@ -62,22 +62,23 @@ class _Addressed(msgspec.Struct, rename="camel"):
 @store_option
 @application_option
 def execute(*, file: BinaryIO, store: str, application: int) -> None:
-    """Execute commands, one JSON object a line, and answer each with one line, once it is durable.
+    """Execute commands, one JSON object per line, and answer each with a line once it is durable.
 
-    They are those of FILE, or else of standard input, as with -. A line is a command with its tag,
-    and beside its own fields integrationId, and if you like idempotencyKey, expectedVersion and
-    metadata:
+    FILE has the commands; without it, or if it is -, they come from standard input. Each line
+    names a command, the integrationId of the session, and the command's own fields. You can add
+    idempotencyKey (for a safe retry), expectedVersion and metadata:
 
     {"command": "open", "integrationId": "order-1", "profileId": "cust-7"}
 
     {"command": "add-item", "integrationId": "order-1", "sku": "64", "price": 9}
 
-    A line that is refused or malformed is answered too ("ok": false), and the rest goes on.
-    Exits with 1 if there was such a line.
+    An answer has the new version, the log position and the events. A line that is refused or
+    malformed gets an answer too ("ok": false, and why), and the rest goes on. Exits with 1 if
+    there was such a line.
     """
     with SessionStore.open(store, application) as opened:
         if file.isatty():
-            remark("a command a line, as a JSON object; Ctrl-D ends")
+            remark("type one command per line, as a JSON object; Ctrl-D ends the input")
         failed = [line for line in _answers(opened, lines_of(file)) if not line["ok"]]
     if failed:
         raise click.exceptions.Exit(1)
@@ -121,10 +122,10 @@ def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
 
 
 def _given(line: bytes) -> object:
-    """A command as it is written, numbers but roughly; None if it is no JSON, as is said later.
+    """A line as plain JSON, its numbers only roughly; None if it is not JSON (reported later).
 
     Raises:
-        ValidationError: An object names a field twice, of which JSON's readers take one.
+        ValidationError: An object has a field twice, of which JSON readers silently take one.
     """
     try:
         return json.loads(line, object_pairs_hook=_named_once, parse_int=float)
@@ -143,10 +144,10 @@ def _named_once(fields: list[tuple[str, object]]) -> object:
 
 
 def _check_amounts(asked: object, given: object, path: str = "$") -> None:
-    """Refuse a text for money that is no number in JSON: msgspec takes what Python takes.
+    """Refuse strings for money that are not JSON numbers: msgspec takes whatever Python takes.
 
     Raises:
-        ValidationError: It is such as "1_000" or " 1.5".
+        ValidationError: An amount is a string such as "1_000" or " 1.5".
     """
     match asked, given:
         case Decimal(), str() if not _NUMBER.fullmatch(given):
@@ -168,19 +169,19 @@ def _failure(session_id: str | None, kind: str, message: str) -> dict[str, Any]:
 
 
 def _why(error: Exception, line: bytes) -> str:
-    """Why a line is no command; of its shape, always with a path."""
+    """Why a line is not a command; always with a path if its shape is wrong."""
     said = str(error)
     if isinstance(error, RecursionError):
-        return f"at most {MAX_DEPTH} levels of lists and objects in one another"
+        return f"lists and objects nest more than {MAX_DEPTH} levels deep"
     if not isinstance(error, msgspec.ValidationError):
         return _HALF_A_PAIR if _is_json(line) else _no_text(line) or said
-    if " - at `" not in said:  # msgspec names no path at the top
+    if " - at `" not in said:  # msgspec leaves out the path of the top
         said += " - at `$`"
-    return f"{said}: there are {_TAGS}" if said.endswith("`$.command`") else said
+    return f"{said}: the commands are {_TAGS}" if said.endswith("`$.command`") else said
 
 
 def _no_text(line: bytes) -> str:
-    """Where a line is no UTF-8, as msgspec says of other places; "" if it is."""
+    """Where a line stops being UTF-8, in msgspec's words; "" if it is UTF-8 throughout."""
     try:
         line.decode()
     except UnicodeDecodeError as error:
@@ -189,10 +190,10 @@ def _no_text(line: bytes) -> str:
 
 
 def _is_json(line: bytes) -> bool:
-    """Whether it is JSON but for texts that are not Unicode, which Python's own decoder takes."""
+    """Whether a line is JSON but for lone surrogates, which Python's own decoder accepts."""
     try:
-        text = line.decode(errors="surrogatepass")  # of bytes it would take other encodings too
-        json.loads(text, parse_constant=int)  # NaN and Infinity are no JSON
+        text = line.decode(errors="surrogatepass")  # given bytes, it would guess other encodings
+        json.loads(text, parse_constant=int)  # NaN and Infinity are not JSON
     except (ValueError, RecursionError):
         return False
     return True

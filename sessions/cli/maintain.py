@@ -13,8 +13,16 @@ from msgspec.structs import asdict, replace
 import projections
 from projections.comparing import MOST
 from projections.pages import applications_of
-from sessions.cli.common import print_json, print_table, print_text, progress, reading, remark
-from sessions.cli.options import any_application_option, json_option, store_option
+from sessions.cli.common import (
+    counted,
+    print_json,
+    print_table,
+    print_text,
+    progress,
+    reading,
+    remark,
+)
+from sessions.cli.options import any_application_option, examples, json_option, store_option
 from sessions.sql.schema import ANSWERS, CLAIMS, LIMITS, PARKED, PROJECTIONS
 from sessions.store import SessionStore
 from sessions.views import kept
@@ -29,10 +37,10 @@ if TYPE_CHECKING:
 @click.command()
 @store_option
 def init(*, store: str) -> None:
-    """Make the store, or move it forward to this version of the library, where that is needed.
+    """Make the store, or migrate it to this version of the library, if that is needed.
 
-    Opening a store for writing does the same. This is for those who give their application a
-    role that may not do it.
+    Opening a store for writing does the same. Use this command if your application connects to the
+    database as a role that may not.
     """
     with SessionStore.open(store) as opened:
         opened.make()
@@ -45,7 +53,7 @@ def init(*, store: str) -> None:
     metavar="N",
     type=click.IntRange(1),
     default=1000,
-    help="Stop after so many differences of an application.",
+    help="Stop after N differences of an application.",
 )
 @json_option
 @store_option
@@ -53,8 +61,10 @@ def init(*, store: str) -> None:
 def verify(*, limit: int, json: bool, store: str, application: int | None) -> None:
     """Fold the whole log afresh, and compare every view row, claim and attachment with it.
 
-    It does so for each application in the store, if none is named. Exits with 1 if anything
-    differs, and says what. Others may go on writing meanwhile.
+    If no application is named, it verifies each one in the store. Exits with 1 if anything differs,
+    and prints each difference: the first event at which it shows, what the store has (stored), and
+    what the log says (expected). Others may go on writing meanwhile. With --json it prints one
+    object: the number of events, and the differences.
     """
     with reading(store, application or 1, says=application is not None) as opened:
         opened.check_made()
@@ -70,15 +80,16 @@ def verify(*, limit: int, json: bool, store: str, application: int | None) -> No
         events = sum(each.position for each in stores)
     for each, differences in verified:
         if len(differences) > limit:
-            remark(f"application {each.application_id}: stopped, for more than {limit} differ")
+            most = counted(limit, "difference")
+            remark(f"application {each.application_id}: stopped after {most}, there are more")
     shown = [(one.application_id, d) for one, all_of in verified for d in all_of[:limit]]
     _report(events, shown, json)
 
 
 def _derived(store: SessionStore) -> list[str]:
-    """The relations that say something of an application which has no events any more, too.
+    """The relations that can have rows of an application even if its events are gone.
 
-    Those of views are the ones that the store has: what is installed may want others.
+    For views they are those of the store, as the installed projections may have others.
     """
     builds = kept.builds(store.rows, "current").values()
     views = [name for build in builds for name in kept.relations(store.rows, build)]
@@ -101,7 +112,7 @@ def _report(
         ]
         print_table(columns, rows)
     else:
-        print_text(f"{events} events: every view equals them")
+        print_text(f"{counted(events, 'event')}: every view matches the log")
     left_out = [_not_compared(d) for _, d in differences if d.relation == PROJECTIONS.name]
     for said in dict.fromkeys(left_out):
         remark(said)
@@ -110,19 +121,19 @@ def _report(
 
 
 def _not_compared(difference: Difference) -> str:
-    """Why a projection of the store or of this process is not compared, and what can be done."""
+    """Why a projection of the store or of this process was not compared, and what to do."""
     (name,), stored, here = difference.key, difference.stored, difference.expected
     if stored is None:
-        return f"{name} is not compared: the store does not keep it: run `sessions rebuild`"
-    kept = f"{name} is not compared: the store keeps {name} {stored}"
+        return f"{name} was not compared: the store does not keep it; run `sessions rebuild`"
+    kept = f"{name} was not compared: the store keeps {name} {stored}"
     if here is not None:
-        return f"{kept}, here is {name} {here}"
-    drop = f"run `sessions projections drop {name}`"
-    return f"{kept}, here is none: install it, or, if no process keeps it any more, {drop}"
+        return f"{kept}, but {name} {here} is installed here"
+    drop = f"if no process keeps it any more, run `sessions projections drop {name}`"
+    return f"{kept}, but none is installed here; install it, or, {drop}"
 
 
 def _shown(difference: Difference) -> Difference:
-    """A difference as JSON can show it: a database may hold what JSON has no word for."""
+    """A difference in a form for JSON: a database may hold values that JSON does not have."""
     key = tuple([_in_json(value) for value in difference.key])
     return replace(difference, key=key, stored=_in_json(difference.stored))
 
@@ -137,11 +148,12 @@ def _in_json(value: object) -> object:
 @json_option
 @store_option
 def rebuild(*, json: bool, store: str) -> None:
-    """Make all views and claims anew from the log, of all applications in the store.
+    """Rebuild all views and claims from the log, for all applications in the store.
 
-    They are built beside those that are there, while others read and write, and take their place
-    at the end. Ctrl-C stops it, and the same command goes on with it. From then on the store's
-    writers keep the projections that are installed here: an inline one that is not becomes old.
+    The new ones are built beside the existing ones, while others read and write, and replace them
+    at the end. From then on the store's writers keep the projections that are installed here; an
+    inline one that is not installed here becomes old. It prints which views differed from the log.
+    Ctrl-C stops it, and the same command resumes it.
     """
     rebuilt(store, json=json)
 
@@ -154,7 +166,7 @@ def rebuilt(
     json: bool,
     allow_older: bool = False,
 ) -> None:
-    """Build projections anew, and tell what came of it."""
+    """Rebuild projections, and print what came of it."""
     with (
         _going_on_later(),
         SessionStore.open(store, read_only=True) as opened,
@@ -165,40 +177,43 @@ def rebuilt(
         print_json(done)
         return
     before = f", {done.done_before} of them by an earlier attempt" if done.done_before else ""
-    print_text(f"rebuilt from {done.events} events{before}: {', '.join(done.projections)}")
+    events = counted(done.events, "event")
+    print_text(f"rebuilt from {events}{before}: {', '.join(done.projections)}")
     applications = {each.application_id for each in done.compared}
     for each in done.compared:
         if each.differing:
             count = len(each.differing)
-            keys = f"{'at least ' * (count == MOST)}{count} of {each.views} views"
+            keys = f"{'at least ' * (count == MOST)}{count} of {counted(each.views, 'view')}"
             of = f" of application {each.application_id}" if len(applications) > 1 else ""
-            print_text(f"{keys}{of} were not what the log says", title=each.projection)
+            print_text(f"{keys}{of} differed from the log", title=each.projection)
     for label in done.retired:
-        print_text("it is not installed here, and kept no longer", title=label)
+        print_text("not installed here, so no longer kept", title=label)
     if done.parked:
-        print_text(f"{done.parked} keys wait: see `sessions projections parked`")
+        print_text(f"{counted(done.parked, 'key')} parked: see `sessions projections parked`")
 
 
 @contextmanager
 def _going_on_later() -> Iterator[None]:
-    """Who stops it is told that it can be gone on with."""
+    """Say, if the command is stopped, that it can be resumed."""
     try:
         yield
     except KeyboardInterrupt:
-        remark("stopped: the same command goes on with it")
+        remark("stopped: run the same command again to resume")
         raise click.Abort from None
 
 
-@click.command()
+@click.command(
+    epilog=examples('sessions copy sqlite:///shop.db "postgresql://host/database?schema=shop"')
+)
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @json_option
 def copy(*, source: str, target: str, json: bool) -> None:
-    """Move a store to another database: all applications, with every event, key and position.
+    """Copy a store to another database: all applications, events, idempotency keys and positions.
 
-    FROM is the URL of the store, TO that of the new one. Stop those who write to FROM first. A
-    copy that is interrupted goes on where it stopped when it is run again. Nobody can write to TO
-    before all is compared and verified.
+    FROM is the URL of the store, TO that of the new one. First stop everything that writes to FROM.
+    If the copy is interrupted, run the same command again, and it resumes where it stopped. Nobody
+    can write to TO until everything is compared and verified.
     """
     if target.startswith("memory:"):
         message = "a store in memory is gone when the command ends"
@@ -213,7 +228,8 @@ def copy(*, source: str, target: str, json: bool) -> None:
     if json:
         print_json(copied)
     else:
+        keys = counted(copied.keys, "idempotency key")
+        of = counted(copied.applications, "application")
         print_text(
-            f"{copied.events} events and {copied.keys} idempotency keys of "
-            f"{copied.applications} applications: the copy equals its source"
+            f"{counted(copied.events, 'event')} and {keys} of {of}: the copy equals its source"
         )

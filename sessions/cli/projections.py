@@ -15,7 +15,13 @@ import projections
 from projections.known import named
 from sessions.cli import maintain
 from sessions.cli.common import print_json, print_table, print_text, progress, remark, time_text
-from sessions.cli.options import Commands, application_option, json_option, store_option
+from sessions.cli.options import (
+    Commands,
+    application_option,
+    examples,
+    json_option,
+    store_option,
+)
 from sessions.sql.head import Mode
 from sessions.store import SessionStore
 
@@ -25,10 +31,11 @@ if TYPE_CHECKING:
 
 @click.group("projections", cls=Commands)
 def app() -> None:
-    """The views that are folded from the log: how they are run, and what to do where a fold fails.
+    """Run and inspect projections, the views that are folded from the log.
 
-    An inline projection is written in the transaction of each command, a followed one by "sessions
-    projections run", and a live one is folded when it is asked for.
+    The views of an inline projection are written in the transaction of each command, those of a
+    followed one by "sessions projections run", and a live one is folded when it is asked for. If a
+    fold fails, the key of the view is parked: see parked, retry and skip.
     """
 
 
@@ -36,7 +43,7 @@ names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
 name_argument = click.argument("name", metavar="NAME")
 key_argument = click.argument("key", metavar="KEY")
 _KEYS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
-"""A key may be a negative number, or begin with -h."""
+"""Accepts keys that are negative numbers, or begin with -h."""
 
 _LIST = ("name", "version", "installed", "mode", "status", "build")
 _STATUS = (*_LIST, "position", "lagEvents", "lagSeconds", "rate", "parked")
@@ -47,7 +54,11 @@ _RATE_SECONDS = 0.5
 @json_option
 @store_option
 def list_(*, json: bool, store: str) -> None:
-    """The projections that the store keeps or this process knows, and how they are run."""
+    """List the projections that the store keeps or that are installed here, and how they are run.
+
+    Each build is a row: version is the one in the store, installed the one that is installed here.
+    The status is current, building, old, or missing if the store does not keep it yet.
+    """
     with SessionStore.open(store, read_only=True) as opened:
         _show(projections.status(opened), _LIST, json=json)
 
@@ -57,7 +68,12 @@ def list_(*, json: bool, store: str) -> None:
 @store_option
 @application_option
 def status(*, json: bool, store: str, application: int) -> None:
-    """How far each projection has come, how far it is behind, and how many keys wait."""
+    """Show how far each projection has come, how far it is behind, and how many keys are parked.
+
+    lagEvents is how many positions it is behind the end of the log, lagSeconds how long ago the
+    first event that it has not reached was recorded, and rate how many events a second it advanced
+    while this command looked, for half a second. Watch lagSeconds and parked.
+    """
     with SessionStore.open(store, application, read_only=True) as opened:
         _show(projections.status(opened, seconds=_RATE_SECONDS), _STATUS, json=json)
 
@@ -79,17 +95,18 @@ def _short(value: object) -> object:
 
 @app.command()
 @names_argument
-@click.option("--once", is_flag=True, help="End when all have caught up with the log as it is now.")
+@click.option("--once", is_flag=True, help="End once all have caught up with the log as it is now.")
 @json_option
 @store_option
 @application_option
 def run(*, names: Sequence[str], once: bool, json: bool, store: str, application: int) -> None:
-    """Follow the log with the followed projections, until Ctrl-C.
+    """Keep the followed projections up to date with the log, until Ctrl-C.
 
-    Without a NAME it is all of them. Several processes may run the same ones: one works, and the
-    others take over when it ends, however it ends. Those that the store keeps in another version
-    or mode are waited for, which is said on standard error. With --json it says at its end how far
-    each has come, as status does.
+    Without a NAME it runs all of them. Several processes may run the same ones: one works, the
+    others stand by, and one of them takes over when it ends, however it ends. A projection that
+    the store keeps in another version or mode is reported on standard error, and waited for. With
+    --json it prints at its end how far each has come, as status does. Ctrl-C and SIGTERM end it
+    with exit code 0, once the page that it is folding is committed.
     """
     with SessionStore.open(store, application, read_only=True) as opened:
         end = opened.position if once else None
@@ -98,7 +115,8 @@ def run(*, names: Sequence[str], once: bool, json: bool, store: str, application
         if not opened.exists:
             remark("there is no store yet: waiting for the first command, which makes it")
         elif not before:
-            remark("none of them is followed here: see `sessions projections list`")
+            waits = "" if once else "waiting for one; "
+            remark(f"no projection to follow here: {waits}see `sessions projections list`")
         with _stopped_by_signals(runner), progress("following") as told:
             runner.run(until=end, progress=told)
         if json and opened.exists:
@@ -108,7 +126,7 @@ def run(*, names: Sequence[str], once: bool, json: bool, store: str, application
 
 
 def _followed(store: SessionStore, names: Sequence[str]) -> list[projections.ProjectionStatus]:
-    """What is followed, of those that are known here and named."""
+    """The followed projections among those that are known here and named."""
     asked = {each.name for each in named(store, names)}
     found = [each for each in projections.status(store) if each.name in asked]
     return [e for e in found if e.mode == "followed" and e.status in {"current", "missing"}]
@@ -119,7 +137,7 @@ def _since(
     begun: float,
     now: list[projections.ProjectionStatus],
 ) -> list[projections.ProjectionStatus]:
-    """How projections do now, each with the rate at which it came there."""
+    """The status of projections now, each with its rate since it was looked at before."""
     seconds, came_from = time.monotonic() - begun, {each.name: each.position for each in before}
     return [
         replace(each, rate=((each.position or 0) - (came_from.get(each.name) or 0)) / seconds)
@@ -129,7 +147,7 @@ def _since(
 
 @contextmanager
 def _stopped_by_signals(runner: projections.Runner) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end a run when what is at work is committed."""
+    """Let Ctrl-C and SIGTERM end a run once the page at work is committed."""
     before = {
         number: signal.signal(number, lambda *_: runner.stop())
         for number in (signal.SIGINT, signal.SIGTERM)
@@ -141,29 +159,29 @@ def _stopped_by_signals(runner: projections.Runner) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@app.command()
+@app.command(epilog=examples("sessions projections rebuild sales --mode inline"))
 @names_argument
 @click.option(
     "--mode",
     type=click.Choice(get_args(Mode)),
     metavar="MODE",
-    help="How to run them: inline, followed or live; else as until now.",
+    help="How to run them from now on: inline, followed or live; by default as before.",
 )
 @click.option(
     "--allow-older",
     is_flag=True,
-    help="Go back to the versions here, where the store keeps newer ones.",
+    help="Go back to the versions installed here, even if the store keeps newer ones.",
 )
 @json_option
 @store_option
 def rebuild(
     *, names: Sequence[str], mode: Mode | None, allow_older: bool, json: bool, store: str
 ) -> None:
-    """Build projections anew beside those that are there, and switch to them.
+    """Build projections beside the existing ones, for all applications, and switch to them.
 
-    They are built for all applications. Nobody waits but for the switch. Ctrl-C stops it, and the
-    same command goes on with it. Without a NAME all are built, and the claims too; an inline one
-    that is not installed here is then kept no longer, and those that have it are refused.
+    Others wait only for the switch. Ctrl-C stops it, and the same command resumes it. Without a
+    NAME it builds all projections, and the claims too; an inline projection that is not installed
+    here then becomes old, and writers that have it installed are refused.
     """
     maintain.rebuilt(store, names, mode, json=json, allow_older=allow_older)
 
@@ -176,7 +194,11 @@ app.add_command(maintain.verify)
 @store_option
 @application_option
 def parked(*, json: bool, store: str, application: int) -> None:
-    """The keys that wait, because a fold could not take an event."""
+    """List the parked keys, each with the event that a fold failed on.
+
+    The view of a parked key stays as it was before that event, and later events of the key wait
+    behind it. Fix the fold and retry the key, or skip the event.
+    """
     with SessionStore.open(store, application, read_only=True) as opened:
         found = projections.parked(opened)
     if json:
@@ -198,10 +220,10 @@ def parked(*, json: bool, store: str, application: int) -> None:
 @store_option
 @application_option
 def retry(*, name: str, key: str, store: str, application: int) -> None:
-    """Fold what a key waits for once more, and all that waits behind it.
+    """Retry a parked key: fold the event that it waits for again, and all that wait behind it.
 
-    NAME is the projection, and KEY is as "sessions projections parked" prints it. Exits with 1 if
-    it still cannot be folded.
+    NAME is the projection, and KEY the key, as "sessions projections parked" prints them. Exits
+    with 1 if the key is parked again.
     """
     with SessionStore.open(store, application, read_only=True) as opened:
         stored = _stored(opened, name)
@@ -214,9 +236,11 @@ def retry(*, name: str, key: str, store: str, application: int) -> None:
 @store_option
 @application_option
 def skip(*, name: str, key: str, store: str, application: int) -> None:
-    """Leave out the event that a key waits for, for good, and fold what waits behind it.
+    """Skip the event that a parked key waits for, and fold all that wait behind it.
 
-    NAME is the projection, and KEY is as "sessions projections parked" prints it.
+    NAME is the projection, and KEY the key, as "sessions projections parked" prints them. The
+    event is left out for this key for good, in this version of the projection. Exits with 1 if a
+    later event parks the key again.
     """
     with SessionStore.open(store, application, read_only=True) as opened:
         stored = _stored(opened, name)
@@ -227,10 +251,10 @@ def skip(*, name: str, key: str, store: str, application: int) -> None:
 @name_argument
 @store_option
 def drop(*, name: str, store: str) -> None:
-    """Remove what a rebuild has left of a projection: the build before, or one not finished.
+    """Remove the builds of a projection that are not current: an old or an unfinished one.
 
-    NAME is the projection. Of one that is not installed here everything is removed: its current
-    views too.
+    NAME is the projection. If it is not installed here, all its builds are removed, the current
+    one too.
     """
     with SessionStore.open(store, read_only=True) as opened:
         dropped = projections.drop(opened, name)
@@ -247,6 +271,6 @@ def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]
 
 def _tell(name: str, key: str, *, goes_on: bool) -> None:
     if not goes_on:
-        print_text(f"{name} of {key!r} waits again: see `sessions projections parked`")
+        print_text(f"{name} of {key!r} is parked again: see `sessions projections parked`")
         raise click.exceptions.Exit(1)
-    print_text(f"{name} of {key!r} goes on")
+    print_text(f"{name} of {key!r} is no longer parked")

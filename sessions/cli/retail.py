@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from sessions.store import SessionStore
 
 _MARK = "creditNote"
-"""Where the metadata of a return hold the fingerprint of its credit note."""
+"""The field of a return's metadata that has the fingerprint of its credit note."""
 
 
 class NotInline(SessionsError):  # noqa: N818  as in sessions.errors
-    """{name} is followed, not inline: `sessions projections rebuild {name} --mode inline` first"""  # noqa: D415  a message
+    """{name} is followed: first run `sessions projections rebuild {name} --mode inline`"""  # noqa: D415  a message
 
     name: str
 
 
 class Summary(msgspec.Struct, rename="camel"):
-    """What an import made of a file; amounts in the shop's currency."""
+    """What an import made of a file; amounts are in the shop's currency."""
 
     sessions: int = 0
     anonymous: int = 0
@@ -61,18 +61,18 @@ def import_invoices(
     progress: Callable[[int, int], object],
     refused: Callable[[str, SessionsError], object],
 ) -> Summary:
-    """Make sessions of invoices; one transaction and one idempotency key an invoice.
+    """Make sessions of invoices, each recorded as a whole, with an idempotency key of its own.
 
-    It can be run again after it was stopped: what is there is not changed, and counted again.
+    It can be stopped and run again: what is recorded already is counted again, and not changed.
 
     Args:
-        store: The store, which keeps the sessions' views inline: they say what can be returned.
+        store: The store. It must keep the sessions' views inline: they say what can be returned.
         invoices: The invoices, in the order in which they happened.
-        progress: Is told how many of all lines are done.
-        refused: Is told which invoices are not recorded, and why.
+        progress: Called with the number of lines done, and of all lines.
+        refused: Called with the number of each invoice that is refused, and the error.
 
     Raises:
-        NotInline: It does not keep them so.
+        NotInline: The store does not keep these views inline.
     """
     _check_inline(store)
     summary = Summary()
@@ -84,7 +84,7 @@ def import_invoices(
                 case "A":
                     summary.adjustments += 1
                 case "C":
-                    batch.begin()  # what it finds to return must be there still when it does
+                    batch.begin()  # what it finds must still be there when it returns it
                     _credit(store, invoice, summary, refused)
                 case _:
                     _order(store, invoice, summary, refused)
@@ -126,7 +126,7 @@ def _order(
 
 
 def _commands(invoice: Invoice, lines: Sequence[OrderLine]) -> list[Command]:
-    """What an invoice says as an order."""
+    """The commands that record an invoice as an order."""
     at = invoice.at
     return [
         OpenSession(profile_id=invoice.profile_id, at=at),
@@ -153,7 +153,7 @@ def _credit(
         refused(invoice.number, error)
         summary.refused += 1
         return
-    except Refused as error:  # it is ahead of the clock, or its number or customer is no id
+    except Refused as error:  # ahead of the clock, or its number or customer is not an id
         refused(invoice.number, error)
         executed = []
     matched = _count(executed, summary)
@@ -161,14 +161,14 @@ def _credit(
 
 
 def _returned(store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine]) -> list[Executed]:
-    """What a credit note returns, or has returned.
+    """Record a credit note, or return the answer if it is recorded already.
 
-    What it asks of the store depends on what was sold by then, and cannot be asked again. So its
-    events carry the fingerprint of what it says.
+    Its commands depend on what was sold by then, so they cannot be compared with those of an
+    earlier run. Instead its events carry the fingerprint of its lines.
 
     Raises:
         IdempotencyKeyReused: Its key was used for another one, or for something else.
-        Refused: A rule forbids what it says.
+        Refused: A rule forbids it.
     """
     key = _key(invoice)
     said = [Request(invoice.number, command) for command in _commands(invoice, lines)]
@@ -182,7 +182,7 @@ def _returned(store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine])
 
 
 def _is_marked(answer: Executed, mark: str) -> bool:
-    """Whether an answer is a return with a mark, or one from before there were marks."""
+    """Whether an answer is a return with this mark, or one from before there were marks."""
     return bool(answer.events) and all(
         isinstance(recorded.event, ItemsReturned) and recorded.metadata.get(_MARK, mark) == mark
         for recorded in answer.events
@@ -201,21 +201,21 @@ def _return(
 
 
 class _Place(msgspec.Struct):
-    """A cart line that units may be returned of."""
+    """A cart line, and how many of its units can still be returned."""
 
     session_id: str
     item: CartItem
     left: int
 
     def sells(self, line: OrderLine) -> bool:
-        """Whether it is the article of an order line, at its price."""
+        """Whether it has the article of an order line, at the same price."""
         return (self.item.sku, self.item.price) == (line.sku, line.price)
 
 
 def _matched(
     store: SessionStore, invoice: Invoice, lines: Sequence[OrderLine]
 ) -> dict[str, list[ReturnItem]]:
-    """What a credit note returns, by session: the latest session first, lines by position."""
+    """What a credit note returns, by session: latest session first, lines by position."""
     views = CustomerSessions(store).of_profile(invoice.profile_id)
     left = [
         _Place(view.integration_id, item, item.remaining_quantity)
@@ -237,7 +237,7 @@ def _matched(
 
 
 def _count(executed: Sequence[Executed], summary: Summary) -> int:
-    """Count what was recorded; the number of units that came back."""
+    """Add what was recorded to the summary, and give the number of units returned."""
     returned = 0
     for event in [recorded.event for answer in executed for recorded in answer.events]:
         match event:

@@ -1,7 +1,7 @@
-"""The file of a shop's order lines: reading and checking it.
+"""Reading and checking the file of a shop's order lines.
 
-The format is that of *Online Retail* (UCI Machine Learning Repository, Daqing Chen, 2015): CSV, a
-line an article, grouped into invoices.
+The format is that of *Online Retail* (UCI Machine Learning Repository, Daqing Chen, 2015): CSV, one
+line per article, grouped into invoices.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ _COLUMNS = (
 )
 _NO_NUMBER = Decimal("NaN")
 _LONGEST = 1000
-"""Characters of a number; Python prints no sum that has more than 4300."""
+"""Characters of a number at most; Python does not print a sum of more than 4300."""
 
 _SURPLUS = "\n"
-"""What a row has more of than columns stands under this name, which no column has."""
+"""The name for the surplus values of a row, which no column can have."""
 
 _DATES = ("%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S")
 
 _TOLD = 1000
-"""After so many lines progress is told."""
+"""Lines between two reports of progress."""
 
 
 class BadLine(SessionsError):  # noqa: N818  as in sessions.errors
-    """line {line} of the file, {column}: {rule}, not {value!r}"""  # noqa: D415  a message
+    """line {line} of the file, {column}: expected {rule}, not {value!r}"""  # noqa: D415  a message
 
 
 class OrderLine(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class OrderLine(msgspec.Struct, frozen=True):
 
 
 class Invoice(msgspec.Struct, frozen=True):
-    """An invoice: its lines, and what its first line says of it."""
+    """An invoice: its lines, and the date and customer of the first."""
 
     number: str
     at: datetime
@@ -77,11 +77,11 @@ def read_invoices(path: Path, progress: Progress = silent) -> list[Invoice]:
 
     Args:
         path: The file.
-        progress: Is told how many of its lines are read.
+        progress: Called with the number of lines read, and of all lines.
 
     Raises:
-        BadLine: A line cannot be read; the number counts from 1, the header included.
-        BadFile: The file is damaged, is no CSV, or the system does not give it.
+        BadLine: A line cannot be read; lines count from 1, including the header.
+        BadFile: The file is damaged or not CSV, or the system cannot read it.
     """
     invoices: dict[str, Invoice] = {}
     for number, at, profile, line in _read_lines(path, progress):
@@ -99,7 +99,9 @@ def _read_lines(path: Path, progress: Progress) -> Iterator[tuple[str, datetime,
         named = rows.fieldnames or []
         lacking = [name for name in _COLUMNS if name not in named]
         if lacking:
-            reason = f"line 1 names no column {', '.join(lacking)}"
+            reason = (
+                f"line 1 does not name the column{'s' * (len(lacking) > 1)} {', '.join(lacking)}"
+            )
             raise BadFile(path=path, reason=reason)
         twice = [name for name in _COLUMNS if named.count(name) > 1]
         if twice:
@@ -137,7 +139,7 @@ def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, Or
         if row[name] is None:
             raise BadLine(line=number, column=name, rule="a value", value=None)
     surplus = "".join(row.get(_SURPLUS, ())).strip()
-    if surplus:  # who knows which of them are of which column
+    if surplus:  # nobody knows which value is of which column
         rule = "as many values as line 1 names"
         raise BadLine(line=number, column="beyond the last column", rule=rule, value=surplus[:80])
     line = OrderLine(
@@ -152,7 +154,7 @@ def _read_line(row: dict[str, str], number: int) -> tuple[str, datetime, str, Or
 
 def _whole(text: str, line: int) -> int:
     if len(text) > _LONGEST:
-        rule = f"{_LONGEST} characters at most"
+        rule = f"at most {_LONGEST} characters"
         raise BadLine(line=line, column="Quantity", rule=rule, value=text[:80])
     amount = _number(text)
     is_whole = amount.is_finite() and amount.adjusted() < _LONGEST
@@ -169,7 +171,7 @@ def _amount(text: str, line: int) -> Decimal:
 
 
 def _number(text: str) -> Decimal:
-    """The number that a text is, or none: "1_000" and digits of others are ones to Python only."""
+    """A text as a number; "1_000" and other scripts' digits are numbers to Python only."""
     if "_" in text or not text.isascii():
         return _NO_NUMBER
     try:
@@ -185,7 +187,7 @@ def _date(text: str, line: int) -> datetime:
     return date
 
 
-@lru_cache(1024)  # the lines of an invoice have one: to read each of them took half of the time
+@lru_cache(1024)  # the lines of an invoice share one: parsing each took half of the time
 def _date_of(text: str) -> datetime | None:
     for form in _DATES:
         try:
