@@ -1,7 +1,7 @@
-"""The write side of customer sessions: commands in, facts kept.
+"""The write side of customer sessions: it takes commands, and keeps what happened as events.
 
-Everything that a caller needs is here: `SessionStore`, every command, event and error, and the
-decider itself. The views are in `projections`.
+All that a caller needs is here: `SessionStore`, every command, event and error, and the decider.
+The views are in `projections`.
 """
 
 from sessions.claims import Claim, Usage

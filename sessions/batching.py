@@ -1,7 +1,7 @@
-"""The batch that a thread may have open of a store, and what is refused beside it.
+"""The batch that a thread may have open on a store, and what is refused meanwhile.
 
-It has the thread's only transaction, and yet not all that the thread does belongs to it: the tasks
-of a loop share a thread.
+The batch has the only transaction of its thread. Yet not everything that the thread does belongs to
+it, because the tasks of an event loop share a thread.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 class _OfThread(threading.local):
-    """What a thread has open."""
+    """What the current thread has open."""
 
     batch: Batch | None = None
 
 
 class StoreWithBatches(StoreReader):
-    """A store in which each thread may have a batch open, and follow the log while it has none."""
+    """A store on which a thread may open a batch, and may follow the log while it has none."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -40,24 +40,25 @@ class StoreWithBatches(StoreReader):
 
     @abstractmethod
     def _check_writable(self) -> None:
-        """Refuse what may not be written, and see to it that there is a store."""
+        """Raise if the store may not be written; make it if it does not exist yet."""
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
-        """Let the commands that this thread executes inside share transactions: a bulk load.
+        """Let the commands that this thread executes in the block share commits: a bulk load.
 
-        The rules and the result are those of one by one: a refusal raises for its command alone,
-        and reads inside see the batch's own writes. It commits every 1000 commands, with the first
-        command after a second, before a fork, and at the end; an exception that leaves it drops
-        only what is not committed. Other writers wait while it holds the lock. A batch in a batch
-        is the same one. Of a loop's tasks, those that are made inside are inside too.
+        Rules and results are those of single commands: a refusal affects its own command only, and
+        reads in the block see the batch's writes. The batch commits every 1000 commands, at the
+        first command after a second has passed, before a fork, and at the end; an answer is durable
+        once it has committed. An exception that leaves the block drops only what is not committed.
+        Other writers wait while the batch holds the lock. A batch within a batch is the same batch.
+        Of the tasks of an event loop, those that are created in the block belong to it too.
 
         Raises:
-            BatchOpen: Another task of this thread has one open.
-            OutsideBatch: Its block ends in another thread than it began in.
-            BatchFailed: The transaction was lost with commands that had been answered: each later
-                call in the batch raises it, and its end too.
-            StoreClosed: It was closed before.
+            BatchOpen: Another task of this thread has a batch open.
+            OutsideBatch: The block ends in another thread than it began in.
+            BatchFailed: The transaction was lost, with commands that had been answered. Each later
+                call in the batch raises it, and so does the end of the block.
+            StoreClosed: The store is closed.
         """
         outer = self._batch
         if outer is not None:
@@ -76,18 +77,18 @@ class StoreWithBatches(StoreReader):
             finally:
                 if self._of_thread.batch is batch:
                     self._of_thread.batch = None
-                batch.close()  # an interrupt may have come as it was done
+                batch.close()  # the first call may have been interrupted
 
     @property
     def _batch(self) -> Batch | None:
-        """The batch that the caller is inside of."""
-        if self._of_thread.batch is None:  # as for nearly everybody who asks
+        """The batch that the calling task is inside, if any."""
+        if self._of_thread.batch is None:  # the usual case
             return None
         batch = self._batch_of_thread()
         return batch if batch is not None and batch.is_inside else None
 
     def _batch_of_thread(self) -> Batch | None:
-        """The batch that this thread has open; one that another thread has ended is let go."""
+        """The batch that this thread has open; one that another thread has ended is dropped."""
         batch = self._of_thread.batch
         if batch is not None and batch.has_ended:
             batch.abandon()
@@ -95,28 +96,28 @@ class StoreWithBatches(StoreReader):
         return batch
 
     def check_no_batch(self, what: str) -> None:
-        """Refuse what needs the store to itself while this thread has a batch open.
+        """Raise if this thread has a batch open, beside which `what` is not possible.
 
         Raises:
-            BatchOpen: It has.
+            BatchOpen: It has; the message names `what`.
         """
         if self._batch_of_thread() is not None:
             raise BatchOpen(what=what)
 
     def check_open(self) -> None:
-        """Refuse what a store that was closed cannot do.
+        """Raise if the store is closed.
 
         Raises:
-            StoreClosed: It was.
+            StoreClosed: It is.
         """
         if self.recorder.database.is_closed:
             raise StoreClosed
 
     def follow(self, after: int = 0, *, types: Iterable[str | type[Event]] = ()) -> Follower:
-        """The log from a position on, and then each new event as soon as it is committed.
+        """Follow the log from a position: past events, then each new one once it is committed.
 
-        Every event comes once and in order, whoever writes it. An event of this process is seen
-        within milliseconds, one of another process within 250.
+        Every event comes exactly once and in order, whoever writes it. An event of this process is
+        seen within milliseconds, one of another process within 250 ms.
 
             with store.follow(after=position) as follower:
                 for recorded in follower:
@@ -124,21 +125,22 @@ class StoreWithBatches(StoreReader):
 
         Args:
             after: The position after which to begin.
-            types: Events, by their classes or names such as "SessionClosed", to see only these. The
-                follower's `position` moves past the others too.
+            types: The only events to see, by class or by name, such as "SessionClosed"; all if
+                empty. The follower's `position` moves past the others too.
 
         Returns:
-            An iterator for one thread, and one of `pages()`. It ends after `stop()`, which any
-            thread may call, when the store is closed, and when the interpreter exits. Where the
-            log has not come to `after`, as when an older backup took its place, it raises
-            `PositionNotFound`; on a standby of PostgreSQL it waits.
+            An iterator for one thread; `pages()` iterates in pages. It ends after `stop()`, which
+            any thread may call, when the store is closed, and when the interpreter exits. If the
+            log ends before `after`, for example because an older backup was restored, the iterator
+            raises `PositionNotFound`; on a standby of PostgreSQL it waits.
 
         Raises:
-            BatchOpen: This thread has a batch open; so does each further read, while it has.
-            StoreClosed: It was closed before.
+            BatchOpen: This thread has a batch open. Reading from the follower raises it too, while
+                a batch is open.
+            StoreClosed: The store is closed.
             InvalidValue: `after` is not a whole number from 0, or no event has such a name.
         """
-        check = partial(self.check_no_batch, "follow")  # it would give what may be dropped
+        check = partial(self.check_no_batch, "follow")  # it would yield events that may be dropped
         check()
         self.check_open()
         rules.count("after", after, least=0)

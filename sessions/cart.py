@@ -1,4 +1,4 @@
-"""The rules of the cart: which lines are alike, which one is meant, how much fits in."""
+"""The rules of the cart: which lines are identical, which one is meant, how much fits in."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Lines = tuple[Line, ...]
 
 
 def add_item(session: Session, command: AddItem) -> list[CartEvent]:
-    """AddItem: the units go onto the line that is alike, or onto a new last one."""
+    """AddItem: to the identical line, or as a new last one."""
     item, quantity = _item(command)
     position, line_quantity = _merged(session.lines, item, quantity)
     lines = len(session.lines) + (position == len(session.lines))
@@ -56,7 +56,7 @@ def add_item(session: Session, command: AddItem) -> list[CartEvent]:
 
 
 def set_quantity(session: Session, command: SetQuantity) -> list[CartEvent]:
-    """SetQuantity: one line's, within the limit of units."""
+    """SetQuantity: of one line, within the limit of units."""
     position = _the_line(session.lines, command.position, command.sku)
     quantity = rules.count("quantity", command.quantity)
     line = session.lines[position]
@@ -79,7 +79,7 @@ def replace_cart(session: Session, command: ReplaceCart) -> list[CartEvent]:
 
 
 def filled(session: Session, items: Sequence[GivenItem], total: Amount | None) -> list[CartEvent]:
-    """The cart made to hold these items, merged as if they were added one by one."""
+    """The cart is made to hold these items, merged as if they were added one by one."""
     lines: list[Line] = []
     for index, given in enumerate(rules.sequence("cartItems", items)):
         item, quantity = _item(given, f"cartItems[{index}].")
@@ -102,7 +102,7 @@ def filled(session: Session, items: Sequence[GivenItem], total: Amount | None) -
 
 
 def return_items(session: Session, command: ReturnItems) -> list[ItemsReturned]:
-    """ReturnItems: units of lines, all as asked or none."""
+    """ReturnItems: all of the items, or none."""
     asked = rules.sequence("items", command.items)
     if not asked:
         raise InvalidValue(field="items", rule="at least one item", value="none")

@@ -1,9 +1,9 @@
 """Claims: limits that hold across streams, exactly, under any concurrency.
 
-A claim is held by a stream on a limit, such as "the first session of cust-7". It is taken in the
-transaction that appends the events which say so, refused when the limit is used up, counted once
-however often one holder takes it, and released by an event that says so. Everything about it is
-in the events: the stored claims can be computed from them afresh at any time.
+A stream holds a claim on a limit, such as "the first session of cust-7". The claim is taken in the
+transaction that appends the event which says so, refused when the limit is used up, counted once
+however often one holder takes it, and released by an event. So everything about it is in the
+events, and the stored claims can be computed from them afresh at any time.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """How much of a limit is used: by how many holders, and whether the asking stream is one."""
+    """How much of a limit is used: by how many holders, and whether this stream is one of them."""
 
     count: int = 0
     held: bool = False
 
     def admits(self, claim: Claim) -> bool:
-        """Whether the asking stream may take the claim."""
+        """Whether this stream may take the claim."""
         return self.held or claim.at_most is None or self.count < claim.at_most
 
 
@@ -51,14 +51,14 @@ def first_session(profile_id: str) -> Claim:
 
 
 def redemption(kind: str, code: str) -> Claim:
-    """The claim on a redemption of a coupon or referral code; codes have no limit yet."""
+    """The claim on redeeming a coupon or referral code; codes have no upper bound yet."""
     return Claim(f"{kind}-redemption:{code}")
 
 
 CLAIMING = frozenset(
     {SessionOpened, ProfileChanged, SessionClosed, SessionCancelled, SessionReopened}
 )
-"""The types of the events that take claims or release them."""
+"""The types of events that take or release claims."""
 
 
 def taken_by(event: Event) -> list[Claim]:
@@ -71,23 +71,23 @@ def taken_by(event: Event) -> list[Claim]:
 
 
 def released_by(event: Event) -> list[Claim]:
-    """The claims of its stream that an event releases."""
+    """The claims that an event releases for its stream."""
     if type(event) is SessionCancelled or type(event) is SessionReopened:
         return redemptions(event.coupon, event.referral)
     return []
 
 
 def redemptions(coupon: str, referral: str) -> list[Claim]:
-    """The claims on the redemptions of codes; "" is none."""
+    """The claims on redeeming the codes; "" is no code."""
     codes = {"coupon": coupon, "referral": referral}
     return [redemption(kind, code) for kind, code in codes.items() if code]
 
 
 def is_first(profile_id: str, used: Mapping[str, Usage]) -> bool:
-    """Whether the asking session is the first of a profile; an anonymous one always is.
+    """Whether this session is the first of a profile; an anonymous one always is.
 
     Raises:
-        InvalidValue: How much is used of the limit was not read.
+        InvalidValue: `used` lacks the limit on the profile's first session.
     """
     if not profile_id:
         return True

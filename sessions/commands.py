@@ -1,8 +1,8 @@
-"""What may be asked of a session: the commands' shapes. The rules are in `sessions.decide`.
+"""The commands: what may be asked of a session. The rules are in `sessions.decide`.
 
-In JSON a command is an object with the tag `command` (`{"command": "add-item", "sku": ...}`),
-its fields in camelCase; a field that does not exist is refused. Decoding checks the shape and
-names the path to what is wrong; values are checked when the command is decided.
+In JSON a command is an object with the tag `command` (`{"command": "add-item", "sku": ...}`) and
+fields in camelCase; unknown fields are refused. Decoding checks the shape, and an error names its
+path; values are checked when the command is decided.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 if TYPE_CHECKING:
     Amount: TypeAlias = Decimal | int
-else:  # what JSON has, where a number is never an int
+else:  # for decoding: a number in JSON becomes a Decimal
     Amount = Decimal
 
 
@@ -30,7 +30,7 @@ class Shape(
     rename="camel",
     gc=False,
 ):
-    """The shape that all input shares: frozen, camelCase, unknown fields refused."""
+    """Base of all input: frozen, camelCase in JSON, unknown fields refused."""
 
 
 class Product(Shape, frozen=True):
@@ -44,12 +44,12 @@ class CartItem(Shape, frozen=True, kw_only=True):
 
     Attributes:
         sku: Its stock keeping unit, 1 to 1000 characters.
-        price: Of one unit, before discounts: >= 0, below 10^12, at most 6 decimals.
-        quantity: Units, from 1.
-        weight: Grams; `height`, `width` and `length` are millimetres.
+        price: Price of one unit, before discounts: from 0, below 10^12, at most 6 decimals.
+        quantity: Number of units, from 1.
+        weight: In grams; `height`, `width` and `length` are in millimetres.
         attributes: Any JSON by name.
-        position: The server's, as are `returned_quantity` and `remaining_quantity`: clients
-            send them back; they are ignored.
+        position: Ignored, as are `returned_quantity` and `remaining_quantity`: they are the
+            server's, and clients may send them back.
     """
 
     sku: str
@@ -71,7 +71,7 @@ class CartItem(Shape, frozen=True, kw_only=True):
 if TYPE_CHECKING:
 
     class ShownLine(Protocol):
-        """A line of a `CustomerSession`, which may be given back as a `CartItem`."""
+        """A cart line of a `CustomerSession`, which you may pass as a `CartItem`."""
 
         @property
         def sku(self) -> str:
@@ -79,25 +79,25 @@ if TYPE_CHECKING:
 
         @property
         def price(self) -> Decimal:
-            """Of one unit."""
+            """The price of one unit."""
 
         @property
         def quantity(self) -> int:
-            """Units."""
+            """The number of units."""
 
         @property
         def remaining_quantity(self) -> int:
-            """Units that did not come back."""
+            """The units that have not been returned."""
 
     GivenItem: TypeAlias = CartItem | ShownLine
-else:  # what JSON has
+else:  # for decoding
     GivenItem = CartItem
 
 
 class ReturnItem(Shape, frozen=True, kw_only=True):
-    """Units to return: of the line at a position, or of the lines with an sku.
+    """Units to return: of the line at `position`, or of the lines with `sku`.
 
-    Without a quantity it is all that remains. With both, the line must have the sku.
+    With both, the line must have the sku. Without `quantity`, all units that remain are returned.
     """
 
     position: int | None = None
@@ -106,21 +106,20 @@ class ReturnItem(Shape, frozen=True, kw_only=True):
 
 
 class BaseCommand(Shape, frozen=True, kw_only=True, tag_field="command"):
-    """What every command may carry.
+    """Base of the commands: what each may carry.
 
     Attributes:
-        at: When it happened, with a timezone; None is now. Not before the session's latest
-            event, and not more than five minutes ahead of the clock.
+        at: When it happened, with a timezone; None means now. It may not be before the session's
+            latest event, nor more than five minutes ahead of the clock.
     """
 
     at: datetime | None = None
 
 
 class OpenSession(BaseCommand, frozen=True, tag="open", kw_only=True):
-    """Begin a session; `state="closed"` records an old order at once.
+    """Open a session; with `state="closed"` it is closed at once, to record an old order.
 
-    `total` declares the cart's total where its lines are not known: it is shown until the cart
-    changes.
+    `total` declares the cart's total when its lines are not known. It holds until the cart changes.
     """
 
     profile_id: str = ""
@@ -134,13 +133,13 @@ class OpenSession(BaseCommand, frozen=True, tag="open", kw_only=True):
 
 
 class AddItem(CartItem, frozen=True, tag_field="command", tag="add-item", kw_only=True):
-    """Put units of an article into the cart: on the line that is alike, or on a new last one."""
+    """Add units of an article to the cart: to the identical line, else as a new last line."""
 
     at: datetime | None = None
 
 
 class SetQuantity(BaseCommand, frozen=True, tag="set-quantity", kw_only=True):
-    """Set the quantity, from 1, of the line at a position, or of the only line with an sku.
+    """Set the quantity (from 1) of the line at `position`, or of the only line with `sku`.
 
     With both, the line must have the sku.
     """
@@ -151,7 +150,7 @@ class SetQuantity(BaseCommand, frozen=True, tag="set-quantity", kw_only=True):
 
 
 class RemoveItem(BaseCommand, frozen=True, tag="remove-item", kw_only=True):
-    """Take out the line at a position, or the only line with an sku; those after it move up.
+    """Remove the line at `position`, or the only line with `sku`; the lines after it move up.
 
     With both, the line must have the sku.
     """
@@ -161,30 +160,30 @@ class RemoveItem(BaseCommand, frozen=True, tag="remove-item", kw_only=True):
 
 
 class ReplaceCart(BaseCommand, frozen=True, tag="replace-cart", kw_only=True):
-    """Put these items in place of the whole cart; `total` as in OpenSession."""
+    """Replace the whole cart with these items; `total` is as in `OpenSession`."""
 
     cart_items: Sequence[GivenItem]
     total: Amount | None = None
 
 
 class ApplyCoupon(BaseCommand, frozen=True, tag="apply-coupon", kw_only=True):
-    """Enter a coupon code, in place of the one that is there."""
+    """Enter a coupon code; it takes the place of the present one."""
 
     coupon: str
 
 
 class RemoveCoupon(BaseCommand, frozen=True, tag="remove-coupon", kw_only=True):
-    """Take the coupon code out."""
+    """Remove the coupon code."""
 
 
 class ApplyReferral(BaseCommand, frozen=True, tag="apply-referral", kw_only=True):
-    """Enter a referral code, in place of the one that is there."""
+    """Enter a referral code; it takes the place of the present one."""
 
     referral: str
 
 
 class RemoveReferral(BaseCommand, frozen=True, tag="remove-referral", kw_only=True):
-    """Take the referral code out."""
+    """Remove the referral code."""
 
 
 class SetAttributes(BaseCommand, frozen=True, tag="set-attributes", kw_only=True):
@@ -206,32 +205,32 @@ class SetProfile(BaseCommand, frozen=True, tag="set-profile", kw_only=True):
 
 
 class SetDiscount(BaseCommand, frozen=True, tag="set-discount", kw_only=True):
-    """Give a discount a value under its label; the last value of a label wins."""
+    """Set the value of a discount by its label; the last value of a label wins."""
 
     label: str
     value: Amount
 
 
 class RemoveDiscount(BaseCommand, frozen=True, tag="remove-discount", kw_only=True):
-    """Take a discount away."""
+    """Remove a discount."""
 
     label: str
 
 
 class CloseSession(BaseCommand, frozen=True, tag="close", kw_only=True):
-    """Complete the order."""
+    """Close the session: the order is complete, and its codes are redeemed."""
 
 
 class CancelSession(BaseCommand, frozen=True, tag="cancel", kw_only=True):
-    """Make the session void; what it was granted is rolled back."""
+    """Make the session void; its discounts are emptied, its redeemed codes usable again."""
 
 
 class ReopenSession(BaseCommand, frozen=True, tag="reopen", kw_only=True):
-    """Make a closed session editable again; what it was granted is rolled back."""
+    """Make a closed session editable again; its discounts are emptied, its codes usable again."""
 
 
 class ReturnItems(BaseCommand, frozen=True, tag="return", kw_only=True):
-    """Take units back, all or none of them."""
+    """Return units: all of the items or none."""
 
     items: Sequence[ReturnItem]
 
@@ -249,5 +248,5 @@ COMMANDS: frozenset[type[Command]] = frozenset(get_args(Command))
 
 
 def name_of(command: Command) -> str:
-    """The command's name, as in its tag: "add-item"."""
+    """The command's name, which is its tag in JSON, such as "add-item"."""
     return str(type(command).__struct_config__.tag)

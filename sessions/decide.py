@@ -1,4 +1,4 @@
-"""The rules: `decide` says what a command makes of a session, or says no, here and only here."""
+"""`decide` says what a command does to a session, or refuses it: here, and only here."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ if TYPE_CHECKING:
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
-    """What was read outside the stream before a decision.
+    """What a decision needs to know besides the session itself.
 
     Attributes:
-        session_id: The stream's id.
-        now: The clock.
-        used: How much is used of each limit that `asks` names for the command.
+        session_id: The session's id.
+        now: The time by the clock.
+        used: By limit, how much of it is used: for each claim that `asks` names for the command.
     """
 
     session_id: str
@@ -66,7 +66,13 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """What a command makes of a session: events (none: it is so already), and their claims."""
+    """What a command does to a session.
+
+    Attributes:
+        at: When the events happened.
+        events: The events; empty if the session already is as the command wants it.
+        claims: The claims that the events take.
+    """
 
     at: datetime
     events: Sequence[Event]
@@ -74,24 +80,26 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
 
 _ASKING = {OpenSession, SetProfile, CloseSession, CancelSession, ReopenSession}
-"""Most commands do not ask: a look at the type says so at once, as `isinstance` does not."""
+"""The commands that ask. Most do not, and a look-up by type says so faster than `isinstance`."""
 
 
 def asks(command: Command, session: Session | None = None) -> list[Claim]:
-    """The claims whose limits must be known to decide a command for a session as it is."""
+    """The claims whose limits must be in `Known.used` to decide a command for this session."""
     if type(command) not in _ASKING:
         return []
     if not isinstance(command, (OpenSession, SetProfile)):
         return redemptions(session.coupon, session.referral) if session else []
     try:
         profile = rules.text("profileId", command.profile_id)
-    except Refused:  # it asks for nobody, or for what `decide` will refuse
+    except Refused:  # it is "", or an id that `decide` will refuse
         return []
     return [first_session(profile)]
 
 
 def decide(command: Command, session: Session | None, known: Known) -> Decision:
-    """Decide a command for a session as it is (None: it does not exist).
+    """Decide what a command does to a session (None: it does not exist yet), or refuse it.
+
+    It is pure: it reads nothing but its arguments.
 
     Raises:
         Refused: A rule forbids it; the class and the fields say which.
@@ -150,7 +158,7 @@ def _open(command: OpenSession, at: datetime, known: Known) -> list[Event]:
     return events
 
 
-def _decide(  # noqa: PLR0911  one line a command
+def _decide(  # noqa: PLR0911  one line per command
     command: Command, session: Session, known: Known
 ) -> Sequence[Event]:
     match command:

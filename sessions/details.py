@@ -54,12 +54,12 @@ def of_codes(command: CodeCommand, session: Session) -> Sequence[Event]:
 
 
 def coupon(session: Session, code: str) -> Sequence[Event]:
-    """A coupon code is entered, if it is another than the one that is there."""
+    """A coupon code is entered, if it differs from the present one."""
     return [] if code == session.coupon else [CouponApplied(code, session.coupon)]
 
 
 def referral(session: Session, code: str) -> Sequence[Event]:
-    """A referral code is entered, if it is another than the one that is there."""
+    """A referral code is entered, if it differs from the present one."""
     return [] if code == session.referral else [ReferralApplied(code, session.referral)]
 
 

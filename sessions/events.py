@@ -1,14 +1,15 @@
-"""What happened to a session: the events.
+"""The events: what happened to a session.
 
-The stored form begins here: the names and fields below are in databases, and are read for ever.
+This is the stored form: databases hold the names and fields below, so they must stay readable for
+ever.
 
 An event is bare: it says what happened, completely enough that a reader understands the step
-without the code and without the earlier events. Stream, version, position, times and who caused
-it stand in the envelope (`sessions.recorded`). Add a field only with a default; for any other
-change write an upcaster (`sessions.log.mapper`). A field left out of the stored form has its
-default, and a default never changes.
+without the code and without the earlier events. Stream, version, position, times and metadata are
+in the envelope (`sessions.recorded`). Add a field only with a default; for any other change write
+an upcaster (`sessions.log.mapper`). A field that is left out of the stored form has its default, so
+a default never changes.
 
-Four events said nothing of what they took the place of at first: their `replaced` is then None.
+Four events did not record at first what they replaced; in old ones `replaced` is None.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Fact(
     rename="camel",
     gc=False,
 ):
-    """The shape that everything stored shares: frozen, camelCase, defaults left out."""
+    """Base of all that is stored: frozen, camelCase in JSON, defaults left out."""
 
 
 class ItemProduct(Fact, frozen=True, gc=False):
@@ -40,7 +41,7 @@ class ItemProduct(Fact, frozen=True, gc=False):
 
 
 class Item(Fact, frozen=True, gc=False):
-    """An article at a price: all that a caller says of a cart line, except how many.
+    """An article at a price: what a caller says about a cart line, without the quantity.
 
     `price` is for one unit, in the application's currency; `weight` is in grams, `height`,
     `width` and `length` are in millimetres.
@@ -59,14 +60,14 @@ class Item(Fact, frozen=True, gc=False):
 
 
 class CartLine(Fact, frozen=True, gc=False):
-    """A line of a replaced cart: an item and its units. Its index is its position."""
+    """A line of a `CartReplaced`: an item and its quantity. Its index is its position."""
 
     item: Item
     quantity: int
 
 
 class ReturnedLine(Fact, frozen=True, gc=False):
-    """Units of one line that came back, and the price that each was sold at."""
+    """The units of one line that were returned, and the price at which each was sold."""
 
     position: int
     sku: str
@@ -75,16 +76,16 @@ class ReturnedLine(Fact, frozen=True, gc=False):
 
 
 class SessionOpened(Fact, frozen=True, gc=False):
-    """A session began. `first_session` is decided here, and then only by `ProfileChanged`."""
+    """A session began. Only this event and `ProfileChanged` decide `first_session`."""
 
     first_session: bool
     profile_id: str = ""
 
 
 class ItemAdded(Fact, frozen=True, gc=False):
-    """Units of an item came into the cart, at a new last position or on the line that has it.
+    """Units of an item were added: as a new last line, or to the identical line at `position`.
 
-    `line_quantity` is what the line holds after it; it equals `quantity` on a new line.
+    `line_quantity` is the line's quantity afterwards; on a new line it equals `quantity`.
     """
 
     position: int
@@ -103,7 +104,7 @@ class QuantityChanged(Fact, frozen=True, gc=False):
 
 
 class ItemRemoved(Fact, frozen=True, gc=False):
-    """A line left the cart; the lines after it moved up by one position."""
+    """A line was removed; the lines after it moved up by one position."""
 
     position: int
     item: Item
@@ -111,9 +112,9 @@ class ItemRemoved(Fact, frozen=True, gc=False):
 
 
 class CartReplaced(Fact, frozen=True, gc=False):
-    """The whole cart was replaced by these lines, in this order.
+    """`lines` took the place of the whole cart; the index of each is its position.
 
-    `replaced` are the lines that left, each by its index as its position.
+    `replaced` are the lines before, in the same form.
     """
 
     lines: tuple[CartLine, ...]
@@ -121,9 +122,9 @@ class CartReplaced(Fact, frozen=True, gc=False):
 
 
 class TotalDeclared(Fact, frozen=True, gc=False):
-    """The caller declared the cart's total, in place of the `replaced` one.
+    """The caller declared the cart's total; `replaced` was the total before it.
 
-    It holds until the cart changes next.
+    It holds until the cart changes.
     """
 
     total: Decimal
@@ -131,35 +132,35 @@ class TotalDeclared(Fact, frozen=True, gc=False):
 
 
 class CouponApplied(Fact, frozen=True, gc=False):
-    """A coupon code was entered, in place of the `replaced` one."""
+    """A coupon code was entered, in place of `replaced` ("" if there was none)."""
 
     coupon: str
     replaced: str = ""
 
 
 class CouponRemoved(Fact, frozen=True, gc=False):
-    """The coupon code was taken out."""
+    """The coupon code was removed."""
 
     coupon: str
 
 
 class ReferralApplied(Fact, frozen=True, gc=False):
-    """A referral code was entered, in place of the `replaced` one."""
+    """A referral code was entered, in place of `replaced` ("" if there was none)."""
 
     referral: str
     replaced: str = ""
 
 
 class ReferralRemoved(Fact, frozen=True, gc=False):
-    """The referral code was taken out."""
+    """The referral code was removed."""
 
     referral: str
 
 
 class AttributesChanged(Fact, frozen=True, gc=False):
-    """Attributes got new values, or were removed; those not named kept theirs.
+    """Attributes were set or removed; those that are not named kept their values.
 
-    `replaced` are the values that those named had, where they had one.
+    `replaced` holds the values from before, of those that had one.
     """
 
     values: dict[str, Any] = {}
@@ -168,14 +169,14 @@ class AttributesChanged(Fact, frozen=True, gc=False):
 
 
 class IdentifiersReplaced(Fact, frozen=True, gc=False):
-    """The identifiers (hashed devices, addresses) took the place of the `replaced` ones."""
+    """`identifiers` (hashed devices and addresses) took the place of `replaced`."""
 
     identifiers: tuple[str, ...]
     replaced: tuple[str, ...] | None = None
 
 
 class ProfileChanged(Fact, frozen=True, gc=False):
-    """The session moved from one profile to another; "" is nobody known."""
+    """The session moved from one profile to another; "" is an unknown customer."""
 
     old_profile_id: str
     profile_id: str
@@ -183,7 +184,7 @@ class ProfileChanged(Fact, frozen=True, gc=False):
 
 
 class DiscountSet(Fact, frozen=True, gc=False):
-    """A discount got a value under its label; `replaced` is the value it had."""
+    """A discount's value was set under its label; `replaced` is the value before, if any."""
 
     label: str
     value: Decimal
@@ -191,7 +192,7 @@ class DiscountSet(Fact, frozen=True, gc=False):
 
 
 class DiscountRemoved(Fact, frozen=True, gc=False):
-    """A discount was taken away."""
+    """A discount was removed; `value` is what it was."""
 
     label: str
     value: Decimal
@@ -206,10 +207,11 @@ class SessionClosed(Fact, frozen=True, gc=False):
 
 
 class SessionCancelled(Fact, frozen=True, gc=False):
-    """The session became void, and what it had been granted was rolled back.
+    """The session became void; the fields say what was rolled back.
 
     `closed_at` is when it had been closed (None: it was still open, and no code was redeemed);
-    `coupon` and `referral` are the redeemed codes that are usable again.
+    `coupon` and `referral` are the redeemed codes that are usable again, `discounts` those that
+    were emptied.
     """
 
     old_state: State
@@ -220,7 +222,7 @@ class SessionCancelled(Fact, frozen=True, gc=False):
 
 
 class SessionReopened(Fact, frozen=True, gc=False):
-    """A closed session became editable again, and what it had been granted was rolled back."""
+    """A closed session became editable again; the fields are as in `SessionCancelled`."""
 
     closed_at: datetime
     coupon: str = ""
@@ -229,7 +231,7 @@ class SessionReopened(Fact, frozen=True, gc=False):
 
 
 class ItemsReturned(Fact, frozen=True, gc=False):
-    """Units came back, by ascending position."""
+    """Units were returned; the lines are in ascending order of position."""
 
     items: tuple[ReturnedLine, ...]
 
@@ -243,7 +245,7 @@ LifecycleEvent: TypeAlias = SessionClosed | SessionCancelled | SessionReopened |
 Event: TypeAlias = SessionOpened | CartEvent | CodeEvent | DetailEvent | LifecycleEvent
 
 EVENTS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
-"""Every event by its stored name: the registry, the codec's list and the to-do list in one."""
+"""Every event by its stored name: the one list that codec, folds and tests go by."""
 
 SESSION = "session"
-"""The category of the streams of this module's events."""
+"""The category of the streams that hold these events."""

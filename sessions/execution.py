@@ -1,4 +1,4 @@
-"""The commands of a store: executed one by one, together, awaited, or in bulk."""
+"""Executing commands on a store: one by one, several at once, awaited, or in bulk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class CommandExecutor(StoreWithBatches):
-    """What changes a store. Threads may share it; their commands share durable commits."""
+    """The part of a store that executes commands. Threads may share it, and share commits."""
 
     def __init__(self, writer: Writer) -> None:
         super().__init__(writer)
@@ -44,7 +44,7 @@ class CommandExecutor(StoreWithBatches):
 
     @abstractmethod
     def _rehearsal(self) -> AbstractContextManager[Self] | None:
-        """An empty store in memory, where there is none yet in which a dry run could be done."""
+        """An empty store in memory for dry runs while this one is not made yet; else None."""
 
     def execute(  # noqa: PLR0913  all but the first two have defaults
         self,
@@ -56,31 +56,35 @@ class CommandExecutor(StoreWithBatches):
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
     ) -> Executed:
-        """Decide a command for a session and record what it does, durably.
+        """Decide a command for a session, and record its events durably.
 
         Args:
             session_id: The session's integrationId, 1 to 1000 characters.
-            command: What is asked.
-            idempotency_key: Makes a retry safe, for ever: the same key with the same session and
-                fields gives the first answer again and writes nothing. 1 to 255 characters.
-            expected_version: The version that the session must be at; 0: it must not exist.
-            metadata: Who and why, kept with the events: `actor`, `correlationId`,
-                `causationId`, and any other JSON.
-            dry_run: Answer what would happen, and write nothing.
+            command: What is to happen.
+            idempotency_key: Makes a retry safe: the same key with the same session, command and
+                fields returns the first answer again and writes nothing. It never expires. 1 to 255
+                characters.
+            expected_version: The version that the session must be at; 0 if it must not exist.
+            metadata: Who and why, stored with the events: `actor`, `correlationId`, `causationId`,
+                and any other JSON.
+            dry_run: Return what would happen, and write nothing.
 
         Raises:
             Refused: A rule forbids it; the class and its fields say which.
-            VersionConflict: The session is at another version than expected.
-            IdempotencyKeyReused: The key was used for something else.
-            StoreReadOnly: The store was opened to be read only.
-            ViewsDiffer: The store's writers keep other inline views by now.
-            CopyUnfinished: The store is being copied to.
+            VersionConflict: The session is not at the expected version.
+            IdempotencyKeyReused: The key was used before, for another request.
+            StoreReadOnly: The store was opened with `read_only=True`.
+            ViewsDiffer: The store's inline views are no longer those that this process has.
+            CopyUnfinished: The store is the target of a copy that is not complete.
             UnknownEvent: A newer library wrote an event of the session.
             UndecodableEvent: An event of the session cannot be read.
             StoreBusy: Other writers held the lock for too long; a retry can help.
-            QueueFull: Too many callers wait already; a retry can help.
-            OutcomeUnknown: The connection was lost during the commit: ask by the idempotency key.
-            BatchFailed: This thread has a batch open that has lost what it answered.
+            QueueFull: Too many callers are waiting already; a retry can help.
+            OutcomeUnknown: The connection was lost during the commit, and the store could not find
+                out whether it took place: retry with the idempotency key.
+            CommitUnderway: A signal handler, a clock or a fold called it while this thread was at a
+                commit.
+            BatchFailed: This thread has a batch open, and commands that it answered are lost.
             BatchOpen: Another task of this thread has a batch open: await `execute_async`.
         """
         request = Request(session_id, command, expected_version)
@@ -96,12 +100,12 @@ class CommandExecutor(StoreWithBatches):
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
     ) -> Executed:
-        """`execute`, awaited: the loop is not blocked, and tasks share commits as threads do.
+        """`execute`, awaited: the event loop is not blocked, and tasks share commits like threads.
 
-        Arguments, answer and errors are those of `execute`. A task that is cancelled while it
-        waits for its turn writes nothing; one that is cancelled later may have.
+        Arguments, result and errors are those of `execute`. A task that is cancelled while it waits
+        for its turn writes nothing; if it is cancelled later, it may have written.
         """
-        import asyncio  # noqa: PLC0415  who awaits has imported it, and to others it costs a start
+        import asyncio  # noqa: PLC0415  callers that await have it; others start faster
 
         request = Request(session_id, command, expected_version)
         job = self._job([request], idempotency_key, metadata, dry_run=dry_run)
@@ -111,7 +115,7 @@ class CommandExecutor(StoreWithBatches):
             return (await asyncio.to_thread(self._run, job))[0]
         if self.exists:
             self._check_writable()
-        else:  # it may have to wait for the lock
+        else:  # making it may wait for the lock
             await asyncio.to_thread(self._check_writable)
         with tracing.span("execute", commands=1):
             return (await self._commits.do_async(job))[0]
@@ -126,10 +130,10 @@ class CommandExecutor(StoreWithBatches):
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
     ) -> list[Executed]:
-        """Execute commands for a session in one transaction, all of them or none.
+        """Execute commands for one session in one transaction: all of them or none.
 
-        Arguments and errors are those of `execute`; `expected_version` is the one before the first
-        command. The answer has one `Executed` for each.
+        Arguments and errors are those of `execute`; `expected_version` applies before the first
+        command. The result has one `Executed` per command.
         """
         requests = [
             Request(session_id, command, None if number else expected_version)
@@ -145,20 +149,20 @@ class CommandExecutor(StoreWithBatches):
         metadata: Mapping[str, Any] | None = None,
         dry_run: bool = False,
     ) -> list[Executed]:
-        """Execute commands, each for the session that it is paired with, in one transaction.
+        """Execute commands for several sessions in one transaction: all of them or none.
 
-        All of them are recorded, or none. The other arguments and the errors are those of
-        `execute`. The answer has one `Executed` for each.
+        `commands` are pairs of a session's id and a command. The other arguments and the errors are
+        those of `execute`. The result has one `Executed` per command.
         """
         requests = [Request(*_pair(each)) for each in rules.several("commands", commands)]
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
 
     def answered(self, idempotency_key: str) -> list[Executed] | None:
-        """What was answered under an idempotency key; None if it is not used yet.
+        """Return the answer that is stored for an idempotency key; None if it was never used.
 
         Raises:
-            InvalidValue, LimitExceeded: It is not a text of 1 to 255 characters.
-            StorageFailed: What is kept for it is damaged.
+            InvalidValue, LimitExceeded: The key is not a text of 1 to 255 characters.
+            StorageFailed: The stored answer is damaged.
         """
         key = rules.text("idempotencyKey", idempotency_key, most=rules.MAX_KEY)
         kept = self.rows(*self.recorder.answers([key]))
@@ -177,7 +181,7 @@ class CommandExecutor(StoreWithBatches):
         batch = self._batch
         if batch is not None:
             return batch.run(job)
-        self.check_no_batch("a command of another task")  # whose thread cannot wait for itself
+        self.check_no_batch("a command of another task")  # it would block its own thread
         return self._commits.do(job)
 
     def _job(
@@ -214,7 +218,7 @@ def _pair(given: object) -> tuple[Any, Any]:
 
 
 def _checked(request: Request) -> Request:
-    """A request that can be decided: its session has an id, and its command is one."""
+    """The request, after a check that its session id, command and version are of their kinds."""
     session_id = rules.text("integrationId", request.session_id)
     if type(request.command) not in COMMANDS:
         shown = rules.shown(request.command)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Happened: TypeAlias = "tuple[str, datetime, str, Event]"
 """What a fold of a whole stream needs of an event: the stream's id, the event's time, its command's
-id, and itself; `Recorded` says what each is. Folding a log is mostly making these.
+id, and the event, each as in `Recorded`. It is a tuple because folding a log is mostly making
+these.
 """
 
 
@@ -28,12 +29,12 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         application_id: The application whose log it is in.
         position: Its place in that log: from 1, without gaps, never reused.
-        category: What the stream is of; "session" for a customer session.
+        category: What kind of thing the stream is about; "session" for a customer session.
         stream_id: The stream's id in its category: the session's integrationId.
         version: Its place in the stream, from 1.
         at: When it happened (UTC).
         recorded_at: When it was recorded (UTC).
-        command_id: The UUIDv7 of the command that caused it; its events share it.
+        command_id: The UUIDv7 of its command; all events of one command share it.
         metadata: Who and why: `actor`, `correlationId`, `causationId`, and free keys.
         event: What happened.
     """
@@ -55,11 +56,11 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
         return type(self.event).__name__
 
     def apart(self) -> Recorded:
-        """The same for a caller: what is changed in it is not what is held, or is to be written."""
+        """A copy for a caller, who may change it; the store still holds or writes the original."""
         return replace(self, metadata=_apart(self.metadata), event=_apart(self.event))
 
     def as_dict(self) -> dict[str, Any]:
-        """The envelope by its names in JSON, with the `type` and, as `data`, the event."""
+        """The envelope as a dict, by its names in JSON; `type` and `data` are the event."""
         return {
             "position": self.position,
             "applicationId": self.application_id,
@@ -80,7 +81,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 def _apart(value: Any) -> Any:  # noqa: ANN401  as they are
-    """A value that has no list, and no object of JSON, in common with another."""
+    """A copy that shares no list and no dict with the value."""
     kind = value.__class__
     if kind is dict:
         return {name: _apart(inner) for name, inner in value.items()} if value else {}
@@ -93,7 +94,7 @@ def _apart(value: Any) -> Any:  # noqa: ANN401  as they are
 
 @cache
 def _changeable(kind: Any) -> Sequence[str]:  # noqa: ANN401  a type of any form
-    """The fields of a struct that hold, however deep, what can be changed."""
+    """The fields of a Struct that hold something mutable, at any depth."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return [field.name for field in fields(kind) if can_change(field.type)]
     return ()

@@ -1,6 +1,7 @@
-"""The rules of single values.
+"""The rules for single values.
 
-Each takes a field's name and its value, and answers with the value in its stored form, or refuses.
+Each function takes a field's name and value, and returns the value in its stored form, or refuses
+it.
 
 The limits are those of the Talon.One Integration API (docs/reference.md#limits).
 """
@@ -39,7 +40,7 @@ _JSON = msgspec.json.Encoder(order="deterministic")
 
 
 def text(field: str, value: object, *, least: int = 1, most: int | None = MAX_ID) -> str:
-    """Any Unicode but U+0000, of a length in characters."""
+    """A text of `least` to `most` characters: any Unicode but U+0000."""
     if not isinstance(value, str):
         raise InvalidValue(field=field, rule="a text", value=shown(value))
     if "\0" in value or not (value.isascii() or _encodes(value)):
@@ -89,21 +90,21 @@ def count(field: str, value: object, *, least: int = 1) -> int:
 
 
 def names(field: str, values: Iterable[T]) -> tuple[T, ...]:
-    """Some names, or what has names, and not the letters of one."""
+    """Several names, or things that have one; a single text would be taken for its letters."""
     if isinstance(values, str):
         raise InvalidValue(field=field, rule="several names", value=shown(values))
     return tuple(several(field, values))
 
 
 def several(field: str, values: Iterable[T]) -> Iterable[T]:
-    """Some values, and not one."""
+    """Several values, not a single one."""
     if not isinstance(values, Iterable):
         raise InvalidValue(field=field, rule="a list", value=shown(values))
     return values
 
 
 def seconds(field: str, value: object) -> float:
-    """How long something is waited for: up to what any database and lock can count."""
+    """A time to wait, in seconds, up to what every database and lock can count."""
     if type(value) not in {int, float} or not 0 <= value <= MAX_SECONDS:  # type: ignore[operator]  # it is a number
         rule = f"seconds from 0 to {MAX_SECONDS}"
         raise InvalidValue(field=field, rule=rule, value=shown(value))
@@ -130,7 +131,7 @@ def metadata(field: str, value: object) -> dict[str, Any]:
 
 
 def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401  JSON of any shape
-    """A JSON value; a copy of the caller's. Its levels are lists and objects in one another."""
+    """A copy of the caller's JSON value. Nested lists and objects are its levels."""
     match value:
         case None | bool():
             return value
@@ -157,12 +158,12 @@ def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401  JSO
 
 
 def in_order(named: dict[str, T]) -> dict[str, T]:
-    """What is stored of a dict, by name: who folds an event sees the same before and after."""
+    """A dict in the order in which it is stored: a fold sees the same before and after storing."""
     return dict(sorted(named.items())) if len(named) > 1 else named
 
 
 def same_json(one: object, other: object) -> bool:
-    """Whether two JSON values are written alike: 1, 1.0 and true are three values."""
+    """Whether two JSON values are written the same way: 1, 1.0 and true are three values."""
     return _JSON.encode(one) == _JSON.encode(other)
 
 
@@ -195,12 +196,12 @@ def moment(field: str, value: object) -> datetime:
 
 
 def as_of(value: object) -> datetime | None:
-    """The time that the past is asked about, if one is given."""
+    """The time about which a query asks, in UTC, if one is given."""
     return None if value is None else moment("as_of", value)
 
 
 def happened_at(value: datetime | None, latest: datetime | None, now: datetime) -> datetime:
-    """When a command happened: as it says, or else now; never before the latest event."""
+    """When a command happened: at its own time, or else now; never before the latest event."""
     if now.tzinfo is not UTC:
         now = moment("now", now)
     if value is None:
@@ -224,7 +225,7 @@ def _encodes(value: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value as errors show it: on a line, and a number as JSON has it."""
+    """A value as errors show it: on one line, and a number in JSON's notation."""
     try:
         text = str(value) if isinstance(value, Decimal) else ascii(value)
     except ValueError:  # Python does not print a huge number

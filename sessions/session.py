@@ -1,4 +1,4 @@
-"""The session as its events make it: `Session`, and `evolve`, which never says no."""
+"""`Session`, the state that events add up to, and `evolve`, which applies any event to it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def remaining(self) -> int:
-        """The units that have not come back."""
+        """The units that have not been returned."""
         return self.quantity - self.returned
 
 
@@ -59,7 +59,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         created: When it was opened.
         updated: When its latest event happened.
         closed: When it was last closed; None while it is open, or if it never was closed.
-        declared_total: What the caller said the cart's total is, until the cart changes.
+        declared_total: The total that the caller declared; None again once the cart changes.
     """
 
     created: datetime
@@ -92,16 +92,16 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def total_of(lines: tuple[Line, ...]) -> Decimal:
     """The sum of price times quantity over lines, exactly."""
     amount = ZERO
-    for line in lines:  # each view that is written or folded asks
+    for line in lines:  # a loop, as this runs for each view that is folded
         amount = fma(line.item.price, line.quantity, amount)
     return plain(amount)
 
 
 def evolve(session: Session | None, event: Event, at: datetime) -> Session:
-    """The session after an event that happened at a time.
+    """Apply an event that happened at `at`, and return the session after it.
 
-    It knows no rules: whatever was recorded is applied, so that a rule tightened later never
-    makes an old session unreadable. `session` is None before the first event.
+    It checks no rules: whatever was recorded is applied, so that a rule which is tightened later
+    never makes an old session unreadable. `session` is None before the first event.
 
     Raises:
         ValueError: The stream does not begin with `SessionOpened`.
@@ -121,7 +121,7 @@ def _opened(_: Session | None, event: SessionOpened, at: datetime) -> Session:
 
 
 def _filled(session: Session, lines: tuple[Line, ...], at: datetime) -> Session:
-    """The session with another cart: a declared total holds until then."""
+    """The session with another cart, which ends a declared total."""
     return replace(session, updated=at, lines=lines, declared_total=None)
 
 
@@ -234,4 +234,4 @@ STEPS: dict[type[Event], Callable[[Any, Any, datetime], Session]] = {
     SessionReopened: _reopened,
     ItemsReturned: _items_returned,
 }
-"""What each event makes of a session that exists: one short function an event, looked up."""
+"""How each event changes an existing session: one short function per event, looked up."""

@@ -1,4 +1,4 @@
-"""SessionStore: the door to the database."""
+"""`SessionStore`, the library's entry point: opens and makes a store, and queries it."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 
 
 class SessionStore(CommandExecutor):
-    """The customer sessions of one application: all that happened, in one log.
+    """The customer sessions of one application: every event, in one log.
 
-    Open it with `SessionStore.open`. Threads may share it; processes each open their own, also
-    after a fork. It is a context manager that closes it.
+    Open one with `SessionStore.open`. Threads may share a store; each process opens its own. After
+    a fork, a store opens its connections anew. A store is a context manager that closes it.
 
-    Whatever asks the database may raise, besides what it names: `StoreClosed`; `StoreNotFound`,
-    where it was opened to be read only and nothing was written yet; `StoreUnavailable` and
-    `StatementTimeout`, where a retry can help; and `StorageFailed`. So may the views of
-    `projections`, which read through it.
+    Besides the errors that it names, each method that asks the database may raise `StoreClosed`;
+    `StoreNotFound`, if the store is opened with `read_only=True` and does not exist yet;
+    `StoreUnavailable` and `StatementTimeout`, after which a retry can help; and `StorageFailed`. So
+    may the views of `projections`, which read through the store.
 
     Attributes:
+        application_id: The application whose sessions these are.
         projections: The projections that this process knows.
         now: The clock.
     """
@@ -79,33 +80,38 @@ class SessionStore(CommandExecutor):
         now: Callable[[], datetime] = clock.now,
         projections: Iterable[Projection[Any]] | None = None,
     ) -> Self:
-        """Open the store at a URL, and move it forward where an older version made it.
+        """Open the store at a URL, and migrate it if an older version of this library made it.
 
-        A new store is made by opening it, in a file by the first command; reading never makes one.
+        Opening it for writing makes the store if there is none, except in a file, where the first
+        command makes it. Reading never makes one.
 
         Args:
-            url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `memory:` (SQLite in memory:
-                the same code and all features, gone when it is closed), or
-                `postgresql://user@host:port/database?schema=name&pool=10` with any further
-                option of libpq, such as `sslmode=require`.
+            url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `memory:` (SQLite in memory: the
+                same code and features, lost when it is closed), or
+                `postgresql://user@host:port/database?schema=name&pool=10` with any other option of
+                libpq, such as `sslmode=require`.
             application_id: The application whose sessions these are, from 1.
-            read_only: Refuse commands, and do not ask for the store's inline views. It is opened so
-                too where these are to be rebuilt: `rebuild`, `drop` and a `Runner` are not refused.
+            read_only: Refuse commands, and do not check that this process has the inline
+                projections of the store. Open it like this to rebuild those, too: `rebuild`, `drop`
+                and a `Runner` are not refused.
             lock_timeout: Seconds to wait for other writers.
-            now: The clock, for tests: times with a timezone, or else commands are refused.
-            projections: The projections that this process knows, if not those that are installed.
+            now: The clock, for tests. Its times need a timezone, or else commands are refused.
+            projections: The projections that this process knows; by default those that are
+                installed.
 
         Raises:
-            InvalidURL: It names no place where a store can be.
-            NotAStore: Something else is there, or a database that does not take all text.
+            InvalidURL: No store can be at this URL.
+            NotAStore: The file or schema belongs to something else, or the database is not UTF8.
             StoreTooNew: A newer version of this library made it.
-            StoreTooOld: An older version made it, and it is opened to be read only.
+            StoreTooOld: An older version made it, and with `read_only=True` it is not migrated.
             StoreUnavailable: The server cannot be reached.
-            StoreBusy: It is to be made or moved forward, and others held the lock for too long.
-            CopyUnfinished: It is being copied to.
-            ViewsDiffer: Its writers keep other inline views: run `sessions rebuild`. Or one has
-                columns or relations that it had not when it was built: raise its version.
-            ProjectionNotLoaded: A package's entry point brings no projection.
+            StoreBusy: It had to be made or migrated, and others held the lock for too long.
+            CopyUnfinished: It is the target of a copy that is not complete.
+            ViewsDiffer: Its inline views are not those that this process has: run `sessions
+                rebuild`. Or a view has columns or relations that it did not have when it was built:
+                raise its version.
+            ProjectionNotLoaded: The entry point of a package cannot be imported, or is no
+                projection.
             InvalidValue: `application_id` is not a whole number from 1, `lock_timeout` is not 0 to
                 2,147,483 seconds, or two projections share a name or a relation.
         """
@@ -122,11 +128,13 @@ class SessionStore(CommandExecutor):
     def close(self) -> None:
         """Finish the commands that were accepted, refuse further ones, and close the connections.
 
-        When the interpreter exits, the connections to PostgreSQL that are open still are closed:
-        whatever asks then is refused.
+        When the interpreter exits, connections to PostgreSQL that are still open are closed too,
+        and whatever needs one then is refused.
 
         Raises:
             BatchOpen: This thread has a batch open.
+            CommitUnderway: A signal handler, a clock or a fold called it while this thread was at a
+                commit.
         """
         self.check_no_batch("close")
         self._commits.close()
@@ -152,13 +160,13 @@ class SessionStore(CommandExecutor):
             self.make()
 
     def _rehearsal(self) -> Self | None:
-        """What this store will be when it is made, empty, if it is not made yet but may be."""
+        """An empty stand-in in memory, while the store is not made yet but may be; else None."""
         if self._is_made or self._looks_made() or self._read_only:
             return None
         return self.open("memory:", self.application_id, now=self.now, projections=self.projections)
 
     def _looks_made(self) -> bool:
-        """Whether there is a store by now, which is kept in mind: ask `_is_made` first."""
+        """Look whether the store exists by now, and remember it; ask `_is_made` first."""
         self._is_made = self._database.exists and migrations.is_store(self._database)
         return self._is_made
 
@@ -174,12 +182,12 @@ class SessionStore(CommandExecutor):
         return made
 
     def make(self) -> None:
-        """Make the store now, or move it forward, as opening or the first command would.
+        """Make or migrate the store now, instead of when it is opened or at the first command.
 
-        A store that was opened to be read only is made too: it is asked for by name.
+        This works with `read_only=True` too, because you ask for it explicitly.
 
         Raises:
-            NotAStore: A file or a schema of something else is there.
+            NotAStore: The file or schema belongs to something else.
             StoreTooNew: A newer version of this library made it.
             StoreBusy: Other writers held the lock for too long.
             BatchOpen: This thread has a batch open.
@@ -194,14 +202,14 @@ class SessionStore(CommandExecutor):
 
     @property
     def exists(self) -> bool:
-        """Whether there was a store when it was last looked for; `open` says what makes one."""
+        """Whether the store existed when it was last looked for; `open` says what makes it."""
         return self._is_made
 
     def check_made(self) -> None:
-        """Refuse to work on what is not there.
+        """Raise if the store does not exist yet.
 
         Raises:
-            StoreNotFound: Nothing was written yet.
+            StoreNotFound: It does not.
         """
         if not (self._is_made or self._looks_made()):
             raise StoreNotFound(path=self._database.path)
@@ -209,21 +217,21 @@ class SessionStore(CommandExecutor):
     def query(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
     ) -> list[tuple[Any, ...]]:
-        """All rows of one SELECT as tuples: a look of your own.
+        """Run one SELECT of your own, and return all its rows as tuples.
 
         Args:
             sql: The SELECT, with `?` for each parameter.
             parameters: Their values, in a list or tuple.
-            passing: For a scan of much: its pages are kept out of the cache.
+            passing: For a large read: its pages are kept out of the cache.
 
         Raises:
-            InvalidValue: It is not one SELECT, or the parameters are a text, or a time of them has
-                no timezone, or a text is no Unicode.
-            LimitExceeded: A whole number of them has over 64 bits.
-            StoreNotFound: Nothing was written yet, and the store was opened to be read only.
-            StorageFailed: The database refuses it.
-            BatchFailed: This thread has a batch open that has lost what it answered.
-            BatchOpen: Another task of this thread has one open of a store in memory.
+            InvalidValue: `sql` is not one SELECT, `parameters` is a text, a time among them has no
+                timezone, or a text is not Unicode.
+            LimitExceeded: A whole number among the parameters has more than 64 bits.
+            StoreNotFound: The store was opened with `read_only=True`, and does not exist yet.
+            StorageFailed: The database refuses the SELECT.
+            BatchFailed: This thread has a batch open, and commands that it answered are lost.
+            BatchOpen: The store is in memory, and another task of this thread has a batch open.
         """
         if not is_select(rules.text("sql", sql, least=0, most=None)):
             raise no_select(sql)
@@ -241,7 +249,7 @@ class SessionStore(CommandExecutor):
         batch = self._batch
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)
-        if batch is None and self._database.in_memory:  # whose one connection is at the batch
+        if batch is None and self._database.in_memory:  # the batch has its only connection
             self.check_no_batch("a query of another task")
         if not self._is_made:
             empty = self._rehearsal()
@@ -256,5 +264,5 @@ class SessionStore(CommandExecutor):
 
 
 def _in_utc(now: Callable[[], datetime]) -> datetime:
-    """What a clock of somebody else's says."""
+    """The time of a clock that a caller gave, in UTC."""
     return rules.moment("now", now())

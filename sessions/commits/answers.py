@@ -1,4 +1,4 @@
-"""Answers to commands, and the idempotency keys that they are kept for."""
+"""Answers to commands, and how they are stored for idempotency keys."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ _EMPTY = {
     kind: [field.encode_name for field in msgspec.structs.fields(kind) if field.default == ()]
     for kind in COMMANDS
 }
-"""The lists of each command that are empty if they are not given: given so, it is the same."""
+"""By command, the lists that are empty by default: to give an empty one is the same request."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _ROWS = msgspec.json.Decoder(list[tuple[str, _Count, _Count, _Count]])
 
 
 class Executed(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """The answer to a command. One that is given again is equal to the first.
+    """The answer to a command. An answer that is repeated equals the first one.
 
     Attributes:
         session_id: The session.
-        version: The session's version after it.
-        position: The log position of the session's latest event after it.
-        events: What it recorded; empty if it changed nothing.
-        replayed: Whether it was given before, under an idempotency key: nothing was done now.
+        version: The session's version after the command.
+        position: The log position of the session's latest event after the command.
+        events: What the command recorded; empty if it changed nothing.
+        replayed: Whether this is the stored answer for an idempotency key, and nothing was done
+            now. It is not compared, and not in the JSON.
     """
 
     session_id: str
@@ -73,7 +74,7 @@ class Executed(msgspec.Struct, frozen=True, gc=False, eq=False):
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """A command for a session, and the version that the caller expects the session to be at."""
+    """A command for a session, and the version at which the caller expects the session."""
 
     session_id: str
     command: Command
@@ -81,10 +82,10 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 
 def fingerprint(requests: Sequence[Request]) -> str:
-    """The SHA-256 of what is asked: sessions and fields as given, whatever their notation.
+    """The SHA-256 of the requests of a call: the same whatever notation their fields are given in.
 
     Raises:
-        InvalidValue: A field holds something that JSON has no form for.
+        InvalidValue: A field holds something that JSON cannot express.
     """
     try:
         asked = [(request.session_id, _fields(request.command)) for request in requests]
@@ -94,19 +95,19 @@ def fingerprint(requests: Sequence[Request]) -> str:
 
 
 def to_json(answers: Sequence[Executed]) -> str:
-    """Answers as they are kept: the events by their number, as they are in the log."""
+    """Answers as they are stored: with the number of events only, since these are in the log."""
     return encode_json([(a.session_id, a.version, a.position, len(a.events)) for a in answers])
 
 
 def from_json(
     kept: str, read: Callable[[int, int], list[Recorded]], *, key: str, path: str
 ) -> list[Executed]:
-    """Answers as they were given; `read` reads the log from after a position up to another.
+    """Stored answers as they were given; `read(after, until)` reads the log.
 
-    Their events are one piece of the log, which is read once: writers wait meanwhile.
+    Their events are one piece of the log, which is read at once, because writers wait meanwhile.
 
     Raises:
-        StorageFailed: What the store at a path keeps for a key is no answer, or none of this log.
+        StorageFailed: What the store at `path` holds for `key` is no answer, or none of this log.
     """
     try:
         rows = _ROWS.decode(kept)
@@ -133,12 +134,12 @@ def from_json(
 
 
 def _places(position: int, count: int) -> range:
-    """The positions of so many events, the last of which is at one."""
+    """The positions of `count` events, of which `position` is the last one's."""
     return range(position - count + 1, position + 1)
 
 
 def damaged(key: str, path: str, why: object) -> StorageFailed:
-    """What is raised where the store at a path keeps no answer for a key, but something else."""
+    """The error for a stored answer that was changed by hand."""
     reason = f"the answer that is kept for the idempotency key {key!r} is damaged: {why}"
     return StorageFailed(path=path, reason=reason)
 
@@ -154,7 +155,7 @@ def _fields(command: Command) -> Any:  # noqa: ANN401  JSON of any shape
 
 
 def _plain(value: object) -> object:
-    """What is of a kind of its own, a subclass or another mapping, as that which is stored."""
+    """A value of a subclass, or of another mapping type, as the plain type that is stored."""
     match value:
         case str():
             return str.__str__(value)

@@ -1,4 +1,4 @@
-"""Transactions that many commands of one thread share: a bulk load."""
+"""The batch of a bulk load: transactions that many commands of one thread share."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ if TYPE_CHECKING:
     from sessions.commits.writer import Writer
 
 COMMANDS = 1000
-"""It commits at least after so many."""
+"""A batch commits after this many commands at the latest."""
 
 SECONDS = 1.0
-"""It commits with the first command after so long."""
+"""A batch commits at the first command after this time."""
 
 
 _entered: ContextVar[tuple[Batch, ...]] = ContextVar("customer-sessions-batches", default=())
-"""The batches, each of another store, in which a task is: tasks that share a thread do not share
-them. A task that is made inside begins inside.
+"""The batches that the current task is inside, at most one of each store.
+
+It is a context variable because tasks that share a thread do not share batches. A task that is
+created inside a batch starts inside it.
 """
 
 
 class Batch:
-    """The transactions that a bulk load shares; see `SessionStore.batch`.
+    """The transactions of a bulk load, one after the other; see `SessionStore.batch`.
 
     Attributes:
-        has_ended: Whether its block was left.
+        has_ended: Whether its block has ended.
     """
 
     def __init__(self, writer: Writer, check_writable: Callable[[], None]) -> None:
@@ -53,43 +55,43 @@ class Batch:
         forks.watch_and_hold(self)
 
     def hold_for_fork(self) -> None:
-        """Commit: in a child SQLite would take the parent's transaction for one of the child's."""
+        """Commit before a fork: in the child SQLite would take the transaction for the child's."""
         if self._is_here:
-            with suppress(Exception):  # the next call says what is lost
+            with suppress(Exception):  # the next call raises what is lost
                 self._commit()
 
     def go_on_after_fork(self) -> None:
-        """The next command begins a transaction."""
+        """Nothing to do: the next command begins a transaction."""
 
     def begin_again_in_child(self) -> None:
-        """After a fork: a transaction of another thread is the parent's."""
+        """Drop, in a forked child, the transaction of another thread: it is the parent's."""
         self._transaction = None
 
     @property
     def is_open(self) -> bool:
-        """Whether something is executed and not committed, or lost."""
+        """Whether it has commands that are not committed, or that are lost."""
         return self._transaction is not None or self._lost > 0
 
     @property
     def is_inside(self) -> bool:
-        """Whether the caller is inside: its commands belong to this batch."""
+        """Whether the calling task is inside, so that its commands belong to this batch."""
         return self._is_here and not self.has_ended and self in _entered.get()
 
     @property
     def _is_here(self) -> bool:
-        """Whether this is the thread whose transaction it has: no other can end that."""
+        """Whether this is the thread whose transaction it has; no other thread can end that."""
         return self._thread == get_ident()
 
     def open(self) -> None:
-        """Let what comes be inside; `end` and `close` must follow."""
+        """Enter the batch; `end` and `close` must follow."""
         _entered.set((*[each for each in _entered.get() if not each.has_ended], self))
 
     def end(self) -> None:
-        """Make all of it durable, where its block ends.
+        """Commit the rest, at the end of the block.
 
         Raises:
-            OutsideBatch: It ends in another thread.
-            BatchFailed: What it answered is lost.
+            OutsideBatch: The block ends in another thread.
+            BatchFailed: Commands that it answered are lost.
         """
         if not self._is_here:
             raise OutsideBatch
@@ -97,10 +99,10 @@ class Batch:
         self.check()
 
     def close(self) -> None:
-        """Let nothing be inside any more, and drop what is not committed.
+        """Leave the batch, and drop what is not committed.
 
-        Where that is interrupted, it is to be called again. In another thread than its own it drops
-        nothing: `abandon` must follow in that.
+        If it is interrupted, call it again. In another thread than the batch's own it drops
+        nothing: `abandon` must follow in the batch's thread.
         """
         self.has_ended = True
         _entered.set(tuple([each for each in _entered.get() if each is not self]))
@@ -108,14 +110,15 @@ class Batch:
             self.abandon()
 
     def begin(self) -> None:
-        """Take the lock now: what is read in the batch from here on is so until its next commit.
+        """Take the lock now: what the batch reads from here on cannot change before it commits.
 
-        What is due is committed before: to begin again lets others write now and then.
+        If a commit is due, it comes first. So a loop that calls this lets others write now and
+        then.
 
         Raises:
-            OutsideBatch: It has ended, or another thread or task opened it.
-            BatchFailed: What it answered before is lost.
-            StoreReadOnly: The store was opened to be read only.
+            OutsideBatch: The batch has ended, or another thread or task opened it.
+            BatchFailed: Commands that it answered before are lost.
+            StoreReadOnly: The store was opened with `read_only=True`.
             StoreBusy: Others held the lock for too long.
         """
         if not self.is_inside:
@@ -136,7 +139,7 @@ class Batch:
         """Decide a job's commands, all or none of them, in the batch's transaction.
 
         Raises:
-            BatchFailed: What it answered before is lost.
+            BatchFailed: Commands that it answered before are lost.
         """
         self.check()
         transaction = self._transaction or self._begin([job])
@@ -146,7 +149,7 @@ class Batch:
             executed = transaction.run(job.requests, job.key, job.meta, dry_run=job.dry_run)
         except BaseException as error:
             self._struck(transaction, error)
-            if self._is_due():  # what is refused must not keep the lock from others for ever
+            if self._is_due():  # else refused commands could hold the lock for ever
                 self._commit()
             raise
         if self._is_due():
@@ -159,7 +162,7 @@ class Batch:
         """All rows of one SELECT, the batch's own writes included.
 
         Raises:
-            BatchFailed: What it answered before is lost.
+            BatchFailed: Commands that it answered before are lost.
         """
         self.check()
         transaction = self._transaction
@@ -177,10 +180,10 @@ class Batch:
             raise
 
     def check(self) -> None:
-        """Refuse to go on as if what it answered were not lost.
+        """Raise if commands that it answered are lost.
 
         Raises:
-            BatchFailed: It is.
+            BatchFailed: They are.
         """
         if self._lost:
             reason = f"{type(self._cause).__name__}: {self._cause}"
@@ -190,7 +193,7 @@ class Batch:
         return self._asked >= COMMANDS or time.monotonic() - self._since > SECONDS
 
     def _struck(self, transaction: Transaction, error: BaseException) -> None:
-        """A call failed: what failed in deciding or reading is that call's alone."""
+        """A call failed: only a failure to decide or to read leaves the transaction as it is."""
         is_its_own = isinstance(error, Exception) and not transaction.is_torn
         if not (is_its_own and transaction.goes_on):
             self._lose(error)
@@ -201,16 +204,16 @@ class Batch:
         self._tell_of_lost(error)
 
     def _tell_of_lost(self, error: BaseException) -> None:
-        """What the caller has to know of the store's error is what was lost with it."""
+        """After an error of the store, raise what matters more: what was lost with it."""
         if isinstance(error, SessionsError):
             self.check()
 
     def commit(self) -> None:
-        """Make what was executed so far durable.
+        """Commit now, so that what was executed so far is durable.
 
         Raises:
-            OutsideBatch: It has ended, or another thread or task opened it.
-            BatchFailed: What it answered before is lost with an error of the store.
+            OutsideBatch: The batch has ended, or another thread or task opened it.
+            BatchFailed: An error of the store lost commands that the batch had answered.
         """
         if not self.is_inside:
             raise OutsideBatch
@@ -232,7 +235,7 @@ class Batch:
             self._let_go()
 
     def _is_durable(self, transaction: Transaction) -> bool:
-        """Whether a commit that was interrupted was made all the same; not, if nobody can say."""
+        """Whether an interrupted commit took place; False if that cannot be found out."""
         with suppress(SessionsError):
             return self._writer.wrote(transaction)
         return False
@@ -240,13 +243,13 @@ class Batch:
     def abandon(self) -> None:
         """Drop what was executed since the last commit.
 
-        Where that is interrupted, it is to be called again.
+        If it is interrupted, call it again.
         """
         if self._transaction is not None:
             self._writer.abandon(self._transaction)
             self._let_go()
 
     def _let_go(self) -> None:
-        """Begin another transaction with the next command, if this one has ended."""
+        """Forget the transaction if it has ended; the next command begins another one."""
         if self._transaction is not None and self._transaction.has_ended:
             self._transaction = None

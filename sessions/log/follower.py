@@ -1,4 +1,4 @@
-"""The follower of an application's log: its envelopes."""
+"""The follower of an application's log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Follower(Following[Recorded]):
-    """The envelopes of an application's log; see `SessionStore.follow`."""
+    """Iterates over an application's log and waits for new events; see `SessionStore.follow`.
+
+    Attributes:
+        position: Everything up to it was yielded, or was not asked for.
+    """
 
     def __init__(
         self, store: StoreReader, after: int, types: Sequence[str], check: Callable[[], object]
@@ -43,7 +47,7 @@ class Follower(Following[Recorded]):
         return ((recorded.position, recorded) for recorded in envelopes), until
 
     def _check_there(self, after: int, newest: int) -> None:
-        """Refuse a position that the log has not come to: what is given out up to it was missed."""
+        """Raise if the log ends before `after`: new events up to there would be missed."""
         if after > newest and not self._store.recorder.database.is_standby():
             application = self._store.recorder.application_id
             raise PositionNotFound(application=application, position=after, newest=newest)

@@ -22,13 +22,13 @@ PAGE = 500
 
 
 class Following(ABC, Generic[T]):
-    """What comes after a position, and then whatever is committed, until it is stopped.
+    """Iterates over what is after a position, then over each new commit, until it is stopped.
 
-    It is an iterator for one thread; `stop` may be called by any. It ends by itself when the
-    interpreter exits, and when the database is closed.
+    It is for one thread; any thread may call `stop`. It also ends when the interpreter exits, and
+    when the database is closed.
 
     Attributes:
-        position: How far it has come: all up to it was yielded, or was not asked for.
+        position: Everything up to it was yielded, or was not asked for.
     """
 
     def __init__(self, database: Database, after: int) -> None:
@@ -40,10 +40,10 @@ class Following(ABC, Generic[T]):
 
     @abstractmethod
     def _read(self, after: int) -> tuple[Iterator[tuple[int, T]], int]:
-        """What is after a position, each with its own, and how far that goes."""
+        """A page after a position: items with their positions, and the position that it reaches."""
 
     def stop(self) -> None:
-        """End the iteration: at once if it waits, or else before the next."""
+        """End the iteration: at once if it is waiting, else before the next item."""
         self._stopped = True
         self._database.signal.give()
 
@@ -65,22 +65,22 @@ class Following(ABC, Generic[T]):
         raise StopIteration
 
     def pages(self) -> Iterator[list[T]]:
-        """The same, in pages: as soon as there is something, what is read at once, at most 500.
+        """Iterate in pages: a page, of at most 500, comes as soon as there is anything to read.
 
-        `position` is then behind all of the page, and behind what was not asked for: with it, what
-        is made of a page can be written in one transaction.
+        `position` is then past the whole page, and past what was not asked for. So you can write it
+        in one transaction with what you make of the page.
         """
         while page := self._next_page():
             yield page
 
     def _next_page(self) -> list[T]:
-        """What is read and not given yet, up to an error: that is raised in place of the next."""
+        """What is read and not yielded yet, up to an error, which the next call raises instead."""
         before = self.position
         try:
             page = list(islice(self, 1))  # it waits for one
             if page:
                 self._take_the_rest(page)
-        except BaseException:  # of an interrupt, too: who has no page has not come further
+        except BaseException:  # also on an interrupt: the caller did not get the page
             self._read_anew(before)
             raise
         return page
@@ -90,7 +90,7 @@ class Following(ABC, Generic[T]):
         try:
             for position, item in self._page:  # noqa: B007  the last one's is the page's
                 page.append(item)
-        except SessionsError:  # an event that cannot be read: it comes again when it is read again
+        except SessionsError:  # an event that cannot be read: it is read and raised again
             self._read_anew(position)
         else:
             self.position = self._read_to
@@ -108,7 +108,7 @@ class Following(ABC, Generic[T]):
         except StoreClosed:
             self._stopped = True
             return
-        if self._read_to == self.position and not self._stopped:  # or it has seen the stop's signal
+        if self._read_to == self.position and not self._stopped:  # `seen` may count that of `stop`
             database.signal.wait(seen, database.poll_seconds)
 
     def __enter__(self) -> Self:

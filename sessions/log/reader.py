@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from sessions.recorded import Happened, Recorded
 
 _LONG = 1000
-"""So many events of one stream are read at once."""
+"""How many events of one stream are read at once."""
 
 
 class StoreReader(ABC):
-    """What happened, in order. Nothing is locked and no transaction is open between two pages."""
+    """Reads what happened, in order. Between two pages no lock is held and no transaction open."""
 
     recorder: SessionRecorder
     mapper: Mapper
@@ -41,20 +41,20 @@ class StoreReader(ABC):
         *,
         passing: bool,
     ) -> list[tuple[Any, ...]]:
-        """All rows of one SELECT: of one of the database's queries, or of what is nearer."""
+        """All rows of one SELECT: from `query`, unless an open batch or the like has to answer."""
 
     def rows(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
     ) -> list[tuple[Any, ...]]:
-        """All rows of one SELECT of this library's own, which is not looked at, as tuples."""
+        """All rows, as tuples, of one of this library's own SELECTs; it is not checked."""
         return self._asked(self.recorder.database.query, sql, parameters, passing=passing)
 
     @property
     def position(self) -> int:
-        """Where the log ends: the position of the newest event, 0 if there is none.
+        """The end of the log: the position of the newest event, 0 if there is none.
 
         Raises:
-            StoreNotFound: Nothing was written yet.
+            StoreNotFound: The store was opened with `read_only=True`, and does not exist yet.
         """
         return self.recorder.head(self.rows).position
 
@@ -73,8 +73,8 @@ class StoreReader(ABC):
             session_id: The session; one that does not exist has no events.
             after: The version after which to begin.
             until: The last version; None reads to the end.
-            as_of: Only what happened up to this time, by `at`.
-            position: Only what the log held up to this position.
+            as_of: Only events that happened up to this time, by their `at`.
+            position: Only events up to this position of the log.
 
         Raises:
             InvalidValue: `session_id` is no id, `after`, `until` or `position` is not a whole
@@ -110,7 +110,7 @@ class StoreReader(ABC):
         as_of: datetime | None = None,
         position: int | None = None,
     ) -> Iterable[Happened]:
-        """`events`, for a fold of the session: of its first page only what that needs is read."""
+        """`events` for a fold of the session: the first page is read without what no fold needs."""
         rows = self.recorder.stream_rows(
             self.rows,
             SESSION,
@@ -136,8 +136,9 @@ class StoreReader(ABC):
         The events of one are gone when the next is asked for.
 
         Args:
-            position: Only what the log held up to this position: all pages see the same.
-            as_of: Only what happened up to this time, by `at`.
+            position: Only events up to this position of the log, so that all pages see the same
+                log.
+            as_of: Only events that happened up to this time, by their `at`.
 
         Raises:
             UnknownEvent: A newer library wrote one.
@@ -160,7 +161,7 @@ class StoreReader(ABC):
             after = rows[-1][:2] if rows else after
 
     def _unread(self, rows: Sequence[Sequence[Any]]) -> Iterator[Happened]:
-        """The events of rows that cannot be read, up to the one that is to blame."""
+        """The events of a page that cannot be decoded, up to the one that is to blame."""
         for stream_id, version, *_ in rows:
             yield from map(_of, self.events(stream_id, after=version - 1, until=version))
 
@@ -169,12 +170,13 @@ class StoreReader(ABC):
     ) -> Iterator[Recorded]:
         """The application's events in order, read lazily in pages.
 
-        Events of other categories, which applications of eventsourcing write, are passed by.
+        Events of other categories, which applications of eventsourcing write, are left out.
 
         Args:
             after: The position after which to begin.
             until: The last position; None reads to the end.
-            types: Events, by their classes or names such as "SessionClosed", to see only these.
+            types: The only events to read, by class or by name, such as "SessionClosed"; all if
+                empty.
 
         Raises:
             InvalidValue: `after` or `until` is not a whole number from 0, or no event has such a
@@ -189,7 +191,7 @@ class StoreReader(ABC):
     def log_without(
         self, unwanted: Sequence[str], after: int = 0, *, until: int | None = None
     ) -> Iterator[Recorded]:
-        """`log` without the events of some types: what this process does not know is met there."""
+        """`log` without some types; types that this process does not know are still in it."""
         return self._log(after, until, unwanted, other=True)
 
     def _log(
@@ -212,7 +214,7 @@ def _check_counts(*, after: int, **ends: int | None) -> None:
 
 
 def of_sessions(rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-    """Those rows of a log that are of customer sessions."""
+    """The rows of a log that are about customer sessions."""
     return [row for row in rows if row[1] == SESSION]
 
 
@@ -226,7 +228,7 @@ def _of(recorded: Recorded) -> Happened:
 
 
 def names_of(types: Iterable[str | type[Event]]) -> Sequence[str]:
-    """Names of events, which are given by them or by their classes, if all of them are.
+    """The names of events that are given by name or by class.
 
     Raises:
         InvalidValue: No event has such a name.
@@ -240,6 +242,6 @@ def names_of(types: Iterable[str | type[Event]]) -> Sequence[str]:
 
 
 def _name_of(given: str | type[Event]) -> str:
-    """What an event is called; what is none is left as it is, and refused."""
+    """The name of an event; anything else is left as it is, for the caller to refuse."""
     known: Any = EVENTS.values()
     return given.__name__ if isinstance(given, type) and given in known else cast("str", given)

@@ -1,4 +1,4 @@
-"""Tables and their columns, once for every database, and the statements on them."""
+"""Tables and their columns, the same for every database, and the statements on them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     Pick = Callable[[Sequence[object]], tuple[object, ...]]
 
 _MOST_INDEXED = 2600
-"""So many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
+"""How many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
 
 _ASKED = "_asked"
-"""The values that rows are looked for by. No relation of a projection, and no column, begins so."""
+"""The values by which rows are looked up. No projection's relation or column begins like this."""
 
 GIVEN_LIMIT = "? + 0"
-"""A limit that is a parameter. By the value of a mere `?` SQLite 3.53 plans, and so it prepares the
+"""A limit that is a parameter. SQLite 3.53 plans by the value of a bare `?`, and so prepares the
 statement again whenever one is given, which took a third as long as reading a session's past."""
 
 
 class Column(msgspec.Struct, frozen=True):
     """A column: its name and the kind of its values.
 
-    Values are given as str, int, bool, Decimal, datetime (UTC) and, for `json`, JSON text. An
-    `id` is a text that may be too long for an index: up to 1000 characters.
+    Attributes:
+        name: Its name.
+        kind: `id` (a str of up to 1000 characters, even if that is too long for an index), `text`
+            (str), `integer` (int), `flag` (bool), `money` (Decimal), `time` (datetime with a
+            timezone, stored in UTC) or `json` (a str of JSON).
+        nullable: Whether a value may be None.
     """
 
     name: str
@@ -43,16 +47,16 @@ class Column(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Table:
-    """A relation. A table's columns may only be added to, and only by a migration.
+    """A relation. Columns may only be added to a table, and only by a migration.
 
     Attributes:
-        name: As it stands in the database.
-        columns: In order.
+        name: Its name in the database.
+        columns: Its columns, in order.
         key: The names of the primary key's columns.
         unique: Further unique keys.
         indexes: The columns of each index.
-        lookups: Ids that people look rows up by alone.
-        clustered: Whether rows lie in the order of the key: for short rows, read by their key.
+        lookups: Ids by which alone people look rows up.
+        clustered: Whether rows are stored in key order: for short rows that are read by their key.
     """
 
     name: str
@@ -64,7 +68,7 @@ class Table:
     clustered: bool = False
 
     def beside(self, suffix: str) -> Table:
-        """The same relation under its name with something added to it."""
+        """The same relation, with a suffix after its name."""
         return replace(self, name=self.name + suffix)
 
     @cached_property
@@ -87,10 +91,10 @@ class Table:
         return [made, *self._indexed_by(self._hashed(dialect), dialect)]
 
     def _indexed_by(self, indexes: Sequence[tuple[str, str]], dialect: Dialect) -> list[str]:
-        """The statements that make indexes: of a kind, and on what.
+        """The statements that make indexes, each given by its kind and what it is on.
 
-        Nobody asks for their names. One that has to be given is made of the relation's and a
-        number alone: it is no other index's, and hardly longer.
+        No statement uses their names. A name that has to be given is the relation's and a number:
+        it is unique, and hardly longer.
         """
         names = [
             f" {self.name}_idx{number}" if dialect.names_indexes else ""
@@ -127,7 +131,7 @@ class Table:
         return dialect.hashes and not self._ids.isdisjoint(names)
 
     def _distinct(self, names: Sequence[str], dialect: Dialect) -> str:
-        """The columns of a key as its unique index has them."""
+        """The columns of a key as its unique index holds them."""
         return ", ".join(dialect.key(name) if name in self._ids else name for name in names)
 
     @cached_property
@@ -140,29 +144,29 @@ class Table:
         return f"INSERT INTO {self.name} ({self.column_list}) VALUES {', '.join([row] * count)}"
 
     def upsert(self, dialect: Dialect) -> str:
-        """What ends an INSERT that takes the place of the row that has its key, if there is one."""
+        """The end of an INSERT that replaces the row with the same key, if there is one."""
         changed = [c.name for c in self.columns if c.name not in self.key]
         values = ", ".join(f"{name} = excluded.{name}" for name in changed)
         what = f"UPDATE SET {values}" if changed else "NOTHING"
         return f"ON CONFLICT ({self._distinct(self.key, dialect)}) DO {what}"
 
     def update(self, dialect: Dialect) -> str:
-        """UPDATE of the columns that no index has, by the key: no index is touched."""
+        """UPDATE, by the key, of the columns that are in no index: no index is written."""
         values = ", ".join(f"{name} = ?" for name in self._plain)
         return f"UPDATE {self.name} SET {values} WHERE {self.where_key(dialect)}"
 
     @cached_property
     def update_values(self) -> Pick:
-        """What `update` takes of an adapted row."""
+        """The values of an adapted row that `update` takes."""
         return _picked([self._names.index(name) for name in (*self._plain, *self.key)])
 
     @cached_property
     def indexed_values(self) -> Pick:
-        """What the indexes have of an adapted row: where it is as before, `update` will do."""
+        """The indexed values of an adapted row: if they are as before, `update` will do."""
         return _picked(self._indexed)
 
     def where_key(self, dialect: Dialect) -> str:
-        """The condition that names one row, by an index."""
+        """The condition that finds one row, by an index."""
         return " AND ".join(self._same(name, "?", dialect) for name in self.key)
 
     @cached_property
@@ -181,7 +185,7 @@ class Table:
 
     @cached_property
     def _indexed_texts(self) -> list[tuple[list[str], list[int]]]:
-        """The texts, by name and place, that stand as they are in a row of a key or an index."""
+        """By key and index, the names and places of its texts, which it holds as they are."""
         texts = {column.name for column in self.columns if column.kind == "text"}
         found = [
             [name for name in names if name in texts]
@@ -221,10 +225,11 @@ class Table:
         columns: str | None = None,
         order: str = "",
     ) -> str:
-        """SELECT of the rows that have one of so many values in columns, which an index has.
+        """SELECT of the rows that have one of `count` values in indexed columns.
 
-        Each is looked for by itself: one that is given twice is found twice. The parameters are the
-        values, and then those of `where`, in which no column may tempt SQLite to another index.
+        Each value is looked up by itself: one that is given twice is found twice. The parameters
+        are the values, and then those of `where`, in which no column may tempt SQLite to another
+        index.
         """
         asked = ", ".join([f"_{name}" for name in names])
         values = ", ".join([f"({', '.join('?' * len(names))})"] * count)
@@ -236,9 +241,9 @@ class Table:
         return f"{made} ORDER BY {order}" if order else made
 
     def each(self, where: str, dialect: Dialect) -> str:
-        """The rows, to be looked for one after the other: what follows a CROSS JOIN with values.
+        """What follows a CROSS JOIN with values, so that rows are looked up one after the other.
 
-        It is the order of the join, which SQLite takes from it, and no database may change.
+        SQLite takes the order of the join from CROSS JOIN, and no database may change it.
         """
         return dialect.each.format(found=f"{self.name} WHERE {where}", table=self.name)
 
@@ -246,7 +251,7 @@ class Table:
         return dialect.is_id(name, value) if name in self._ids else f"{name} = {value}"
 
     def check(self, row: Sequence[object]) -> None:
-        """Refuse what no database would take: a row without the application's id.
+        """Raise if a database would not take a row, which is given without the application's id.
 
         Raises:
             ValueError: A value is not of its column's kind, or there are too few or too many.
@@ -285,11 +290,11 @@ class Table:
 
 
 def _picked(places: Sequence[int]) -> Pick:
-    """What picks the values of some places of a row."""
+    """Picks the values at some places of a row."""
     if len(places) > 1:
         return itemgetter(*places)
     place = places[0] if places else 0
-    return itemgetter(slice(place, place + len(places)))  # of one place it picks the value alone
+    return itemgetter(slice(place, place + len(places)))  # with one place, it would not be a tuple
 
 
 APPLICATION_ID = Column("application_id", "integer")

@@ -1,4 +1,4 @@
-"""The projections of installed packages, which every process that has them knows."""
+"""The projections of installed packages: every process that has the packages knows them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ GROUP = "customer_sessions.projections"
 
 @lru_cache
 def installed() -> tuple[Projection[Any], ...]:
-    """The projections of all installed packages, by name.
+    """The projections of all installed packages, sorted by name.
 
     Raises:
-        ProjectionNotLoaded: An entry point brings none.
+        ProjectionNotLoaded: An entry point cannot be imported, or is no projection.
     """
     found = [_loaded(entry) for entry in entry_points(group=GROUP)]
     return tuple(sorted(found, key=lambda projection: projection.name))
@@ -38,7 +38,7 @@ def _loaded(entry: EntryPoint) -> Projection[Any]:
 
 
 def _place(entry: EntryPoint) -> str:
-    """Where its package is: perhaps a folder of somebody else's has the name, and comes first."""
+    """Where its package was found: perhaps another folder of that name comes first."""
     package = entry.module.partition(".")[0]
     spec = find_spec(package)
     if spec is None:

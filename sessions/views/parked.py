@@ -1,4 +1,4 @@
-"""The keys that wait: a fold could not take an event, and what comes later waits behind it."""
+"""Parked keys: a fold could not handle an event, and the key's later events wait behind it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class Parked(msgspec.Struct, frozen=True, rename="camel"):
-    """A key that waits.
+    """A parked key: its view stays as it was before an event, and its later events wait.
 
     Attributes:
         projection: The projection's name.
         key: The view's key, as text.
-        position: The log position of the event that its fold could not take.
+        position: The log position of the event that its fold could not handle.
         type: That event's type.
         error: What the fold raised.
-        parked_at: Since when (UTC).
+        parked_at: When it was parked (UTC).
     """
 
     projection: str
@@ -47,7 +47,7 @@ _SHOWN = "projection, key, position, type, error, parked_at"
 
 
 class ParkedKeys:
-    """Those of one build of a projection, in one application."""
+    """The parked keys of one build of a projection, in one application."""
 
     def __init__(
         self,
@@ -63,17 +63,17 @@ class ParkedKeys:
         self._insert = Insert(table, dialect, table.upsert(dialect))
 
     def waiting(self, query: Query) -> dict[str, int]:
-        """Each key that waits, and the position of the event that it waits for."""
+        """Each parked key, and the position of the event that it waits for."""
         sql = self._table.select(f"{_OF_BUILD} AND NOT skipped", columns="key, position")
         return dict(query(sql, self._build))
 
     def skipped(self, query: Query) -> set[tuple[str, int]]:
-        """The events that are left out, by key and position."""
+        """The skipped events, by key and position."""
         sql = self._table.select(f"{_OF_BUILD} AND skipped", columns="key, position")
         return set(query(sql, self._build))
 
     def shown(self, query: Query, only: Key | None = None) -> list[Parked]:
-        """The keys that wait, or one key if it waits, for people."""
+        """The parked keys, or one key if it is parked, to be shown to people."""
         where, parameters = f"{_OF_BUILD} AND NOT skipped", self._build
         if only is not None:
             where, parameters = f"{self._of_key} AND NOT skipped", (*self._build, str(only))
@@ -84,7 +84,7 @@ class ParkedKeys:
         ]
 
     def write(self, connection: Connection, parked: Sequence[tuple[Key, Recorded, str]]) -> None:
-        """Let keys wait."""
+        """Park keys."""
         now = clock.now()
         rows = [
             self._table.values(
@@ -95,19 +95,19 @@ class ParkedKeys:
         self._insert(connection, rows)
 
     def release(self, connection: Connection, key: str) -> None:
-        """Let a key wait no longer."""
+        """Release a parked key."""
         sql = f"DELETE FROM {self._table.name} WHERE {self._of_key} AND NOT skipped"
         connection.execute(sql, (*self._build, key))
 
     def skip(self, connection: Connection, key: str) -> None:
-        """Leave out the event that a key waits for, from now on."""
+        """Skip the event that a key waits for, from now on."""
         where = f"{self._of_key} AND NOT skipped"
         sql = f"UPDATE {self._table.name} SET skipped = TRUE WHERE {where}"
         connection.execute(sql, (*self._build, key))
 
 
 def waits(dialect: Dialect, projection: str, key: str) -> str:
-    """The condition that the key of a view, in a column of that name, waits."""
+    """The SQL condition that the key of a view, in the column `key`, is parked."""
     same_key = dialect.is_id("parked.key", key)
     return (
         f"EXISTS (SELECT 1 FROM parked WHERE parked.application_id = {projection}.application_id "
@@ -118,11 +118,11 @@ def waits(dialect: Dialect, projection: str, key: str) -> str:
 
 
 Skip: TypeAlias = tuple[int, str, int, str, str, datetime]
-"""An event that is left out for a key: application, key, position, type, error, since when."""
+"""An event that is skipped for a key: application, key, position, type, error, since when."""
 
 
 def skips(query: Query, build: Build) -> list[Skip]:
-    """The events that a build leaves out, in all applications, in order."""
+    """The events that a build skips, in all applications, in order."""
     columns = "application_id, key, position, type, error, parked_at"
     where = "projection = ? AND build = ? AND skipped"
     rows = query(schema.PARKED.select(where, columns=columns), (build.name, build.number))
@@ -132,7 +132,7 @@ def skips(query: Query, build: Build) -> list[Skip]:
 def leave_out(
     connection: Connection, skipped: Iterable[Skip], build: Build, dialect: Dialect
 ) -> None:
-    """Let a build leave out what another one does, perhaps in another database."""
+    """Let a build skip what another one skips, perhaps in another database."""
     table = schema.PARKED
     rows = [
         table.values((application, build.name, build.number, *skip, True))
@@ -142,7 +142,7 @@ def leave_out(
 
 
 def parked_in(query: Query, build: Build) -> int:
-    """How many keys wait in a build, in all applications."""
+    """How many keys are parked in a build, in all applications."""
     where = "projection = ? AND build = ? AND NOT skipped"
     sql = schema.PARKED.select(where, columns="count(*)")
     counted: int = query(sql, (build.name, build.number))[0][0]

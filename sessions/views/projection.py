@@ -1,7 +1,8 @@
-"""What a projection is: a pure fold of events into a view for each key, and what becomes of it.
+"""What a projection is: a pure fold of events into a view for each key, and how that is kept.
 
-This is the write side's half: writers keep views too, and know no others than what is described
-here. The projections themselves stand on the read side, each in a file named after its question.
+This half is on the write side, because writers keep views too, and know only those that are
+described like this. The projections themselves are on the read side, each in a file named after its
+question.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _KEY = Column("key", "id")
 
 
 def of_session(recorded: Recorded) -> Sequence[Key]:
-    """The key of a view of each session: its id."""
+    """The key of a projection with one view per session: the session's id."""
     return (recorded.stream_id,) if recorded.category == SESSION else ()
 
 
@@ -57,32 +58,33 @@ def _never(_: Recorded) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Projection(Generic[V]):
-    """A fold of the log into a view for each key.
+    """A pure fold of the log into a view for each key.
 
     Attributes:
-        name: What it is called, as its relation is: small letters, digits and `_`, at most 30,
-            and no word of SQL's own.
-        version: Raise it when the fold, the view or what is kept of it changes.
-        view: The views' type: what msgspec can write as JSON, and read again.
-        fold: The view after an event; pure. The view is None before the first. It is called once
-            for each of the event's keys, and is not told which.
-        keys: The keys of the views that an event changes, in a list or tuple: texts, "" too (at
-            most 1000 characters in an `id`), or integers, as the key's column says. An event for
-            which it raises waits under `UNTOLD`, and one with another key under what that is
-            (`misfit`).
+        name: Its name, and that of its relation: lower-case letters, digits and `_`, a letter
+            first, at most 30 characters, and no reserved word of SQL.
+        version: Raise it when the fold, the view or what is stored of it changes.
+        view: The type of the views, which msgspec must be able to write as JSON and read again.
+        fold: The view after an event, from the view before it (None before the first) and the
+            event; pure. It is called once for each of the event's keys, and is not told which.
+        keys: The keys of the views that an event changes, in a list or tuple; pure. A key is a
+            text, "" too (at most 1000 characters in an `id`), or an integer, as the key's column
+            says. An event for which it raises waits under the key `(untold)`; one with a key of
+            another kind waits under a description of that key, such as `(str) '7'`.
         key: The key's column.
-        types: The events that it wants; all, if none are named.
+        types: The classes of the events that it folds; all, if none are named.
         columns: Fields of the view that become columns, for people to query.
-        indexes: The columns of further indexes; each begins with `application_id`.
-        rows: Relations of rows that views become.
-        mode: How it is run where nobody set it otherwise.
+        indexes: The columns of further indexes, each beginning with `application_id`.
+        rows: Further relations, with any number of rows for each view.
+        mode: How it is kept (`inline`, `followed` or `live`), unless a rebuild has set another
+            mode.
         begins: Whether an event is the first of its keys, so that there is no view to read.
-        kept: How views are kept (`sessions.views.storage.Storage`), if not as JSON beside those
-            columns.
+        kept: How views are stored (`sessions.views.storage.Storage`), if not as JSON beside
+            `columns`.
 
     Raises:
-        InvalidValue: A name, version, mode, kind, key or index is not what it may be, two relations
-            have one name, a column is no field of the view, or a type is not an event's.
+        InvalidValue: A name, version, mode, kind, key or index is not allowed, two relations share
+            a name, a column is not a field of the view, or a type is not an event's class.
     """
 
     name: str
@@ -124,7 +126,7 @@ class Projection(Generic[V]):
 
     @cached_property
     def storage(self) -> Storage[V]:
-        """How its views are kept."""
+        """How its views are stored."""
         if self.kept:
             return self.kept.checked()
         return as_json(self.name, self.key, self.view, self.columns, self.indexes)
@@ -136,28 +138,28 @@ class Projection(Generic[V]):
 
     @cached_property
     def made_rows(self) -> tuple[MadeRows[V], ...]:
-        """What makes the rows of a view, for each further relation."""
+        """Makes the rows of a view, for each further relation."""
         tables = self.tables[1:]
         return tuple([MadeRows(rows, of) for rows, of in zip(self.rows, tables, strict=True)])
 
     @cached_property
     def always_fits(self) -> bool:
-        """Whether any view can be kept."""
+        """Whether every view can be stored, so that none is checked."""
         return self.storage.always_fits and not self.rows
 
     @cached_property
     def told(self) -> ToldKeys:
-        """What `keys` tells, whatever it is that it answers."""
+        """Calls `keys`, and makes keys of whatever it returns or raises."""
         return ToldKeys(self.name, self.key, self.keys)
 
     @cached_property
     def guarded(self) -> GuardedFold[V]:
-        """The fold, as one that people wrote is called."""
+        """Calls the fold as other people's code, which might change what it is given."""
         return GuardedFold(self.name, self.view, self.fold, self.storage.settled)
 
     @cached_property
     def wanted(self) -> frozenset[type]:
-        """The types of the events that it wants."""
+        """The types of the events that it folds."""
         return frozenset(self.types or get_args(Event))
 
     @cached_property
@@ -167,7 +169,7 @@ class Projection(Generic[V]):
 
     @cached_property
     def unwanted(self) -> frozenset[str]:
-        """The names of those that it does not want; a type that is not known may be wanted."""
+        """The names of those that it does not fold; an unknown type is not among them."""
         return frozenset(EVENTS) - self.wanted_names
 
     @cached_property
@@ -177,20 +179,20 @@ class Projection(Generic[V]):
 
     @cached_property
     def is_of_session(self) -> bool:
-        """Whether there is a view of each session, so that its stream has all that is folded."""
+        """Whether it has one view per session, so that the session's stream has all its events."""
         return self.keys is of_session
 
     def touched(self, recorded: Recorded) -> Sequence[Key]:
         """The keys of the views that an event changes, each once.
 
-        It is `UNTOLD` where `keys` raises, and a `misfit` in place of each that is not of its kind.
+        It is `UNTOLD` if `keys` raises, with a `misfit` in place of each key of another kind.
         """
         if type(recorded.event) not in self.wanted:
             return ()
         return of_session(recorded) if self.is_of_session else self.told.of(recorded)
 
     def by_key(self, events: Sequence[Recorded]) -> dict[Key, list[Recorded]]:
-        """Events by the keys that `touched` tells of each: a log has a million of them."""
+        """Events by their keys, as `touched` tells them, but faster: a log has a million."""
         found: dict[Key, list[Recorded]] = defaultdict(list)
         wanted = self.wanted
         if self.is_of_session:
@@ -206,10 +208,10 @@ class Projection(Generic[V]):
 
     @cached_property
     def after(self) -> Callable[[V | None, Recorded], V]:
-        """Makes the view after an event, as it is when it is kept and read again.
+        """Makes the view after an event, as it will be when it is stored and read again.
 
-        Of views that are kept otherwise than as JSON, whose folds are this library's, it is the
-        fold alone: a log has a million events.
+        For views that are not stored as JSON, whose folds are this library's own, it is the bare
+        fold, for speed: a log has a million events.
 
         It raises what `fold` raises, or that a view cannot be written as JSON and read again.
         """
@@ -217,11 +219,11 @@ class Projection(Generic[V]):
         return self.fold if is_plain else self.guarded.after
 
     def check_kept(self, key: Key, view: V) -> None:
-        """Refuse a view that cannot be kept: its key waits.
+        """Raise if a view cannot be stored: its key is then parked.
 
         Raises:
-            Exception: It cannot be written as JSON, or what makes its rows raised.
-            ValueError: A row of it is not what the columns take, or two have one key.
+            Exception: It cannot be written as JSON, or making its rows raised.
+            ValueError: A row does not fit its columns, or two rows have the same key.
         """
         self.storage.to_row(key, view)
         for rows in self.made_rows:
@@ -229,7 +231,7 @@ class Projection(Generic[V]):
 
 
 def check_distinct(projections: Sequence[Projection[Any]]) -> None:
-    """Refuse projections that would share a name or a relation, with another or in one.
+    """Raise if projections share a name or a relation, or one has a relation twice.
 
     Raises:
         InvalidValue: They do.

@@ -1,4 +1,4 @@
-"""How the views of a projection are kept: a row each, and rows that people can query."""
+"""How the views of a projection are stored: one row each, and rows for people to query."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ _DOCUMENT = Column("document", "json")
 
 
 class Storage(msgspec.Struct, Generic[V], frozen=True):
-    """How views are kept, a row each.
+    """How views are stored, one row each.
 
     Attributes:
-        table: Where: a column `application_id`, the key's column, and more.
-        to_row: The row of a key and its view, without the application's id. A view waits whose row
-            is not what the columns take.
+        table: The relation: a column `application_id`, the key's column, and more.
+        to_row: The row of a key and its view, without the application's id. If the row does not fit
+            the columns, the key is parked.
         from_row: The view of such a row.
-        always_fits: Whether any row is what the columns take, so that none is checked.
-        settled: A view as it is when it is read again, if that may be another than the one that a
-            fold made: 0 is a float then, where the field is one. It raises for a view that cannot
-            be read again.
+        always_fits: Whether every row fits the columns, so that none is checked.
+        settled: A view as it will be when it is read again, if that may differ from what a fold
+            made: a 0 in a field for floats is then 0.0. It raises if the view cannot be read again.
     """
 
     table: Table
@@ -40,7 +39,7 @@ class Storage(msgspec.Struct, Generic[V], frozen=True):
     settled: Callable[[V], V] | None = None
 
     def checked(self) -> Storage[V]:
-        """The same, which raises for a row that the columns do not take."""
+        """The same, but it raises for a row that does not fit the columns."""
         if self.always_fits:
             return self
 
@@ -53,15 +52,15 @@ class Storage(msgspec.Struct, Generic[V], frozen=True):
 
 
 class Rows(msgspec.Struct, Generic[V], frozen=True):
-    """Rows that people can query, any number of them for a view.
+    """A further relation for people to query, with any number of rows for each view.
 
     Attributes:
-        name: The relation's. Its columns are `application_id`, the view's key, and these:
-        columns: What a row has of its own.
-        key: The names of those columns that tell the rows of one view apart. A view that makes
-            two rows with one key waits, as where its fold fails.
+        name: The relation's name. Its columns are `application_id`, the view's key, and `columns`.
+        columns: The columns that a row has besides.
+        key: The names of those columns that tell the rows of one view apart. A view with two rows
+            of the same key is parked, as if its fold had failed.
         of: The rows of a view; pure.
-        indexes: The columns of further indexes; each begins with `application_id`.
+        indexes: The columns of further indexes, each beginning with `application_id`.
     """
 
     name: str
@@ -71,7 +70,7 @@ class Rows(msgspec.Struct, Generic[V], frozen=True):
     indexes: tuple[tuple[str, ...], ...] = ()
 
     def table(self, key: Column) -> Table:
-        """The relation, for views that have such a key."""
+        """The relation, for views with that key."""
         return Table(
             self.name,
             (APPLICATION_ID, key, *self.columns),
@@ -87,7 +86,7 @@ def as_json(
     columns: Sequence[Column],
     indexes: tuple[tuple[str, ...], ...],
 ) -> Storage[V]:
-    """How views are kept as JSON, beside those of their fields that are columns."""
+    """How views are stored as JSON, beside those of their fields that are columns."""
     names = [column.name for column in columns]
     write = documents.writes(view)
     decode = msgspec.json.Decoder(view).decode
