@@ -1,4 +1,4 @@
-"""Tasks share durable commits too: they wait without a thread, and one leads for whoever must."""
+"""Tasks share durable commits too: they wait without a thread; one that leads borrows one."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class AwaitedCommits(SharedCommits):
 
     def _begin(self) -> None:
         super()._begin()
-        self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")  # no thread yet
+        self._leaders = ThreadPoolExecutor(1, "customer-sessions-lead")  # starts no thread yet
 
     async def do_async(self, job: Job) -> list[Executed]:
-        """Let a job be done without blocking the loop: where it must lead, a thread does.
+        """Do a job without blocking the event loop: if it must lead, a thread leads for it.
 
         Raises:
-            QueueFull: Too many wait, and did so for too long.
+            QueueFull: Too many callers were waiting, for too long.
             StoreClosed: The store is closed.
-            CommitUnderway: This thread leads, and would wait for itself.
+            CommitUnderway: This thread is leading, and would wait for itself.
         """
-        import asyncio  # noqa: PLC0415  who awaits has imported it, and to others it costs a start
+        import asyncio  # noqa: PLC0415  callers that await have it; others start faster
 
         self._check_not_leading("a command")
         loop, done = asyncio.get_running_loop(), asyncio.Event()
@@ -45,7 +45,7 @@ class AwaitedCommits(SharedCommits):
             if not job.done:
                 self._in_thread(lead, job, loop)
             else:
-                with suppress(RuntimeError):  # the loop is closed, and nobody waits
+                with suppress(RuntimeError):  # the loop is closed: nobody is waiting
                     loop.call_soon_threadsafe(done.set)
 
         job.wake = job.wake_again = wake
@@ -56,7 +56,7 @@ class AwaitedCommits(SharedCommits):
             if joined:
                 self._in_thread(lead, job, loop)
             await done.wait()
-        except GeneratorExit:  # thrown away, perhaps by a collection in a thread that has the mutex
+        except GeneratorExit:  # garbage collection, perhaps in a thread that has the mutex
             raise
         except BaseException:
             self._withdraw(job)
@@ -64,9 +64,9 @@ class AwaitedCommits(SharedCommits):
         return job.answer()
 
     def _lead_unless_withdrawn(self, job: Job) -> None:
-        """Lead in a thread, which may come late: its caller may have been interrupted by then.
+        """Lead, in a thread that may start late: the caller may have been interrupted by then.
 
-        It may also come twice: whoever woke the caller was interrupted, and did so again.
+        It may also run twice, if the one that woke the caller was interrupted and woke it again.
         """
         with self._mutex:
             leads = job.leads and not (job.is_leading or job.withdrawn)
@@ -75,13 +75,13 @@ class AwaitedCommits(SharedCommits):
             try:
                 self.lead(job)
             except BaseException:
-                job.wake_again()  # nobody else does who had not been taken yet
+                job.wake_again()  # nobody else does if it was not taken yet
                 raise
 
     def _in_thread(
         self, lead: Callable[[Job], None], job: Job, loop: asyncio.AbstractEventLoop
     ) -> None:
-        """Let a thread lead; while the interpreter exits, one of no executor, or else the loop."""
+        """Lead in the executor; while the interpreter exits, in a plain thread or in the loop."""
         try:
             self._leaders.submit(lead, job)
         except RuntimeError:
@@ -91,6 +91,6 @@ class AwaitedCommits(SharedCommits):
                 loop.call_soon_threadsafe(lead, job)
 
     def close(self) -> None:
-        """Take nothing more, and wait until what was accepted is done."""
+        """Accept nothing more, and wait until what was accepted is done."""
         super().close()
         self._leaders.shutdown()

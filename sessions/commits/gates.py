@@ -1,6 +1,6 @@
-"""Gates: locks that are handed over closed, for one to wait at until another opens it.
+"""Gates: locks that are made closed, so that one caller waits until another opens the gate.
 
-What they are made of is given, so that the tests can search all interleavings.
+The kind of lock is a parameter, so that the tests can search all interleavings.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class Lock(Protocol):
-    """What callers wait for."""
+    """The lock that a gate is made of, such as `threading.Lock`."""
 
     def acquire(self, blocking: bool = ..., timeout: float = ..., /) -> bool:  # noqa: FBT001  as threading's
         """Wait until it is free, and take it."""
 
     def release(self) -> None:
-        """Set it free, from whatever thread."""
+        """Release it, from any thread."""
 
     def __enter__(self) -> object:
-        """Take it: no signal is handled between that and the block which it is taken for."""
+        """Take it; no signal is handled between this and the `with` block."""
 
     def __exit__(
         self,
@@ -31,16 +31,16 @@ class Lock(Protocol):
         trace: TracebackType | None,
         /,
     ) -> None:
-        """Set it free."""
+        """Release it."""
 
 
 def closed_gate(lock: Callable[[], Lock]) -> Lock:
-    """A new lock that is taken: who acquires it waits until somebody releases it."""
+    """A new lock that is taken already: to acquire it is to wait until somebody releases it."""
     gate = lock()
     gate.acquire()
     return gate
 
 
 def opens_within(gate: Lock, seconds: float) -> bool:
-    """Wait at a gate; whether it was opened in time."""
+    """Wait at a gate; tell whether it was opened in time."""
     return gate.acquire(True, seconds)  # noqa: FBT003  as threading's

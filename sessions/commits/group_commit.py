@@ -1,6 +1,6 @@
-"""What those who share a commit do in its transaction: each decides, in turn, and one commits.
+"""The transaction that callers share: their jobs are decided in turn, and committed once.
 
-Whatever goes wrong strikes whom it must, and nobody's commands are executed twice.
+A failure reaches only the caller that it belongs to, and no command is executed twice.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 class GroupCommit:
-    """The transactions of the callers who wait at the same moment (`SharedCommits`).
+    """The transactions of the callers that wait at the same moment (`SharedCommits`).
 
     Args:
         writer: Begins them, and makes them durable.
         path: What errors call the store.
-        patience: Seconds for which a database that goes away again and again is tried.
+        patience: Seconds for which it keeps trying a database that goes away again and again.
     """
 
     def __init__(self, writer: Writer, path: str, patience: float) -> None:
@@ -46,21 +46,21 @@ class GroupCommit:
         self._patience = patience
 
     def perform(self, queue: Jobs) -> None:
-        """Let those who wait decide in one transaction; what breaks one of them leaves the rest.
+        """Decide the waiting jobs in one transaction; what breaks one of them spares the rest.
 
-        A refusal is its job's own. Anything else that goes wrong drops the transaction; its jobs
-        are then done one by one, so that it strikes whom it must, and again where the database
-        went away before the commit. A lock that is not free in time is the same for all who wait:
-        each waits for it once.
+        A refusal concerns its own job. If anything else goes wrong, the transaction is dropped, and
+        its jobs are done one by one, so that an error reaches only the job it belongs to. A job is
+        tried again if the database went away before the commit. If the lock is not free in time,
+        all waiting jobs are told, since each would only wait for it again.
         """
 
         def waiting() -> Sequence[Job]:
-            queue.let_come()  # who comes later needs a round trip of its own
+            queue.let_come()  # a later job needs a round trip of its own
             return queue.waiting()
 
         try:
             transaction = self._writer.begin(waiting, lock=not self._writer.is_alone)
-        except SessionsError as error:  # any other is the leader's alone: a signal's handler raised
+        except SessionsError as error:  # any other is the leader's alone, from a signal handler
             self._fail_all(queue, error)
             return
         try:
@@ -73,7 +73,7 @@ class GroupCommit:
     def _perform(self, transaction: Transaction, queue: Jobs, jobs: Sequence[Job]) -> None:
         try:
             self._do_together(transaction, jobs)
-        except StoreBusy as error:  # they would wait for the same once more
+        except StoreBusy as error:  # they would only wait for it again
             self._fail(jobs, error)
             self._fail_all(queue, error)
         except Exception as error:
@@ -87,7 +87,7 @@ class GroupCommit:
                 self._fail(jobs, error)
 
     def _do_together(self, transaction: Transaction, jobs: Sequence[Job]) -> None:
-        """Do all of them; anew with the lock first, where it turns out that this is needed."""
+        """Do all jobs; again, with the lock first, if that turns out to be needed."""
         if transaction.is_late and any(job.attempt for job in jobs):
             self._writer.abandon(transaction)
             self._do_anew(jobs)
@@ -99,7 +99,7 @@ class GroupCommit:
         except StorageFailed:
             if not transaction.is_late:
                 raise
-            self._do_anew(jobs)  # it may have asked what others have renamed or dropped since
+            self._do_anew(jobs)  # others may have renamed or dropped what it asked
 
     def _do_anew(self, jobs: Sequence[Job]) -> None:
         transaction = self._writer.begin(lambda: jobs)
@@ -120,7 +120,7 @@ class GroupCommit:
                 self._alone(transaction, job, deadline)
 
     def _alone(self, transaction: Transaction, job: Job, deadline: float) -> None:
-        """Do a job; it is to be done again where nothing of it is written, and there is time."""
+        """Do one job; if nothing of it is written and there is time, leave it to be done again."""
         try:
             self._do(transaction, [job])
         except Exception as error:
@@ -151,7 +151,7 @@ class GroupCommit:
             late_commits.forget(transaction, jobs)
             raise
         finally:
-            outcomes.clear()  # tracebacks of refusals lead here
+            outcomes.clear()  # tracebacks of refusals refer to it
 
     def _settle(
         self,
@@ -160,9 +160,9 @@ class GroupCommit:
         outcomes: Sequence[list[Executed] | Exception],
         interrupt: BaseException,
     ) -> None:
-        """The leader was interrupted: nobody's commands may be executed a second time.
+        """The leader was interrupted: make sure that no command is executed a second time.
 
-        It may be so by any error: whoever handles a signal raises what he likes.
+        The interrupt may be any error, because a signal handler may raise anything.
         """
         unknown = self._unknown(repr(interrupt))
         try:
@@ -180,7 +180,7 @@ class GroupCommit:
         jobs: Sequence[Job],
         outcomes: Sequence[list[Executed] | Exception],
     ) -> None:
-        """Answer them; but a refusal is no answer while a commit of the same job may still come."""
+        """Answer the jobs; but a refusal is no answer while another commit of the job may come."""
         for job, outcome in zip(jobs, outcomes, strict=True):
             may_come = late_commits.may_come(job, transaction.position)
             job.finish(self._unknown(repr(outcome)) if may_come else outcome)
@@ -189,9 +189,9 @@ class GroupCommit:
         return OutcomeUnknown(path=self._path, reason=reason)
 
     def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
-        """Tell all of them, each by an error of its own: raising one writes into it.
+        """Give each job an error of its own, because raising an error writes into it.
 
-        Whose commit may still come is not told that nothing was written.
+        A job whose commit may still come is not told that nothing was written.
         """
         says_so = isinstance(error, SessionsError) and not isinstance(error, OutcomeUnknown)
         for job in jobs:
@@ -208,7 +208,7 @@ class GroupCommit:
 
 
 def _outcomes(transaction: Transaction, jobs: Sequence[Job]) -> list[list[Executed] | Exception]:
-    """What each job decides, or has decided in a commit that came late."""
+    """What each job decides, or decided in a commit that came late."""
     came = late_commits.came(transaction, jobs)
     return [came[job].outcome if job in came else _outcome(transaction, job) for job in jobs]
 
@@ -221,7 +221,7 @@ def _outcome(transaction: Transaction, job: Job) -> list[Executed] | Exception:
 
 
 def _own(error: Exception) -> Exception:
-    """A copy of an error, for one of those whom it strikes."""
+    """A copy of an error, for one of the callers that it reaches."""
     if not isinstance(error, SessionsError):
         return error
     own = copy(error)

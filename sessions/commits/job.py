@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Attempt(NamedTuple):
-    """A late commit (`late_commits.py`), as a job that has events in it knows it.
+    """A late commit (`late_commits.py`), as known to a job that has events in it.
 
     Attributes:
         first: The first event of the commit.
@@ -35,14 +35,14 @@ class Job:
     Attributes:
         error: What its caller gets in place of an answer.
         done: Whether there is an answer, or an error.
-        attempt: A commit of it that may still come; while there is one, it is decided under the
-            lock alone, and only where the log does not have that.
+        attempt: A commit of it that may still come. While there is one, the job is decided only
+            under the lock, and only if the log does not have that commit.
         leads: Whether it has the lead, or is to take it.
-        is_leading: Whether a thread leads for it, where a task waits.
-        withdrawn: Whether its caller waits no more.
-        passes_on: Whether its caller waits at a gate, and wakes the next who is answered.
+        is_leading: Whether a thread leads for it, if its caller is a task.
+        withdrawn: Whether its caller has stopped waiting.
+        passes_on: Whether its caller waits at a gate, and will wake the next answered caller.
         wake: Wakes its caller, to get the answer or to lead.
-        wake_again: For who was interrupted while it woke a task, which may not be awake.
+        wake_again: To be called if `wake` was interrupted: a task may not be awake then.
     """
 
     error: BaseException | None = None
@@ -70,7 +70,7 @@ class Job:
         self.executed: list[Executed] = []
 
     def finish(self, outcome: list[Executed] | Exception) -> None:
-        """Say what came of it."""
+        """Set its outcome."""
         self.attempt = None
         if isinstance(outcome, OutcomeUnknown) and self.key is not None:
             outcome.of_key()
@@ -81,8 +81,8 @@ class Job:
         self.done = True
 
     def answer(self) -> list[Executed]:
-        """What was executed; or else its error is raised."""
-        error, self.error = self.error, None  # its traceback leads here: a circle
+        """Return what was executed, or raise its error."""
+        error, self.error = self.error, None  # its traceback refers to this: a cycle
         try:
             if error is not None:
                 raise error

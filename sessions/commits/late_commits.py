@@ -1,7 +1,8 @@
-"""Commits that take the lock themselves: one that is lost on its way may come when it is given up.
+"""Commits that take the lock themselves: one that was lost on its way may still come later.
 
-It comes only where the log still ends where it was decided. So the jobs whose events it has know of
-it, from before it is sent until it is settled: it is in the log, or something else stands there.
+It comes only if the log still ends where it was decided. So the jobs that have events in it know of
+it, from before it is sent until it is settled: either it is in the log, or something else has its
+place.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def take_note(
     jobs: Sequence[Job],
     outcomes: Sequence[list[Executed] | Exception],
 ) -> None:
-    """Let jobs know of a commit that has events of theirs, before it is sent."""
+    """Tell jobs of a commit that has events of theirs, before it is sent."""
     for job, outcome in zip(jobs, outcomes, strict=True):
         if transaction.first is not None and isinstance(outcome, list):
             has_events = not job.dry_run and _ends(outcome) >= transaction.first.position
@@ -31,12 +32,12 @@ def take_note(
 
 
 def _ends(outcome: Sequence[Executed]) -> int:
-    """The position of the newest event; a key's answer from before has those of its own commit."""
+    """The position of the newest event; a repeated answer has those of its own, earlier commit."""
     return max((event.position for executed in outcome for event in executed.events), default=0)
 
 
 def forget(transaction: Transaction, jobs: Sequence[Job]) -> None:
-    """Let jobs know no longer of a commit that never comes."""
+    """Let jobs forget a commit that can never come."""
     for job in jobs if transaction.is_late and not transaction.may_come else ():
         job.attempt = None
 

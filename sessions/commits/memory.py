@@ -1,4 +1,4 @@
-"""The sessions that a writer holds in memory, and whether they are proved to be as it left them."""
+"""The sessions that a writer holds in memory, and whether each is proved to be current."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SESSIONS = 1024
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
-    """A session as its stream makes it, and where the stream ends; None is before its beginning."""
+    """A session and where its stream ends: version and position; None before it begins."""
 
     session: Session | None = None
     version: int = 0
@@ -35,10 +35,11 @@ _UNSEEN = (-1, Held())
 
 
 class Memory:
-    """The sessions last used, each with the epoch in which it was seen.
+    """The sessions used last, each with the epoch in which it was seen.
 
-    What others record is taken in as it comes. A new epoch begins where that is not known: what
-    was seen in an older one has to be brought up to date with the events after its version.
+    Events that others record are folded in as they come. If it is not known what others recorded, a
+    new epoch begins: a session of an older epoch has to be brought up to date with the events after
+    its version.
     """
 
     def __init__(self) -> None:
@@ -46,25 +47,25 @@ class Memory:
         self._epoch = 0
 
     def begin_epoch(self) -> None:
-        """Others may have written: nothing that is held is proved any more."""
+        """Others may have written: no held session is proved to be current any more."""
         self._epoch += 1
 
     def forget(self) -> None:
-        """Hold nothing: the log is not the one that it was."""
+        """Hold nothing: the log is no longer the same one."""
         self._held.clear()
 
     def last_seen(self, session_id: str) -> tuple[Held, bool]:
-        """The session as it was last seen, and whether it is proved to be so still."""
+        """The session as it was last seen, and whether that is proved to be current."""
         epoch, held = self._held.get(session_id, _UNSEEN)
         return held, epoch == self._epoch
 
     def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:
-        """The positions of the events that are of sessions which are held, of rows of a log."""
+        """Of rows of a log, the positions of those that belong to held sessions."""
         held = self._held
         return {row[0] for row in rows if row[2] in held and row[1] == SESSION}
 
     def catch_up(self, recorded: Recorded) -> None:
-        """Take in what somebody else has recorded; once, however often it comes."""
+        """Fold in an event that another writer recorded; once, however often it comes."""
         epoch, held = self._held.get(recorded.stream_id, _UNSEEN)
         is_proved = recorded.category == SESSION and epoch == self._epoch
         if is_proved and recorded.version > held.version:

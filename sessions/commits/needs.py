@@ -1,4 +1,4 @@
-"""What commands need of a store: streams, how much of limits is used, and answers to keys."""
+"""What commands need from a store: streams, how much of limits is used, answers to keys."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Means:
 
 
 class Needs:
-    """What some commands need, and nobody has in memory: to be asked for in one round trip.
+    """What commands need that is not in memory, to be read in one round trip.
 
     Attributes:
-        statements: What asks for it.
+        statements: The SELECTs that read it.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Needs:
         self._streams = len(streams)
 
     def states(self, mapper: Mapper, answers: Sequence[Sequence[Any]]) -> dict[str, Held]:
-        """The sessions as they are, by what their streams were answered with.
+        """The sessions as they are now, from the rows of their streams.
 
         Raises:
             UnknownEvent: A newer library wrote an event of one.
@@ -79,7 +79,7 @@ class Needs:
         return states
 
     def answers(self, answers: Sequence[Sequence[Any]]) -> dict[str, Kept | None]:
-        """What each key was used for, and what was answered; None if it was not used yet."""
+        """What each key was used for, with its answer; None if it was not used yet."""
         if not self._keys:
             return {}
         found = {key: (request, answer) for key, request, answer in answers[self._streams]}
@@ -100,7 +100,7 @@ def needs_of(
     knows: Callable[[Pair], bool],
     found: Collection[str] = (),
 ) -> Needs | None:
-    """What jobs need that is neither known nor proved in memory: the latter becomes known."""
+    """What jobs need that is not known yet; sessions that are current in memory become known."""
     missing: dict[str, Held] = {}
     pairs: dict[Pair, None] = {}
     keys: dict[str, None] = {}

@@ -1,4 +1,4 @@
-"""Callers outside of a full queue: memory is bounded, and who waits for too long is told."""
+"""Callers outside of a full queue: memory is bounded, and a caller that waits too long is told."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sessions.errors import QueueFull
 
 _ASYNC_PAUSE = 0.005
-"""Seconds between two looks of a coroutine at a full queue."""
+"""Seconds after which a coroutine looks at a full queue again."""
 
 
 class Place(NamedTuple):
@@ -24,12 +24,12 @@ class Place(NamedTuple):
 
 
 class Outside:
-    """Those who wait until there is room.
+    """The callers that wait until there is room.
 
     Args:
-        mutex: Guards the queue; `come` and `admit` are for those who have it.
-        lock: What makes a lock.
-        full: Makes the error for those who waited for too long.
+        mutex: Guards the queue; hold it to call `come` or `admit`.
+        lock: Makes a lock.
+        full: Makes the error for a caller that waited too long.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Outside:
         return place
 
     def admit(self, number: int) -> None:
-        """Let so many look for room, who came first."""
+        """Let as many callers look for room, those that came first."""
         while number > 0 and self._places:
             place = self._places[0]
             del self._places[0]  # no signal is handled between this and what opens the gate
@@ -55,11 +55,11 @@ class Outside:
             number -= 1
 
     def admit_all(self) -> None:
-        """Let all look, each of whom is told then what is the matter."""
+        """Let all callers look again; each is then told what is the matter."""
         self.admit(len(self._places))
 
     def wait(self, place: Place, deadline: float) -> None:
-        """Wait until one may look for room again.
+        """Wait until the caller may look for room again.
 
         Raises:
             QueueFull: It took too long.
@@ -74,7 +74,7 @@ class Outside:
             raise self._full()
 
     async def pause(self, place: Place, deadline: float) -> None:
-        """Let a while pass before one looks for room again: a coroutine waits at no gate.
+        """Let a while pass before a coroutine looks for room again: it cannot wait at a gate.
 
         Raises:
             QueueFull: It took too long.
@@ -82,7 +82,7 @@ class Outside:
         self._leave(place)
         if monotonic() > deadline:
             raise self._full()
-        import asyncio  # noqa: PLC0415  who awaits has imported it, and to others it costs a start
+        import asyncio  # noqa: PLC0415  callers that await have it; others start faster
 
         await asyncio.sleep(_ASYNC_PAUSE)
 

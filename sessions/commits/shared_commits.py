@@ -1,14 +1,15 @@
 """Callers in many threads share durable commits.
 
-Whoever comes first leads: it takes the database's lock, lets everybody who waits by then decide
-in one transaction, commits it once, and hands the lead to the next who came meanwhile. One lone
-caller leads itself, at no cost but two uncontended locks; no thread runs in the background.
+The first caller leads: it takes the database's lock, lets all callers that wait by then decide in
+one transaction, commits it once, and hands the lead to the next one that has come meanwhile. A lone
+caller leads itself, at the cost of two uncontended locks; no thread runs in the background.
 
-Who is answered wakes the next one, when its own turn has come. One thread runs Python at a time: if
-all were woken at once, each would wake only to wait for the interpreter, and be woken again.
+An answered caller wakes the next one when its own turn has come. One thread runs Python at a time:
+if all were woken at once, each would wake only to wait for the interpreter, and have to be woken
+again.
 
-All that callers share stands behind one mutex, and they wait for nothing but gates. The tests
-replace `lock` by one of their own, and search all interleavings.
+All shared state is behind one mutex, and callers wait at nothing but gates. The tests replace
+`lock` by one of their own, and search all interleavings.
 """
 
 from __future__ import annotations
@@ -31,29 +32,29 @@ if TYPE_CHECKING:
     from sessions.commits.job import Job
 
 TOGETHER = 256
-"""The most commands of one commit: what waits longer than that waits for the next."""
+"""The most commands of one commit; further ones wait for the next."""
 
 WAITING = 10_000
-"""How many may wait before further callers wait outside."""
+"""How many may be in the queue; further callers wait outside."""
 
 _TURN = 0.00002
-"""Seconds that one who is answered takes to come back, if it does at once."""
+"""Seconds that an answered caller takes to come back, if it does at once."""
 
 _WAITS = 4
-"""How often a leader waits for those who are not back yet, as long as some of them come."""
+"""How often at most a leader waits for callers that are not back yet, while some keep coming."""
 
 
 class Jobs(Protocol):
-    """Those who wait, as who performs their transaction sees them."""
+    """The waiting jobs, as `perform` sees them."""
 
     def waiting(self) -> Sequence[Job]:
-        """Those who wait by now, and may still leave."""
+        """The jobs that wait by now; they may still leave."""
 
     def let_come(self) -> None:
-        """Let those come who will in a moment, to be asked before one waits or takes."""
+        """Let jobs come that will come in a moment; to be called before `waiting` or `take`."""
 
     def take(self) -> Sequence[Job]:
-        """Take those who wait by now into the transaction; each is done then, or taken again."""
+        """Take the jobs that wait by now into the transaction; one left undone is taken again."""
 
 
 class SharedCommits:
@@ -72,14 +73,14 @@ class SharedCommits:
         """Share commits.
 
         Args:
-            perform: Runs one transaction of the jobs that it takes once it has the database's
-                lock. Each is done then; one that is not is taken again. It takes more, as often
-                as it likes, where it has the same answer for all who wait.
+            perform: Runs one transaction of the jobs that it takes once it has the database's lock.
+                Each job should then be done; one that is not is taken again. It may take more, as
+                often as it likes, if it has the same answer for all that wait.
             path: What errors call the store.
             timeout: Seconds that a caller waits outside of a full queue.
             together: The most commands of one commit.
-            waiting: How many may wait.
-            lock: What makes a lock.
+            waiting: How many may be in the queue.
+            lock: Makes a lock.
         """
         self._perform = perform
         self._path = path
@@ -105,16 +106,16 @@ class SharedCommits:
         self._all_have_come = closed_gate(self._lock)
 
     def begin_again_in_child(self) -> None:
-        """After a fork: who waits is the parent's."""
+        """Begin with an empty queue in a forked child: the waiting callers are the parent's."""
         self._begin()
 
     def do(self, job: Job) -> list[Executed]:
-        """Let a job be done, durably, in this thread or in that of another caller.
+        """Do a job, durably, in this thread or in that of another caller.
 
         Raises:
-            QueueFull: Too many wait, and did so for too long.
+            QueueFull: Too many callers were waiting, for too long.
             StoreClosed: The store is closed.
-            CommitUnderway: This thread leads, and would wait for itself.
+            CommitUnderway: This thread is leading, and would wait for itself.
         """
         self._check_not_leading("a command")
         gate = closed_gate(self._lock)
@@ -126,7 +127,7 @@ class SharedCommits:
                 self._outside.wait(joined, deadline)
             leads = joined
             while not job.done:
-                if not leads:  # whoever wakes it says so by the gate, once
+                if not leads:  # it is woken through the gate, once
                     job.passes_on = True
                     gate.acquire()
                     job.passes_on = False
@@ -141,7 +142,7 @@ class SharedCommits:
         return job.answer()
 
     def _join(self, job: Job) -> bool | Place:
-        """Wait in the queue, or lead: whether it does; else the place to wait at outside."""
+        """Join the queue, and tell whether to lead; if it is full, return a place outside."""
         with self._mutex:
             if self._closed:
                 raise StoreClosed
@@ -156,7 +157,7 @@ class SharedCommits:
             return leads
 
     def lead(self, job: Job) -> None:
-        """Let those who wait decide and commit together, and hand the lead over."""
+        """Let all waiting jobs decide and commit together, and hand over the lead."""
         try:
             self._leader = threading.get_ident()
             self._perform(self)
@@ -168,19 +169,20 @@ class SharedCommits:
             self._hand_over(job)
 
     def waiting(self) -> Sequence[Job]:
-        """Those who wait by now, as far as they have room in one commit."""
+        """The jobs that wait by now, as far as one commit has room for them."""
         with self._mutex:
             return list(self._queue)[: self._together]
 
     def let_come(self) -> None:
-        """Wait until as many have come as the last commit answered, or nobody does any more.
+        """Wait until as many jobs have come as the last commit answered, or no more come.
 
-        They may be back with new commands, which share the next commit then. Who is not back when
-        all might be does something else. As long as some of them come it waits for the others once
-        more, but only a few times: who comes that slowly is no reason to let the rest wait.
+        Answered callers may be back with new commands, which then share the next commit. A caller
+        that is not back when all could be is doing something else. As long as some come, the leader
+        waits once more for the others, but only a few times: callers that come so slowly are no
+        reason to let the rest wait.
         """
         awaited = min(self._shared, self._together)
-        if awaited < 2:  # noqa: PLR2004  who was alone waits for nobody
+        if awaited < 2:  # noqa: PLR2004  nobody to wait for
             return
         gate = closed_gate(self._lock)
         with self._mutex:
@@ -193,7 +195,7 @@ class SharedCommits:
         self._awaited = 0
 
     def take(self) -> Sequence[Job]:
-        """Take those who wait by now into a transaction."""
+        """Take the jobs that wait by now into a transaction."""
         with self._mutex:
             waiting = list(self._queue)
             taken = waiting[: self._together]
@@ -203,10 +205,11 @@ class SharedCommits:
             return taken
 
     def _hand_over(self, leader: Job) -> None:
-        """Leave the lead to the next, and see to it that those are woken whom the commit answered.
+        """Hand the lead to the next job, and have the callers woken that the commit answered.
 
-        It may be interrupted anywhere, and goes on from there when it is called again: what is
-        put back or answered is taken no longer, and the leader leads until nothing else is left.
+        It may be interrupted anywhere, and resumes there when it is called again: jobs that are put
+        back or answered are no longer in `_taken`, and the leader leads until nothing else is left
+        to do.
         """
         with self._mutex:
             undone = [job for job in self._taken if not (job.done or job.withdrawn)]
@@ -233,12 +236,12 @@ class SharedCommits:
                     raise
 
     def _pass_on(self) -> None:
-        """Wake the next of those who are answered too."""
+        """Wake the next of the answered callers."""
         with self._mutex:
             self._wake_next()
 
     def _wake_next(self) -> None:
-        """Wake those who are answered, up to one that will wake the next when it has its turn."""
+        """Wake answered callers, up to one that will wake the next when its own turn has come."""
         while self._answered:
             job = self._answered[0]
             del self._answered[0]  # no signal is handled between this and what wakes it
@@ -252,14 +255,14 @@ class SharedCommits:
                     return
 
     def _withdraw(self, job: Job) -> None:
-        """A caller waits no more: if it is left with the lead, the next one has it."""
+        """Let a caller wait no longer; if it is left with the lead, the next one gets it."""
         with self._mutex:
             job.withdrawn = True
             if job.done:  # it may have been woken, to wake the next
                 self._wake_next()
             if job in self._queue and not job.leads:
                 self._leave(job)
-            self._outside.admit(self._most - len(self._queue))  # it may have left that undone
+            self._outside.admit(self._most - len(self._queue))  # `_leave` may not have come to that
             hands_over = job.leads and not job.is_leading
         if hands_over:
             job.done = True
@@ -270,7 +273,7 @@ class SharedCommits:
         self._outside.admit(1)
 
     def _check_not_leading(self, what: str) -> None:
-        """Refuse what a signal's handler, a clock or a fold asks for in the thread that leads."""
+        """Refuse what a signal handler, a clock or a fold asks for in the thread that leads."""
         if self._leader == threading.get_ident():
             raise CommitUnderway(what=what)
 
@@ -278,10 +281,10 @@ class SharedCommits:
         return QueueFull(waiting=self._most, path=self._path, seconds=self._timeout)
 
     def close(self) -> None:
-        """Take nothing more, and wait until what was accepted is done.
+        """Accept nothing more, and wait until what was accepted is done.
 
         Raises:
-            CommitUnderway: This thread leads, and would wait for itself.
+            CommitUnderway: This thread is leading, and would wait for itself.
         """
         self._check_not_leading("close")
         gate = closed_gate(self._lock)

@@ -31,7 +31,7 @@ Metadata = dict[str, Any]
 
 _WRITTEN = "SELECT 1 FROM events WHERE application_id = ? AND position = ? AND command_id = ?"
 Read = tuple["Needs", "Sequence[Sequence[Any]]"]
-"""What commands need, and what was answered."""
+"""What commands need, and what the database answered."""
 
 
 def _usage(recorder: SessionRecorder, connection: Connection, limit: str, holder: str) -> Usage:
@@ -42,13 +42,14 @@ def _usage(recorder: SessionRecorder, connection: Connection, limit: str, holder
 class Transaction:
     """Decides commands on what it has read under the lock, and on what it decided before.
 
-    Nothing is written before `write`: a command that is refused leaves no trace, and the others
-    that share the transaction stay whole.
+    Nothing is written before `write`: a command that is refused leaves no trace, and does not
+    affect the others that share the transaction.
 
     Attributes:
-        is_late: Whether it has no lock yet: what it reads may be of another moment.
-        may_come: Whether it was sent and lost, and may be in the log later than now.
-        is_torn: Whether something interrupted it as it took in what was decided: it has a part.
+        is_late: Whether its commit takes the lock: what it reads before may be of different
+            moments.
+        may_come: Whether it was sent and lost, and may still get into the log.
+        is_torn: Whether an interrupt left it with only a part of what was decided.
     """
 
     def __init__(
@@ -84,19 +85,19 @@ class Transaction:
         return Head(self.position, self._means.views.current)
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[Any]:
-        """All rows of one SELECT; what is decided and not flushed is not seen."""
+        """All rows of one SELECT, which does not see what is decided and not flushed."""
         database = self._recorder.database
         with database.failures:
             return database.look(self.connection, sql, parameters)
 
     def sees(self, recorded: Recorded) -> bool:
-        """Whether the log has an event, where it would stand if it was committed."""
+        """Whether the log has an event of a transaction, at the position it would have there."""
         asked = (recorded.application_id, recorded.position, recorded.command_id)
         return bool(self.query(_WRITTEN, asked))
 
     @property
     def goes_on(self) -> bool:
-        """Whether it can still be committed: a SELECT that fails need not be its end."""
+        """Whether it can still be committed: a SELECT that fails need not end it."""
         return self._recorder.database.goes_on(self.connection)
 
     def _read(self, sql: str, parameters: Sequence[object]) -> list[Any]:
@@ -106,12 +107,12 @@ class Transaction:
     def run(
         self, requests: Sequence[Request], key: str | None, meta: Metadata, *, dry_run: bool = False
     ) -> list[Executed]:
-        """Decide commands, all or none of them; with a key, once for ever.
+        """Decide commands, all or none of them; with a key, only the first time.
 
         Raises:
             Refused: A rule forbids one of them.
             VersionConflict: A session is not at the version that the caller expects.
-            IdempotencyKeyReused: The key is another request's.
+            IdempotencyKeyReused: The key belongs to another request.
         """
         if key is None:
             executed = self._decided(requests, meta, keep=not dry_run)
@@ -123,7 +124,7 @@ class Transaction:
         except InvalidValue as error:
             if kept is not None:
                 raise IdempotencyKeyReused(key=key) from error
-            self._decided(requests, meta, keep=False)  # who breaks a rule is told which
+            self._decided(requests, meta, keep=False)  # a broken rule is the better error
             raise
         if kept is not None:
             if kept[0] != fingerprint:
@@ -139,7 +140,7 @@ class Transaction:
         return executed
 
     def _answered(self, requests: Sequence[Request], key: str, kept: str) -> list[Executed]:
-        """The answer that is kept for a key, if it is one to these requests."""
+        """The answer that is stored for a key, if it is one to these requests."""
         path = self._recorder.database.path
         executed = answers.from_json(kept, self._log, key=key, path=path)
         answered = [each.session_id for each in executed]
@@ -148,9 +149,9 @@ class Transaction:
         return executed
 
     def prepare(self, jobs: Iterable[Job]) -> None:
-        """Read together what jobs will need of what is not in memory: one round trip.
+        """Read, in one round trip, what jobs will need that is not in memory.
 
-        It must be done before `run` decides them.
+        Call it before `run` decides them.
         """
         early, self._early = self._early, None
         if early is not None:
@@ -193,7 +194,7 @@ class Transaction:
         return bool(self._has_written or self._pending or self._answers)
 
     def flush(self) -> None:
-        """Write what is decided so far, so that it can be asked for."""
+        """Write what is decided so far, so that queries see it."""
         with self._recorder.database.failures:
             self.fold()
             self.write(self.connection)
@@ -204,15 +205,15 @@ class Transaction:
         position=lambda transaction: transaction.position,
     )
     def fold(self) -> None:
-        """Take what is decided into the views, which may have to be read.
+        """Fold what is decided into the views, which may have to be read first.
 
-        What is written of it is made before: people's code comes to see it.
+        The rows of the events are made before: folds are other people's code, and see the events.
         """
         self._rows = [self._means.mapper.to_row(recorded) for recorded in self._pending]
         self._means.views.fold(self._read, self._pending)
 
     def write(self, connection: Connection) -> bool:
-        """Write what is decided and folded; whether the transaction has written anything."""
+        """Write what is decided and folded; tell whether the transaction has written anything."""
         if self._pending:
             self._has_written = True
             self._recorder.append(connection, self._rows)
@@ -229,9 +230,9 @@ class Transaction:
         return self._has_written
 
     def end(self) -> None:
-        """Roll back what is not committed, and give the lock to the next, if it still has it.
+        """Roll back what is not committed, and release the lock if it still has it.
 
-        Where that is interrupted, it is to be called again.
+        If it is interrupted, call it again.
         """
         if not self.has_ended:
             self._recorder.database.end(self.connection)

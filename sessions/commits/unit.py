@@ -1,4 +1,4 @@
-"""What some commands make, all or none of them, before a transaction takes it in."""
+"""What the commands of a call make, all or none, before the transaction takes it over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Unit:
-    """Decides commands on what a transaction has, and on what it decided before.
+    """Decides commands on what the transaction has, and on what it decided itself before.
 
     Args:
         means: What the transaction works with.
@@ -36,7 +36,7 @@ class Unit:
         position: Where the log ends with its events.
         states: The sessions that it changes.
         events: Its events, in order.
-        ledger: The claims that it asks for or changes; most have none.
+        ledger: The claims that it asks for or changes; None for most commands.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Unit:
     def _take_in(
         self, held: Held, decision: Decision, known: Known, meta: dict[str, Any]
     ) -> tuple[Held, list[Recorded]]:
-        """Put a decision's events into their envelopes, and see what becomes of the session."""
+        """Put a decision's events into their envelopes, and apply them to the session."""
         application = self._means.recorder.application_id
         command_id = clock.new_command_id(known.now)
         session_id, at, now = known.session_id, decision.at, known.now

@@ -1,10 +1,10 @@
-"""The road of a command: read, decide, and append in one transaction that has the lock.
+"""The road of a command: read, decide and append, in one transaction that has the lock.
 
-The lock is taken before anything is read. What a decision is made on (the session, the claims, the
-idempotency key) can therefore not change until its events are committed: a race is not lost, it
-does not take place. Where the lock costs a round trip, a writer that was alone takes it with its
-commit, and decides anew with the lock first if the log has moved meanwhile. Sessions and views are
-held in memory between transactions; the log's end proves that nobody else has written since this
+The lock is taken before anything is read. So what a decision is based on (the session, the claims,
+the idempotency key) cannot change before its events are committed: a race is not lost, it does not
+take place. If the lock costs a round trip, a writer that was alone takes it with its commit, and
+decides again with the lock first if the log has moved meanwhile. Sessions and views are held in
+memory between transactions; the end of the log proves that nobody else has written since this
 writer left it.
 """
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from sessions.views.projection import Projection
 
 _AGAIN_SECONDS = 0.05
-"""How long it waits before it asks once more."""
+"""How long it waits before it asks the log again."""
 
 
 class Writer:
-    """The one that writes to an application's log, for all threads of a process.
+    """Writes to an application's log, for all threads of a process.
 
     Attributes:
         is_alone: Whether nobody else had written when it last began: then it need not lock at once.
@@ -62,7 +62,7 @@ class Writer:
         forks.watch(self)
 
     def begin_again_in_child(self) -> None:
-        """After a fork: what is held in memory has to be proved anew."""
+        """In a forked child, what is held in memory has to be proved current again."""
         self._left, self.is_alone = None, False
         self._memory.begin_epoch()
         self._views.forget()
@@ -70,12 +70,12 @@ class Writer:
     def begin(self, jobs: Callable[[], Iterable[Job]] = tuple, *, lock: bool = True) -> Transaction:
         """Begin a transaction that has the lock; `commit` or `abandon` must follow.
 
-        Without `lock` it may be taken by the commit, which then says if others were faster. What
-        jobs will need, these or others, is read at once where that saves a round trip.
+        Without `lock` the commit may take it, and then says if others were faster. What `jobs` will
+        need is read along if that saves a round trip; the jobs that it decides may be others.
 
         Raises:
             StoreBusy: Others held the lock for too long.
-            ViewsDiffer: The store's writers keep other inline views than this one.
+            ViewsDiffer: The store's inline views are not those that this writer has.
         """
         needs: Needs | None = None
 
@@ -102,7 +102,7 @@ class Writer:
             raise AssertionError
         self._views.arrange(head.views)
         if self._left is not None and head.position < self._left.position:
-            self._memory.forget()  # a backup was put in its place
+            self._memory.forget()  # a backup was restored
         self.is_alone = head == self._left
         if not (self.is_alone or self._catch_up(head, begun.news)):
             self._memory.begin_epoch()
@@ -111,7 +111,7 @@ class Writer:
         return head
 
     def _catch_up(self, head: Head, rows: Sequence[Any]) -> bool:
-        """Take in what others wrote of what is held, if that is all they wrote."""
+        """Fold what others wrote into what is held; tell whether `rows` allow that."""
         if self._left is None or self._left.position + len(rows) != head.position:
             return False
         touching = self._memory.touched_by(rows) | self._views.touched_by(rows)
@@ -120,19 +120,20 @@ class Writer:
             for recorded in self._means.mapper.recorded(self._recorder.application_id, held):
                 self._memory.catch_up(recorded)
                 self._views.catch_up(recorded)
-        except Exception:  # noqa: BLE001  whoever needs that event will meet it again
+        except Exception:  # noqa: BLE001  a command that needs the event meets it again
             return False
         return True
 
     def commit(self, transaction: Transaction) -> None:
         """Make a transaction durable, and hold in memory what it made.
 
-        An acknowledgement that is lost is no conflict with oneself: the log tells, by the id of
-        the first command, whether the transaction is in it.
+        If the acknowledgement is lost, the log tells whether the transaction is in it, by the id of
+        its first command.
 
         Raises:
-            OutcomeUnknown: The database neither said whether it committed, nor could be asked.
-            StoreUnavailable: It went away before; nothing is written, or not yet (`may_come`).
+            OutcomeUnknown: The database did not say whether it committed, and could not be asked.
+            StoreUnavailable: The database went away before the commit; nothing is written, or not
+                yet (`may_come`).
         """
         try:
             self._commit(transaction)
@@ -168,7 +169,7 @@ class Writer:
     def abandon(self, transaction: Transaction) -> None:
         """End a transaction without a trace, in memory too.
 
-        Where that is interrupted, it is to be called again.
+        If it is interrupted, call it again.
         """
         try:
             if not transaction.has_ended:  # else the views are another thread's by now
@@ -177,13 +178,13 @@ class Writer:
             transaction.end()
 
     def wrote(self, transaction: Transaction) -> bool:
-        """Whether a transaction is in the log, of which it is not known.
+        """Whether a transaction, of which this is not known, is in the log.
 
-        It is asked under the lock. A lost transaction that had it has ended by then. One that was
-        to take it with its commit may come to it later (`may_come`), until anything is written:
-        then the log is no more what it was decided on. Where an interrupt came before its commit,
-        it is ended here. A connection that breaks while it is asked is no answer either: it is
-        asked again, for as long as a lock is waited for.
+        The log is asked under the lock. A lost transaction that had the lock has ended by then. One
+        that was to take the lock with its commit may still get it later (`may_come`), until
+        anything is written: then the log no longer ends where it was decided. If an interrupt came
+        before the commit, the transaction is ended here. If the connection breaks while the log is
+        asked, it is asked again, for as long as a writer waits for a lock.
         """
         self.abandon(transaction)
         first = transaction.first
@@ -209,7 +210,7 @@ class Writer:
             time.sleep(_AGAIN_SECONDS)
 
     def check_views(self) -> None:
-        """Refuse to write where the store keeps inline views that this writer cannot keep.
+        """Raise if the store keeps inline views that this writer cannot keep.
 
         Raises:
             ViewsDiffer: It does.

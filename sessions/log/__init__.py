@@ -1,1 +1,1 @@
-"""The log: its rows, the events in them, and who follows it."""
+"""The log: its rows, the events in them, and its followers."""

@@ -53,9 +53,9 @@ class ClaimRows:
         self._clean = f"DELETE FROM {limits.name} WHERE {of_limit}"
 
     def asks(self, pairs: Sequence[Pair], begun: Collection[str] = ()) -> list[Statement]:
-        """Asks for what `usages` reads: how much of limits is used, and who holds claims.
+        """The SELECTs for `usages`: how much of limits is used, and which streams hold claims.
 
-        Streams that are said to be `begun` just now hold none.
+        Streams in `begun` have just begun, and hold none.
         """
         if len(pairs) == 1:
             ((limit, holder),) = pairs
@@ -75,7 +75,7 @@ class ClaimRows:
 
     @staticmethod
     def usages(pairs: Sequence[Pair], answers: Sequence[Sequence[Any]]) -> dict[Pair, Usage]:
-        """The usage of each limit, by the answers to what `asks` asks for."""
+        """The usage of each limit, from the answers to the statements of `asks`."""
         if len(pairs) == 1:
             ((count, holds),) = answers[0]
             return {pairs[0]: Usage(count or 0, bool(holds))}
@@ -104,7 +104,7 @@ class ClaimRows:
             released = [(application, *claim) for claim, held in ledger.held.items() if not held]
             empty = [(application, limit) for limit, used in ledger.used.items() if not used]
             connection.executemany(self._release, released)
-            if empty:  # nothing to write would be a round trip too
+            if empty:  # an empty write would cost a round trip too
                 connection.executemany(self._clean, empty)
 
 
@@ -112,8 +112,8 @@ class Ledger:
     """Claims as they will be: what is changed, on top of what is read under the lock.
 
     Attributes:
-        held: Whether a holder has a claim on a limit, where that is changed.
-        used: How many holders a limit has, where that is changed.
+        held: Whether a holder has a claim on a limit, for those that are changed.
+        used: How many holders a limit has, for those that are changed.
     """
 
     def __init__(self, read: Callable[[str, str], Usage]) -> None:
@@ -135,18 +135,18 @@ class Ledger:
         self._known |= usages
 
     def there(self) -> set[Pair | str]:
-        """The claims that were held, and the limits that were used, of those that were read."""
+        """Of what was read, the claims that were held and the limits that were used."""
         known = self._known.items()
         return {pair for pair, usage in known if usage.held} | {
             limit for (limit, _), usage in known if usage.count
         }
 
     def knows(self, pair: Pair) -> bool:
-        """Whether there is no need to read."""
+        """Whether the usage is known, so that it need not be read."""
         return pair in self._known
 
     def take(self, claim: Claim, holder: str) -> None:
-        """Let a stream hold a claim; once, however often it takes it.
+        """Let a stream take a claim; it counts once, however often it is taken.
 
         Raises:
             ClaimRefused: The limit is used up by others.
@@ -159,7 +159,7 @@ class Ledger:
             self.used[claim.limit] = usage.count + 1
 
     def release(self, claim: Claim, holder: str) -> None:
-        """Let a stream hold a claim no longer."""
+        """Release a stream's claim."""
         usage = self.usage(claim.limit, holder)
         if usage.held:
             self.held[claim.limit, holder] = False
@@ -171,5 +171,5 @@ class Ledger:
         self.used |= later.used
 
     def forget(self) -> None:
-        """Begin again with what is read."""
+        """Forget all, so that everything is read again."""
         self._known, self.held, self.used = {}, {}, {}

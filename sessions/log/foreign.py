@@ -1,8 +1,8 @@
-"""Eventsourcing's stored events as rows of the log, and back, whatever they hold.
+"""eventsourcing's stored events as rows of the log, and back, whatever they hold.
 
-A stream is named `category-id`; one whose name does not begin so has no category, and all of it is
-its id. A state is the event's data. One that is no JSON, since somebody else's transcoder wrote it,
-is kept as a JSON text of its bytes, under version 0.
+A stream is named `category-id`. If a name is not of that form, it has no category, and the whole
+name is the id. The state is the event's data. A state that is not JSON, because another transcoder
+wrote it, is stored as a JSON text of its bytes, under version 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BYTES = 0
 
 
 def stream_of(originator_id: object) -> tuple[str, str]:
-    """The category and the id that a stream's name says."""
+    """The category and the id in a stream's name."""
     name = str(originator_id)
     category, dash, stream_id = name.partition("-")
     return (category, stream_id) if category and dash else ("", name)
@@ -36,7 +36,7 @@ def _name_of(category: str, stream_id: str) -> str:
 
 
 def _check(stored: StoredEvent) -> None:
-    """Refuse what not every database keeps."""
+    """Raise for names that not every database takes."""
     rules.text("originator_id", str(stored.originator_id), least=0, most=None)
     rules.text("topic", stored.topic, least=0, most=None)
 
@@ -53,7 +53,7 @@ def row_of(
     """The row of `schema.EVENTS` for a stored event, as the database takes it.
 
     Raises:
-        InvalidValue: Its stream's name or topic is no text that databases take.
+        InvalidValue: Its stream's name or its topic is not a text that every database takes.
     """
     _check(stored)
     as_json, as_bytes = shapes_of(stored.topic)
@@ -80,7 +80,7 @@ def row_of(
 
 
 def fields_of(row: Sequence[Any]) -> dict[str, Any]:
-    """What a stored event is made of, from a row of `schema.EVENTS`."""
+    """The fields of a stored event, from a row of `schema.EVENTS`."""
     _, _, category, stream_id, number, name, version, *_, data = row
     if version == _BYTES:
         state = msgspec.json.decode(data, type=str).encode("latin-1")

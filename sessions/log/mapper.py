@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 _ENCODER = msgspec.json.Encoder(decimal_format="number", order="sorted")
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _UNFIT = (ValueError, TypeError, msgspec.MsgspecError)
-"""What is raised where a row does not fit the shape that it names."""
+"""What is raised if a row does not fit the shape that it names."""
 
 VERSIONS: Mapping[str, int] = {}
-"""The newest version of each event's shape; 1 where it is not named."""
+"""The newest version of each event's shape; 1 if it is not listed."""
 
 
 class Upcaster(msgspec.Struct, frozen=True):
-    """How the shape of a version becomes the next version's.
+    """How the shape of one version becomes that of the next.
 
     `shape` is the Struct that the old bytes are decoded as.
     """
@@ -46,7 +46,7 @@ class Upcaster(msgspec.Struct, frozen=True):
 
 
 HAPPENED = f"{TOPIC}, at, command_id, data"
-"""What is read of an event for `Mapper.happened`."""
+"""The columns of an event that `Mapper.happened` needs."""
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """By stored name and version: the one place where old shapes live on."""
@@ -128,7 +128,7 @@ class Mapper:
     def happened(self, stream_id: str, rows: Sequence[Sequence[Any]]) -> list[Happened] | None:
         """The events of a stream's rows of `HAPPENED`; None if one cannot be read.
 
-        What is wrong with it is what `recorded` says.
+        `recorded` then says what is wrong with it.
         """
         decoders, time = self._decoders, datetime.fromisoformat
         try:
@@ -183,7 +183,7 @@ class Mapper:
     def _one_by_one(self, app: int, rows: Sequence[Sequence[Any]]) -> Iterator[Recorded]:
         for row in rows:
             where, topic, data = row[0], row[4], row[-1]
-            name, version = shape_of(str(topic))  # SQLite takes bytes for a text
+            name, version = shape_of(str(topic))  # on SQLite it may be bytes
             self.decode(name, version, data, where)
             try:
                 (envelope,) = self._envelopes(app, [row])
@@ -195,7 +195,7 @@ class Mapper:
 
 
 def _of_old(steps: Sequence[Upcaster]) -> Callable[[str], Any]:
-    """What decodes an old shape, and takes it step by step to the newest."""
+    """Decodes an old shape, and takes it step by step to the newest."""
     decode = msgspec.json.Decoder(steps[0].shape).decode
 
     def decoded(data: str) -> Any:  # noqa: ANN401  an event of any old shape

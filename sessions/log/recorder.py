@@ -1,8 +1,8 @@
-"""The recorder: everything that a store keeps, as a recorder of eventsourcing's.
+"""The recorder: everything that a store keeps, as an application recorder of eventsourcing.
 
-It passes the test cases that eventsourcing ships for recorders, on each database, and keeps
-besides the events what belongs into their transaction: positions, claims and answers. To
-eventsourcing a notification's id is its position; `foreign` says the rest.
+It passes the test cases that eventsourcing ships for recorders, on each database. Besides the
+events it stores what belongs in their transaction: positions, claims and answers. A notification's
+id is its position in the log; `foreign` says the rest.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 
 class SessionRecorder(Log, ApplicationRecorder):
-    """The recorder of one application in one database, as eventsourcing asks for one."""
+    """The recorder of one application in one database, as eventsourcing expects it."""
 
     def insert_events(
         self,
         stored_events: Sequence[StoredEvent],
         **kwargs: Any,  # noqa: ANN401  as eventsourcing has it
     ) -> Sequence[int] | None:
-        """Append events as they are: no command is decided, and no view is kept.
+        """Append events as they are: no command is decided, and no view is updated.
 
         Raises:
-            IntegrityError: A stream has an event of such a version already.
-            BatchOpen: This thread has a batch of a store open.
+            IntegrityError: A stream already has an event with that version.
+            BatchOpen: This thread has a batch open on a store.
         """
         database = self.database
         connection = database.begin(lambda: None, self.application_id).connection
@@ -63,7 +63,7 @@ class SessionRecorder(Log, ApplicationRecorder):
         return list(range(first, first + len(rows)))
 
     def _write_with(self, connection: Connection, **kwargs: Any) -> None:  # noqa: ANN401  eventsourcing's arguments
-        """What else a recorder writes with events."""
+        """What a kind of recorder writes besides, in the transaction of the events."""
 
     def select_events(
         self,
@@ -107,7 +107,7 @@ class SessionRecorder(Log, ApplicationRecorder):
         return [Notification(id=row[1], **foreign.fields_of(row)) for row in rows]
 
     def max_notification_id(self) -> int | None:
-        """Where the log ends; None if it is empty."""
+        """The end of the log; None if it is empty."""
         return self.head(self.database.query).position or None
 
     def subscribe(

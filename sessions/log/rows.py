@@ -1,4 +1,4 @@
-"""The log of an application, as rows: appended by its writer, read from any place on."""
+"""The log of an application, as rows: appended by its writer, read from any position on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOG_WHERE = f"{OF_APPLICATION} AND position > ? AND position <= ?"
 
 
 class Log:
-    """The log of one application in one database, and what is kept beside it by its writers.
+    """The log of one application in one database, and what its writers keep beside it.
 
     Attributes:
         claims: The claims that its streams hold.
@@ -60,7 +60,7 @@ class Log:
         return Head.of(query(HEAD, (self.application_id,)))
 
     def append(self, connection: Connection, rows: Sequence[Sequence[object]]) -> bool:
-        """Write rows of `schema.EVENTS`, as the database takes them; whether there are any."""
+        """Write rows of `schema.EVENTS`, as the database takes them; tell whether there are any."""
         self._insert_events(connection, rows)
         return bool(rows)
 
@@ -79,7 +79,7 @@ class Log:
     ) -> list[Any]:
         """Rows of a stream in order: after a version, up to a moment.
 
-        They are those of `Dialect.event`, or, if these columns are asked for, of `HAPPENED`.
+        Their columns are those of `Dialect.event`, or of `HAPPENED` if asked for.
         """
         columns = columns or self.database.dialect.event
         sql = self._of_moment[columns, position is not None, as_of is not None]
@@ -91,12 +91,12 @@ class Log:
         return query(sql, (*stream, *bounds, limit))
 
     def stream_since(self, category: str, stream_id: str, version: int) -> Statement:
-        """Asks for the rows (`Dialect.event`) of a stream after a version."""
+        """The SELECT of a stream's rows (`Dialect.event`) after a version."""
         stream = (self.application_id, category, stream_id)
         return self._stream, (*stream, version)
 
     def streams(self, category: str, stream_ids: Sequence[str]) -> Statement:
-        """Asks for the rows (`Dialect.event`) of several streams, each in order."""
+        """The SELECT of the rows (`Dialect.event`) of several streams, each in order."""
         dialect, where = self.database.dialect, f"{OF_APPLICATION} AND category = ?"
         sql = schema.EVENTS.select_each(
             ["stream_id"],
@@ -120,7 +120,7 @@ class Log:
     ) -> list[Any]:
         """Rows (stream, version and `HAPPENED`) of one stream after the other, in order.
 
-        They are those after a stream's version, in the order of the index that finds them.
+        They begin after a version of a stream, in the order of the index that finds them.
         """
         times = (clock.text(as_of),) if as_of else ()
         return query(
@@ -140,7 +140,7 @@ class Log:
     ) -> list[Any]:
         """Rows (`Dialect.event`) of the log in order, after a position.
 
-        They are of all types, or of some, or of all `other` ones.
+        They are of all types, or only of `types`, or, with `other`, of all but these.
         """
         bounds = (self.application_id, after, _NO_END if until is None else until)
         if not types:
@@ -151,7 +151,7 @@ class Log:
         return query(sql, (*bounds, *types, limit))
 
     def answers(self, keys: Sequence[str]) -> Statement:
-        """Asks for the idempotency keys that are kept, each with its request and answer."""
+        """The SELECT of those keys that are stored, each with its request and answer."""
         dialect, kept = self.database.dialect, "idempotency_key, request, answer"
         sql = schema.ANSWERS.select_each(
             ["idempotency_key"], len(keys), dialect, OF_APPLICATION, columns=kept
@@ -159,13 +159,13 @@ class Log:
         return sql, (*keys, self.application_id)
 
     def keep_answers(self, connection: Connection, answers: Sequence[Sequence[object]]) -> None:
-        """Keep rows of `schema.ANSWERS`, without the application's id."""
+        """Store rows of `schema.ANSWERS`, given without the application's id."""
         rows = [schema.ANSWERS.values((self.application_id, *row)) for row in answers]
         self._insert_answers(connection, rows)
 
 
 def _of_streams(dialect: Dialect, *, timed: int) -> str:
-    """Asks for one stream after the other, up to a position, and to a time if it is `timed`."""
+    """The SELECT of one stream after the other, up to a position, and a time if `timed`."""
     stream, key = map(dialect.key, ("stream_id", "?"))
     where = f"{OF_APPLICATION} AND category = ? AND ({stream}, version) > ({key}, ?)"
     where += " AND position <= ?" + " AND at <= ?" * timed

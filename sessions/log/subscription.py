@@ -1,4 +1,4 @@
-"""Eventsourcing's subscriptions, on every database: `recorder.subscribe()`."""
+"""eventsourcing's subscriptions (`recorder.subscribe()`), on every database."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class FollowingSubscription(Subscription[ApplicationRecorder]):
         self._following = _Notifications(recorder, database, gt or 0, topics)
 
     def stop(self) -> None:
-        """End the iteration, also of a thread that waits in it."""
+        """End the iteration, also in a thread that is waiting."""
         super().stop()
         self._following.stop()
 
     def __next__(self) -> Notification:
-        """The next notification; it waits for one."""
+        """Wait for the next notification, and return it."""
         return next(self._following)
