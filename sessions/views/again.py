@@ -1,4 +1,4 @@
-"""Pure work that raised is done again before it is blamed: what raised need not be its own."""
+"""Repeats pure work that raised before it is blamed: the error may not be its own."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ROOM = 64 * 2**20
-"""Bytes. Who lacks them is short of memory, whatever he does."""
+"""Bytes. A process that cannot have them is short of memory, whatever it does."""
 
 
 def again(work: Callable[[], T], error: Exception) -> T:
-    """What pure work answers that has raised an error; or what is the work's own is raised.
+    """Do pure work again that has raised an error; it raises again only what is its own.
 
-    What a signal's handler raised in it does not come again. Nor does it reach the recursion limit
-    again because its caller was near that: it is done with a stack of its own then.
+    What a signal handler raised in it does not come again. After a `RecursionError` the work gets a
+    stack of its own, because its caller may have been near the limit.
     """
     check_memory(error)
     if not isinstance(error, RecursionError):
@@ -28,7 +28,7 @@ def again(work: Callable[[], T], error: Exception) -> T:
 
 
 def comes_again(work: Callable[[], object], error: Exception) -> bool:
-    """Whether pure work that has raised an error raises when it is done again."""
+    """Whether pure work that has raised an error raises again when it is repeated."""
     try:
         again(work, error)
     except Exception as second:  # noqa: BLE001  whatever it is
@@ -38,7 +38,7 @@ def comes_again(work: Callable[[], object], error: Exception) -> bool:
 
 
 def check_memory(error: Exception) -> None:
-    """Raise a MemoryError for which the work is not to blame: the process is short of memory."""
+    """Raise a MemoryError again if the process is short of memory: the work is not to blame."""
     if isinstance(error, MemoryError):
         try:
             bytearray(_ROOM)

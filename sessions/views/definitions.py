@@ -1,4 +1,4 @@
-"""What a projection may be: each part of it is named where it is wrong, when it is defined."""
+"""Checks a projection when it is defined, and names the part that is wrong."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KINDS: Mapping[type[inspect.Type], tuple[Kind, ...]] = {
     inspect.DateTimeType: ("time",),
     inspect.FloatType: (),
 }
-"""The kinds of columns that take the values of a field; of another type, nobody knows before."""
+"""The kinds of columns that take a field's values, by its type; other types are not checked."""
 
 _WITH_FIELDS = (inspect.StructType, inspect.DataclassType, inspect.NamedTupleType)
 
@@ -33,10 +33,10 @@ _KINDS_OF_KEYS = ("id", "text", "integer")
 
 
 def check_several(field: str, given: object, kind: type = object) -> None:
-    """Refuse one of something in place of a tuple of it, and what is something else.
+    """Raise unless something is a tuple or list, of values of a kind.
 
     Raises:
-        InvalidValue: It is.
+        InvalidValue: It is not.
     """
     if not isinstance(given, tuple | list):
         raise InvalidValue(field=field, rule="a tuple", value=repr(given))
@@ -46,7 +46,7 @@ def check_several(field: str, given: object, kind: type = object) -> None:
 
 
 def check_function(field: str, given: object) -> None:
-    """Refuse what cannot be called.
+    """Raise if something cannot be called.
 
     Raises:
         InvalidValue: It cannot.
@@ -56,7 +56,7 @@ def check_function(field: str, given: object) -> None:
 
 
 def check_version(version: object) -> None:
-    """Refuse what is not counted from 1.
+    """Raise unless a version is a whole number from 1.
 
     Raises:
         InvalidValue: It is not.
@@ -66,7 +66,7 @@ def check_version(version: object) -> None:
 
 
 def check_mode(mode: str) -> None:
-    """Refuse what is not a mode.
+    """Raise unless this is a mode.
 
     Raises:
         InvalidValue: It is not.
@@ -76,7 +76,7 @@ def check_mode(mode: str) -> None:
 
 
 def check_kind_of_key(key: Column) -> None:
-    """Refuse a key's column of another kind than keys can have.
+    """Raise if a key's column is of a kind that keys cannot have.
 
     Raises:
         InvalidValue: It is.
@@ -87,7 +87,7 @@ def check_kind_of_key(key: Column) -> None:
 
 
 def check_types(types: Sequence[object]) -> None:
-    """Refuse types of which no event is.
+    """Raise if one of the types is not a class of events.
 
     Raises:
         InvalidValue: There is one.
@@ -98,7 +98,7 @@ def check_types(types: Sequence[object]) -> None:
 
 
 def check_columns(view: Any, columns: Sequence[Column]) -> None:  # noqa: ANN401  any type
-    """Refuse columns that are no fields of a view, or that take no value of theirs.
+    """Raise if a column is not a field of the view, or cannot take the field's values.
 
     Raises:
         InvalidValue: There is one.
@@ -124,7 +124,7 @@ def _check_kind(column: Column, types: Sequence[inspect.Type]) -> None:
 
 
 def _parts(info: inspect.Type) -> Sequence[inspect.Type]:
-    """A type, or those that it is one of, but for None."""
+    """The members of a union, or else the type itself, without None."""
     while isinstance(info, inspect.Metadata):
         info = info.type
     kinds = info.types if isinstance(info, inspect.UnionType) else (info,)

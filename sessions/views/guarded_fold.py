@@ -1,4 +1,4 @@
-"""A fold of people's own: others hold the event and the view that it is given."""
+"""Calls folds that people wrote, while others hold the same events and views."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ V = TypeVar("V")
 
 
 class GuardedFold(Generic[V]):
-    """Calls a projection's fold, which may change neither the event nor the view that it is given.
+    """Calls a projection's fold, which must change neither the event nor the view it is given.
 
-    Its views are such as are kept and read again, so that the next fold is given the same, whether
-    the view was kept meanwhile or not: whoever makes one by hand may give a field any value.
+    The views that it returns are as they will be when stored and read again. So the next fold is
+    given the same, whether the view was stored meanwhile or not: a view made by hand may have any
+    value in a field.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class GuardedFold(Generic[V]):
 
     @cached_property
     def _written(self) -> Callable[[Any], str]:
-        """A view as JSON: two that are alike there are the same, whatever Python says of them."""
+        """A view as JSON: two with the same JSON are the same, whatever Python says of them."""
         return documents.writes(self._view)
 
     @cached_property
@@ -46,7 +47,7 @@ class GuardedFold(Generic[V]):
         return can_change(self._view)
 
     def after(self, view: V | None, recorded: Recorded) -> V:
-        """The view after an event, as it is when it is kept and read again.
+        """The view after an event, as it will be when it is stored and read again.
 
         It raises what `folded` and `settled` raise.
         """
@@ -60,20 +61,20 @@ class GuardedFold(Generic[V]):
         return view if self._written(view) == self._written(after) else after
 
     def _apart(self, view: V | None) -> V | None:
-        """A view for the fold, which may change it in place, though it should not: one of its own.
+        """A copy of a view for the fold, which might change it in place, though it should not.
 
-        The view before is still held; a transaction may end without a trace.
+        The original is still held, and the transaction may yet be rolled back.
         """
         return view if view is None or not self._can_change else self.settled(view)
 
     def folded(self, view: V | None, recorded: Recorded) -> V:
         """The view that the fold makes.
 
-        It is given an event of its own: others are folding it too, and it is still to be written.
+        It is given a copy of the event: others fold the event too, and it is still to be written.
 
         Raises:
             Exception: What the fold raised.
-            TypeError: It answered with None, which is no view.
+            TypeError: It returned None, which is no view.
         """
         folded = self._fold(view, recorded.apart())
         if folded is None:
@@ -82,7 +83,7 @@ class GuardedFold(Generic[V]):
         return folded
 
     def settled(self, view: V) -> V:
-        """A view as it is when it is kept and read again.
+        """A view as it will be when it is stored and read again.
 
         Raises:
             Exception: It cannot be written as JSON and read again.

@@ -1,4 +1,4 @@
-"""The views that are held in memory, and what the indexes have of each one's row."""
+"""The views that are held in memory, and the indexed values of each one's row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ V = TypeVar("V")
 
 
 class HeldViews(Generic[V]):
-    """Those of a projection that were written last.
+    """The views of a projection that were written last.
 
     Args:
         projection: The projection.
@@ -37,11 +37,11 @@ class HeldViews(Generic[V]):
         return self._views.get(key)
 
     def is_indexed_as(self, key: Key, indexed: tuple[object, ...]) -> bool:
-        """Whether the indexes are known to have this of a view's row."""
+        """Whether these are known to be the indexed values of a view's row."""
         return self._indexed.get(key) == indexed
 
     def hold(self, key: Key, view: V, indexed: tuple[object, ...]) -> None:
-        """Hold a view that is written, and what the indexes have of it; the oldest goes."""
+        """Hold a written view and its row's indexed values; the oldest one is dropped."""
         self._views[key], self._indexed[key] = view, indexed
         self._views.move_to_end(key)
         if len(self._views) > self._most:
@@ -49,9 +49,9 @@ class HeldViews(Generic[V]):
             self._indexed.pop(oldest, None)
 
     def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:
-        """The positions of the events that may change a view which is held, of rows of a log.
+        """Of rows of a log, the positions of those events that may change a held view.
 
-        An event of a type that is not known may.
+        An event of an unknown type may.
         """
         held = self._views
         if not held:
@@ -63,7 +63,7 @@ class HeldViews(Generic[V]):
         return {row[0] for row in ours if name_of(row[4]) not in unwanted}
 
     def catch_up(self, recorded: Recorded) -> None:
-        """Take an event that another writer has folded into the views that are held."""
+        """Fold an event that another writer recorded into the held views."""
         if recorded.category != SESSION:
             return
         for key in self._projection.touched(recorded):

@@ -1,7 +1,7 @@
-"""Inline views: kept in the transaction that appends the events.
+"""Inline views: written in the transaction that appends the events.
 
-Which projections those are, the store says, so that all its writers keep the same ones: a writer
-that has not got one of them, or has another version of it, is refused.
+The store records which projections are inline, so that all its writers keep the same ones: a writer
+that lacks one of them, or has another version of it, is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class InlineViews:
     """The views that a writer keeps in one application.
 
     Attributes:
-        current: The projections that the store keeps, in any mode, as this writer leaves them.
+        current: The current builds of the store, in any mode, as this writer leaves them.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class InlineViews:
         self._parking = False
 
     def arrange(self, current: tuple[Build, ...]) -> None:
-        """Keep what the store says from now on; what is held in memory has to be read again.
+        """Keep the current builds of the store from now on; held views have to be read again.
 
         Raises:
-            ViewsDiffer: This writer cannot.
-            CopyUnfinished: Nobody may write yet.
+            ViewsDiffer: This writer cannot keep them.
+            CopyUnfinished: The store is the target of a copy that is not complete.
         """
         if self._is_arranged and current == self.current:
             return
@@ -95,7 +95,7 @@ class InlineViews:
         return [(each, self._installed[each.name]) for each in inline]
 
     def fold(self, query: Query, events: Sequence[Recorded]) -> None:
-        """Take events into the views; `current` is then what all writers will be told."""
+        """Fold events into the views; `current` is then what all writers will see."""
         for views in self._views.values():
             views.fold(query, events)
             self._parking |= views.parks
@@ -105,7 +105,7 @@ class InlineViews:
             )
 
     def write(self, connection: Connection) -> None:
-        """Write the views that changed; all writers are told of those that park a key."""
+        """Write the views that changed; if keys are parked, all writers are told."""
         if self._parking:
             for each in self.current:
                 if self._parks(each):
@@ -118,11 +118,11 @@ class InlineViews:
         return current.name in self._views and self._views[current.name].parks
 
     def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:
-        """The positions of the events that may change views which are held, of rows of a log."""
+        """Of rows of a log, the positions of those events that may change held views."""
         return {position for views in self._views.values() for position in views.touched_by(rows)}
 
     def catch_up(self, recorded: Recorded) -> None:
-        """Take an event that another writer has folded into the views that are held."""
+        """Fold an event that another writer recorded into the held views."""
         for views in self._views.values():
             views.catch_up(recorded)
 

@@ -1,8 +1,8 @@
 """Which views a store keeps: builds of projections, and their relations.
 
-The relations of a current build have the names that the projection says; those of one that is
-being built, and of an old one, have the build's number after them. People's queries thus find the
-current one, and a switch is a matter of names.
+The relations of a current build have the names that the projection gives them. Those of a build in
+progress, and of an old one, have the build's number after the name. So people's queries find the
+current build, and a switch only renames.
 """
 
 from __future__ import annotations
@@ -39,31 +39,31 @@ _REMOVE = (
     "DELETE FROM parked WHERE projection = ? AND build = ?",
 )
 _NEWEST = "SELECT max(build) FROM projections"
-"""No two builds have one number: relations are named with it, and indexes that need a name."""
+"""No two builds share a number: relations, and indexes that need a name, are named with it."""
 
 
 COPY = "(copy)"
-"""Under this name, which no projection can have, a store says that it is not whole yet."""
+"""Marks a store as a copy that is not complete yet; no projection can have this name."""
 
 
 def builds(query: Query, status: Status) -> dict[str, Build]:
-    """The builds of that status, by the names of their projections."""
+    """The builds with that status, by the names of their projections."""
     sql = schema.PROJECTIONS.select("status = ?", "name, build", columns=_COLUMNS)
     return {row[0]: Build(*row) for row in query(sql, (status,))}
 
 
 def check_whole(query: Query) -> None:
-    """Refuse a store that is being copied to.
+    """Raise if the store is the target of a copy that is not complete.
 
     Raises:
-        CopyUnfinished: It is, or was when the copy broke off.
+        CopyUnfinished: It is being copied to, or the copy was interrupted.
     """
     if COPY in builds(query, "current"):
         raise CopyUnfinished
 
 
 def suffix(build: Build) -> str:
-    """What is put after the names of a build's relations while it is not the current one."""
+    """What follows the names of a build's relations while it is not the current one."""
     return f"_build_{build.number}"
 
 
@@ -79,12 +79,12 @@ def begin(
 
 
 def check_columns(database: Database, current: Sequence[tuple[Build, Projection[Any]]]) -> None:
-    """Refuse to keep current builds that lack relations or columns which their projections have.
+    """Raise if a current build lacks relations or columns that its projection has.
 
-    Those that only the store has are people's own.
+    Relations and columns that only the store has are people's own.
 
     Raises:
-        ViewsDiffer: There is one, and nobody has just switched to another.
+        ViewsDiffer: One does, and no other process has just switched to another build.
     """
     names = [table.name for _, projection in current for table in projection.tables]
     there = database.columns(database.query, names)
@@ -130,10 +130,10 @@ def tables_of(tables: Sequence[Table], mode: Mode) -> Sequence[Table]:
 def register(
     connection: Connection, what: tuple[str, int, Mode], status: Status, tables: Iterable[Table]
 ) -> Build:
-    """Take note of a new build: its name, version and mode."""
+    """Record a new build: its name, version and mode."""
     name, version, mode = what
     ((newest,),) = connection.execute(_NEWEST).fetchall()
-    began = int(clock.now().timestamp() * 1_000_000)  # a number may come again, after a `drop`
+    began = int(clock.now().timestamp() * 1_000_000)  # after a `drop` a number may be used again
     build = Build(name, (newest or 0) + 1, version, mode, began)
     relations = " ".join([table.name for table in tables])
     row = (name, build.number, version, mode, status, build.revision, relations)
@@ -149,12 +149,12 @@ def create(connection: Connection, build: Build, tables: Iterable[Table], dialec
 
 
 def beside(table: Table, build: Build) -> Table:
-    """A relation of a build as it is called while the build is not current."""
+    """A relation of a build, under its name while the build is not current."""
     return table.beside(suffix(build))
 
 
 def relations(query: Query, build: Build) -> list[str]:
-    """The relations of a build, as they are called while it is current; none if it is gone."""
+    """The relations of a build, by their names while it is current; none if it is gone."""
     sql = schema.PROJECTIONS.select(_OF_BUILD, columns="relations")
     found = query(sql, (build.name, build.number))
     return [name for (names,) in found for name in names.split()]
@@ -166,12 +166,12 @@ def revise(connection: Connection, build: Build) -> None:
 
 
 def set_status(connection: Connection, build: Build, status: Status) -> None:
-    """Let a build be something else from now on."""
+    """Change the status of a build."""
     connection.execute(_SET_STATUS, (status, build.name, build.number))
 
 
 def remove(connection: Connection, build: Build) -> None:
-    """Take away a build that is not current, with its relations."""
+    """Remove a build that is not current, with its relations."""
     for table in relations(query_on(connection), build):
         connection.execute(f"DROP TABLE IF EXISTS {table}{suffix(build)}")
     forget_position(connection, build)
@@ -180,28 +180,28 @@ def remove(connection: Connection, build: Build) -> None:
 
 
 def follower_of(build: Build) -> str:
-    """The name by which it is kept how far a build has come."""
+    """The name under which a build's position is stored."""
     return f"{build.name}#{build.number}"
 
 
 def right(build: Build, application_id: int) -> str:
-    """What the one process holds that follows an application's log with a projection."""
+    """The name of the lease to follow an application's log with a projection."""
     return f"{build.name}/{application_id}"
 
 
 def position(query: Query, build: Build, application_id: int) -> int:
-    """How far a build has come in an application's log."""
+    """The position that a build has reached in an application's log."""
     rows = query(_POSITION, (follower_of(build), str(application_id)))
     return rows[0][0] if rows else 0
 
 
 def forget_position(connection: Connection, build: Build) -> None:
-    """Keep no longer how far a build has come."""
+    """Remove a build's positions."""
     connection.execute("DELETE FROM positions WHERE follower = ?", (follower_of(build),))
 
 
 def retire(database: Database, connection: Connection, name: str) -> None:
-    """Let the current build of a projection, if there is one, be the old one; no other stays."""
+    """Make the current build of a projection, if there is one, the only old one."""
     query = query_on(connection)
     old, current = builds(query, "old").get(name), builds(query, "current").get(name)
     if old is not None:
@@ -216,7 +216,7 @@ def retire(database: Database, connection: Connection, name: str) -> None:
 
 
 def switch(database: Database, connection: Connection, build: Build) -> None:
-    """Let a build be the current one, and the one that was, the old one."""
+    """Make a build the current one, and the one that was current the old one."""
     query = query_on(connection)
     current = builds(query, "current").get(build.name)
     before = [] if current is None else relations(query, current)
@@ -229,10 +229,10 @@ def switch(database: Database, connection: Connection, build: Build) -> None:
 
 
 def take_names(database: Database, connection: Connection, build: Build) -> None:
-    """Let the relations of a build be called as those of the current one are.
+    """Give the relations of a build the plain names, which those of a current one have.
 
     Raises:
-        ViewsDiffer: Another projection has such a relation.
+        ViewsDiffer: Another projection has a relation of such a name.
     """
     query = query_on(connection)
     named = relations(query, build)

@@ -1,7 +1,7 @@
-"""The names of relations and columns that people define: every database takes them as they are.
+"""The names of relations and columns that people define: every database must take them.
 
-Statements do not quote names. So a name is plain, no word of SQL's own, and none that the library
-or a database gives.
+Statements do not quote names. So a name must be plain, not a reserved word, and none that the
+library or a database uses itself.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ table tableoid tablesample then to trailing transaction true union unique update
 variadic verbose when where window with xmax xmin
 """
 RESERVED = frozenset(_WORDS.split())
-"""What SQLite or PostgreSQL does not take as a name: their reserved words and system columns."""
+"""Names that SQLite or PostgreSQL does not take: their reserved words and system columns."""
 
 _RELATION = re.compile(r"[a-z][a-z0-9_]{0,29}")
-"""PostgreSQL cuts a name at 63 bytes: there is room for what is added to it."""
+"""PostgreSQL cuts a name at 63 bytes: this leaves room for what is added to it."""
 _COLUMN = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _GIVEN = re.compile(r"excluded|(pg|sqlite)_.*|.*_(build_[0-9]+|idx[0-9]*|pkey|fresh|replaced)")
-"""What databases call their own, and what is made of a relation's name.
+"""Names that databases use themselves, and names that are made from a relation's name.
 
 `excluded` is the row that an INSERT cannot add because there is one with its key.
 """
@@ -46,7 +46,7 @@ _STORE = {table.name for table in TABLES}
 
 
 def check_relation(name: str) -> None:
-    """Refuse what cannot be the name of a relation on every database.
+    """Raise if this cannot be the name of a relation on every database.
 
     Raises:
         InvalidValue: It cannot.
@@ -63,11 +63,11 @@ def check_relation(name: str) -> None:
 
 
 def check_table(table: Table) -> None:
-    """Refuse a relation that not every database would make.
+    """Raise if not every database would make a relation.
 
     Raises:
-        InvalidValue: A name cannot be one, or is there twice; a column has no such kind; a key or
-            an index is not of columns that can have one.
+        InvalidValue: A name is not allowed or is there twice, a column's kind does not exist, or a
+            key or an index names columns that it cannot have.
     """
     check_relation(table.name)
     for column in table.columns:

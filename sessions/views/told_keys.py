@@ -1,4 +1,4 @@
-"""The keys that a projection's function tells of an event, whatever it answers or raises."""
+"""The keys of an event, whatever a projection's function returns or raises for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ToldKeys:
     """Asks a projection's function for the keys of an event.
 
     Attributes:
-        name: The projection's.
+        name: The projection's name.
         column: The column of its keys.
         keys: The function.
     """
@@ -34,24 +34,23 @@ class ToldKeys:
     def of(self, recorded: Recorded) -> Sequence[Key]:
         """The keys of the views that an event changes, each once.
 
-        It is `UNTOLD` where the function raises, and a `misfit` in place of each that is not of its
-        kind.
+        It is `UNTOLD` if the function raises, with a `misfit` in place of each key of another kind.
         """
         try:
             return tuple(dict.fromkeys(self._told(recorded)))
-        except Exception as error:  # noqa: BLE001  this event's, if it comes again
+        except Exception as error:  # noqa: BLE001  it counts if it is raised again
             try:
                 return tuple(dict.fromkeys(again(partial(self._told, recorded), error)))
-            except Exception as second:  # noqa: BLE001  it does
+            except Exception as second:  # noqa: BLE001  it is
                 check_memory(second)
                 return (UNTOLD,)
 
     def _told(self, recorded: Recorded) -> list[Key]:
-        """What the function tells of an event.
+        """What the function returns for an event.
 
         Raises:
             Exception: What it raised.
-            TypeError: It answered with one text, whose characters are no keys.
+            TypeError: It returned one text, whose characters are no keys.
         """
         keys = self.keys(recorded)
         if isinstance(keys, str | bytes):
@@ -60,7 +59,7 @@ class ToldKeys:
         return [self.key_of(key) for key in keys]
 
     def key_of(self, key: Key) -> Key:
-        """A key as a plain text or number, or what stands for it where it cannot be one.
+        """A key as a plain text or number, or the `misfit` that stands for what cannot be a key.
 
         Raises:
             TypeError: It cannot be a key of a dict either.
@@ -70,10 +69,10 @@ class ToldKeys:
         return str.__str__(key) if isinstance(key, str) else key
 
     def check(self, key: Key, recorded: Recorded) -> None:
-        """Refuse a key of an event that cannot be one, or that could not be told.
+        """Raise if a key of an event cannot be one, or could not be told.
 
         Raises:
-            Exception: What the function raised, or its answer was no list.
+            Exception: What the function raised, or it did not return a list.
             ValueError: It is not of the kind of the key's column.
         """
         if key == UNTOLD:

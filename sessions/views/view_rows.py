@@ -1,6 +1,6 @@
-"""The rows that views become in a further relation of their projection, beside their own row.
+"""The rows of views in a further relation of their projection, beside the views' own rows.
 
-`MadeRows` makes them, and refuses what no database would take; `ViewRows` writes them.
+`MadeRows` makes them, and refuses what a database would not take; `ViewRows` writes them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KeyedRows: TypeAlias = dict[tuple[object, ...], tuple[object, ...]]
 
 
 class MadeRows(Generic[V]):
-    """The rows of views in one relation."""
+    """Makes the rows of views in one relation."""
 
     def __init__(self, rows: Rows[V], table: Table) -> None:
         self._table = table
@@ -37,8 +37,8 @@ class MadeRows(Generic[V]):
         """The rows of a view.
 
         Raises:
-            ValueError: A value is not of its column's kind, or two rows have one key: the one
-                would take the other's place.
+            ValueError: A value is not of its column's kind, or two rows have the same key, so that
+                one would replace the other.
         """
         rows: KeyedRows = {}
         for made in self._rows.of(view):
@@ -52,7 +52,7 @@ class MadeRows(Generic[V]):
         return rows
 
     def _check_amounts(self, rows: KeyedRows) -> None:
-        """Refuse keys with amounts that are one number to a database, such as 1.1 and 1.10.
+        """Raise if the amounts in two keys are one number to a database, such as 1.1 and 1.10.
 
         SQLite compares them as floats.
         """
@@ -78,7 +78,7 @@ class ViewRows:
         self._delete = f"DELETE FROM {table.name} WHERE {table.where_key(dialect)}"
 
     def writes(self, changes: Iterable[tuple[KeyedRows, KeyedRows]]) -> Sequence[Write]:
-        """What writes the rows that views have and had not before, and deletes those they had."""
+        """Writes that bring the rows of views from what they were before to what they are now."""
         gone: list[Sequence[object]] = []
         other: list[Sequence[object]] = []
         new: list[Sequence[object]] = []

@@ -1,7 +1,7 @@
-"""The views of one build of a projection, as they are folded: by a writer, a follower or a rebuild.
+"""The views of one build of a projection, as a writer, a runner or a rebuild folds them.
 
-What is folded is held in memory, and the rows for it are made, before anything is written: a fold
-that raises parks its key, and no statement of the transaction has been executed by then.
+Events are folded in memory, and the rows are made, before anything is written: when a fold raises
+and parks its key, no statement of the transaction has been executed yet.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ V = TypeVar("V")
 logger = logging.getLogger(__name__)
 
 HELD = 1024
-"""So many views are held in memory, if nobody says otherwise."""
+"""How many views are held in memory by default."""
 _READ_TOGETHER = 500
 _REASON = 1000
-"""So many characters are kept of what a fold raised."""
+"""How many characters of a fold's error are kept."""
 
 
 class Views(Generic[V]):
@@ -45,8 +45,8 @@ class Views(Generic[V]):
         application_id: The application.
         dialect: The database's.
         build: The number of the build, by which its parked keys are known.
-        suffix: What is added to the names of its relations, if they are made beside those that
-            the store has: only what is parked in the latter is logged.
+        suffix: What is added to the names of its relations, if they are built beside the current
+            ones; only keys that are parked in current ones are logged.
         parked: Where its parked keys are, if not with all others.
         held: How many views are held in memory.
         copies: Whether many rows that are new may be copied (see `Insert`).
@@ -91,17 +91,17 @@ class Views(Generic[V]):
 
     @property
     def parks(self) -> bool:
-        """Whether a key is parked by what was folded and is not written yet."""
+        """Whether folding has parked a key that is not written yet."""
         return bool(self._parked)
 
     def fold(
         self, query: Query, events: Sequence[Recorded], *, only: Collection[str] | None = None
     ) -> None:
-        """Take events into the views, and make the rows for them; into those of some keys only.
+        """Fold events into the views, or into those of the keys in `only`, and make their rows.
 
-        A fold that raises parks its key: what it made of the events before is kept. So does a view
-        that cannot be kept, also one between two events that are folded together: whether a key
-        waits is up to its events, and not to how they come.
+        A fold that raises parks its key, and what it made of the events before is kept. So does a
+        view that cannot be stored, even one between two events that are folded together: whether a
+        key is parked depends on its events, not on the pages in which they come.
         """
         touched: Mapping[Key, Sequence[Recorded]] = self.projection.by_key(events)
         if touched:
@@ -123,7 +123,7 @@ class Views(Generic[V]):
                     check(key, view)
             if view is not None and view is not self._before[key]:
                 self._made[key] = self._made_of(key, view)
-        except Exception as error:  # noqa: BLE001  the key's, if it comes again
+        except Exception as error:  # noqa: BLE001  the key's, if it is raised again
             again(partial(self._make_as_far_as_it_goes, key, events), error)
         else:
             self._changed[key] = view
@@ -134,7 +134,7 @@ class Views(Generic[V]):
         touched: Mapping[Key, Sequence[Recorded]],
         only: Collection[str] | None,
     ) -> Mapping[Key, Sequence[Recorded]]:
-        """What is asked for, and neither waits nor is skipped."""
+        """The events that are asked for, without those of parked keys and skipped ones."""
         if self._waiting is None:
             self._waiting = self._parked_keys.waiting(query)
             self._skipped = self._parked_keys.skipped(query)
@@ -166,7 +166,7 @@ class Views(Generic[V]):
             self._parked.setdefault(key, (touched[key][0], reason))
 
     def _is_key(self, key: Key, event: Recorded) -> bool:
-        """Whether a key can be one; a session's id can. What cannot is parked."""
+        """Whether this can be a key; a session's id can. What cannot is parked."""
         if self.projection.is_of_session or not is_reserved(key):
             return True
         try:
@@ -177,7 +177,7 @@ class Views(Generic[V]):
         return True
 
     def _read(self, query: Query, keys: Sequence[Key]) -> dict[Key, str]:
-        """Read views; those that cannot be read are told, each with the reason."""
+        """Read views; return those that cannot be read, each with the reason."""
         named = self._table.key[1:]
         asked = self._table.select_each(named, len(keys), self._dialect, "application_id = ?")
         unreadable: dict[Key, str] = {}
@@ -185,7 +185,7 @@ class Views(Generic[V]):
         for row in query(asked, (*keys, self._application_id)):
             try:
                 view = read(row[1:])
-            except Exception as first:  # noqa: BLE001  the row's, if it comes again
+            except Exception as first:  # noqa: BLE001  the row's, if it is raised again
                 try:
                     view = again(partial(read, row[1:]), first)
                 except Exception as error:  # noqa: BLE001  as a fold's
@@ -196,7 +196,7 @@ class Views(Generic[V]):
         return unreadable
 
     def _make_as_far_as_it_goes(self, key: Key, events: Sequence[Recorded]) -> None:
-        """There is no view, or no row for it: stop before the event that is to blame, if one is."""
+        """Fold again, one event at a time; park the key at the event to blame, if there is one."""
         view = self._changed[key] = self._before[key]
         self._made.pop(key, None)
         for event in events:
@@ -224,9 +224,9 @@ class Views(Generic[V]):
             write(connection)
 
     def writes(self) -> Sequence[Write]:
-        """What writes the views that changed and the keys that are parked, in this order.
+        """The writes of changed views and then of parked keys.
 
-        For this object it is done by then: more may be folded before it is written.
+        To this object they are done: more may be folded before they are executed.
         """
         if not self._changed:
             return ()
@@ -261,11 +261,11 @@ class Views(Generic[V]):
         return partial(self._parked_keys.write, parked=parked)
 
     def touched_by(self, rows: Sequence[Sequence[Any]]) -> set[int]:
-        """The positions of the events that may change a view which is held, of rows of a log."""
+        """Of rows of a log, the positions of those events that may change a held view."""
         return self._held.touched_by(rows)
 
     def catch_up(self, recorded: Recorded) -> None:
-        """Take an event that another writer has folded into the views that are held."""
+        """Fold an event that another writer recorded into the held views."""
         self._held.catch_up(recorded)
 
     def forget(self) -> None:
@@ -276,13 +276,13 @@ class Views(Generic[V]):
 
 
 _Made = tuple[V, tuple[object, ...], tuple[tuple[KeyedRows, KeyedRows], ...]]
-"""A view, its row, and its rows in each further relation: those of before, and those of now."""
+"""A view, its row, and its rows in each further relation: those before and those now."""
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, as a text that any database takes: whoever wrote the fold made the error."""
+    """An error as a text that every database takes: its own text may be anything."""
     try:
         shown = repr(error)
-    except Exception:  # noqa: BLE001  it is no better than what it says
+    except Exception:  # noqa: BLE001  its `__repr__` fails too
         shown = type(error).__name__
     return shown.encode(errors="backslashreplace").decode().replace("\0", "\\0")[:_REASON]
