@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from sessions.sql.connection import Statement
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-"""Whatever the role's default is: a statement has to see what was committed before the lock."""
+"""Whatever the role's default is, a statement has to see what was committed before the lock."""
 
 _LOOK: Sequence[Statement] = [("SAVEPOINT look", ()), ("SET TRANSACTION READ ONLY", ())]
 _LEAVE: Sequence[Statement] = [("ROLLBACK TO SAVEPOINT look", ()), ("RELEASE SAVEPOINT look", ())]
-"""What was said since is said no more: that the transaction only reads, too."""
+"""Undoes what was set since, including that the transaction only reads."""
 
 _PART = re.compile(
     r"""(?P<copied> (?<!\w)[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\r\n]*
@@ -29,14 +29,14 @@ _PART = re.compile(
     | (?P<comment>/\*) | \?(?P<mark>\d{0,5}) | (?<![\w$])\$(?P<own>\d{1,5})""",
     re.DOTALL | re.VERBOSE,
 )
-"""What a `?` is no parameter in, and what is one."""
+"""Where a `?` is not a parameter, and what is one."""
 
 _COMMENT = re.compile(r"/\*|\*/")
 
 
 @lru_cache(maxsize=2048)
 def numbered(sql: str) -> tuple[str, int]:
-    """A statement with `$1` for its first `?`, and so on, as PostgreSQL has it; how many it has."""
+    """A statement with `$1` for its first `?`, and so on; and how many parameters it has."""
     parts, at, count, most = [], 0, 0, 0
     while found := _PART.search(sql, at):
         end, text = found.end(), found[0]
@@ -53,7 +53,7 @@ def numbered(sql: str) -> tuple[str, int]:
 
 
 def _end_of_comment(sql: str, start: int) -> int:
-    """Where a comment ends; it may have others in it."""
+    """Where a comment ends; comments may be nested."""
     depth = 0
     for found in _COMMENT.finditer(sql, start):
         depth += 1 if found[0] == "/*" else -1
@@ -63,7 +63,7 @@ def _end_of_comment(sql: str, start: int) -> int:
 
 
 def _numbered(sql: str, parameters: Iterable[object]) -> Statement:
-    """A statement as PostgreSQL has it, which would take too many parameters without a word."""
+    """A statement with `$1` and so on; PostgreSQL would silently take too many parameters."""
     (text, most), given = numbered(sql), tuple(parameters)
     if len(given) != most:
         message = f"the statement has {most} parameters, and {len(given)} are given"
@@ -75,9 +75,9 @@ class PostgresConnection:
     """A connection of the pool, or one that nobody else uses.
 
     Attributes:
-        raw: Psycopg's.
-        confirms: The locks that a commit has still to take, and what is known of the log.
-        give_back: Gives it back to the pool that it was taken from, which may be closed by now.
+        raw: psycopg's connection.
+        confirms: The locks that the commit still has to take, and what is known of the log.
+        give_back: Returns it to the pool that it was taken from, which may be closed by now.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class PostgresConnection:
         self.raw.trips.ask([_numbered(sql, row) for row in rows])
 
     def ask(self, statements: Sequence[Statement]) -> list[Answer]:
-        """What the server says to each of several statements, in one round trip."""
+        """The answers to several statements, in one round trip."""
         return self.raw.trips.ask([_numbered(*statement) for statement in statements])
 
     def read(self, statements: Sequence[Statement]) -> list[Answer]:
-        """`ask`, of what only reads: once more, where a plan was of before a relation changed."""
+        """`ask`, to read only: it asks again if a plan is from before a relation was changed."""
         try:
             return self.ask(statements)
         except FeatureNotSupported:
@@ -116,7 +116,7 @@ class PostgresConnection:
             return self.ask(statements)
 
     def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
-        """Whether rows were written as one stream: none is, where one of them is there already."""
+        """Write rows as one stream, and tell whether: none is written if one is there already."""
         copy = cast("Any", f"COPY {into} FROM STDIN")
         try:
             with self.raw.transaction(), self.raw.cursor().copy(copy) as stream:
@@ -147,7 +147,7 @@ class PostgresConnection:
         return self.raw.info.transaction_status is pq.TransactionStatus.INTRANS
 
     def end(self) -> None:
-        """Roll back what is not committed, and give it back; once, however often it is called."""
+        """Roll back what is not committed, and give the connection back; only the first time."""
         if self._has_ended:
             return
         try:
@@ -161,7 +161,7 @@ class PostgresConnection:
 
 
 class Collected:
-    """Collects statements that nobody has to have answers to, to send them together."""
+    """Collects statements whose answers nobody needs, to send them together."""
 
     def __init__(self) -> None:
         self.statements: list[Statement] = []

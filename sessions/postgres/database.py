@@ -2,8 +2,8 @@
 
 One transaction at a time writes an application's log: its advisory lock is the first thing that a
 writer takes. Each statement that follows sees all that was committed before (READ COMMITTED), so
-that what a writer reads under the lock cannot change until it commits. What a writer has to say
-at the beginning and at the end of a transaction goes to the server in one round trip each.
+that what a writer reads under the lock cannot change until it commits. The beginning and the end of
+a writer's transaction take one round trip each.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
-"""How often a follower looks by itself, should a notification be lost."""
+"""How often a follower polls, in case a notification is lost."""
 
 _ONLY_READS = ("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", ())
 _ROLLBACK = ("ROLLBACK", ())
@@ -107,7 +107,7 @@ class PostgresDatabase(PostgresRelations):
         *,
         passing: bool = False,  # noqa: ARG002  SQLite's readers differ
     ) -> list[Any]:
-        """All rows of one SELECT, as tuples; asked again where the server went away meanwhile."""
+        """All rows of one SELECT, as tuples; asked again if the server went away meanwhile."""
         return self._asked([(sql, parameters)], 0)
 
     def query_of_others(
@@ -117,7 +117,7 @@ class PostgresDatabase(PostgresRelations):
         *,
         passing: bool = False,  # noqa: ARG002  SQLite's readers differ
     ) -> list[Any]:
-        """`query`, as a transaction that only reads and is rolled back: nothing stays set."""
+        """`query`, in a transaction that only reads and is rolled back: nothing stays set."""
         return self._asked([_ONLY_READS, (sql, parameters), _ROLLBACK], 1)
 
     def _asked(self, statements: Sequence[Statement], which: int) -> list[Any]:
@@ -142,7 +142,7 @@ class PostgresDatabase(PostgresRelations):
 
     @contextmanager
     def snapshot(self, connection: Connection, relations: Sequence[str] = ()) -> Iterator[None]:
-        """A transaction all of whose statements see one and the same commit."""
+        """A transaction whose statements all see one and the same commit."""
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         with ending(connection, ["COMMIT"], ["ROLLBACK"]):
             if relations:  # before the first look: a name is not part of what it sees
@@ -161,8 +161,8 @@ class PostgresDatabase(PostgresRelations):
     ) -> Begun:
         """Begin a transaction that has the application's lock, in one round trip.
 
-        Without `lock` it is taken with the commit, in its round trip: what was read meanwhile is
-        right if the log has not moved, and the lock tells.
+        Without `lock` the commit takes it, in its own round trip, and finds out whether the log has
+        moved: if not, what was read meanwhile is right.
         """
         locks = (self._locks.store, self._locks.of(application_id), application_id)
 
@@ -184,7 +184,7 @@ class PostgresDatabase(PostgresRelations):
         return self._locked(begin)
 
     def _locked(self, begin: Callable[[], T]) -> T:
-        """Begin a transaction when no other thread has one: what it will know is its own."""
+        """Begin a transaction once no other thread has one, which might change what is known."""
         self._enter()
         try:
             return self._reached(begin)
@@ -216,7 +216,7 @@ class PostgresDatabase(PostgresRelations):
         connection: Connection,
         write: Callable[[Connection], bool],
     ) -> None:
-        """Let a function write, and make the transaction durable, in one round trip."""
+        """Call `write`, and make the transaction durable, in one round trip."""
         taken, collected = _own(connection), Collected()
         if taken.confirms is not None:
             collected.execute(BEGIN)
@@ -238,7 +238,7 @@ class PostgresDatabase(PostgresRelations):
             self.signal.give()
 
     def end(self, connection: Connection) -> None:
-        """Roll back what is not committed, and give the lock to the next."""
+        """Roll back what is not committed, and release the lock."""
         taken: Any = connection  # nothing is called for it: an interrupt would keep it taken
         if self._is_ended:
             return
@@ -249,11 +249,11 @@ class PostgresDatabase(PostgresRelations):
             raise
         finally:
             self._owner = None
-            self._lock.release()  # and no call of `_leave`, as which an interrupt could come
+            self._lock.release()  # no call of `_leave`: an interrupt could come at it
 
     @contextmanager
     def writing(self, what: str | None = None) -> Iterator[Connection]:
-        """A transaction that commits at its end, with the lock of everything, or of one thing."""
+        """A transaction that commits at its end, with the lock of the whole store or of `what`."""
         locks = self._locks.taken_for(what)
 
         def begun() -> PostgresConnection:
@@ -273,7 +273,7 @@ class PostgresDatabase(PostgresRelations):
 
     @contextmanager
     def held(self, what: str) -> Iterator[StillHeld | None]:
-        """Hold something that one of all processes can hold: by a connection of its own."""
+        """Hold a lease, which only one of all processes can hold, by a connection of its own."""
         lock = self._locks.of(f"held/{what}")
         if self.query(IS_HELD, (lock,)):
             yield None
@@ -282,7 +282,7 @@ class PostgresDatabase(PostgresRelations):
             yield held
 
     def is_standby(self) -> bool:
-        """Whether it follows another server: then it may lag, and holders are not known here."""
+        """Whether it follows another server: it may lag then, and leases are not known here."""
         ((is_standby,),) = self.query("SELECT pg_is_in_recovery()")
         return bool(is_standby)
 
@@ -296,16 +296,16 @@ class PostgresDatabase(PostgresRelations):
             listener.stop()
 
     def begin_again_in_child(self) -> None:
-        """After a fork: the parent's connections stay the parent's."""
+        """In a forked child, leave the parent's connections to the parent."""
         self._connections.begin_again_in_child()
         self._start()
 
     def asking_once(self) -> AbstractContextManager[None]:
-        """Within it, this thread is told at once where the server is away."""
+        """Within it, this thread gets an error at once if the server is away."""
         return self._reaching.once()
 
     def listen(self) -> None:
-        """Hear of what other processes commit, from now on; without it, a follower polls."""
+        """Hear of other processes' commits from now on; without this, a follower polls."""
         with self._mutex:
             if self._connections.closed:
                 return
@@ -316,5 +316,5 @@ class PostgresDatabase(PostgresRelations):
 
 
 def _own(connection: Connection) -> PostgresConnection:
-    """A connection that the store has from here: it is ours."""
+    """A connection that the store got from here, as what it is."""
     return cast("PostgresConnection", connection)

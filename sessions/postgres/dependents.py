@@ -1,9 +1,10 @@
-"""What people made of a relation in PostgreSQL, and what else depends on it.
+"""What people built on a relation in PostgreSQL, and what else depends on it.
 
-A view holds the relation that it was made of, whatever that is called later. Where another
-relation takes the name, the view is made again, of that one; so it is with a policy of another
+A view refers to the relation that it was built on, whatever that is called later. If another
+relation takes the name, the view is made again, on that one; and so is a policy of another
 relation. A materialized view cannot be replaced: it is dropped and made again, filled if it was,
-with its indexes, owner and grants. What else holds a relation is named, and nothing is switched.
+with its indexes, owner and grants. If anything else refers to a relation, the error names it, and
+nothing is switched.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _OF = f"""(
     FROM pg_class JOIN pg_type AS type ON type.oid = reltype
     WHERE relnamespace = {HERE} AND relname = ANY(?)
 )"""
-"""Relations, the types of their rows, and of arrays of these: whatever can be depended on."""
+"""Relations, the types of their rows, and of arrays of these: all that can be depended on."""
 
 _LINKED = f"pg_depend AS link JOIN {_OF} AS its ON refclassid = its.of AND refobjid = its.oid"
 
@@ -51,7 +52,8 @@ JOIN pg_policy ON link.classid = 'pg_policy'::regclass AND link.objid = pg_polic
 JOIN pg_class AS relation ON relation.oid = polrelid
 WHERE NOT (relation.relnamespace = {HERE} AND relation.relname = ANY(?))
 """
-"""The policies of other relations that look into these, and what lets them look by the names."""
+"""The policies of other relations that look into these, each with the statement that lets it look
+into whatever has the names now."""
 
 _OTHERS = f"""
 SELECT pg_describe_object(link.classid, link.objid, link.objsubid), used
@@ -63,7 +65,7 @@ WHERE link.deptype = 'n' AND link.classid <> 'pg_policy'::regclass
     AND (rule.oid IS NULL OR rulename <> '_RETURN')
 LIMIT 1
 """
-"""What would hold the relation that it was made of, and nobody can make again from here."""
+"""What would still refer to the old relation, and cannot be made again from here."""
 
 _DEPENDENTS = f"""
 SELECT DISTINCT quote_ident(space.nspname) || '.' || quote_ident(view.relname), view.oid
@@ -114,7 +116,7 @@ FROM pg_index JOIN pg_description ON objoid = indexrelid AND classoid = 'pg_clas
 WHERE indrelid = CAST(? AS oid)
 ORDER BY 1
 """
-"""The statements that make of a new materialized view what it was."""
+"""The statements that give a new materialized view what the old one had."""
 
 _PLAIN, _MATERIALIZED = "v", "m"
 
@@ -128,13 +130,14 @@ class _View(NamedTuple):
 
 @contextmanager
 def handing_on(connection: PostgresConnection, tables: Sequence[str]) -> Iterator[None]:
-    """Let what people gave and made be that of the relations that have these names at the end.
+    """Hand what people granted and built to the relations that have these names at the end.
 
     Raises:
-        DependentView: A view cannot be made again: of a relation that has its name no longer, too.
-        DependentPolicy: A policy cannot.
-        DependentObject: Something else is of the relation itself, whatever that is called.
-        StillRead: Somebody gave or made something, and committed it before there was a lock.
+        DependentView: A view cannot be made again, perhaps because no relation has the name any
+            more.
+        DependentPolicy: A policy cannot be made again.
+        DependentObject: Something else refers to the relation itself, whatever that is called.
+        StillRead: Somebody granted or built something, and committed it before there was a lock.
     """
     names = list(tables)
     for what, relation in connection.execute(_OTHERS, (names, names)).fetchall():
@@ -146,7 +149,7 @@ def handing_on(connection: PostgresConnection, tables: Sequence[str]) -> Iterato
     yield
     given.hand_on()
     secure(connection, looking)
-    for kind in (_PLAIN, _MATERIALIZED):  # which may be filled from one that is plain
+    for kind in (_PLAIN, _MATERIALIZED):  # it may be filled from a plain one
         for view in views:
             if view.kind == kind:
                 _make_again(connection, view)
@@ -154,10 +157,10 @@ def handing_on(connection: PostgresConnection, tables: Sequence[str]) -> Iterato
 
 
 def _check_nothing_is_left(connection: PostgresConnection, old: Sequence[Held]) -> None:
-    """Nothing was made of the relations of before since it was looked for; else it is again.
+    """Raise if anything was built on the old relations since they were examined.
 
     Raises:
-        StillRead: Something was.
+        StillRead: Something was; the switch is tried again.
     """
     oids = [each.oid for each in old]
     types = [each.row for each in old] + [each.rows for each in old]
@@ -171,9 +174,10 @@ def _dependents(connection: PostgresConnection, tables: Sequence[str]) -> list[t
 
 
 def _taken(connection: PostgresConnection, name: str, oid: int) -> _View:
-    """A view, locked before the relations below it are: in the order in which readers lock.
+    """A view, locked before the relations below it, in the order in which readers lock.
 
-    LOCK TABLE would lock these with the first of several views; to give it to its owner does not.
+    LOCK TABLE would lock these with the first of several views; giving the view to its owner does
+    not.
     """
     found = connection.execute(_DEFINITION, (oid,)).fetchall()
     if not found:  # somebody has dropped it meanwhile

@@ -20,7 +20,7 @@ from sessions.errors import (
 from sessions.sql.database import Failures
 
 GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
-"""What is to be done where a role may not."""
+"""What to do if a role lacks a privilege."""
 
 _CUT = re.compile(
     "closed (the connection|unexpectedly)|connection reset|broken pipe|eof (detected|while)"
@@ -67,7 +67,7 @@ def _kind_of(error: psycopg.Error) -> type[SessionsError]:
 
 
 def is_gone(error: psycopg.Error) -> bool:
-    """Whether the connection or the server went away, so that another connection may do."""
+    """Whether the connection or the server went away, so that another connection may work."""
     if not isinstance(error, _GONE) or isinstance(error, (PoolTimeout, pg.PipelineAborted)):
         return False
     if error.diag.severity_nonlocalized == "ERROR":  # of a statement, by a server that is there
@@ -77,11 +77,11 @@ def is_gone(error: psycopg.Error) -> bool:
 
 
 def is_cut(error: psycopg.Error) -> bool:
-    """Whether a connection that was being made was cut: libpq says so in words alone."""
+    """Whether a connection was cut while it was made: libpq says so only in words."""
     return is_gone(error) and (error.sqlstate is not None or bool(_CUT.search(str(error))))
 
 
 def reason_of(error: psycopg.Error) -> str:
-    """What an error says, in one line; not where in a function of the server's it was."""
+    """What an error says, in one line, without the place in a function of the server."""
     said = str(error).partition("\nCONTEXT:")[0]
     return " ".join(said.split()) or type(error).__name__

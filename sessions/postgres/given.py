@@ -1,7 +1,7 @@
 """What people gave to a relation in PostgreSQL, and what it is given by default.
 
-Owners, grants, comments, and row-level security with its policies are of the relation, whatever
-that is called later. The one that takes its name is given the same.
+Owners, grants, comments, and row-level security with its policies belong to the relation, whatever
+that is called later. The relation that takes its name is given the same.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 HERE = "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 _ME = "(SELECT oid FROM pg_roles WHERE rolname = current_user)"
-"""Found by their names: a cast would read these as SQL, without capitals and quotes."""
+"""Found by the name: a cast would read the name as SQL, without capitals and quotes."""
 
 _GRANTEE = "CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END"
 TO = f"{_GRANTEE} || CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END"
-"""Whom something is granted to."""
+"""To whom something is granted."""
 
 _HELD = f"""
 SELECT relname, pg_class.oid, reltype, typarray
@@ -52,7 +52,7 @@ JOIN pg_description ON objoid = class.oid AND classoid = 'pg_class'::regclass
 LEFT JOIN pg_attribute ON attrelid = class.oid AND attnum = objsubid
 WHERE relnamespace = {HERE} AND relname = ANY(?)
 """
-"""The relation, the column if it is of one, and the statement that gives it once more."""
+"""The relation, the column if it is one's, and the statement that gives it again."""
 
 _COLUMNS = f"""
 SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
@@ -99,7 +99,7 @@ SELECT format('REVOKE ALL ON %s FROM %s', oid::regclass, {_GRANTEE})
 FROM pg_class, aclexplode(relacl)
 WHERE oid = ANY(CAST(? AS regclass[])) AND grantee <> relowner
 """
-"""Takes back what default privileges give to what is new and takes the place of another."""
+"""Revokes what default privileges grant on a new relation that takes the place of another."""
 
 REFUSALS = (
     psycopg.ProgrammingError,
@@ -108,7 +108,7 @@ REFUSALS = (
     psycopg.IntegrityError,
     psycopg.errors.DependentObjectsStillExist,
 )
-"""What is raised where something cannot be made for another relation."""
+"""What is raised if something cannot be made for another relation."""
 
 
 class Held(NamedTuple):
@@ -121,7 +121,7 @@ class Held(NamedTuple):
 
 
 def held(connection: PostgresConnection, names: Sequence[str]) -> list[Held]:
-    """The relations that have some names now."""
+    """The relations that have these names now."""
     return [Held(*row) for row in connection.execute(_HELD, (list(names),)).fetchall()]
 
 
@@ -137,11 +137,11 @@ class Given:
         self._security = connection.execute(_SECURITY, (self._names,) * 2).fetchall()
 
     def hand_on(self) -> None:
-        """Give it to those that have the names by now, and nothing by default.
+        """Give it to the relations that have the names by now, and nothing by default.
 
         Raises:
             DependentPolicy: A policy cannot be made.
-            StillRead: Somebody gave something, and committed it before there was a lock.
+            StillRead: Somebody gave something else, and committed it before there was a lock.
         """
         if self._now() != self._before:
             raise StillRead
@@ -165,16 +165,18 @@ class Given:
 
 
 def take_back_defaults(connection: PostgresConnection, relations: Sequence[str]) -> None:
-    """Let nobody but the owner have a right to relations, which are named or numbered."""
+    """Revoke everybody's rights to relations, given by name or OID, except the owner's."""
     for (statement,) in connection.execute(_DEFAULTS, (list(relations),)).fetchall():
         connection.execute(statement)
 
 
 def secure(connection: PostgresConnection, security: Iterable[tuple[str, str, str]]) -> None:
-    """Let nobody see more than before: the relation, the policy, and the statement that makes it.
+    """Let nobody see more than before.
+
+    Each row of `security` has a relation, a policy, and the statement that makes it.
 
     Raises:
-        DependentPolicy: It cannot be made.
+        DependentPolicy: One cannot be made.
     """
     for table, policy, statement in security:
         try:

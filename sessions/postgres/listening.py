@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from sessions.sql.signals import Signal
 
 _SECONDS = 0.5
-"""How long it listens before it asks whether it should go on."""
+"""How long it listens before it checks whether it should go on."""
 
 
 class Listener:
     """Gives a signal for each notification on a channel, in a thread of its own.
 
-    Notifications may be lost, and the connection with them: followers look by themselves too.
+    Notifications may be lost, and the connection with them: so followers poll too.
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class Listener:
         )
 
     def begin(self) -> None:
-        """Listen from now on, if it does not; whoever may stop it has to know it by then."""
+        """Listen from now on, if it does not yet; whatever may call `stop` must know it by then."""
         if self._thread.ident is None:
             self._thread.start()
 
     def wait(self) -> None:
-        """Return when it listens, so that nothing that is committed from now on is missed."""
+        """Wait until it listens, so that nothing that is committed from now on is missed."""
         self._listens.wait(_SECONDS)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._stopped = True
         if self._thread.ident is not None:  # it has begun
             self._thread.join(4 * _SECONDS)
@@ -56,7 +56,7 @@ class Listener:
             try:
                 with closing(self._connect()) as raw:
                     self._listen(raw)
-            except psycopg.NotSupportedError:  # a standby: followers look by themselves
+            except psycopg.NotSupportedError:  # a standby: followers poll
                 self._listens.set()
                 return
             except psycopg.Error:

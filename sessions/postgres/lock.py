@@ -1,4 +1,4 @@
-"""Advisory locks of PostgreSQL: what one of all processes can hold."""
+"""Advisory locks of PostgreSQL: only one of all processes can hold one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ IS_HELD = (
     "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = ? AND database = "
     "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
 )
-"""Whether somebody holds a lock: asking by trying would take it for a moment."""
+"""Whether somebody holds a lock: to try it instead would take it for a moment."""
 
 
 class Locks:
     """The advisory locks of the store in a schema, which PostgreSQL knows by numbers.
 
-    Who has the lock of one thing, or of an application's log, shares the lock of the store.
+    The holder of the lock of one thing, or of an application's log, shares the lock of the store.
     """
 
     def __init__(self, schema: str) -> None:
@@ -53,7 +53,7 @@ def _number_of(name: str) -> int:
 
 
 def digest(text: str) -> bytes:
-    """A text as bytes that another text hardly has."""
+    """The SHA-256 of a text, which another text hardly has."""
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -70,7 +70,7 @@ def held_by(connection: Connection, lock: int) -> Iterator[StillHeld | None]:
 
 
 def _answers(connection: Connection) -> bool:
-    """Whether a connection is there: one that is idle is closed by a server or a firewall."""
+    """Whether a connection still works: a server or a firewall may close an idle one."""
     try:
         connection.execute("SELECT 1")
     except psycopg.OperationalError:

@@ -1,4 +1,4 @@
-"""Where a store on PostgreSQL is: the URLs that name one."""
+"""The URLs that name a store on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sessions.errors import InvalidURL
 from sessions.sql.shown_url import is_server, shown_part, without_password
 
 SCHEMA = "customer_sessions"
-"""Where a store is, unless its URL says `schema=`."""
+"""The schema of a store, unless its URL says `schema=`."""
 
 POOL_SIZE = 10
 """How many connections a store has at most, unless its URL says `pool=`."""
@@ -32,7 +32,7 @@ class Place(msgspec.Struct, frozen=True):
     """Where a store on PostgreSQL is.
 
     Attributes:
-        server: What libpq takes: the URL without the parts that are ours.
+        server: The URL for libpq, without our own options.
         schema: The schema that holds the store.
         pool_size: How many connections there may be at a time.
     """
@@ -52,7 +52,7 @@ def place_of(url: str) -> Place:
     """The place that a URL names.
 
     Raises:
-        InvalidURL: libpq does not take it, or `schema` or `pool` makes no sense or is there twice.
+        InvalidURL: libpq does not take it, or `schema` or `pool` is not valid or is given twice.
     """
     shown = without_password(url)
     server, ours = _split(url)
@@ -76,10 +76,10 @@ def place_of(url: str) -> Place:
 
 
 def _split(url: str) -> tuple[str, dict[str, str]]:
-    """What is libpq's of a URL, as it is written, and the options that are ours.
+    """The part of a URL that is libpq's, as it is written, and our own options.
 
     Raises:
-        InvalidURL: One of ours is given twice.
+        InvalidURL: One of our own options is given twice.
     """
     base, _, query = url.partition("?")
     libpqs: list[str] = []
@@ -97,12 +97,12 @@ def _split(url: str) -> tuple[str, dict[str, str]]:
 
 
 def _is_free_name(schema: str) -> bool:
-    """Whether a schema can be called so."""
+    """Whether a schema can have this name."""
     try:
         length = len(schema.encode())
     except UnicodeEncodeError:
         return False
-    is_special = "\0" in schema or schema[:3] == "pg_" or schema == "$user"  # another one's then
+    is_special = "\0" in schema or schema[:3] == "pg_" or schema == "$user"  # not ours then
     return 0 < length < _LONGEST_NAME and not is_special
 
 
@@ -115,7 +115,7 @@ def _unknown_options(server: str) -> list[str]:
 
 
 def _is_taken(server: str) -> bool:
-    """Whether libpq takes it; why not stays unsaid, since its words may show a password."""
+    """Whether libpq takes it; its reason is not told, since it may show a password."""
     try:
         ports = options_of(server).get("port", "").replace(",", "")
     except (ValueError, psycopg.Error):
@@ -124,5 +124,5 @@ def _is_taken(server: str) -> bool:
 
 
 def options_of(server: str) -> dict[str, str]:
-    """What libpq takes a URL to say."""
+    """The options that libpq finds in a URL."""
     return {name: str(value) for name, value in conninfo_to_dict(server).items()}

@@ -1,4 +1,4 @@
-"""The connections to a PostgreSQL server: a pool, and those that are nobody else's."""
+"""The connections to a PostgreSQL server: a pool, and private ones."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CONNECT_SECONDS = 2.0
-"""How long a connection is waited for at a time: a server that is back is found soon."""
+"""How long one attempt waits for a connection: a server that is back is then found soon."""
 
 _LEAST_SECONDS = 1.0
-"""How long at least: who does not wait for other writers waits for a connection all the same."""
+"""How long it waits at least, even if the store does not wait for other writers."""
 
 _OPTIONS: dict[str, Any] = {
     "autocommit": True,
-    "prepare_threshold": None,  # what it prepared it would let go with all that is ours
+    "prepare_threshold": None,  # psycopg would deallocate our statements with its own
     "fallback_application_name": "customer-sessions",
-    "client_encoding": "UTF8",  # what is said first is in it: a schema's name
+    "client_encoding": "UTF8",  # a schema's name is sent in it
 }
 _KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""Who waits for a server that is gone notices within a minute, where the URL says nothing else, and
-no service file may; the system's own figure is two hours."""
+"""With these, a caller that waits for a server notices within a minute that it is gone; the
+system's own figure is two hours. They apply unless the URL says otherwise, or a service file
+may."""
 
 _SETTINGS = (
     "SELECT set_config('search_path', $1, false), set_config('lock_timeout', $2, false), "
@@ -60,10 +61,10 @@ _inherited: list[object] = []
 
 
 class Connections:
-    """The connections of a store. They are for reading, but for who says that it writes.
+    """The connections of a store. They only read, except in a transaction that says that it writes.
 
     Attributes:
-        closed: Whether they were closed, and none is given any more.
+        closed: Whether they were closed, so that none is given any more.
     """
 
     def __init__(self, place: Place, lock_timeout: float) -> None:
@@ -78,7 +79,7 @@ class Connections:
         self.closed = False
 
     def reach(self) -> None:
-        """Connect now. The pool begins with this connection: for a short command it is enough."""
+        """Connect now. The pool begins with this connection; it is enough for a short command."""
         self._reached.append(self.connect())
 
     def take(self, confirms: Sequence[object] | None = None) -> PostgresConnection:
@@ -115,9 +116,9 @@ class Connections:
         made: Callable[[PostgresConnection, list[list[Any]]], T],
         confirms: Sequence[object] | None = None,
     ) -> T:
-        """What is made of a connection in a transaction, and of each SELECT's rows, first in it.
+        """Begin a transaction with SELECTs, and return what `made` makes of it and their rows.
 
-        Where nothing is asked, the commit begins the transaction.
+        If nothing is asked, the commit begins the transaction.
         """
         connection = self.take(confirms)
         try:
@@ -130,8 +131,8 @@ class Connections:
     def _reason(self, pool: ConnectionPool[ServerConnection], error: PoolTimeout) -> psycopg.Error:
         """Why the pool gave no connection: all are in use, or the server says why itself.
 
-        Else it has lost them: who is interrupted within it leaves one that nobody has. The next
-        attempt makes another pool.
+        Otherwise it has lost them: a caller that is interrupted inside it leaves a connection that
+        nobody has. The next attempt makes another pool.
         """
         size = self._place.pool_size
         if len(self._taken) >= size:
@@ -150,7 +151,7 @@ class Connections:
         pool.close()
 
     def check(self) -> None:
-        """Make those anew that were lost: who asks again has one that works."""
+        """Replace lost connections, so that the next attempt gets one that works."""
         self._opened().check()
 
     def _opened(self) -> ConnectionPool[ServerConnection]:
@@ -174,14 +175,14 @@ class Connections:
             return self._pool
 
     def _next(self, _: str, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
-        """One more for the pool: that which was reached before, or a new one."""
+        """One more for the pool: the one of `reach`, or a new one."""
         try:
             return self._reached.pop()
         except IndexError:
             return self.connect(**options)
 
     def connect(self, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
-        """A connection as the store has them."""
+        """A new connection, with the store's settings."""
         raw = self._connected(options)
         try:
             self._configure(raw)
@@ -195,7 +196,7 @@ class Connections:
             return ServerConnection.connect(self._place.server, **self._options, **options)
         except psycopg.OperationalError as error:
             bare = type(error)(*error.args)
-        raise bare  # and not with the other as its context, which has the password
+        raise bare  # without the other as its context, which has the password
 
     def _configure(self, raw: ServerConnection) -> None:
         for name in ("json", "jsonb", "timestamptz"):
@@ -216,14 +217,14 @@ class Connections:
             raw.close()
 
     def begin_again_in_child(self) -> None:
-        """After a fork: the parent's connections stay the parent's."""
+        """In a forked child, leave the parent's connections to the parent."""
         _inherited.append((self._pool, self._reached))
         self._mutex, self._pool, self._taken = threading.Lock(), None, WeakSet()
         self._reached = []
 
 
 def _keepalives(server: str) -> Mapping[str, int]:
-    """Those that nobody has given."""
+    """Those options that are not given otherwise."""
     given = options_of(server)
     if "service" in given or "PGSERVICE" in os.environ:
         return {}

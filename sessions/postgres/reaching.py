@@ -1,4 +1,4 @@
-"""A server that went away, or starts up: how long it is waited for, and what is asked again."""
+"""Waits for a server that went away or is starting up, and asks it again."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 """Seconds before each further attempt."""
 
 _CUTS = 3
-"""So often who opens a store connects once more, where the connection was cut as it was made."""
+"""How often opening a store connects again if the connection was cut while it was made."""
 
 
 class _Once(threading.local):
-    """Whether a thread asks once, and not until the server is there."""
+    """Whether the current thread asks only once, instead of until the server is there."""
 
     asks = False
 
@@ -49,8 +49,8 @@ class Reaching:
     def first(self) -> None:
         """Connect once, and wait for a server that is starting up; another error is final.
 
-        A pool would try for long what can never succeed. A connection that was cut is made again,
-        a few times.
+        A pool would long go on trying what can never succeed. A connection that was cut is made
+        again, a few times.
         """
         deadline = time.monotonic() + self._lock_timeout
         is_starting, cuts = False, 0
@@ -69,15 +69,15 @@ class Reaching:
         raise AssertionError
 
     def _is_starting(self) -> bool:
-        """Whether the server is there, and takes nobody yet.
+        """Whether the server is there, but accepts no connections yet.
 
-        Libpq tells it of a ping alone. No thread runs meanwhile, so that it must not take long.
+        Only a ping of libpq tells this. No other thread runs meanwhile, so it must not take long.
         """
         asked = make_conninfo(self._server, connect_timeout=round(CONNECT_SECONDS))
         return PGconn.ping(asked.encode()) == Ping.REJECT
 
     def until_reached(self, work: Callable[[], T]) -> T:
-        """Do what is safe to be done again, until the server is there; or give up."""
+        """Do what is safe to repeat, until the server is there or the time is up."""
         deadline = time.monotonic() + (0 if self._once.asks else self._lock_timeout)
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
@@ -93,7 +93,7 @@ class Reaching:
 
     @contextmanager
     def once(self) -> Iterator[None]:
-        """Within it, this thread is told at once where the server is away."""
+        """Within it, this thread gets an error at once if the server is away."""
         self._once.asks = True
         try:
             yield

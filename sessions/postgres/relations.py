@@ -34,11 +34,11 @@ FROM (SELECT setting::int AS after FROM pg_settings WHERE name = 'deadlock_timeo
         AND mode IN ('AccessShareLock', 'ShareUpdateExclusiveLock')
 ) AS locks
 """
-"""Wait a tenth of a second for who reads. A vacuum of the server's own, which is nobody's, gives
-way, but only to one that has waited for as long as the server looks for deadlocks."""
+"""Wait a tenth of a second for readers. A vacuum of the server's own, which no user runs, gives
+way, but only to one that has waited until the server looks for deadlocks."""
 
 _MEANWHILE = ("tuple concurrently updated", "could not open relation with OID")
-"""Somebody has granted something meanwhile, or dropped a view."""
+"""What errors say if somebody has granted something meanwhile, or dropped a view."""
 
 _RELATIONS = (
     "SELECT tablename, has_schema_privilege(schemaname, 'USAGE') "
@@ -61,7 +61,7 @@ _COLUMNS = (
 
 
 class PostgresRelations(Database):
-    """A database of which one schema is ours."""
+    """A database of which one schema belongs to the store."""
 
     _place: Place
 
@@ -69,21 +69,21 @@ class PostgresRelations(Database):
         """The names of all relations in the schema, if the role may use them at all."""
         schema = self._place.schema
         found = dict(query(_RELATIONS, (schema,)))
-        if not all(found.values()):  # they would be said not to exist
+        if not all(found.values()):  # they would seem not to exist
             reason = f"permission denied for schema {schema}: {GRANT}"
             raise StorageFailed(path=self.path, reason=reason)
         return set(found)
 
     def columns(self, query: Query, names: Sequence[str]) -> set[tuple[str, str]]:
-        """Those relations of some names that are there, each with each of its columns."""
+        """The columns of those relations that exist: pairs of relation and column."""
         asked = _COLUMNS.format(", ".join("?" * len(names)))
         return set(query(asked, (self._place.schema, *names))) if names else set()
 
     def prepare(self, connection: Connection) -> None:
-        """Make the schema, where nobody did.
+        """Make the schema, if it is not there.
 
         Raises:
-            NotAStore: The database's encoding does not take all text.
+            NotAStore: The database is not UTF8.
         """
         ((encoding,),) = connection.execute("SHOW server_encoding").fetchall()
         if encoding != "UTF8":
@@ -95,13 +95,13 @@ class PostgresRelations(Database):
 
     @contextmanager
     def clearing(self) -> Iterator[Connection]:
-        """`writing`, of what renames and drops relations: who reads them is not waited for long.
+        """`writing`, to rename and drop relations: it does not wait long for their readers.
 
-        Locks are taken where they are needed, so that they are those of what goes, in the order in
-        which readers take them: people's views, and then what these are made of.
+        Locks are taken only where they are needed, on what goes, in the order in which readers take
+        them: people's views, and then the relations that these are built on.
 
         Raises:
-            StillRead: Somebody's transaction has read one of them, or a view that is made of it.
+            StillRead: An open transaction has read one of them, or a view that is built on it.
         """
         with self.writing() as connection:
             connection.execute(_WAIT_SHORTLY, (self._place.schema,))
@@ -115,23 +115,23 @@ class PostgresRelations(Database):
                 raise StillRead from error
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
-        """Rename a relation; its grants, and views that people made of it, go with it."""
+        """Rename a relation; its grants, and views that people built on it, go with it."""
         connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
 
     def check_owned(self, tables: Collection[str]) -> None:
-        """Refuse to replace relations, those of some names that are there, which are others'.
+        """Raise if one of these relations exists and belongs to another role.
 
         Raises:
-            StorageFailed: One is another role's.
+            StorageFailed: One does.
         """
         for name, owner, is_owner in self.query(_OTHERS, (self._place.schema, list(tables))):
             reason = f"must be owner of table {name}, which is of {owner}: {GRANT}"
-            if is_owner:  # and what takes its place is to be his again
+            if is_owner:  # its replacement has to be that owner's again
                 reason = f"{owner}, whose table {name} is, must be granted CREATE on the schema"
             raise StorageFailed(path=self.path, reason=reason)
 
     def handing_on(
         self, connection: Connection, tables: Sequence[str]
     ) -> AbstractContextManager[None]:
-        """Let grants and people's views be of the relations that have the names at the end."""
+        """Hand grants and people's views to the relations that have the names at the end."""
         return handing_on(cast("PostgresConnection", connection), tables)

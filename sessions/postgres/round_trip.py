@@ -1,7 +1,7 @@
-"""Round trips to PostgreSQL: statements that are sent at once, and what the server says to each.
+"""Round trips to PostgreSQL: statements that are sent at once, and the answer to each.
 
-This is libpq's pipeline mode, by psycopg's wrapper of it. A pipeline of psycopg's cursors sends its
-statements one by one, each of which wakes the server, and costs the client several times as much.
+This is libpq's pipeline mode, through psycopg's wrapper. A pipeline of psycopg's cursors sends its
+statements one by one; each wakes the server, and it costs the client several times as much.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from sessions.sql.connection import Statement
 
 MOST_PREPARED = 200
-"""So many statements at most the server keeps parsed and planned for a connection."""
+"""How many statements at most the server keeps parsed and planned for a connection."""
 
 _LOOK_SECONDS = 0.1
-"""How often psycopg looks by itself whether it was interrupted, while it waits for the server."""
+"""How often psycopg checks whether it was interrupted while it waits for the server."""
 
 _ROWS = pq.ExecStatus.TUPLES_OK
 _FAILED = pq.ExecStatus.FATAL_ERROR
@@ -44,10 +44,10 @@ _Shape = tuple[bytes, tuple[int, ...]]
 
 
 class Answer:
-    """What the server says to a statement: its rows, or of how many rows it was.
+    """The answer to a statement: its rows, or the number of rows that it changed.
 
     Attributes:
-        rowcount: As cursors have it: -1 where rows are nothing that it is about.
+        rowcount: As in cursors: -1 if the statement is not about rows.
     """
 
     __slots__ = ("_rows", "rowcount")
@@ -60,7 +60,7 @@ class Answer:
         """All rows, as tuples.
 
         Raises:
-            psycopg.ProgrammingError: The statement is none that answers with rows.
+            psycopg.ProgrammingError: The statement is not one that returns rows.
         """
         if self._rows is None:
             message = "no SELECT: there are no rows"
@@ -72,7 +72,7 @@ class Answer:
 
 
 class _Step(NamedTuple):
-    """One thing that the server is told, and answers."""
+    """One thing that is sent to the server, and answered."""
 
     shape: _Shape
     name: bytes = b""
@@ -91,10 +91,11 @@ class _Step(NamedTuple):
 
 
 class RoundTrips:
-    """Asks a server several things at once, by a connection of psycopg's.
+    """Sends a server several statements at once, through a connection of psycopg.
 
-    What is asked more than once is parsed and planned once: it stays prepared. Its name is this
-    connection's: behind a pooler that gives one server to several, no other's is executed for it.
+    A statement that is sent more than once is parsed and planned once: it stays prepared. Its name
+    is unique to this connection, so that behind a pooler that shares a server's connection between
+    several clients no other client's statement is executed instead.
     """
 
     def __init__(self, raw: psycopg.Connection[Any]) -> None:
@@ -108,8 +109,8 @@ class RoundTrips:
     def ask(self, statements: Sequence[Statement]) -> list[Answer]:
         """Execute statements, with `$1` and so on for parameters, in one round trip.
 
-        After one that fails none is executed, and its error is raised. What else goes wrong
-        closes the connection: its answers would be taken for those to something else.
+        After one that fails none is executed, and its error is raised. Any other error closes the
+        connection, because its answers would be taken for those to something else.
 
         Raises:
             psycopg.Error: A statement failed, or the connection is lost.
@@ -138,7 +139,7 @@ class RoundTrips:
         for sql, parameters in statements:
             shape, values, formats = self._adapted(sql, parameters)
             name = self._prepared.get(shape)
-            if name == b"":  # it was asked once
+            if name == b"":  # it was sent once
                 name = made.get(shape)
                 if name is None:
                     self._number += 1
@@ -191,7 +192,7 @@ class RoundTrips:
                 raise error_from_result(result)
 
     def _keep(self, step: _Step) -> None:
-        """Keep what was asked now: by its name, if it has one."""
+        """Keep what was sent now, with its name, if it has one."""
         self._prepared[step.shape] = step.name
         self._prepared.move_to_end(step.shape)
         if len(self._prepared) > MOST_PREPARED:
@@ -199,13 +200,13 @@ class RoundTrips:
             self._left += [name] if name else []
 
     def _forget(self, step: _Step) -> None:
-        """Let what failed be parsed anew the next time: it may be another relation's by now."""
+        """Have what failed parsed again the next time: it may be about another relation by now."""
         name = self._prepared.pop(step.shape, b"")
         self._left += [name] if name else []
 
 
 def _fetched(pgconn: PGconn, results: list[PGresult], count: int) -> PQGen[None]:
-    """Send what is not sent yet, and fetch so many results, and then the pipeline's end."""
+    """Send what is not sent yet, fetch `count` results, and then the pipeline's end."""
     yield from send(pgconn)
     while len(results) < count:
         fetched = yield from fetch_many(pgconn)
@@ -220,9 +221,9 @@ def _fetched(pgconn: PGconn, results: list[PGresult], count: int) -> PQGen[None]
 
 
 class ServerConnection(psycopg.Connection[Any]):
-    """Psycopg's connection, and what is asked of the server by it."""
+    """psycopg's connection, with its round trips."""
 
     @cached_property
     def trips(self) -> RoundTrips:
-        """What is asked of the server by it."""
+        """Sends statements through this connection."""
         return RoundTrips(self)

@@ -1,1 +1,1 @@
-"""What the store asks of a database, and the relations, once for all of them."""
+"""What the store asks of a database, and its relations, written once for all databases."""

@@ -1,4 +1,4 @@
-"""A connection in a transaction: statements are executed on it, and it ends well or ill."""
+"""A connection in a transaction, and how the transaction ends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Connection(Protocol):
-    """A connection in a transaction: what statements are executed on."""
+    """A connection in a transaction, on which statements are executed."""
 
     def execute(self, sql: str, parameters: Sequence[object] = ..., /) -> Any:  # noqa: ANN401  of either driver
-        """Execute a statement; the answer is a cursor."""
+        """Execute a statement, and return a cursor."""
 
     def executemany(self, sql: str, rows: Iterable[Sequence[object]], /) -> Any:  # noqa: ANN401  of either driver
         """Execute a statement for each row."""
@@ -26,20 +26,20 @@ class Copying(Connection, Protocol):
     """A connection of a database that takes many new rows as one stream (`Dialect.joins_rows`)."""
 
     def copied(self, into: str, rows: Iterable[Sequence[object]], /) -> bool:
-        """Whether rows were written: none is, where one of them is there already."""
+        """Write rows, and tell whether they are: none is written if one is there already."""
 
 
 def query_on(connection: Connection) -> Query:
-    """All rows of a SELECT, asked on one connection."""
+    """Asks a SELECT on one connection, and returns all its rows."""
     return lambda sql, parameters: list(connection.execute(sql, parameters).fetchall())
 
 
 @contextmanager
 def ending(connection: Connection, well: Sequence[str], ill: Sequence[str]) -> Iterator[None]:
-    """Execute statements at the end: some where it went well, others where it did not.
+    """Execute statements at the end: some if it went well, others if it did not.
 
-    Of what goes wrong inside, that error is told, and none of what ends it: the connection may be
-    closed by then, or be left waiting for an answer.
+    An error inside is raised as it is, and errors of the statements after it are dropped: the
+    connection may be closed by then, or be left waiting for an answer.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""What the store asks of a database; the packages `sqlite` and `postgres` answer it.
+"""What the store asks of a database; the packages `sqlite` and `postgres` implement it.
 
-Statements are written once, with `?` for each parameter. Where the databases differ, a `Dialect`
-says how.
+Statements are written once, with `?` for each parameter. If the databases differ, a `Dialect` says
+how.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     StillHeld = Callable[[], bool]
 
 LOCK_TIMEOUT = 30.0
-"""Seconds that a writer waits for the others."""
+"""Seconds that a writer waits for other writers."""
 
 
 class StillRead(News):
-    """Somebody reads what is to be renamed or dropped."""
+    """Another transaction reads what is to be renamed or dropped."""
 
 
 class LogMoved(News):
-    """Others have written since what was known; nothing was."""
+    """Others have written since what was known; this transaction wrote nothing."""
 
 
 class Failures(ABC):
-    """Turns a database's errors into the store's, where it is entered.
+    """A context manager that turns a database's errors into the store's.
 
     Attributes:
-        kind: What the database's errors are.
+        kind: The class of the database's errors.
     """
 
     kind: type[Exception]
@@ -66,14 +66,14 @@ class Failures(ABC):
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """A transaction that has the lock.
+    """A transaction that has begun.
 
     Attributes:
         connection: Its connection.
-        head: The rows of `HEAD`; None where it is proved that they say what is known.
+        head: The rows of `HEAD`; None if they are proved to say what is known.
         news: What others wrote since, as rows of `Dialect.event`; `CATCH_UP` of them at most.
-        answers: The rows of each SELECT that was to be asked; or none, where later is as well.
-        is_late: Whether the lock is taken with the commit only.
+        answers: The rows of each SELECT that was to be asked; none, if asking later costs no more.
+        is_late: Whether the lock is taken only with the commit.
     """
 
     connection: Connection
@@ -88,15 +88,16 @@ class Database(OneAtATime, ABC):
 
     Attributes:
         path: What errors call it; never with a password.
-        dialect: Its SQL, where it is its own.
+        dialect: Its own SQL, where the databases differ.
         in_memory: Whether it is gone when it is closed.
-        works_beside: Whether a server does the work, beside this process.
-        page: So many rows of a log are best read at once: those that the processor still has near
-            when they are used, or enough to be worth a round trip.
-        made_by_opening: Whether opening it for writing makes the store, or the first command.
-        lock_timeout: Seconds that a writer waits for the others.
-        signal: Is given after each commit in this process, and for each that is heard of.
-        poll_seconds: How often a follower looks by itself.
+        works_beside: Whether a server does the work, in parallel with this process.
+        page: How many rows of a log are best read at once: so few that the processor still has them
+            in its cache when they are used, or enough to be worth a round trip.
+        made_by_opening: Whether opening it for writing makes the store; else the first command
+            does.
+        lock_timeout: Seconds that a writer waits for other writers.
+        signal: Given after each commit in this process, and for each other one that is heard of.
+        poll_seconds: Seconds between two polls of a follower.
     """
 
     dialect: Dialect
@@ -124,11 +125,11 @@ class Database(OneAtATime, ABC):
 
     @abstractmethod
     def relations(self, query: Query) -> set[str]:
-        """The names of all relations that the store's name leads to."""
+        """The names of all relations in the store's file or schema."""
 
     @abstractmethod
     def columns(self, query: Query, names: Sequence[str]) -> set[tuple[str, str]]:
-        """Those relations of some names that are there, each with each of its columns."""
+        """The columns of those relations that exist: pairs of relation and column."""
 
     @abstractmethod
     def prepare(self, connection: Connection) -> None:
@@ -140,13 +141,13 @@ class Database(OneAtATime, ABC):
     ) -> list[Any]:
         """All rows of one SELECT, as tuples.
 
-        `passing` is for a page of a long pass over the log, which must not fill the memory.
+        `passing` is for a page of a long pass over the log, which must not fill the cache.
         """
 
     def query_of_others(
         self, sql: str, parameters: Sequence[object] = (), *, passing: bool = False
     ) -> list[Any]:
-        """`query`, of people's own SQL: what it may set is not left to whoever asks next."""
+        """`query` for people's own SQL: nothing that it sets is left to the next query."""
         return self.query(sql, parameters, passing=passing)
 
     @abstractmethod
@@ -157,13 +158,13 @@ class Database(OneAtATime, ABC):
     def snapshot(
         self, connection: Connection, relations: Sequence[str] = ()
     ) -> AbstractContextManager[None]:
-        """A transaction all of whose statements see one and the same commit.
+        """A transaction whose statements all see one and the same commit.
 
         None of the relations is renamed before it ends.
         """
 
     def any_text(self, connection: Connection) -> AbstractContextManager[None]:  # noqa: ARG002  for those that need it
-        """Within it, what the database keeps as text and is not is read as bytes."""
+        """Within it, stored text that is no valid text is read as bytes."""
         return nullcontext()
 
     @abstractmethod
@@ -178,13 +179,14 @@ class Database(OneAtATime, ABC):
         """Begin a transaction that has an application's lock; `end` must follow, in its thread.
 
         Args:
-            known: Tells what the last `commit` said will be known; it is asked when no other thread
-                of this process is in a transaction, for such a one knows more by its end.
+            known: Tells the head that the last `commit` was given. It is called when no other
+                thread of this process is in a transaction, since that one may move the head.
             application_id: The application whose log is written.
-            asking: The SELECTs that will be asked in it, if that is known; they are answered at
-                once where that saves a round trip.
-            lock: Take the lock at once. Where it costs a round trip it is else taken by `commit`,
-                before anything is written: for who found the last time that nobody else wrote.
+            asking: The SELECTs that the transaction will need, if that is known; they are asked at
+                once if that saves a round trip.
+            lock: Take the lock at once. Otherwise, if it costs a round trip, `commit` takes it
+                before anything is written: for a writer that found last time that nobody else
+                wrote.
 
         Raises:
             StoreBusy: Others held the lock for too long.
@@ -198,7 +200,7 @@ class Database(OneAtATime, ABC):
     def look(self, connection: Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
         """All rows of one SELECT in a transaction, which goes on as it was.
 
-        What would write is refused.
+        A statement that would write is refused.
         """
 
     @abstractmethod
@@ -209,12 +211,12 @@ class Database(OneAtATime, ABC):
     def commit(
         self, known: Head, connection: Connection, write: Callable[[Connection], bool]
     ) -> None:
-        """Let a function write, which says whether it did, and make the transaction durable.
+        """Call `write`, which tells whether it wrote, and make the transaction durable.
 
         Args:
-            known: What is known of the log from then on, to be given to the next `begin`.
+            known: The head after the commit, to be given to the next `begin`.
             connection: The transaction's.
-            write: Is given a connection to write with.
+            write: Called with a connection to write with.
 
         Raises:
             OutcomeUnknown: The connection was lost before the answer came.
@@ -223,34 +225,34 @@ class Database(OneAtATime, ABC):
 
     @abstractmethod
     def end(self, connection: Connection) -> None:
-        """Roll back what is not committed, and give the lock to the next."""
+        """Roll back what is not committed, and release the lock."""
 
     @abstractmethod
     def writing(self, what: str | None = None) -> AbstractContextManager[Connection]:
-        """A transaction that commits at its end, and has the lock of everything.
+        """A transaction that commits at its end, and has the lock of the whole store.
 
-        Where something is named, it has that lock alone, and the log may be written beside it, if
-        the database can.
+        With `what`, it has only the lock of that, and the log may be written meanwhile, if the
+        database can do that.
         """
 
     def clearing(self) -> AbstractContextManager[Connection]:
-        """`writing`, of what renames and drops relations.
+        """`writing`, to rename and drop relations.
 
         Raises:
-            StillRead: Somebody reads one, perhaps for long, and writers must not wait for him.
+            StillRead: Another transaction reads one, perhaps for long, and writers must not wait.
         """
         return self.writing()
 
     @abstractmethod
     def held(self, what: str) -> AbstractContextManager[StillHeld | None]:
-        """Hold something that one of all processes can hold; it does not wait.
+        """Hold a lease, which only one of all processes can hold, without waiting for it.
 
-        What holds it loses it when it ends, however it ends, and may lose it before. So it is given
-        what tells, each time it is asked, whether it still has it; None: somebody else has.
+        The holder loses it when it ends, however it ends, and may lose it before. So it is given a
+        function that tells whether it still has the lease; None if somebody else has it.
         """
 
     def is_standby(self) -> bool:
-        """Whether it follows another server: then it may lag, and holders are not known here."""
+        """Whether it follows another server: it may lag then, and leases are not known here."""
         return False
 
     @abstractmethod
@@ -258,32 +260,32 @@ class Database(OneAtATime, ABC):
         """Rename a relation in a transaction."""
 
     def check_owned(self, tables: Collection[str]) -> None:
-        """Refuse to replace relations, those of some names that are there, which cannot be renamed.
+        """Raise if one of these relations exists and cannot be renamed.
 
         Raises:
-            StorageFailed: One is another role's.
+            StorageFailed: One belongs to another role.
         """
 
     @abstractmethod
     def handing_on(
         self, connection: Connection, tables: Sequence[str]
     ) -> AbstractContextManager[None]:
-        """Rename relations inside: what people gave to them, and made of them, follows the names.
+        """Within it, rename relations: what people granted and built on them follows the names.
 
-        It is then of those relations that have the names at the end.
+        It then belongs to the relations that have the names at the end.
 
         Raises:
             DependentView: A view that people made cannot be made again.
-            DependentPolicy: A policy cannot.
+            DependentPolicy: A policy cannot be made again.
         """
 
     def asking_once(self) -> AbstractContextManager[None]:
-        """Within it, this thread is told at once where the database is away, and asks no more."""
+        """Within it, this thread gets an error at once if the database is away, without waiting."""
         return nullcontext()
 
     @abstractmethod
     def listen(self) -> None:
-        """Begin to give the signal for commits of other processes too, where one can hear them."""
+        """Begin to give the signal for commits of other processes too, if these can be heard."""
 
     @abstractmethod
     def close(self) -> None:
@@ -291,4 +293,4 @@ class Database(OneAtATime, ABC):
 
     @abstractmethod
     def begin_again_in_child(self) -> None:
-        """After a fork: the parent's connections stay the parent's, its locks are not ours."""
+        """In a forked child, leave the parent's connections and locks to the parent."""

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dialect:
-    """A database's own words.
+    """What a database says in its own way.
 
     Attributes:
         types: The type of a column for each kind of values.
-        clustered: Ends the definition of a table whose rows lie in the order of its key.
-        hashes: Whether an index has no room for an id of any length: it holds a short form then
-            (`short_key`), and an id is found by that.
+        clustered: Ends the definition of a table whose rows are stored in the order of its key.
+        hashes: Whether an index has no room for long ids: it then holds a short form (`short_key`),
+            by which ids are looked up.
         names_indexes: Whether an index has to be given a name; else it gets one that is free.
-        joins_rows: Whether many rows are best written by one statement, and not row by row.
+        joins_rows: Whether many rows are best written by one statement, instead of row by row.
         differs: The condition that two values differ, of which either may be NULL.
-        each: How rows are joined to the values that they are looked for by, one after the other.
-        rare: How the planner is told that a condition holds for few rows, where it guesses.
+        each: How rows are joined to the values by which they are looked up, one after the other.
+        rare: Tells the planner that a condition holds for few rows, if it would guess otherwise.
         functions: The statements that make the functions it needs.
-        event: What is read of an event, for `Mapper.recorded`: nothing twice.
-        refuse_changes: The statements that make the log one that is only added to.
-        adapt: What makes of people's values, by their types, those that its driver takes rightly.
+        event: The columns of an event for `Mapper.recorded`; no value is read twice.
+        refuse_changes: The statements that make the log append-only.
+        adapt: By type, makes of people's values those that its driver takes correctly.
     """
 
     types: Mapping[Kind, str]
@@ -54,23 +54,23 @@ class Dialect:
 
     @cached_property
     def news(self) -> str:
-        """Asks for the rows (`event`) of an application's log after a position."""
+        """The SELECT of the rows (`event`) of an application's log after a position."""
         return (
             f"SELECT {self.event} FROM events WHERE application_id = ? AND position > ? "
             f"ORDER BY position LIMIT {CATCH_UP}"
         )
 
     def key(self, name: str) -> str:
-        """An id as indexes have it: a column's name, or the mark of a parameter."""
+        """An id as indexes hold it; `name` is a column or the mark of a parameter."""
         return f"short_key({name})" if self.hashes else name
 
     def is_id(self, column: str, value: str = "?") -> str:
-        """The condition that a column has the id that is given, or is the value of another one."""
+        """The condition that a column has an id: a given one, or that of another column."""
         return f"{self.key(column)} = {self.key(value)}"
 
 
 LOG_MOVED = "CS001"
-"""The error of a transaction that took the lock late, and too late."""
+"""The SQLSTATE of a transaction that took the lock with its commit, and found the log moved."""
 
 _EVENT = (
     f"position, category, stream_id, version, {TOPIC}, "
@@ -79,7 +79,7 @@ _EVENT = (
 
 
 def _number(amount: Decimal) -> int | float:
-    """An amount as SQLite's columns have it: as a text it would be more than any number is."""
+    """An amount as SQLite's columns hold it: a text would be greater than every number."""
     whole = amount == amount.to_integral_value() and int(amount) in INTEGERS
     return int(amount) if whole else float(amount)
 
@@ -112,8 +112,8 @@ SQLITE = Dialect(
 )
 
 _EACH = "LATERAL (SELECT * FROM {found} OFFSET 0) AS {table}"
-"""Of a mere join, or an IN, the planner makes a pass over all rows while it has no statistics: two
-new sessions had a new store's log read from its beginning. `OFFSET` forbids it to think of that."""
+"""For a plain join, or an IN, a planner without statistics makes a pass over all rows: for two new
+sessions it read a new store's log from the beginning. `OFFSET` rules that out."""
 
 _REFUSE = (
     "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
@@ -134,7 +134,7 @@ BEGIN
     RETURN repeat(encode(sha256(convert_to(id, 'UTF8')), 'hex'), 4);
 END $$
 """
-"""What stands for an id in a unique index: itself, or 256 digits where it is as long as that."""
+"""What stands for an id in a unique index: the id, or 256 digits if it is at least that long."""
 
 _BEGIN_WRITING = f"""
 CREATE FUNCTION begin_writing(store bigint, log bigint, application bigint)
@@ -148,7 +148,7 @@ BEGIN
     RETURN QUERY {HEAD.replace("?", "application")};
 END $$
 """
-"""The lock, and then what it protects: a statement in a function sees what was committed before."""
+"""Takes the lock, then reads what it protects: each statement sees what was committed before it."""
 
 _CONFIRM_WRITING = f"""
 CREATE FUNCTION confirm_writing(
@@ -166,7 +166,7 @@ BEGIN
     END IF;
 END $$
 """
-"""The lock, and whether what it protects is as it is known: or else an error."""
+"""Takes the lock, and raises an error unless what it protects is as it is known."""
 
 POSTGRES = Dialect(
     types={

@@ -15,13 +15,13 @@ HEAD = (
     "name, build, version, mode, revision "
     "FROM (SELECT 1) AS one LEFT JOIN projections ON status = 'current' ORDER BY name"
 )
-"""Where an application's log ends, and the current views: one row a view, or one without."""
+"""Where an application's log ends, and the current builds: one row per build, or one without."""
 
 CATCH_UP = 1000
-"""So many events of others are taken in by a writer; more of them are not worth it."""
+"""How many events of others a writer folds into what it holds; more are not worth it."""
 
 Mode = Literal["inline", "followed", "live"]
-"""How a projection is run: with the command, behind the log, or when it is asked."""
+"""How a projection is kept: with the command, behind the log, or only folded when it is asked."""
 
 
 class Build(msgspec.Struct, frozen=True):
@@ -30,9 +30,9 @@ class Build(msgspec.Struct, frozen=True):
     Attributes:
         name: The projection.
         number: What tells it from every other build in the store.
-        version: The projection's.
-        mode: How it is run.
-        revision: Is raised when its views changed otherwise than by following the log.
+        version: The projection's version.
+        mode: How it is kept.
+        revision: Raised when its views change otherwise than by following the log.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Build(msgspec.Struct, frozen=True):
         return f"{self.name} {self.version}"
 
     def revised(self) -> Build:
-        """As it is once its views were changed otherwise than by following the log."""
+        """The build after its views were changed otherwise than by following the log."""
         return replace(self, revision=self.revision + 1)
 
 
@@ -59,7 +59,7 @@ class Head(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, rows: Sequence[Any]) -> Head:
-        """The head of the rows that `HEAD` asks for."""
+        """The head, from the rows of `HEAD`."""
         views = [Build(*row[1:]) for row in rows if row[1] is not None]
         return cls(rows[0][0] or 0, tuple(views))
 

@@ -1,4 +1,4 @@
-"""Writing many rows at once, in the way that is fastest on a database."""
+"""Writing many rows at once, in the way that is fastest on each database."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
     from sessions.sql.tables import Table
 
 Write: TypeAlias = "Callable[[Connection], object]"
-"""What writes something that is ready, on whatever connection, perhaps later."""
+"""A write that is ready to be executed, on any connection, perhaps later."""
 
 _MANY = 50
-"""So many rows at least are copied: it takes round trips of its own."""
+"""The least number of rows for a COPY, which takes round trips of its own."""
 
 _TOGETHER = (256, 64, 16, 8)
-"""The sizes of statements for many rows; for fewer than the last there is one of each size. A
-server plans each once, and keeps it: so there are not too many."""
+"""The sizes of statements for many rows; for fewer than the last there is one of each size. There
+are not too many of them, because a server plans each once and keeps it."""
 
 _MOST_VALUES = 65_535
-"""So many values PostgreSQL takes with a statement."""
+"""How many values PostgreSQL takes with a statement."""
 
 
 class Insert:
-    """INSERT of many rows, with what is to be done where a row is there already.
+    """INSERT of many rows, with what to do if a row is there already.
 
-    On SQLite a row costs least by itself. PostgreSQL has work with each statement: it takes several
-    rows best as one, at three quarters of the cost; and many as a COPY, at half of that, which
-    nobody can have together with other statements.
+    On SQLite a row costs least by itself. PostgreSQL has work with each statement: several rows are
+    cheapest in one statement, at three quarters of the cost, and many as a COPY, at half of that;
+    but a COPY cannot be sent together with other statements.
 
     Args:
         table: The relation.
         dialect: The database's.
-        conflict: What is to be done where a row is there already.
-        copies: Whether many rows that are new may be copied.
+        conflict: What to do if a row is there already.
+        copies: Whether many new rows may be copied.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Insert:
         rows: Sequence[Sequence[object]] = (),
         new: Sequence[Sequence[object]] = (),
     ) -> None:
-        """Write adapted rows, and such as are hardly there already: it costs more if one is."""
+        """Write adapted rows; those in `new` should not be there yet: it costs more if one is."""
         if new and not (self._copies and len(new) >= _MANY and self._copy(connection, new)):
             rows = [*rows, *new]
         if self._joins:
@@ -74,7 +74,7 @@ class Insert:
             rows = rows[size:]
 
     def _of(self, count: int) -> str:
-        """INSERT of so many rows."""
+        """INSERT of `count` rows."""
         sql = self._joined.get(count)
         if sql is None:
             sql = self._joined[count] = f"{self._table.insert(count)} {self._conflict}"

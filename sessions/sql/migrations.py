@@ -1,8 +1,8 @@
-"""Making a store, moving it forward, and telling whether a database holds one.
+"""Making a store, migrating it, and telling whether a database holds one.
 
-A new store is made as `schema` says. An older one is moved forward by the numbered migrations
-that it lacks, in one transaction that has the lock; a migration that ever was released never
-changes. One that is newer than this library is refused.
+A new store is made as `schema` says. An older one is brought forward by the numbered migrations
+that it lacks, in one transaction that has the lock; a migration that was ever released never
+changes. A store that is newer than this library is refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _positions(dialect: Dialect) -> list[str]:
 
 
 def _only_added_to(dialect: Dialect) -> list[str]:
-    """The log says itself where it ends, since nothing is taken from it; followers keep theirs."""
+    """The log itself says where it ends, as it is append-only; followers store their positions."""
     return ["DROP TABLE applications", *_positions(dialect), *dialect.refuse_changes]
 
 
@@ -79,7 +79,7 @@ _NO_FUNCTIONS = [f"DROP FUNCTION IF EXISTS {name}" for name in ("begin_writing",
 
 
 def _builds(dialect: Dialect) -> list[str]:
-    """Of each projection there may be several builds, each in its mode; keys may be parked.
+    """Each projection may have several builds, each in its mode; keys may be parked.
 
     The first stores of version 2 have no `positions`, and not both functions.
     """
@@ -117,7 +117,7 @@ END $$"""
 
 
 def _replicated(dialect: Dialect) -> list[str]:
-    """A publication of everything would refuse to change what has no primary key."""
+    """Else a publication of all tables would refuse changes to those without a primary key."""
     return [_REPLICA_IDENTITY] if dialect.hashes else []
 
 
@@ -136,7 +136,7 @@ SCHEMA_VERSION = max(MIGRATIONS)
 
 
 def make(database: Database, connection: Connection, query: Query) -> bool:
-    """Make the store, or move it forward, in a transaction that has the lock.
+    """Make or migrate the store, in a transaction that has the lock.
 
     Returns:
         Whether it is new, so that its views are still to be made.
@@ -165,12 +165,12 @@ def _note(connection: Connection, number: int) -> None:
 
 
 def is_store(database: Database) -> bool:
-    """Whether the database holds a store of the newest schema; False where it is empty.
+    """Whether the database holds a store of the newest schema; False if it is empty.
 
     Raises:
         NotAStore: It is a database of something else.
         StoreTooNew: A newer library made it.
-        StoreTooOld: It has to be moved forward first.
+        StoreTooOld: It has to be migrated first.
     """
     found = version(database, database.query)
     if found is not None and found < SCHEMA_VERSION:
@@ -179,7 +179,7 @@ def is_store(database: Database) -> bool:
 
 
 def version(database: Database, query: Query) -> int | None:
-    """The version of the store's schema; None where the database is empty.
+    """The version of the store's schema; None if the database is empty.
 
     Raises:
         NotAStore: It is a database of something else.

@@ -1,4 +1,4 @@
-"""One thread of a process has a transaction at a time, and a fork waits for it."""
+"""One thread of a process at a time has a transaction, and a fork waits for it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sessions.errors import BatchOpen, StoreBusy
 
 
 class OneAtATime:
-    """What the threads of a process take turns at.
+    """Something at which the threads of a process take turns.
 
     Attributes:
         path: What errors call it.
-        lock_timeout: Seconds that a thread waits for the others.
+        lock_timeout: Seconds that a thread waits for other threads.
     """
 
     path: str
@@ -23,16 +23,16 @@ class OneAtATime:
     _owner: int | None
 
     def _begin_alone(self) -> None:
-        """Nobody has the lock: at the beginning, and after a fork in the child."""
+        """Begin with a free lock: at the start, and in a forked child."""
         self._lock = threading.RLock()
         self._owner = None
 
     def _enter(self) -> None:
-        """Be in a transaction when no other thread is; `_leave` must follow, in the same thread.
+        """Enter a transaction once no other thread is in one; `_leave` must follow in this thread.
 
         Raises:
-            StoreBusy: Another thread was for too long.
-            BatchOpen: This thread is: its batch must not lose what it has not committed.
+            StoreBusy: Another thread was in one for too long.
+            BatchOpen: This thread is in one: its batch must not lose what it has not committed.
         """
         me = threading.get_ident()
         self._take_lock()  # nothing is called from here on: a signal would be handled with the lock
@@ -64,11 +64,11 @@ class OneAtATime:
 
     @property
     def _is_ended(self) -> bool:
-        """Whether this thread is in no transaction any more: whoever ended one may do so again."""
+        """Whether this thread is in no transaction any more: to end one twice does nothing."""
         return self._owner != threading.get_ident()
 
     def hold_for_fork(self) -> None:
-        """Let a transaction of another thread end: a child cannot."""
+        """Wait until the transaction of another thread has ended, since a child cannot end it."""
         self._held_for_fork = self._acquired()
 
     def go_on_after_fork(self) -> None:

@@ -1,4 +1,4 @@
-"""The relations of a store, once for every database."""
+"""The relations of a store, the same for every database."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PROJECTIONS = Table(
     ),
     key=("name", "build"),
 )
-"""The views that the store keeps. Of each, one build is `current`, one may be `building`, and one
-`old`; writers keep those that are current and `inline`. The revision is raised when views changed
-otherwise than by following the log. The relations are those of the build, separated by spaces, as
-they are called while it is current."""
+"""The builds of projections that the store keeps. Of each projection one build is `current`, one
+may be `building`, and one `old`; writers keep those that are current and `inline`. The revision is
+raised when views change otherwise than by following the log. The relations are the names of the
+build's relations while it is current, separated by spaces."""
 
 PARKED = Table(
     "parked",
@@ -44,7 +44,7 @@ PARKED = Table(
     ),
     key=("application_id", "projection", "build", "key", "position"),
 )
-"""The events that a fold could not take: its key waits there, until the event is skipped."""
+"""The events that a fold could not handle: their keys wait, or the events are skipped."""
 
 EVENTS = Table(
     "events",
@@ -65,7 +65,7 @@ EVENTS = Table(
     key=("application_id", "position"),
     unique=(("application_id", "category", "stream_id", "version"),),
 )
-"""The log, which is only added to. `type_version` is of the shape that `data` is written in."""
+"""The log, which is append-only. `type_version` is the version of the shape of `data`."""
 
 CLAIMS = Table(
     "claims",
@@ -95,7 +95,7 @@ ANSWERS = Table(
     key=("application_id", "idempotency_key"),
     clustered=True,
 )
-"""The answers that idempotency keys are kept for; `request` is the SHA-256 of what was asked."""
+"""The answers that are stored for idempotency keys; `request` is the SHA-256 of the request."""
 
 POSITIONS = Table(
     "positions",
@@ -103,6 +103,6 @@ POSITIONS = Table(
     key=("follower", "upstream"),
     clustered=True,
 )
-"""How far each follower has come in the log of each application that it follows."""
+"""The position that each follower has reached in the log of each application that it follows."""
 
 TABLES = (MIGRATIONS, PROJECTIONS, PARKED, EVENTS, CLAIMS, LIMITS, ANSWERS, POSITIONS)

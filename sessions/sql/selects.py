@@ -1,4 +1,4 @@
-"""What may be asked by SQL: one SELECT, which neither sets nor begins anything."""
+"""People's own SQL: it may be one SELECT, which neither sets nor begins anything."""
 
 from __future__ import annotations
 
@@ -25,32 +25,33 @@ _SELECT = re.compile(
     (?: SELECT | WITH | VALUES | EXPLAIN ) \b""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""What is before it is never read in two ways. Databases differ on a comment within a comment, and
-on a line that ends with a mere carriage return: neither is taken."""
+"""What it allows before the SELECT can only be read in one way. Databases differ on a comment
+within a comment, and on a line that ends with a bare carriage return, so neither is accepted."""
 
 
 @lru_cache(maxsize=512)
 def is_select(sql: str) -> bool:
     """Whether a statement begins as a SELECT does.
 
-    One that writes in spite of that is refused by the database. What only sets something (`SET`,
-    `PRAGMA`) is not: it would be set for whoever asks next on the same connection.
+    If one that begins like this writes, the database refuses it. A statement that only sets
+    something (`SET`, `PRAGMA`) would not be refused, and would stay set for the next query on the
+    connection.
     """
     return _SELECT.match(sql) is not None
 
 
 def no_select(sql: object) -> InvalidValue:
-    """What is raised for a statement that is none."""
+    """The error for a statement that is not one SELECT."""
     return InvalidValue(field="sql", rule="one SELECT", value=rules.shown(sql))
 
 
 def bound(parameters: Sequence[object], adapt: Mapping[type, Callable[[Any], object]]) -> list[Any]:
-    """The parameters of somebody's SELECT, as a database takes them.
+    """The parameters of people's SELECT, as a database takes them.
 
     Raises:
-        InvalidValue: They are no list or tuple, or a text or a time of them is none that all
-            databases take for the same.
-        LimitExceeded: A whole number of them has over 64 bits.
+        InvalidValue: They are not a list or tuple, or a text or a time among them is not one that
+            all databases take for the same.
+        LimitExceeded: A whole number among them has more than 64 bits.
     """
     if isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence):
         rule = "a list or tuple with a value for each ?"

@@ -1,4 +1,4 @@
-"""What of a store's URL may be shown: never a password, nor what may be one at a wrong place."""
+"""A store's URL as it may be shown: without a password, and what may be a misplaced one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PLAIN = re.compile(r"(sqlite:|\w+://)?[\w./-]*")
 """Texts that are no URL, but hold no secret either: a path, or one behind a wrong scheme."""
 
 _SCHEME = re.compile(r"(file|memory|sqlite):|[a-z][a-z\d.+-]*://", re.IGNORECASE)
-"""What a URL begins with that is another one's."""
+"""How URLs of other kinds begin."""
 
 _HARMLESS = re.compile(r"[\w.,/-]*")
 _HOSTS = re.compile(r"((\[[\da-f:.]+\]|[\w./-]*)(:\d{0,5})?(,|$))*", re.IGNORECASE)
@@ -29,8 +29,8 @@ HIDDEN = "***"
 def without_password(url: str) -> str:
     """A URL as it may be shown: in an error, a log line, a repr.
 
-    What has the form that we know is shown without its password, and without whatever may be one
-    at a wrong place; of anything else that might hold one, only the scheme is shown.
+    A URL of a known form is shown without its password, and without what may be a misplaced one; of
+    any other URL that might hold one, only the scheme is shown.
     """
     if url.startswith("sqlite:///") or (not url.startswith(POSTGRES) and _PLAIN.fullmatch(url)):
         return url
@@ -40,7 +40,7 @@ def without_password(url: str) -> str:
         return f"{begins[0]}{HIDDEN}" if begins else HIDDEN
     scheme, user, hosts, path, query = known.groups(default="")
     at, host = hosts[: hosts.startswith("@")], hosts.removeprefix("@")
-    if not _HOSTS.fullmatch(unquote(host)):  # behind a port that is none, the rest may be its rest
+    if not _HOSTS.fullmatch(unquote(host)):  # after a bad port, the rest may be a password's
         named = host.partition(":")[0]
         return f"{scheme}{shown_part(user)}{at}{shown_part(named)}:{HIDDEN}"
     options = "&".join(map(_shown_option, query[1:].split("&")))

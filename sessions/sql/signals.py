@@ -9,9 +9,9 @@ from sessions import forks
 
 
 def is_exiting() -> bool:
-    """Whether the interpreter exits, and waits for its threads.
+    """Whether the interpreter is exiting, and waits for its threads.
 
-    The main thread is alive still while those of executors are waited for: only `threading` knows.
+    While it waits for those of executors, the main thread is still alive: only `threading` knows.
     """
     known: bool | None = getattr(threading, "_SHUTTING_DOWN", None)
     return not threading.main_thread().is_alive() if known is None else known
@@ -20,7 +20,7 @@ def is_exiting() -> bool:
 class Signal:
     """Tells the followers of a database, in this process, that something was committed.
 
-    A handler of a signal of the system may give it, whatever it interrupts.
+    A handler of a signal of the operating system may give it, whatever it interrupts.
     """
 
     def __init__(self) -> None:
@@ -35,14 +35,14 @@ class Signal:
         self.count = 0
 
     def give(self) -> None:
-        """Wake who waits."""
+        """Wake the followers that wait."""
         with self._lock:
             self.count += 1
             if self._waiting:
                 self._changed.notify_all()
 
     def wait(self, seen: int, seconds: float) -> None:
-        """Wait for a signal after the ones that were seen."""
+        """Wait for a signal after the `seen` ones, for `seconds` at most."""
         with self._changed:
             self._waiting += 1
             try:
@@ -65,7 +65,7 @@ class _Signals:
         self._mutex = threading.Lock()
 
     def of(self, path: str) -> Signal:
-        """A database's; threads that open it at once get the same."""
+        """The signal of a database; threads that open it at the same time get the same one."""
         with self._mutex:
             return self._of.setdefault(path, Signal())
 
@@ -74,5 +74,5 @@ _signals = _Signals()
 
 
 def signal_of(path: str) -> Signal:
-    """The signal of a database: stores that are opened twice in a process share it."""
+    """The signal of a database, which all stores share that a process has open on it."""
     return _signals.of(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 TOPIC = "CASE type_version WHEN 1 THEN type ELSE type || '.' || type_version END"
-"""The topic of a row of the log: a column less to read than both that it is made of."""
+"""The topic of a row of the log: one column to read instead of the two that it is made of."""
 
 _VERSION = re.compile("0|[2-9]|[1-9][0-9]{1,17}")
 """A version as a topic says it; what looks like another one belongs to the name."""

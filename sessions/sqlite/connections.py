@@ -30,21 +30,22 @@ if TYPE_CHECKING:
 MEMORY = ":memory:"
 
 _CHECKPOINT_PAGES = 4000
-"""How long the log of SQLite grows before it is written back: hot pages are then written once."""
+"""How long SQLite's log grows before it is written back, so that hot pages are written once."""
 
 _CACHE_KIB = 16_384
 _PASSING_CACHE_KIB = 4_096
-"""What is kept of a file by who passes over all of it: more would be memory for nothing. Half of
-it made a pass over the streams, which come by a page more than once, slower by a twentieth."""
+"""The cache of a connection that passes over a whole file: more would be memory for nothing. With
+half of it a pass over the streams, which come by a page more than once, was slower by a
+twentieth."""
 
 _MAPPED_BYTES = 2**30
-"""How much of a file is read through a memory map: a read of a large store costs no system call."""
+"""How much of a file is read through a memory map: reading a large store costs no system call."""
 
 _PAUSE = (0.0005, 0.002)
-"""Seconds between two looks at a lock that another process has: looking costs that process time."""
+"""Seconds between two attempts at a lock of another process: each costs that process time."""
 
 _LOOK_SECONDS = 0.5
-"""How often it is looked whether the files have their names still: a look costs microseconds."""
+"""How often it is checked whether the files still have their names; it costs microseconds."""
 
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
@@ -53,7 +54,7 @@ _inherited: list[sqlite3.Connection] = []
 class Connections:
     """The connections of a store. In memory there is one, for its readers too.
 
-    Files that were deleted, moved or replaced are refused, as soon as that is seen.
+    Files that were deleted, moved or replaced are refused, as soon as that is noticed.
     """
 
     def __init__(self, path: str, lock_timeout: float, failures: SqliteFailures) -> None:
@@ -78,14 +79,14 @@ class Connections:
         return self._writer is not None or (not self.in_memory and Path(self._path).exists())
 
     def writer(self) -> sqlite3.Connection:
-        """The one that writes; whoever uses it has the store's lock."""
+        """The connection that writes; only the holder of the store's lock may use it."""
         if self._writer is None:
             self._writer = self._connect(must_exist=False)
         self.check_files()
         return self._writer
 
     def take_reader(self, *, passing: bool) -> sqlite3.Connection:
-        """One that reads, now and then or `passing` by; `give_back` must follow."""
+        """A connection that reads, perhaps on a pass over the log; `give_back` must follow."""
         self.check_files()
         self.inside.enter()
         try:
@@ -108,7 +109,7 @@ class Connections:
         return connection
 
     def give_back(self, connection: sqlite3.Connection, *, passing: bool) -> None:
-        """Let others read with it; if all were closed meanwhile, it is closed."""
+        """Let others read with a connection; if all were closed meanwhile, close it."""
         try:
             self._readers[passing].append(connection)
             if self.closed:
@@ -118,7 +119,7 @@ class Connections:
 
     @contextmanager
     def private(self) -> Iterator[Private]:
-        """A connection that nobody else uses, and that comes by each page once."""
+        """A connection that nobody else uses, for reading each page once."""
         with self.inside:
             connection = self._connect(must_exist=True)
         try:
@@ -130,7 +131,7 @@ class Connections:
                 connection.close()
 
     def check_files(self) -> None:
-        """Refuse files that were deleted, moved or replaced, which is seen now and then."""
+        """Raise if the files were deleted, moved or replaced; they are checked now and then."""
         if monotonic() < self._look_at:
             return
         is_open = self._writer is not None or any(self._readers.values())
@@ -171,8 +172,8 @@ class Connections:
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         if self.in_memory or not writes:
             return
-        # SQLite does not wait by itself where several processes make the same file at once; and
-        # where it does, it sleeps longer and longer, up to 100 ms beside a lock that is free.
+        # SQLite does not wait by itself if several processes make the same file at once; and when
+        # it does wait, it sleeps longer and longer, up to 100 ms beside a lock that is free.
         connection.execute("PRAGMA busy_timeout = 0")
         self.until_not_busy(connection, "PRAGMA journal_mode = WAL")
 
@@ -193,7 +194,7 @@ class Connections:
                 return
 
     def close(self) -> None:
-        """Close them; who reads just now closes its own when it is done."""
+        """Close them; one that is reading just now is closed when that is done."""
         self.closed = True
         writer, self._writer = self._writer, None
         with self.inside:
@@ -208,7 +209,7 @@ class Connections:
                     idle.pop().close()
 
     def begin_again_in_child(self) -> None:
-        """After a fork: the parent's connections stay the parent's."""
+        """In a forked child, leave the parent's connections to the parent."""
         self.inside.begin_again()
         if self.in_memory:
             if self._writer is not None and self._writer.in_transaction:

@@ -1,4 +1,4 @@
-"""SQLite: transactions on one connection that writes, and questions on others."""
+"""SQLite: transactions on one connection that writes, and queries on others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sessions.sqlite.private import Private
 
 _POLL_SECONDS = 0.02
-"""How often a follower looks for what other processes wrote: a look costs some microseconds."""
+"""How often a follower polls for what other processes wrote; a poll costs some microseconds."""
 
 
 def _text_or_bytes(kept: bytes) -> str | bytes:
@@ -69,7 +69,7 @@ class SqliteDatabase(SqliteRelations):
         return self._failures
 
     def listen(self) -> None:
-        """There is nothing to hear of other processes: a follower looks by itself."""
+        """Nothing to do: other processes cannot be heard, so a follower polls."""
 
     @property
     def exists(self) -> bool:
@@ -86,7 +86,7 @@ class SqliteDatabase(SqliteRelations):
     ) -> list[Any]:
         """All rows of one SELECT, as tuples.
 
-        `passing` is for a page of a long pass over the log, which must not fill the memory.
+        `passing` is for a page of a long pass over the log, which must not fill the cache.
         """
         if self.in_memory:
             with self._taken(), self._failures:
@@ -115,15 +115,15 @@ class SqliteDatabase(SqliteRelations):
         connection: Connection,
         relations: Sequence[str] = (),  # noqa: ARG002  its names are part of what it sees
     ) -> Iterator[None]:
-        """A transaction all of whose statements see one and the same commit."""
+        """A transaction whose statements all see one and the same commit."""
         connection.execute("SAVEPOINT snapshot")
         release = ["RELEASE snapshot"]
-        with ending(connection, release, release):  # which SQLite without memory has rolled back
+        with ending(connection, release, release):  # out of memory, SQLite has rolled it back
             yield
 
     @contextmanager
     def any_text(self, connection: Connection) -> Iterator[None]:
-        """Within it, what the file keeps as text and is no UTF-8 is read as bytes."""
+        """Within it, stored text that is not UTF-8 is read as bytes."""
         raw = cast("Private", connection)
         before, raw.text_factory = raw.text_factory, _text_or_bytes
         try:
@@ -184,7 +184,7 @@ class SqliteDatabase(SqliteRelations):
         return rows
 
     def _no_select(self, connection: sqlite3.Connection, sql: str) -> InvalidValue:
-        """What is raised where a query has begun a transaction, or ended the one it was in."""
+        """The error for a query that has begun a transaction, or ended the one it was in."""
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         return no_select(sql)
@@ -197,7 +197,7 @@ class SqliteDatabase(SqliteRelations):
 
     @contextmanager
     def _taken(self) -> Iterator[None]:
-        """Use the one connection of a store in memory, a transaction of this thread's included."""
+        """Use the only connection of a store in memory, also within this thread's transaction."""
         self._take_lock()
         try:
             yield
@@ -222,7 +222,7 @@ class SqliteDatabase(SqliteRelations):
     def commit(
         self, known: Head, connection: Connection, write: Callable[[Connection], bool]
     ) -> None:
-        """Let a function write, and make the transaction durable."""
+        """Call `write`, and make the transaction durable."""
         self._left = None
         try:
             written = write(connection)
@@ -235,7 +235,7 @@ class SqliteDatabase(SqliteRelations):
             self.signal.give()
 
     def end(self, connection: Connection) -> None:
-        """Roll back what is not committed, and give the lock to the next."""
+        """Roll back what is not committed, and release the lock."""
         if self._is_ended:
             return
         taken: Any = connection  # nothing of ours is called: an interrupt would come as it begins
@@ -244,7 +244,7 @@ class SqliteDatabase(SqliteRelations):
                 taken.execute("ROLLBACK")
         finally:
             self._owner = None
-            self._lock.release()  # and no call of `_leave`, as which an interrupt could come
+            self._lock.release()  # no call of `_leave`: an interrupt could come at it
 
     @contextmanager
     def writing(
@@ -263,7 +263,7 @@ class SqliteDatabase(SqliteRelations):
         self.signal.give()
 
     def held(self, what: str) -> AbstractContextManager[StillHeld | None]:
-        """Hold something that one of all processes can hold."""
+        """Hold a lease, which only one of all processes can hold."""
         if self.in_memory:
             return held_name(self._names, what)
         return held_file(self.path, what, self._connections.inside)
@@ -275,7 +275,7 @@ class SqliteDatabase(SqliteRelations):
         self.signal.give()
 
     def begin_again_in_child(self) -> None:
-        """After a fork: the parent's connections stay the parent's, its locks are not ours."""
+        """In a forked child, leave the parent's connections and locks to the parent."""
         self._begin_alone()
         self._left = None
         self._connections.begin_again_in_child()

@@ -46,7 +46,7 @@ class SqliteFailures(Failures):
 
 
 def refused_by_system(path: str, mode: str) -> str | None:
-    """What the system says of a file that SQLite is "unable to open"."""
+    """What the system says about a file that SQLite is "unable to open"."""
     try:
         Path(path).open(mode).close()
     except OSError as refused:

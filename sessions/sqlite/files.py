@@ -22,7 +22,7 @@ _LINKED = (
 
 
 def file_number(path: str) -> int | None:
-    """What tells a file from another one that gets its name later; None where there is none."""
+    """What tells a file from another one that gets its name later; None if there is no file."""
     found = _stat(path)
     return found and found.st_ino
 
@@ -30,7 +30,7 @@ def file_number(path: str) -> int | None:
 class Files:
     """The file of a database and that of its newest commits, under their names.
 
-    SQLite does not look: what has lost its name, it goes on writing into nothing.
+    SQLite does not check this: it goes on writing into a file that has lost its name.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,15 +38,16 @@ class Files:
         self.begin_again()
 
     def begin_again(self) -> None:
-        """Take the files that are there from now on."""
+        """Accept the files that are there from now on."""
         self._file: int | None = None
         self._log: int | None = None
 
     def check(self, *, is_open: bool) -> bool:
-        """Refuse files that are not those of before.
+        """Raise if the files are not the same as before.
 
         Args:
-            is_open: Whether a connection is open, and will be: its log is not deleted by SQLite.
+            is_open: Whether a connection is open, and stays open: SQLite then does not delete its
+                log.
 
         Returns:
             Whether both are known from now on: a new database has no log before its first commit.

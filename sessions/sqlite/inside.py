@@ -1,7 +1,7 @@
 """The threads that are inside SQLite. A fork waits for them: its child would inherit their locks.
 
-SQLite has locks of its own for a whole process. One that a thread of the parent holds at a fork
-is never given back in the child, which then waits for ever where it opens a file.
+SQLite has locks of its own for a whole process. A lock that a thread of the parent holds at a fork
+is never released in the child, which then waits for ever when it opens a file.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.0005
 _HANGS = "the child may hang in SQLite"
 _MOST_SECONDS = 60.0
-"""How long a fork waits for a statement of another thread at most."""
+"""How long at most a fork waits for a statement of another thread."""
 
 
 class Inside:
-    """Within it, a thread is inside SQLite; where another one forks just now, it waits first."""
+    """Within it, a thread is inside SQLite; if another thread is forking, it waits first."""
 
     def __init__(self) -> None:
         self.begin_again()
 
     def begin_again(self) -> None:
-        """Nobody is inside: at the beginning, and after a fork in the child."""
+        """Begin with nobody inside: at the start, and in a forked child."""
         self._threads: set[int] = set()
         self._is_open = True
         self._opens = threading.Event()
@@ -47,21 +47,21 @@ class Inside:
         self.leave()
 
     def enter(self) -> None:
-        """Come in, not being inside; `leave` must follow, in the same thread."""
+        """Enter, in a thread that is not inside; `leave` must follow in the same thread."""
         thread = threading.get_ident()
         while True:
-            self._threads.add(thread)  # first: whoever closes it sees who is in by then
+            self._threads.add(thread)  # first, so that `close` sees the thread
             if self._is_open:
                 return
             self._threads.discard(thread)
             self._opens.wait()
 
     def leave(self) -> None:
-        """Go out; where an interrupt kept a thread from it, it does so the next time."""
+        """Leave; a thread that an interrupt has kept from it does so the next time."""
         self._threads.discard(threading.get_ident())
 
     def close(self, seconds: float = _MOST_SECONDS) -> None:
-        """Let no other thread in, and wait until all others are out; for so long at most."""
+        """Let no other thread in, and wait until all others are out, for `seconds` at most."""
         own, deadline = {threading.get_ident()}, time.monotonic() + seconds
         self._opens.clear()
         self._is_open = False
@@ -76,6 +76,6 @@ class Inside:
             raise
 
     def open(self) -> None:
-        """Let them in again."""
+        """Let threads in again."""
         self._is_open = True
         self._opens.set()

@@ -23,11 +23,11 @@ _NO_NAME = re.compile(r"[^a-z0-9_]+")
 
 @contextmanager
 def held_file(path: str, what: str, inside: Inside) -> Iterator[StillHeld | None]:
-    """Hold something of a database that one of all processes can hold.
+    """Hold a lease of a database, which only one of all processes can hold.
 
-    The file is a database of its own, and stays empty. What locks it is SQLite, so that the lock
-    works wherever the database does; the system frees it when the holder ends, however it ends.
-    Who removes the file takes it away: the next one makes another file.
+    The lock file is a database of its own, and stays empty. SQLite locks it, so that the lock works
+    wherever the database does; the system releases it when the holder ends, however it ends.
+    Removing the file takes the lease away: the next process makes another file.
 
     Raises:
         StorageFailed: The file cannot be made or locked.
@@ -38,7 +38,7 @@ def held_file(path: str, what: str, inside: Inside) -> Iterator[StillHeld | None
     with _closing(connection, inside):
         with _refused(path, name), inside:
             is_mine = _lock(connection)
-        if is_mine and not os.access(name, os.W_OK):  # what is read-only is shared by its readers
+        if is_mine and not os.access(name, os.W_OK):  # readers can share a read-only file
             raise _cannot_be_written(path, name, "it is read-only")
         locked = file_number(name)
         yield (lambda: file_number(name) == locked) if is_mine else None
@@ -54,7 +54,7 @@ def _closing(connection: sqlite3.Connection, inside: Inside) -> Iterator[None]:
 
 
 def _lock(connection: sqlite3.Connection) -> bool:
-    """Lock a file, if nobody else has."""
+    """Lock a file, unless somebody else has; tell whether it is locked."""
     try:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
@@ -66,7 +66,7 @@ def _lock(connection: sqlite3.Connection) -> bool:
 
 @contextmanager
 def _refused(path: str, name: str) -> Iterator[None]:
-    """Turns what SQLite says of a file that cannot be locked into the store's error."""
+    """Turns SQLite's error for a file that cannot be locked into the store's."""
     try:
         yield
     except sqlite3.Error as error:
@@ -79,7 +79,7 @@ def _cannot_be_written(path: str, name: str, why: object) -> StorageFailed:
 
 
 def _why(name: str, error: sqlite3.Error) -> object:
-    """What is wrong with a file that SQLite cannot lock."""
+    """Why SQLite cannot lock a file."""
     if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:
         return refused_by_system(name, "ab") or error
     return error
@@ -87,7 +87,7 @@ def _why(name: str, error: sqlite3.Error) -> object:
 
 @contextmanager
 def held_name(names: set[str], what: str) -> Iterator[StillHeld | None]:
-    """Hold something that one of those can hold who share the names."""
+    """Hold a lease that only one of those can hold that share `names`."""
     if what in names:
         yield None
         return

@@ -1,4 +1,4 @@
-"""A connection that one thread has for long, beside those that are shared."""
+"""A connection that one thread uses for a long time, beside those that are shared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """What a statement has answered with: all its rows, or of how many rows it was."""
+    """The answer to a statement: all its rows, or the number of rows that it changed."""
 
     def __init__(self, cursor: sqlite3.Cursor) -> None:
         self._rows = cursor.fetchall()
@@ -27,7 +27,7 @@ class Answer:
 
 
 class Private:
-    """A connection that one thread has for long, and that is inside SQLite for each statement."""
+    """A connection that one thread uses for long; it is inside SQLite only for each statement."""
 
     def __init__(self, raw: sqlite3.Connection, inside: Inside) -> None:
         self._raw = raw
@@ -45,7 +45,7 @@ class Private:
 
     @property
     def text_factory(self) -> Callable[[bytes], object]:
-        """What makes of a text what is read."""
+        """Makes the value that is read of a stored text."""
         factory: Callable[[bytes], object] = self._raw.text_factory
         return factory
 

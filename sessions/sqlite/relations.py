@@ -18,25 +18,25 @@ _COLUMNS = (
     "CROSS JOIN pragma_table_info(made.name, 'main') AS its "
     "WHERE made.type = 'table' AND made.name IN ({})"
 )
-"""Others are not looked at: one of a module that is not here would be an error."""
+"""Only these are looked at: a virtual table whose module is not here would be an error."""
 
 
 class SqliteRelations(Database):
-    """A database that is ours as a whole."""
+    """A database that belongs to the store as a whole."""
 
     def relations(self, query: Query) -> set[str]:
         """The names of all relations in the database."""
         return {name for (name,) in query("SELECT name FROM sqlite_master", ())}
 
     def columns(self, query: Query, names: Sequence[str]) -> set[tuple[str, str]]:
-        """Those relations of some names that are there, each with each of its columns."""
+        """The columns of those relations that exist: pairs of relation and column."""
         return set(query(_COLUMNS.format(", ".join("?" * len(names))), names))
 
     def prepare(self, connection: Connection) -> None:
-        """A file is ready."""
+        """Nothing to do: a file is ready."""
 
     def rename(self, connection: Connection, table: str, to: str) -> None:
-        """Rename a relation; what people made of its name goes with the name."""
+        """Rename a relation; what people built on its name stays with the name."""
         connection.execute("PRAGMA legacy_alter_table = ON")
         connection.execute(f"ALTER TABLE {table} RENAME TO {to}")
         connection.execute("PRAGMA legacy_alter_table = OFF")
@@ -46,5 +46,5 @@ class SqliteRelations(Database):
         connection: Connection,  # noqa: ARG002  PostgreSQL needs it
         tables: Sequence[str],  # noqa: ARG002  PostgreSQL needs it
     ) -> AbstractContextManager[None]:
-        """There are no roles, and a view goes by the name."""
+        """Nothing to do: there are no roles, and a view refers to the name."""
         return nullcontext()
