@@ -1,7 +1,7 @@
 """A property that is computed once for each object, without a lock.
 
-That of `functools` has one for all objects of a class before Python 3.12. A child that is forked
-while another thread computes the property would wait for that lock for ever.
+Before Python 3.12, that of `functools` has one lock for all objects of a class. A child that is
+forked while another thread computes the property would wait for that lock for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING or sys.version_info >= (3, 12):
 else:
 
     class cached_property:  # noqa: N801  as that of `functools`
-        """A method whose answer is kept in the object's `__dict__`, where it is found first."""
+        """A method whose result is kept in the object's `__dict__`, where it is found first."""
 
         def __init__(self, compute: Any) -> None:  # noqa: ANN401  any method
             self._compute = compute

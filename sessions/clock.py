@@ -21,7 +21,7 @@ def now() -> datetime:
 
 
 def new_command_id(at: datetime) -> str:
-    """A new UUIDv7 (RFC 9562) of a time, in its canonical text form; it knows none before 1970."""
+    """A new UUIDv7 (RFC 9562) of a time, as canonical text; a time before 1970 counts as 1970."""
     time, rest = max(0, int(at.timestamp() * 1000)), _random.getrandbits(80)
     number = time << 80 | rest & _RANDOM_BITS | _VERSION_AND_VARIANT
     digits = number.to_bytes(16).hex()

@@ -21,11 +21,11 @@ _SETS = (inspect.SetType, inspect.FrozenSetType)
 
 
 def writes(view: type[V]) -> Callable[[V], str]:
-    """What makes JSON of views of a type.
+    """Writes views of a type as JSON.
 
-    It raises ValueError for a float that is no finite number: that would be written as null, and
-    read as something else. Where the type has no floats, nobody looks for them. Where it has sets,
-    names and their values are sorted, for a set has another order in each process.
+    It raises ValueError for a float that is not finite, which would be written as null, and read as
+    something else. If the type has no floats, this is not checked. If it has sets, names and the
+    values of sets are sorted, because a set has another order in each process.
     """
     kind = inspect.type_info(view)
     write = _sorted if _may_hold(kind, _SETS, set()) else to_json
@@ -33,7 +33,7 @@ def writes(view: type[V]) -> Callable[[V], str]:
 
 
 def to_json(value: object) -> str:
-    """A value as JSON, on one line, its names in their order."""
+    """A value as JSON, on one line, with its names in their own order."""
     return _encode(value).decode()
 
 
@@ -67,7 +67,7 @@ def _check_finite(value: object) -> None:
 
 
 def _may_hold(kind: object, sought: tuple[type, ...], seen: set[int]) -> bool:
-    """Whether one of those is among what a type is made of; a type may be made of itself."""
+    """Whether a type is made of one of those that are sought; it may be made of itself."""
     if isinstance(kind, sought):
         return True
     if id(kind) in seen:

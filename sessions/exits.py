@@ -12,23 +12,23 @@ class Closing(Protocol):
     """Something that can be closed."""
 
     def close(self) -> None:
-        """End what it has begun, and let nobody begin anything more."""
+        """Finish what was begun, and let nothing more begin."""
 
 
 _open: WeakValueDictionary[int, Closing] = WeakValueDictionary()
 
 
 def close_at_exit(one: Closing) -> None:
-    """Close something when the interpreter exits, as long as it is not forgotten before.
+    """Close an object when the interpreter exits, unless it is garbage by then.
 
-    What functions of `atexit` do that were registered after the import of this package comes first.
+    Functions that were registered with `atexit` after the import of this package run first.
     """
     _open[id(one)] = one
 
 
 @atexit.register
 def _close_all() -> None:
-    with ExitStack() as closing:  # what one raises keeps none from being closed
+    with ExitStack() as closing:  # an error of one keeps no other open
         for reference in _open.valuerefs():
             one = reference()
             if one is not None:

@@ -16,7 +16,7 @@ class Forked(Protocol):
     """Something that begins again in a child process."""
 
     def begin_again_in_child(self) -> None:
-        """Leave to the parent what is the parent's."""
+        """Leave to the parent what belongs to the parent."""
 
 
 class Held(Forked, Protocol):
@@ -30,16 +30,16 @@ class Held(Forked, Protocol):
 
 
 class Gate(Protocol):
-    """Something that nobody may be behind when a child is forked.
+    """Something that no thread may be inside when a child is forked.
 
-    Gates are closed when all else is held: who is at work at one thing may go through another's.
+    Gates are closed once all else is held: work at one thing may go through another's gate.
     """
 
     def close(self) -> None:
-        """Let nobody in, and wait until all are out."""
+        """Let no thread in, and wait until all are out."""
 
     def open(self) -> None:
-        """Let them in again, whether it was closed or not."""
+        """Let threads in again, whether it was closed or not."""
 
 
 _watched: weakref.WeakSet[Forked] = weakref.WeakSet()
@@ -48,9 +48,9 @@ _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 _holding: list[Held] = []
 _closed: list[Gate] = []
 _mutex = threading.RLock()
-"""Whoever adds to what is watched has it, and a fork when it holds all of that."""
+"""Held to add to what is watched, and by a fork once it holds all of that."""
 _turn = threading.RLock()
-"""One thread forks at a time: what it holds is let go by itself alone."""
+"""One thread forks at a time: only that thread releases what it holds."""
 
 
 def watch(one: Forked) -> None:
@@ -60,7 +60,7 @@ def watch(one: Forked) -> None:
 
 
 def watch_and_hold(one: Held) -> None:
-    """As `watch`, and wait for its work to end before a child is forked."""
+    """As `watch`, and also wait for its work to end before a child is forked."""
     with _mutex:
         watch(one)
         _held.add(one)
@@ -73,7 +73,7 @@ def watch_gate(gate: Gate) -> None:
 
 
 def _before_fork() -> None:
-    """Whatever interrupts it, the fork takes place: Python says so and goes on."""
+    """Hold everything. If this is interrupted, Python reports that, and forks all the same."""
     _turn.acquire()
     try:
         with _mutex:

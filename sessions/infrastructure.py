@@ -1,8 +1,8 @@
-"""Eventsourcing's infrastructure on a store: for applications and projections written with it.
+"""eventsourcing's infrastructure on a store: for applications and projections written with it.
 
-Name this module as `PERSISTENCE_MODULE`, the store's URL as `SESSIONS_STORE`, and the application
-as `SESSIONS_APPLICATION` (1). Ids of aggregates are texts. Events that are recorded in this way
-stand in the log beside those of sessions, and are followed like them.
+Set `PERSISTENCE_MODULE` to this module, `SESSIONS_STORE` to the store's URL, and
+`SESSIONS_APPLICATION` to the application (default 1). Ids of aggregates are texts. Events that are
+recorded in this way are in the log beside those of sessions, and are followed like them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NEWEST = f"SELECT position FROM {schema.POSITIONS.name} WHERE follower = ? AND 
 
 
 class PositionRecorder(TrackingRecorder):
-    """How far a follower has come; each follower of a store has positions of its own."""
+    """Records how far a follower has come; each follower of a store has its own positions."""
 
     def __init__(self, database: Database, follower: str) -> None:
         self.database = database
@@ -52,16 +52,16 @@ class PositionRecorder(TrackingRecorder):
         """Record a position, beyond the one before.
 
         Raises:
-            IntegrityError: The follower has come as far already.
+            IntegrityError: The follower has already come that far.
         """
         with self.database.writing() as connection:
             self.advance(connection, tracking)
 
     def advance(self, connection: Connection, tracking: Tracking) -> None:
-        """Record a position in the transaction of what it was reached with.
+        """Record a position in the transaction of what was made on the way to it.
 
         Raises:
-            IntegrityError: The follower has come as far already.
+            IntegrityError: The follower has already come that far.
         """
         row = (self.follower, tracking.application_name, tracking.notification_id)
         if not connection.execute(self._advance, row).rowcount:
@@ -91,7 +91,7 @@ class PositionedRecorder(SessionRecorder, PositionRecorder, ProcessRecorder):
 
 
 class AggregateSessionRecorder(SessionRecorder):
-    """A recorder of aggregates alone: it tells no positions."""
+    """A recorder of aggregates only: it returns no positions."""
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:  # noqa: ANN401  eventsourcing's signature
         """Append events as they are."""

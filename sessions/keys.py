@@ -1,4 +1,4 @@
-"""The keys of views, and where events wait that have none, or one of the wrong kind."""
+"""The keys of views, and those under which events without a proper key wait."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TypeAlias
 from sessions.kinds import MOST_ID
 
 Key: TypeAlias = str | int
-"""What a view is found by: a text or an integer, as the key's column says."""
+"""The key of a view: a text or an integer, as the key's column says."""
 
 UNTOLD = "(untold)"
-"""Where an event waits whose keys could not be told."""
+"""The key under which an event waits for which `keys` raised or returned no list."""
 
 _KINDS = ("bool", "bytes", "float", "int", "NoneType", "str", "tuple")
 _RESERVED = re.compile(rf"\((untold|object|{'|'.join(_KINDS)})\)")
 
 
 def misfit(key: object) -> str:
-    """What stands for a key that is not of the kind of its column: its events wait under that.
+    """What stands for a key that is not of its column's kind: its events wait under that.
 
-    It says what the key is, such as `(str) '7'`: it is neither the number 7 nor any other key.
+    It describes the key, such as `(str) '7'`, and equals neither the number 7 nor any other key.
 
     Raises:
         TypeError: It cannot be a key of a dict either.
@@ -35,5 +35,5 @@ def misfit(key: object) -> str:
 
 
 def is_reserved(key: Key) -> bool:
-    """Whether a key says where events wait that have none: none of an event may be one."""
+    """Whether events without a proper key wait under a key like this: no event may have it."""
     return isinstance(key, str) and key[:1] == "(" and _RESERVED.match(key) is not None

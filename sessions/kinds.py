@@ -1,4 +1,4 @@
-"""The kinds of values that a column can have: which values are of one, and what becomes of them."""
+"""The kinds of values that a column can have: which values are of a kind, and how to store them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 Kind = Literal["id", "text", "integer", "flag", "money", "time", "json"]
 
 ADAPT: Mapping[Kind, Callable[[Any], object]] = {"money": str, "time": clock.text}
-"""What makes of a value what a database takes; values of other kinds are taken as they are."""
+"""Makes of a value what a database takes; values of other kinds are taken as they are."""
 
 INTEGERS = range(-(2**63), 2**63)
 """The whole numbers that every database takes as they are."""
 MOST_ID = 1000
-"""So many characters an id may have."""
+"""How many characters an id may have."""
 _MOST_DIGITS = 16_000
 _MOST_DECIMALS = 16_383
 """What a numeric of PostgreSQL can have after the point; before it, it could have more."""
@@ -32,7 +32,7 @@ _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def fits(kind: Kind, value: object) -> bool:
-    """Whether every database takes a value as one of the kind, and none as another value."""
+    """Whether every database takes a value as one of the kind, and none as a different value."""
     return _FITS[kind](value)
 
 

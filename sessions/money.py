@@ -20,7 +20,7 @@ _SMALLEST = Decimal((0, (1,), -DECIMALS))
 
 
 fma = _EXACT.fma
-"""A price times a quantity, and an amount: the exact sum."""
+"""The exact sum of a price times a quantity, and an amount."""
 
 
 def total(prices: Iterable[tuple[Decimal, int]]) -> Decimal:

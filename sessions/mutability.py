@@ -1,4 +1,4 @@
-"""What can be changed in place, and so must not be shared with whoever may do that."""
+"""What can be changed in place, and so must not be shared with code that may do that."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIXED = (
 
 
 def can_change(kind: Any) -> bool:  # noqa: ANN401  a type of any form
-    """Whether values of a type hold, however deep, what can be changed in place."""
+    """Whether values of a type hold something, at any depth, that can be changed in place."""
     return _can_change(inspect.type_info(kind), set())
 
 
@@ -49,7 +49,7 @@ def _can_change(info: inspect.Type, seen: set[type]) -> bool:
 
 
 def _is_frozen(kind: Any) -> bool:  # noqa: ANN401  a class
-    """Whether the fields of a class cannot be set; of one that is not known they may be."""
+    """Whether the fields of a class cannot be set; those of an unknown kind of class may be."""
     kind = get_origin(kind) or kind
     if issubclass(kind, tuple):
         return True

@@ -1,7 +1,7 @@
-"""What is raised within this library, and dealt with there."""
+"""What is raised and handled within this library."""
 
 from __future__ import annotations
 
 
 class News(Exception):  # noqa: N818  nothing went wrong
-    """What is raised to be dealt with, and reaches nobody else."""
+    """Raised to be handled internally; it reaches no caller of the library."""

@@ -1,7 +1,7 @@
-"""Spans around what takes time, where the program has set OpenTelemetry's tracer provider.
+"""Spans around what takes time, if the program has set OpenTelemetry's tracer provider.
 
-Three spans that nobody records would still cost a tenth of a command that shares its commit, and to
-import the API a tenth of the time in which a command line starts. So neither is done before.
+Three spans that nobody records would still cost a tenth of a command that shares its commit, and
+importing the API a tenth of the time in which a command line starts. So neither is done before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def span(name: str, **attributes: Any) -> AbstractContextManager[Any]:  # noqa: 
 
 @contextmanager
 def _recorded(asked: Tracer, name: str, attributes: dict[str, Any]) -> Iterator[None]:
-    """A span; what is raised as news is no error of it."""
+    """A span; `News` that is raised inside is not an error of it."""
     named = {f"customer_sessions.{key}": value for key, value in attributes.items()}
     news = None
     with asked.start_as_current_span(f"customer_sessions.{name}", attributes=named):
@@ -48,9 +48,9 @@ def _recorded(asked: Tracer, name: str, attributes: dict[str, Any]) -> Iterator[
 def spanned(
     name: str, when: Callable[..., bool] | None = None, **attributes: Callable[..., object]
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let calls of a function be spans, all of them or some.
+    """Make spans of the calls of a function, of all or of some.
 
-    Whether one is, and each attribute, is read from what it is called with.
+    `when` and each attribute are computed from the arguments of the call.
     """
 
     def around(function: Callable[P, T]) -> Callable[P, T]:
@@ -68,10 +68,10 @@ def spanned(
 
 
 def carried(call: Callable[P, T]) -> Callable[P, T]:
-    """A call for another thread whose spans are part of the span in which it is asked for."""
+    """A call for another thread, whose spans are part of the span that is current here."""
     if _tracer() is None:
         return call
-    from opentelemetry import context  # noqa: PLC0415  who has set a provider has imported it
+    from opentelemetry import context  # noqa: PLC0415  whatever set a provider has imported it
 
     here = context.get_current()
 
@@ -86,9 +86,9 @@ def carried(call: Callable[P, T]) -> Callable[P, T]:
 
 
 def _tracer() -> Tracer | None:
-    """Who makes spans, if the program has set a provider: then it has imported the API too.
+    """What makes spans, if the program has set a provider: then it has imported the API too.
 
-    The public question reads the environment, which costs as much as a small query.
+    The API's own function reads the environment, which costs as much as a small query.
     """
     trace: Any = sys.modules.get("opentelemetry.trace")
     if getattr(trace, "_TRACER_PROVIDER", None) is None:  # not imported, or not to its end

@@ -1,4 +1,4 @@
-"""Where a store is: the URLs that name one."""
+"""The URLs that name a store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
     """The database that a URL names.
 
     Raises:
-        InvalidURL: It names no place where a store can be.
+        InvalidURL: No store can be at this URL.
     """
     if not isinstance(url, str):
         raise InvalidURL(url=type(url).__name__, rule="a URL is a text")
@@ -44,7 +44,7 @@ def path_of(url: str) -> str:
     """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`, or `memory:`.
 
     Raises:
-        InvalidURL: It names no place where a store can be.
+        InvalidURL: No store can be at this URL.
     """
     if url in {"memory:", "memory://"}:
         return MEMORY
@@ -67,7 +67,7 @@ def path_of(url: str) -> str:
 
 
 def _rule_broken_by(name: str) -> str:
-    """Why there can be no store in a file of a name; "" if there can."""
+    """Why there can be no store in a file of this name; "" if there can."""
     try:
         name.encode()
         path = Path(name).absolute()
@@ -88,7 +88,7 @@ def _is_directory(path: Path) -> bool:
     """Whether a path is a directory's; unlike `Path.is_dir`, it tells what the system refuses.
 
     Raises:
-        OSError: Nobody may look there, a name is too long, or links go round in circles.
+        OSError: The process may not look there, a name is too long, or links form a circle.
     """
     try:
         return S_ISDIR(path.stat().st_mode)
