@@ -556,11 +556,11 @@ def test_an_event_of_a_newer_library_stops_the_commands_of_its_session_alone(url
         assert [each.stream_id for each in store.log(2)] == ["t", "t"]
 
 
-def test_a_batch_that_lost_its_transaction_is_not_read_either(
+def test_a_batch_that_lost_its_transaction_is_neither_read_nor_committed(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load() -> None:
-        with store.batch():
+        with store.batch() as batch:
             store.execute("s", OpenSession())
             with monkeypatch.context() as broken:
                 broken.setattr(
@@ -570,6 +570,9 @@ def test_a_batch_that_lost_its_transaction_is_not_read_either(
                     store.query("SELECT 1")
             with pytest.raises(BatchFailed, match="1 commands"):
                 store.query("SELECT 1")
+            for call in (batch.commit, batch.begin):
+                with pytest.raises(BatchFailed, match="1 commands"):
+                    call()
             with pytest.raises(BatchFailed, match="KeyboardInterrupt"):
                 store.execute("t", OpenSession())
 

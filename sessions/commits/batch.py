@@ -213,10 +213,11 @@ class Batch:
 
         Raises:
             OutsideBatch: The batch has ended, or another thread or task opened it.
-            BatchFailed: An error of the store lost commands that the batch had answered.
+            BatchFailed: Commands that it answered are lost.
         """
         if not self.is_inside:
             raise OutsideBatch
+        self.check()
         self._commit()
 
     def _commit(self) -> None:
