@@ -45,7 +45,7 @@ def fold(_: Attachment | None, recorded: Recorded) -> Attachment:
     """The attachment that an event makes."""
     event = recorded.event
     if not isinstance(event, SessionOpened | ProfileChanged):
-        msg = f"{recorded.type} attaches nothing"
+        msg = f"{recorded.type} attaches no session to a profile"
         raise TypeError(msg)
     return Attachment(
         recorded.position, event.profile_id, recorded.stream_id, recorded.at, event.first_session

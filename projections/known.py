@@ -76,7 +76,7 @@ def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotK
 
 def behind(projection: Projection[Any], position: int, asked: int) -> ViewBehind:
     """The error to raise if a projection is followed, and has not reached a position yet."""
-    reason = "it is followed: wait for it, and see that somebody follows"
+    reason = "it is followed: wait for it, and make sure that a runner is at work"
     return ViewBehind(projection=projection.name, position=position, asked=asked, reason=reason)
 
 

@@ -26,7 +26,7 @@ def check_one(**moments: object) -> bool:
     given = len(moments) - [*moments.values()].count(None)
     if given > 1:
         *names, last = moments
-        rule = f"one of {', '.join(names)} and {last}"
+        rule = f"only one of {', '.join(names)} and {last}"
         raise InvalidValue(field="moment", rule=rule, value=f"{given} of them")
     return given == 1
 

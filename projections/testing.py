@@ -81,7 +81,7 @@ class Folded(Generic[V]):
         """
         found = {each.name: each for each in self.projection.rows}.get(relation)
         if found is None:
-            fail(f"{self.projection.name} has no rows {relation!r}")
+            fail(f"{self.projection.name} has no rows called {relation!r}")
         made = [tuple(row) for row in found.of(self._touched(key))]
         expected = [tuple(row) for row in rules.several("rows", rows)]
         if len(made) != len(expected) or any(made.count(r) != expected.count(r) for r in made):
@@ -90,7 +90,7 @@ class Folded(Generic[V]):
 
     def _touched(self, key: Key) -> V:
         if key not in self.views:
-            fail(f"no event touches {key!r}, but {list(self.views)}")
+            fail(f"no event touches {key!r}, only {list(self.views)}")
         return self.views[key]
 
     def then_nothing(self, key: Key) -> Folded[V]:
@@ -103,7 +103,7 @@ class Folded(Generic[V]):
             AssertionError: An event touches it.
         """
         if key in self.views:
-            fail(f"the view of {key!r} is {self.views[key]}")
+            fail(f"an event touches {key!r}: its view is {self.views[key]}")
         return self
 
 
@@ -140,7 +140,7 @@ class Given:
         first = following if at is None else rules.moment("at", at)
         for count, event in enumerate(events):
             if type(event) not in _EVENTS:
-                raise InvalidValue(field="events", rule="events", value=rules.shown(event))
+                raise InvalidValue(field="events", rule="event instances", value=rules.shown(event))
             version = 1 + sum(each.stream_id == session for each in log)
             when = _seconds_after(first, count)
             ids = (APPLICATION, len(log) + 1, SESSION, session, version)

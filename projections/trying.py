@@ -46,13 +46,13 @@ def tried(projection: Projection[V], log: Sequence[Recorded]) -> dict[Key, V]:
     again = _alone(projection, log, touched)
     for recorded, first, then in zip(log, alone, again, strict=True):
         if not _is_same(first, then):
-            what = f"the fold of {projection.name} makes {first} of one event alone"
-            fail(f"{what} ({_shown(recorded)}), and {then} after others")
+            what = f"the fold of {projection.name} makes {first} of {_shown(recorded)} alone"
+            fail(f"{what}, but {then} after other events: it must remember nothing")
     for pages in _splits(log):
         stored = _stored(projection, pages)
         if stored != views:
             sizes = [len(page) for page in pages]
-            fail(f"in pages of {sizes} events the views are {stored}, not {views}")
+            fail(f"folded in pages of {sizes} events, the views are {stored}, not {views}")
     return views
 
 
@@ -61,17 +61,17 @@ def _touched(projection: Projection[Any], log: Sequence[Recorded]) -> list[Seque
     before = deepcopy(log)
     alone = [projection.touched(recorded) for recorded in reversed(log)][::-1]
     if log != before:
-        fail(f"keys of {projection.name} changes the event that it is given")
+        fail(f"`keys` of {projection.name} changes the event that it is given")
     for recorded, first in zip(log, alone, strict=True):
         then = projection.touched(recorded)
         if set(then) != set(first):
-            what = f"the keys that {projection.name} tells of one event ({_shown(recorded)})"
-            fail(f"{what} are {_keys(first)}, and {_keys(then)} after those of others")
+            what = f"`keys` of {projection.name} gives {_keys(first)} for {_shown(recorded)} alone"
+            fail(f"{what}, but {_keys(then)} after other events: it must remember nothing")
     return alone
 
 
 def _keys(keys: Sequence[Key]) -> str:
-    return "none, for it raises" if UNTOLD in keys else str(list(keys))
+    return "nothing (it raises)" if UNTOLD in keys else str(list(keys))
 
 
 def _alone(
@@ -111,9 +111,9 @@ def _check_rows(projection: Projection[V], view: V) -> None:
     for rows in projection.rows:
         once, again = ([tuple(row) for row in rows.of(view)] for _ in range(2))
         if not _is_same(once, again):
-            fail(f"the rows {rows.name} of one view are {once}, and then {again}")
+            fail(f"the rows {rows.name} of one view are first {once}, then {again}")
         if not _is_same(view, before):
-            fail(f"the rows {rows.name} change the view that they are of")
+            fail(f"making the {rows.name} rows changes the view")
 
 
 def _is_same(one: object, other: object) -> bool:

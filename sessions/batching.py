@@ -64,7 +64,7 @@ class StoreWithBatches(StoreReader):
         if outer is not None:
             yield outer
             return
-        self.check_no_batch("another one")
+        self.check_no_batch("another batch")
         self.check_open()
         self._of_thread.batch = batch = Batch(self._writer, self._check_writable)
         try:

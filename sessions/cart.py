@@ -220,11 +220,11 @@ def _addressed(
     if position is None:
         found = [i for i, line in enumerate(lines) if line.item.sku == sku]
         if not found:
-            raise LineNotFound(field=f"{path}sku", rule="no line of the cart has it", value=sku)
+            raise LineNotFound(field=f"{path}sku", rule="no cart line has this sku", value=sku)
         return found
     if rules.count(f"{path}position", position, least=0) >= len(lines):
-        rule = f"the cart has {len(lines)} lines, from 0"
+        rule = f"the cart has {len(lines)} lines, counted from 0"
         raise LineNotFound(field=f"{path}position", rule=rule, value=position)
     if sku is not None and lines[position].item.sku != sku:
-        raise LineNotFound(field=f"{path}sku", rule=f"line {position} has another", value=sku)
+        raise LineNotFound(field=f"{path}sku", rule=f"line {position} has another sku", value=sku)
     return [position]

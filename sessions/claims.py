@@ -94,6 +94,6 @@ def is_first(profile_id: str, used: Mapping[str, Usage]) -> bool:
     claim = first_session(profile_id)
     usage = used.get(claim.limit)
     if usage is None:
-        rule = f"the limits that `asks` names, {claim.limit!r} among them"
+        rule = f"the usage of each limit that `asks` names, such as {claim.limit!r}"
         raise InvalidValue(field="known.used", rule=rule, value=list(used))
     return usage.admits(claim)

@@ -54,7 +54,7 @@ def _checked(write: Callable[[V], str], view: V) -> str:
 def _check_finite(value: object) -> None:
     match value:
         case float() if not math.isfinite(value):
-            message = f"JSON has no number {value}"
+            message = f"JSON cannot express the number {value}"
             raise ValueError(message)
         case list() | tuple():
             for each in value:

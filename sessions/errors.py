@@ -93,7 +93,7 @@ class IllegalTransition(Refused):
 
 
 class SessionExists(IllegalTransition):
-    """session {session!r} exists already, and is {state}: {command} begins a new one"""
+    """session {session!r} already exists and is {state}: {command} needs an unused id"""
 
 
 class SessionNotOpen(IllegalTransition):
@@ -126,14 +126,14 @@ class LineNotFound(InvalidInput):
 
 
 class AmbiguousSku(InvalidInput):
-    """{field}: {value!r} stands on the lines {positions}: name a position"""
+    """{field}: {value!r} is on lines {positions}: give a position"""
 
     value: object
     positions: Sequence[int]
 
 
 class NotEnoughLeft(InvalidInput):
-    """{field}: {asked} to return, but only {left} left of {sku!r}"""
+    """{field}: cannot return {asked} of {sku!r}: only {left} left"""
 
     asked: int | str
     left: int
@@ -141,7 +141,7 @@ class NotEnoughLeft(InvalidInput):
 
 
 class ClaimRefused(Refused):
-    """{limit} is used up"""
+    """limit {limit!r} has no room for another claim"""
 
     limit: str
 
@@ -155,7 +155,7 @@ class VersionConflict(Refused):
 
 
 class IdempotencyKeyReused(Refused):
-    """idempotency key {key!r} was used before, for another session, command or other fields"""
+    """idempotency key {key!r} was already used for another session, command or fields"""
 
     key: str
 
@@ -177,13 +177,13 @@ class PositionNotFound(NotFound):
 
 
 class ProfileNotFound(NotFound):
-    """no session of profile {profile!r}"""
+    """no session ever came to profile {profile!r}"""
 
     profile: str
 
 
 class ProfileNotYet(ProfileNotFound):
-    """no session of profile {profile!r} at {moment}"""
+    """no session had come to profile {profile!r} by {moment}"""
 
     moment: str
 
@@ -196,7 +196,7 @@ class NotInHistory(NotFound):
 
 
 class InvalidURL(SessionsError):
-    """{url!r} is no store's URL: {rule}"""
+    """{url!r} is not a store's URL: {rule}"""
 
     url: str
     rule: str
@@ -209,14 +209,14 @@ class StoreNotFound(SessionsError):
 
 
 class NotAStore(SessionsError):
-    """{path} is no customer-sessions store: {reason}"""
+    """{path} is not a customer-sessions store: {reason}"""
 
     path: str
     reason: object
 
 
 class StoreTooNew(SessionsError):
-    """{path} has schema {found}, and this library knows up to {known}: upgrade customer-sessions"""
+    """{path} has schema {found}, but this library knows up to {known}: upgrade customer-sessions"""
 
     path: str
     found: int
@@ -232,7 +232,7 @@ class StoreTooOld(SessionsError):
 
 
 class StoreBusy(SessionsError):
-    """others held {path} for more than {seconds} s"""
+    """{path} is busy: others held a lock for more than {seconds} s"""
 
     path: str
     seconds: float
@@ -257,7 +257,7 @@ class OutsideBatch(SessionsError):
 
 
 class CommitUnderway(SessionsError):
-    """{what} is not possible here: this thread is at a commit, which it would wait for"""
+    """{what} is not possible here: this thread is inside a commit, and would wait for itself"""
 
     what: str
 
@@ -270,7 +270,7 @@ class BatchFailed(SessionsError):
 
 
 class QueueFull(SessionsError):
-    """{waiting} commands wait for {path} already, for more than {seconds} s"""
+    """{waiting} commands are queued for {path}: no room for another within {seconds} s"""
 
     waiting: int
     path: str
@@ -289,7 +289,7 @@ class StoreUnavailable(SessionsError):
 
 
 class OutcomeUnknown(SessionsError):
-    """{path} did not say whether it committed: retry with the idempotency key, or look: {reason}"""
+    """{path} may or may not have committed: retry with the idempotency key, or check: {reason}"""
 
     path: str
     reason: object
@@ -300,7 +300,7 @@ class OutcomeUnknown(SessionsError):
 
 
 class StatementTimeout(SessionsError):
-    """{path} broke a statement off, and nothing was written: {reason}"""
+    """{path} cancelled a statement, and nothing was written: {reason}"""
 
     path: str
     reason: object
@@ -309,14 +309,14 @@ class StatementTimeout(SessionsError):
 
 
 class CopyDiffers(SessionsError):
-    """{path} is no copy of the source: they differ at {where} (is the source written to?)"""
+    """{path} differs from the source at {where} (is someone writing to the source?)"""
 
     path: str
     where: object
 
 
 class CopyUnfinished(SessionsError):
-    """the store is being copied to, and is not whole yet: run `sessions copy` to its end"""
+    """the store is an unfinished copy: let `sessions copy` finish, or run it again"""
 
 
 class StoreClosed(SessionsError):
@@ -331,7 +331,7 @@ class StorageFailed(SessionsError):
 
 
 class Duplicate(StorageFailed):
-    """{path}: something is there already: {reason}"""
+    """{path}: a row with this key already exists: {reason}"""
 
 
 class ViewUnreadable(StorageFailed):
@@ -342,7 +342,7 @@ class ViewUnreadable(StorageFailed):
 
 
 class ViewsDiffer(SessionsError):
-    """the store keeps the views {stored}, this process has {found}: {advice}"""
+    """the store keeps the views {stored}, but this process has {found}: {advice}"""
 
     stored: str
     found: str
@@ -350,7 +350,7 @@ class ViewsDiffer(SessionsError):
 
 
 class UnknownEvent(SessionsError):
-    """the event {type} (version {type_version}) at {where} is of a newer library: upgrade"""
+    """event {type} (version {type_version}) at position {where} is from a newer library: upgrade"""
 
     type: str
     type_version: int
@@ -358,7 +358,7 @@ class UnknownEvent(SessionsError):
 
 
 class UndecodableEvent(SessionsError):
-    """the event {type} (version {type_version}) at {where} cannot be decoded: {reason}"""
+    """event {type} (version {type_version}) at position {where} cannot be decoded: {reason}"""
 
     type: str
     type_version: int
@@ -377,11 +377,11 @@ class ViewParked(SessionsError):
 
 
 class RunnerAtWork(SessionsError):
-    """this runner runs already, in another thread or in its `with` block"""
+    """this runner is already running, in another thread or in its `with` block"""
 
 
 class ViewBehind(SessionsError):
-    """{projection} has come to position {position}, not to {asked}: {reason}"""
+    """{projection} has reached position {position}, not {asked}: {reason}"""
 
     projection: str
     position: int
@@ -392,14 +392,14 @@ class ViewBehind(SessionsError):
 
 
 class ProjectionNotFound(NotFound):
-    """no projection is called {name!r}: there are {known}"""
+    """there is no projection {name!r}: this process knows {known}"""
 
     name: str
     known: str
 
 
 class ProjectionNotLoaded(SessionsError):
-    """the entry point {name} ({value}) brings no projection: {reason}"""
+    """the entry point {name} ({value}) does not provide a projection: {reason}"""
 
     name: str
     value: str
@@ -407,14 +407,14 @@ class ProjectionNotLoaded(SessionsError):
 
 
 class ProjectionNotKept(SessionsError):
-    """the store does not keep {projection} as it is here: {advice}"""
+    """the store does not keep {projection}, this process's version: {advice}"""
 
     projection: str
     advice: str
 
 
 class ProjectionTooOld(SessionsError):
-    """the store keeps {stored}, this process has {found}: {advice}"""
+    """the store keeps {stored}, but this process has {found}: {advice}"""
 
     stored: str
     found: str
@@ -422,7 +422,7 @@ class ProjectionTooOld(SessionsError):
 
 
 class RebuildRunning(SessionsError):
-    """{path} is being rebuilt, or copied to: wait, run it on, or run `sessions projections drop`"""
+    """{path} is being rebuilt or copied to: wait, resume it, or run `sessions projections drop`"""
 
     path: str
 
@@ -430,14 +430,14 @@ class RebuildRunning(SessionsError):
 
 
 class DependentView(SessionsError):
-    """the view {view} is made of what is rebuilt, and cannot be made of what is new: {reason}"""
+    """the view {view} cannot be re-created on the new build: drop it, then rebuild: {reason}"""
 
     view: str
     reason: object
 
 
 class DependentPolicy(SessionsError):
-    """the policy {policy} of {relation} cannot be made for what is rebuilt: {reason}"""
+    """the policy {policy} of {relation} cannot be re-created: drop it, then rebuild: {reason}"""
 
     policy: str
     relation: str
@@ -445,21 +445,21 @@ class DependentPolicy(SessionsError):
 
 
 class DependentObject(SessionsError):
-    """{what} depends on {relation}, which is to be replaced or dropped: drop it before"""
+    """{what} must be dropped first: it depends on {relation}, which is to be replaced or dropped"""
 
     what: str
     relation: str
 
 
 class KeyNotParked(SessionsError):
-    """{projection} of {key!r} does not wait for anything"""
+    """{projection} of {key!r} is not parked"""
 
     projection: str
     key: Key
 
 
 class KeyNotTouched(SessionsError):
-    """{projection} of {key!r} has no event at {position} now: raise the version, and rebuild"""
+    """event {position} no longer touches {projection} of {key!r}: raise the version, and rebuild"""
 
     projection: str
     key: Key

@@ -181,7 +181,7 @@ class CommandExecutor(StoreWithBatches):
         batch = self._batch
         if batch is not None:
             return batch.run(job)
-        self.check_no_batch("a command of another task")  # it would block its own thread
+        self.check_no_batch("a command from another task")  # it would block its own thread
         return self._commits.do(job)
 
     def _job(
@@ -213,7 +213,7 @@ class CommandExecutor(StoreWithBatches):
 def _pair(given: object) -> tuple[Any, Any]:
     if isinstance(given, tuple | list) and len(given) == len(("id", "command")):
         return given[0], given[1]
-    rule = "pairs of a session's id and a command"
+    rule = "pairs of a session id and a command"
     raise InvalidValue(field="commands", rule=rule, value=rules.shown(given))
 
 

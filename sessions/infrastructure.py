@@ -105,7 +105,7 @@ class SessionsFactory(InfrastructureFactory[TrackingRecorder]):
         super().__init__(env)
         url = self.env.get("SESSIONS_STORE")
         if not url:
-            message = "SESSIONS_STORE names no store"
+            message = "SESSIONS_STORE is not set: it must be the URL of a store"
             raise OSError(message)
         self._database = database_of(url, lock_timeout=LOCK_TIMEOUT)
         self._application_id = int(self.env.get("SESSIONS_APPLICATION") or 1)

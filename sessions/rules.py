@@ -42,7 +42,7 @@ _JSON = msgspec.json.Encoder(order="deterministic")
 def text(field: str, value: object, *, least: int = 1, most: int | None = MAX_ID) -> str:
     """A text of `least` to `most` characters: any Unicode but U+0000."""
     if not isinstance(value, str):
-        raise InvalidValue(field=field, rule="a text", value=shown(value))
+        raise InvalidValue(field=field, rule="a string", value=shown(value))
     if "\0" in value or not (value.isascii() or _encodes(value)):
         raise InvalidValue(field=field, rule="Unicode text without U+0000", value=shown(value))
     if len(value) < least:
@@ -92,7 +92,7 @@ def count(field: str, value: object, *, least: int = 1) -> int:
 def names(field: str, values: Iterable[T]) -> tuple[T, ...]:
     """Several names, or things that have one; a single text would be taken for its letters."""
     if isinstance(values, str):
-        raise InvalidValue(field=field, rule="several names", value=shown(values))
+        raise InvalidValue(field=field, rule="a list of names", value=shown(values))
     return tuple(several(field, values))
 
 
@@ -114,10 +114,10 @@ def seconds(field: str, value: object) -> float:
 def attributes(field: str, value: object) -> dict[str, Any]:
     """Any JSON under names that match `^[A-Za-z][A-Za-z0-9_]*$`; a copy of the caller's."""
     if type(value) is not dict and not isinstance(value, Mapping):
-        raise InvalidValue(field=field, rule="an object", value=shown(value))
+        raise InvalidValue(field=field, rule="a JSON object", value=shown(value))
     for name in value:
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
-            rule = "names of a letter, then letters, digits and _"
+            rule = "names of letters, digits and _ that begin with a letter"
             raise InvalidValue(field=field, rule=rule, value=shown(name))
     return in_order({name: json(f"{field}.{name}", inner) for name, inner in value.items()})
 
@@ -126,7 +126,7 @@ def metadata(field: str, value: object) -> dict[str, Any]:
     """Any JSON object; a copy of the caller's."""
     copy = json(field, value)
     if not isinstance(copy, dict):
-        raise InvalidValue(field=field, rule="an object", value=shown(value))
+        raise InvalidValue(field=field, rule="a JSON object", value=shown(value))
     return copy
 
 
@@ -208,10 +208,10 @@ def happened_at(value: datetime | None, latest: datetime | None, now: datetime) 
         return now if latest is None else max(now, latest)
     at = moment("at", value)
     if latest is not None and at < latest:
-        rule = f"not before the session's latest event at {latest.isoformat()}"
+        rule = f"no earlier than the session's latest event at {latest.isoformat()}"
         raise InvalidValue(field="at", rule=rule, value=at.isoformat())
     if at - now > CLOCK_SKEW:
-        rule = "not more than five minutes ahead of the clock"
+        rule = "no more than five minutes ahead of the clock"
         raise InvalidValue(field="at", rule=rule, value=at.isoformat())
     return at
 

@@ -250,7 +250,7 @@ class SessionStore(CommandExecutor):
         if batch is not None and batch.is_open:
             return batch.query(sql, parameters)
         if batch is None and self._database.in_memory:  # the batch has its only connection
-            self.check_no_batch("a query of another task")
+            self.check_no_batch("a query from another task")
         if not self._is_made:
             empty = self._rehearsal()
             if empty is not None:

@@ -17,7 +17,7 @@ from sessions.sqlite.connections import MEMORY
 if TYPE_CHECKING:
     from sessions.sql.database import Database
 
-_UNICODE = "it names a file in Unicode text"
+_UNICODE = "the name of its file must be Unicode text"
 _EXTRA = "it needs psycopg: pip install 'customer-sessions[postgres]'"
 
 
@@ -28,7 +28,7 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
         InvalidURL: No store can be at this URL.
     """
     if not isinstance(url, str):
-        raise InvalidURL(url=type(url).__name__, rule="a URL is a text")
+        raise InvalidURL(url=type(url).__name__, rule="a URL is a str")
     if url.startswith(POSTGRES):
         try:
             from sessions.postgres import PostgresDatabase  # noqa: PLC0415  psycopg is an extra
@@ -54,11 +54,11 @@ def path_of(url: str) -> str:
     except UnicodeDecodeError:
         raise InvalidURL(url=without_password(url), rule=_UNICODE) from None
     if scheme != "sqlite" or not separator:
-        rule = "it begins with sqlite:/// or postgresql://, or is memory:"
+        rule = "it must begin with sqlite:/// or postgresql://, or be memory:"
     elif rest == MEMORY:
-        rule = "a store in memory is memory:"
+        rule = "the URL of a store in memory is memory:"
     elif "?" in rest:
-        rule = "a file takes no options, and a ? in its name is written %3F"
+        rule = "a file takes no options; write a ? in its name as %3F"
     else:
         rule = _rule_broken_by(name)
     if rule:
@@ -72,7 +72,7 @@ def _rule_broken_by(name: str) -> str:
         name.encode()
         path = Path(name).absolute()
         if not name or "\0" in name:
-            return "it names no file: a name is not empty, and holds no U+0000"
+            return "it names no file: a file name must not be empty or contain U+0000"
         if _is_directory(path):
             return "it names a directory, not a file"
         if not _is_directory(path.parent):
@@ -80,7 +80,7 @@ def _rule_broken_by(name: str) -> str:
     except UnicodeEncodeError:
         return _UNICODE
     except OSError as error:
-        return f"the system refuses it: {error.strerror}"
+        return f"the operating system refuses it: {error.strerror}"
     return ""
 
 

@@ -230,10 +230,10 @@ def test_a_history_is_replayed_for_any_moment(option: str, value: str, shown: li
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none"], "no session of profile 'none'"),
+        (["none"], "no session ever came to profile 'none'"),
         ([""], "profileId: 1 to 1000 characters, not ''"),
-        (["p", "--as-of", "2020-01-01T00:00:00Z"], "no session of profile 'p' at 2020-01-01"),
-        (["p", "--position", "2"], "no session of profile 'p' at position 2"),
+        (["p", "--as-of", "2020-01-01T00:00:00Z"], "no session had come to profile 'p' by 2020"),
+        (["p", "--position", "2"], "no session had come to profile 'p' by position 2"),
         (["p", "--position", "99", "--events"], "no position 99: its newest is 11"),
         (["g", "--session", "a"], "the history of profile 'g' has no session 'a'"),
         (["g", "--session", "", "--events"], "the history of profile 'g' has no session ''"),

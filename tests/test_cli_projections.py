@@ -154,7 +154,7 @@ def test_run_once_ends_with_an_event_that_it_cannot_read(store: SessionStore, ur
 
     ran = projections("run", "--once")
 
-    assert (ran.code, "Unheard (version 1) at 3" in ran.err) == (1, True)
+    assert (ran.code, "Unheard (version 1) at position 3" in ran.err) == (1, True)
     assert StoredProjection(store, SALES).position == 2
 
 
@@ -257,13 +257,13 @@ def test_run_says_why_it_does_not_follow_and_when_that_changes(
         come(StoredProjection(store, SPEND), 4)
         until(lambda: is_held(store))
         rebuild(newer, names=["spend"], mode="followed")
-        because = "the store keeps spend 2, here is spend 1"
+        because = "the store keeps spend 2, but this process has spend 1"
         assert said(process) == f"spend is not followed by this process: {because}\n"
         rebuild(store, names=["spend"], mode="inline", allow_older=True)
-        because = "the store keeps it inline"
+        because = "its mode in the store is inline"
         assert said(process) == f"spend is not followed by this process: {because}\n"
         rebuild(store, names=["spend"], mode="followed")
-        assert said(process) == "spend may be followed by this process again\n"
+        assert said(process) == "spend can be followed by this process again\n"
         until(lambda: is_held(store))
         assert ended(process) == (0, "", "")
 
@@ -309,7 +309,7 @@ def test_rebuild_says_by_which_option_an_older_version_is_allowed(store: Session
     assert (refused.code, refused.out) == (1, "")
     option = "run `sessions projections rebuild --allow-older` (in Python: `allow_older`)"
     assert refused.err == (
-        "error: the store keeps spend 2, this process has spend 1: "
+        "error: the store keeps spend 2, but this process has spend 1: "
         f"upgrade this process, or {option}\n"
     )
     assert projections("rebuild", "spend", "--allow-older").code == 0
@@ -405,7 +405,7 @@ def test_what_waits_is_shown_and_skipped(store: SessionStore) -> None:
     assert projections("parked", "--json").out == ""
     refused = projections("skip", "sales", "a")
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err == "error: sales of 'a' does not wait for anything\n"
+    assert refused.err == "error: sales of 'a' is not parked\n"
     assert StoredProjection(store, SALES).get("a") is not None
     assert verify(store) == []
 
@@ -471,19 +471,19 @@ def test_verify_asks_no_relation_of_a_version_that_is_not_built_yet(
 # --- wrong input
 
 WRONG = [
-    (["rebuild", "spent"], 1, "no projection is called 'spent'"),
-    (["run", "--once", "spent"], 1, "no projection is called 'spent'"),
-    (["retry", "spent", "a"], 1, "no projection is called 'spent'"),
-    (["skip", "spent", "a"], 1, "no projection is called 'spent'"),
-    (["drop", "spent"], 1, "no projection is called 'spent'"),
-    (["retry", "sales", "z"], 1, "sales of 'z' does not wait"),
-    (["retry", "sales", "-59"], 1, "sales of '-59' does not wait"),
-    (["skip", "sales", "-hello"], 1, "sales of '-hello' does not wait"),
-    (["skip", "sales", "-59"], 1, "sales of '-59' does not wait"),
-    (["retry", "attachments", "7"], 1, "attachments of 7 does not wait"),
-    (["retry", "attachments", "z"], 1, "attachments of 'z' does not wait"),
+    (["rebuild", "spent"], 1, "there is no projection 'spent'"),
+    (["run", "--once", "spent"], 1, "there is no projection 'spent'"),
+    (["retry", "spent", "a"], 1, "there is no projection 'spent'"),
+    (["skip", "spent", "a"], 1, "there is no projection 'spent'"),
+    (["drop", "spent"], 1, "there is no projection 'spent'"),
+    (["retry", "sales", "z"], 1, "sales of 'z' is not parked"),
+    (["retry", "sales", "-59"], 1, "sales of '-59' is not parked"),
+    (["skip", "sales", "-hello"], 1, "sales of '-hello' is not parked"),
+    (["skip", "sales", "-59"], 1, "sales of '-59' is not parked"),
+    (["retry", "attachments", "7"], 1, "attachments of 7 is not parked"),
+    (["retry", "attachments", "z"], 1, "attachments of 'z' is not parked"),
     (["rebuild", "--mode", "lively"], 2, "lively"),
-    (["rebuild", "customer_sessions", "--mode", "live"], 1, "since SQL asks"),
+    (["rebuild", "customer_sessions", "--mode", "live"], 1, "since queries in SQL need"),
     (["retry", "sales"], 2, "KEY"),
     (["nothing"], 2, "nothing"),
 ]

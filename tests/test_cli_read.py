@@ -271,8 +271,8 @@ def test_the_log_is_shown_after_a_position_and_up_to_a_number() -> None:
     [
         ("show none", "session 'none' does not exist"),
         ("show seven", "session 'seven' does not exist"),
-        ("history none", "no session of profile 'none'"),
-        ("history p --as-of 2020-01-01T00:00:00Z", "no session of profile 'p' at 2020-01-01"),
+        ("history none", "no session ever came to profile 'none'"),
+        ("history p --as-of 2020-01-01T00:00:00Z", "no session had come to profile 'p' by 2020"),
         ("show a --version 7", "has no version 7: its newest is 6"),
         ("show a --position 99", "no position 99"),
         ("show b --position 4", "did not exist at position 4"),

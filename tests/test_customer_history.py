@@ -79,14 +79,12 @@ def test_a_history_is_one_moments_where_its_sessions_are_followed_too(
     assert [types(each.events) for each in histories.get("p").sessions] == [["SessionOpened"]]
     assert [step.recorded.position for step in histories.replay("p")] == [1]
     assert ids(histories.get("p", position=1)) == ["s"]
-    with pytest.raises(ViewBehind, match="attachments has come to position 1, not to 2: it is fol"):
+    with pytest.raises(ViewBehind, match="attachments has reached position 1, not 2: it is fol"):
         histories.get("p", position=2)
 
     store.execute("u", OpenSession(profile_id="q"))
     for moment in (None, TEN):
-        with pytest.raises(
-            ViewBehind, match="attachments has come to position 1, not to 4"
-        ) as late:
+        with pytest.raises(ViewBehind, match="attachments has reached position 1, not 4") as late:
             histories.get("q", as_of=moment)
         assert late.value.retry
     with pytest.raises(ProfileNotYet):

@@ -136,14 +136,14 @@ def test_an_expected_version_that_holds_lets_the_command_through(store: SessionS
 
 @pytest.mark.parametrize("metadata", [[], "", 0, False, ["actor"]])
 def test_metadata_that_are_no_object_are_refused(store: SessionStore, metadata: Any) -> None:
-    with pytest.raises(InvalidValue, match=r"^metadata: an object, not "):
+    with pytest.raises(InvalidValue, match=r"^metadata: a JSON object, not "):
         store.execute("s", OpenSession(), metadata=metadata)
 
 
 def test_opening_what_exists_names_its_state(store: SessionStore) -> None:
     store.execute("s", OpenSession(state="closed"))
 
-    with pytest.raises(SessionExists, match=r"^session 's' exists already, and is closed: ") as why:
+    with pytest.raises(SessionExists, match=r"^session 's' already exists and is closed: ") as why:
         store.execute("s", OpenSession())
 
     assert isinstance(why.value, IllegalTransition)
@@ -493,7 +493,7 @@ def test_one_command_is_not_taken_for_several(store: SessionStore) -> None:
         store.execute_many("s", one)
     with pytest.raises(InvalidValue, match="commands: a list, not OpenSession"):
         store.execute_all(one)
-    with pytest.raises(InvalidValue, match="commands: pairs of a session's id and a command, not "):
+    with pytest.raises(InvalidValue, match="commands: pairs of a session id and a command, not "):
         store.execute_all([one])
 
 
@@ -534,7 +534,7 @@ def test_it_may_not_go_back_nor_happen_in_the_future(
 ) -> None:
     store.execute("s", OpenSession())
 
-    with pytest.raises(InvalidValue, match="at: not"):
+    with pytest.raises(InvalidValue, match=r"at: no (earlier|more) than"):
         store.execute("s", add(at=clock() + timedelta(minutes=minutes)))
     with pytest.raises(InvalidValue, match="timezone"):
         store.execute("s", add(at=clock().replace(tzinfo=None)))

@@ -110,7 +110,7 @@ def test_types_may_be_the_classes_of_events(store: SessionStore) -> None:
         assert [next(follower).position, next(follower).position] == [2, 3]
     assert [recorded.position for recorded in store.log(types=(SessionOpened,))] == [1]
     for one in (ItemAdded, "ItemAdded"):
-        with pytest.raises(InvalidValue, match=r"types: (a list|several names), not"):
+        with pytest.raises(InvalidValue, match=r"types: (a list|a list of names), not"):
             store.log(types=cast("Any", one))
     for unknown in (OpenSession, "SesionClosed"):
         with pytest.raises(InvalidValue, match=r"types: names of events \(SessionOpened, ItemAdd"):
@@ -234,7 +234,7 @@ def test_the_position_moves_past_many_that_are_not_asked_for(store: SessionStore
 def test_an_unknown_type_is_refused(store: SessionStore) -> None:
     with pytest.raises(InvalidValue, match="NoSuchEvent"):
         store.follow(types=["SessionOpened", "NoSuchEvent"])
-    with pytest.raises(InvalidValue, match="types: several names, not 'SessionOpened'"):
+    with pytest.raises(InvalidValue, match="types: a list of names, not 'SessionOpened'"):
         store.follow(types="SessionOpened")
     with pytest.raises(InvalidValue):
         store.follow(after=-1)
@@ -288,7 +288,7 @@ def test_an_event_that_cannot_be_decoded_raises_each_time_and_is_not_passed(
     assert next(follower).position == 1
 
     for _ in range(2):
-        with pytest.raises(UndecodableEvent, match="at 2"):
+        with pytest.raises(UndecodableEvent, match="at position 2"):
             next(follower)
         assert follower.position == 1
 

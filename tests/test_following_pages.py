@@ -89,7 +89,7 @@ def test_what_cannot_be_read_ends_a_page_and_is_raised_in_place_of_the_next(
     follower = store.follow()
     assert positions(next(follower.pages())) == [1, 2]
     for _ in range(2):
-        with pytest.raises(UndecodableEvent, match="at 3"):
+        with pytest.raises(UndecodableEvent, match="at position 3"):
             next(follower.pages())
         assert follower.position == 2
 

@@ -295,7 +295,7 @@ def test_a_fork_waits_only_for_so_long(caplog: pytest.LogCaptureFixture) -> None
         may_leave.set()
 
     assert caplog.messages == [
-        "a process is forked while another thread reads: the child may hang in SQLite"
+        "the process forks while another thread reads: the child may hang in SQLite"
     ]
 
     assert not inside._threads

@@ -189,22 +189,25 @@ def test_a_policy_that_looks_into_another_relation_looks_into_the_new_one(
 @pytest.mark.parametrize(
     ("made", "what"),
     [
-        ("TABLE mine (id text, of sales)", "column of of table mine depends on sales"),
-        ("TABLE mine (id text, all_of sales[])", "column all_of of table mine depends on sales"),
+        ("TABLE mine (id text, of sales)", "column of of table mine must .* depends on sales"),
+        (
+            "TABLE mine (id text, all_of sales[])",
+            "column all_of of table mine must .* depends on sales",
+        ),
         (
             "FUNCTION mine(sales[]) RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
-            r"function mine\(sales\[\]\) depends on sales",
+            r"function mine\(sales\[\]\) must .* depends on sales",
         ),
         (
             "FUNCTION mine() RETURNS SETOF sales LANGUAGE sql AS 'SELECT * FROM sales'",
-            r"function mine\(\) depends on sales",
+            r"function mine\(\) must .* depends on sales",
         ),
-        ("TABLE mine () INHERITS (sales)", "table mine depends on sales"),
+        ("TABLE mine () INHERITS (sales)", "table mine must .* depends on sales"),
         ("TABLE mine (id text REFERENCES sales (total))", "constraint"),
         ("RULE mine AS ON INSERT TO own DO INSTEAD SELECT 1 FROM sales", "rule mine on view own"),
         (
             "FUNCTION mine() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM sales; END",
-            r"function mine\(\) depends on sales",
+            r"function mine\(\) must .* depends on sales",
         ),
     ],
 )
@@ -220,7 +223,7 @@ def test_what_would_stay_with_the_old_relation_is_named_and_nothing_is_switched(
             connection.execute("CREATE VIEW own AS SELECT 1 AS one")
             connection.execute(f"CREATE {made}")
 
-        with pytest.raises(DependentObject, match=f"{what}.* to be replaced"):
+        with pytest.raises(DependentObject, match=f"{what}.* which is to be replaced"):
             rebuild(store)
 
         with store.recorder.database.writing() as connection:
@@ -463,7 +466,7 @@ def test_a_view_that_cannot_be_made_again_is_named_and_nothing_is_switched(
             connection.execute(f"CREATE {made}")
         builder = knows(store, replace(MENDED, version=2, columns=()), SPEND)
 
-        with pytest.raises(DependentView, match=f"mine is made of what is rebuilt.*{why}"):
+        with pytest.raises(DependentView, match=f"mine cannot be re-created on the new.*{why}"):
             rebuild(builder)
 
         assert store.query("SELECT session_id FROM mine") == [("a0",)]
@@ -488,7 +491,7 @@ def test_a_view_of_a_relation_that_goes_is_named_and_nothing_is_switched(
             connection.execute(f"COMMENT ON TABLE {of} IS 'sold'")
         builder = knows(store, replace(MENDED, **change))
 
-        with pytest.raises(DependentView, match=f'mine is made of .*"{of}" does not exist'):
+        with pytest.raises(DependentView, match=f'mine cannot be .*"{of}" does not exist'):
             rebuild(builder, names=["sales"], mode=mode)
 
         fill(store, "b", 1)
@@ -507,7 +510,7 @@ def test_a_materialized_view_of_which_others_are_made_is_named_with_them(
             connection.execute("CREATE MATERIALIZED VIEW mine AS SELECT session_id FROM sales")
             connection.execute("CREATE VIEW above AS SELECT session_id FROM mine")
 
-        with pytest.raises(DependentView, match=r"mine is made of what .*view above depends on"):
+        with pytest.raises(DependentView, match=r"mine cannot be .*view above depends on"):
             rebuild(store)
 
         assert store.query("SELECT session_id FROM above") == [("a0",)]
@@ -665,7 +668,7 @@ def test_who_is_not_the_owner_is_told_so_before_anything_is_built(postgres_url: 
         told: list[object] = []
         with (
             SessionStore.open(f"{postgres_url}&user={other}", projections=projections) as others,
-            pytest.raises(StorageFailed, match="must be owner of table sales, which is of "),
+            pytest.raises(StorageFailed, match="must be owner of table sales, which belongs to "),
         ):
             rebuild(others, lambda *done: told.append(done), names=["sales", "spend"])
 
@@ -786,7 +789,7 @@ def test_what_depends_on_a_build_that_is_dropped_is_named(postgres_url: str) -> 
         with store.recorder.database.writing() as connection:
             connection.execute(f"CREATE VIEW own AS SELECT * FROM sales_build_{number}")
 
-        with pytest.raises(DependentObject, match=f"view own depends on .*sales_build_{number}"):
+        with pytest.raises(DependentObject, match=f"view own .* depends on .*sales_build_{number}"):
             drop(store, "sales")
 
         assert store.query("SELECT count(*) FROM own") == [(0,)]

@@ -61,13 +61,13 @@ def test_a_profile_that_nobody_knows_is_an_error(
     store.execute("s", OpenSession(profile_id="p"))
 
     for moment in ({}, {"as_of": TEN}, {"position": 1}):
-        with pytest.raises(ProfileNotFound, match=r"^no session of profile 'nobody'$"):
+        with pytest.raises(ProfileNotFound, match=r"^no session ever came to profile 'nobody'$"):
             histories.get("nobody", **moment)
-    with pytest.raises(ProfileNotYet, match="no session of profile 'p' at position 1"):
+    with pytest.raises(ProfileNotYet, match="no session had come to profile 'p' by position 1"):
         histories.get("p", position=1)
-    with pytest.raises(ProfileNotYet, match="no session of profile 'p' at 2026-11-22T10:00"):
+    with pytest.raises(ProfileNotYet, match="no session had come to profile 'p' by 2026-11-22T10"):
         histories.replay("p", as_of=TEN - DAY)
-    with pytest.raises(ProfileNotYet, match="no session of profile 'p' at 2026-11-22T10:00"):
+    with pytest.raises(ProfileNotYet, match="no session had come to profile 'p' by 2026-11-22T10"):
         histories.get("p", as_of=Moment.fromisoformat("2026-11-22T10:00:00Z"))
     with pytest.raises(PositionNotFound, match="no position 3: its newest is 2"):
         histories.get("p", position=3)

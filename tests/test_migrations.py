@@ -53,7 +53,7 @@ def test_a_store_that_does_not_say_what_made_it_is_none(url: str) -> None:
     change(url, "DELETE FROM migrations")
 
     for read_only in (True, False):
-        with pytest.raises(NotAStore, match="it does not say what made its schema"):
+        with pytest.raises(NotAStore, match="its table of migrations is empty"):
             SessionStore.open(url, read_only=read_only)
 
 

@@ -19,7 +19,9 @@ def test_an_event_of_a_newer_library_is_unknown() -> None:
 @pytest.mark.parametrize("name", EVENTS)
 def test_a_newer_shape_of_an_event_is_unknown(name: str) -> None:
     newer = VERSIONS.get(name, 1) + 1
-    with pytest.raises(UnknownEvent, match=f"{name} .version {newer}. at 17 is of a newer library"):
+    with pytest.raises(
+        UnknownEvent, match=f"{name} .version {newer}. at position 17 is from a newer"
+    ):
         Mapper().decode(name, newer, "{}", where=17)
 
 
@@ -59,7 +61,7 @@ def test_an_event_without_a_field_that_it_must_have_cannot_be_decoded(
     fields = {required: WHOLE[required] for event, required in REQUIRED if event == name}
     Mapper().decode(name, 1, msgspec.json.encode(fields).decode(), where=17)
     del fields[field]
-    with pytest.raises(UndecodableEvent, match=rf"at 17 cannot be decoded: .*`{field}`"):
+    with pytest.raises(UndecodableEvent, match=rf"at position 17 cannot be decoded: .*`{field}`"):
         Mapper().decode(name, 1, msgspec.json.encode(fields).decode(), where=17)
 
 

@@ -91,7 +91,7 @@ def test_a_url_that_names_no_place_is_refused(
 
 @pytest.mark.parametrize("url", [None, b"memory:", 7])
 def test_a_url_is_a_text(url: Any) -> None:
-    with pytest.raises(InvalidURL, match=f"'{type(url).__name__}' .*: a URL is a text"):
+    with pytest.raises(InvalidURL, match=f"'{type(url).__name__}' .*: a URL is a str"):
         SessionStore.open(url)
 
 
@@ -118,14 +118,14 @@ def test_an_option_that_nobody_knows_is_named(options: str, unknown: str) -> Non
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
-        ("schema=$user", "schema= is a name"),  # PostgreSQL takes it for the role's
-        ("schema=%24user", "schema= is a name"),
-        (f"pool={'9' * 5000}", "pool= is 2 to 1000 connections"),
-        ("pool=%D9%A3", "pool= is 2 to 1000 connections"),
-        ("connect_timeout=soon", "connect_timeout= is a whole number"),
-        ("tcp_user_timeout=1.5", "tcp_user_timeout= is a whole number"),
-        ("schema=a&schema=b", "schema= is given once"),
-        ("pool=4&%70ool=4", "pool= is given once"),
+        ("schema=$user", "schema= must be a name"),  # PostgreSQL takes it for the role's
+        ("schema=%24user", "schema= must be a name"),
+        (f"pool={'9' * 5000}", "pool= must be 2 to 1000 connections"),
+        ("pool=%D9%A3", "pool= must be 2 to 1000 connections"),
+        ("connect_timeout=soon", "connect_timeout= must be a whole number"),
+        ("tcp_user_timeout=1.5", "tcp_user_timeout= must be a whole number"),
+        ("schema=a&schema=b", "schema= must be given only once"),
+        ("pool=4&%70ool=4", "pool= must be given only once"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(options: str, rule: str) -> None:
@@ -166,7 +166,7 @@ def test_a_folder_that_one_may_not_enter_is_refused(
 
     monkeypatch.setattr("pathlib.Path.stat", forbidden)
 
-    with pytest.raises(InvalidURL, match="the system refuses it: Permission denied"):
+    with pytest.raises(InvalidURL, match="the operating system refuses it: Permission denied"):
         SessionStore.open(sqlite_url)
 
 
@@ -698,7 +698,7 @@ def test_a_file_in_a_directory_that_may_not_be_written_says_why_it_cannot_be_rea
         )
         Path(path).chmod(0o755)
 
-    assert "SQLite keeps two files beside it while it is read" in ran.stdout
+    assert "SQLite keeps two files there while a store is read" in ran.stdout
 
 
 def test_a_file_that_cannot_be_opened_is_told_with_the_reason(
@@ -718,5 +718,5 @@ def test_a_file_that_cannot_be_opened_is_told_with_the_reason(
 
     assert str(missing) == f"{path}: the database failed: No such file or directory"
     assert str(unknown) == f"{path}: the database failed: unable to open database file"
-    assert "may not write in its directory" in str(beside)
-    assert str(new).endswith("it is not there yet, and its directory may not be written in")
+    assert "its directory is not writable" in str(beside)
+    assert str(new).endswith("it does not exist yet, and its directory is not writable")

@@ -814,7 +814,7 @@ def test_the_version_before_leaves_out_what_was_skipped_when_it_comes_back(
 def test_nothing_is_skipped_while_a_rebuild_waits_which_would_not_know(store: SessionStore) -> None:
     assert not rebuild(store, names=["sales"], stop=lambda: True).switched
 
-    with pytest.raises(RebuildRunning, match="wait, run it on, or run"):
+    with pytest.raises(RebuildRunning, match="wait, resume it, or run"):
         of(store).skip("a")
 
     assert rebuild(store, names=["sales"]).switched
@@ -852,17 +852,17 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
 
         assert runner.working == []
         assert str(runner.paused["sales"]) == (
-            "the event Unheard (version 1) at 4 is of a newer library: upgrade"
+            "event Unheard (version 1) at position 4 is from a newer library: upgrade"
         )
         assert (of(store).position, of(store).parked()) == (3, [])
         assert there(of(store).get("b")).lines == (Line("x", 1),)
-        waits = "waits for a newer one: the event Unheard"
-        with pytest.raises(ViewBehind, match=f"3, not to 4: the runner of this process {waits}"):
+        waits = "leaves it to a newer process: event Unheard"
+        with pytest.raises(ViewBehind, match=f"3, not 4: this process's runner {waits}"):
             of(store).wait(4, timeout=0)
         not_followed.forget(store, "sales")  # as in another process, which cannot read it either
         with pytest.raises(
             ViewBehind,
-            match="3, not to 4: nobody follows the log, and this process cannot: the event Unh",
+            match="3, not 4: nobody follows the log, and this process cannot: event Unh",
         ):
             of(store).wait(4, timeout=0)
 
@@ -903,7 +903,7 @@ def test_a_run_to_a_position_ends_with_what_it_cannot_read(open_store: OpenStore
     store = open_store(projections=in_mode("followed", SALES))
     damaged(store)
 
-    with pytest.raises(UnknownEvent, match="at 4"):
+    with pytest.raises(UnknownEvent, match="at position 4"):
         Runner(store).run(until=7)
 
     Runner(store).run(until=3)
@@ -917,7 +917,7 @@ def test_commands_on_its_stream_are_refused_and_others_go_on(
     damaged(store)
     other = SessionStore(store.recorder.database, 1, projections=store.projections)
 
-    with pytest.raises(UnknownEvent, match="at 4"):
+    with pytest.raises(UnknownEvent, match="at position 4"):
         other.execute("a", add("y"))
     other.execute("b", add("w"))
     other.execute("c", OpenSession())
@@ -956,7 +956,7 @@ def test_views_that_are_folded_when_they_are_asked_leave_out_nothing_that_is_unk
     damaged(store)
 
     for position in (4, 7):
-        with pytest.raises(UnknownEvent, match="at 4"):
+        with pytest.raises(UnknownEvent, match="at position 4"):
             of(store, totals).get("", position=position)
     assert of(store, totals).get("", position=3) is not None
     assert of(store, SPEND).get("", position=3) is not None
@@ -973,7 +973,7 @@ def test_a_retry_meets_what_is_unknown_and_changes_nothing(open_store: OpenStore
     damaged(store)
     mended = replace(totals, fold=count)
 
-    with pytest.raises(UnknownEvent, match="at 4"):
+    with pytest.raises(UnknownEvent, match="at position 4"):
         of(store, mended).retry("")
 
     assert [waiting.position for waiting in of(store, mended).parked()] == [2]

@@ -209,7 +209,7 @@ def test_all_sessions_end_at_an_event_that_cannot_be_read(
     found = views.all()
 
     assert next(found).integration_id == "a"
-    with pytest.raises(UndecodableEvent, match=r"ItemAdded .version 1. at 4 "):
+    with pytest.raises(UndecodableEvent, match=r"ItemAdded .version 1. at position 4 "):
         next(found)
 
 
@@ -328,7 +328,7 @@ def test_a_session_that_its_followed_view_has_not_come_to_is_not_said_to_be_none
     store.execute("s", OpenSession())
 
     for ask in (views.get, views.get_with_version):
-        with pytest.raises(ViewBehind, match="customer_sessions has come to position 0, not to 1"):
+        with pytest.raises(ViewBehind, match="customer_sessions has reached position 0, not 1"):
             ask("s")
         with pytest.raises(SessionNotFound):
             ask("nobody")

@@ -303,7 +303,7 @@ def test_who_asks_a_pool_that_another_thread_has_just_left_is_told_to_ask_again(
         seen = iter([left])
         monkeypatch.setattr(connections, "_opened", lambda: next(seen, None) or opened())
 
-        with pytest.raises(StoreUnavailable, match="were lost, and are made anew") as unavailable:
+        with pytest.raises(StoreUnavailable, match="were lost, and are being") as unavailable:
             store.position  # noqa: B018  it is read from the database
         assert unavailable.value.retry
         assert patiently(lambda: store.position) == 0
@@ -339,7 +339,7 @@ def test_a_store_is_not_made_in_a_database_that_does_not_take_all_text(
         connection.execute(f"CREATE DATABASE {name} {settings}".encode())
         try:
             url = urlunsplit(urlsplit(postgres)._replace(path=f"/{name}"))
-            with pytest.raises(NotAStore, match=f"the encoding {encoding}, and a store needs UTF8"):
+            with pytest.raises(NotAStore, match=f"the encoding {encoding}, but a store needs UTF8"):
                 SessionStore.open(url)
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())

@@ -666,7 +666,7 @@ def test_back_to_the_version_before_is_a_rebuild_too(store: SessionStore) -> Non
     rebuild(knows(store, MENDED, SPEND_2), names=["spend"])
 
     for names in ([], ["spend"]):
-        with pytest.raises(ProjectionTooOld, match="keeps spend 2, this process has spend 1"):
+        with pytest.raises(ProjectionTooOld, match="keeps spend 2, but this process has spend 1"):
             rebuild(store, names=names)
     assert rebuild(store, names=["spend"], allow_older=True).switched
 
@@ -754,7 +754,7 @@ def test_what_it_cannot_do_is_refused_and_changes_nothing(store: SessionStore) -
         rebuild(store, names=["spend", "spent"])
     with pytest.raises(InvalidValue, match="mode: one of inline, followed, live"):
         rebuild(store, mode="lively")  # type: ignore[arg-type]  # it is wrong
-    with pytest.raises(InvalidValue, match="since SQL asks"):
+    with pytest.raises(InvalidValue, match="since queries in SQL need"):
         rebuild(store, names=["customer_sessions"], mode="live")
     with store.batch(), pytest.raises(SessionsError, match="batch"):
         rebuild(store)

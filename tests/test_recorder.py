@@ -384,7 +384,7 @@ def _damage(store: SessionStore, data: str) -> None:
 
 
 def _undecodable(store: SessionStore) -> None:
-    with pytest.raises(UndecodableEvent, match=r"SessionOpened .version 1. at 1 "):
+    with pytest.raises(UndecodableEvent, match=r"SessionOpened .version 1. at position 1 "):
         list(store.log())
     with pytest.raises(UndecodableEvent):
         CustomerSessions(store).get("s", version=1)

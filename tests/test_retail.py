@@ -153,9 +153,7 @@ def test_an_invoice_that_is_refused_is_told_with_the_reason(file: Path) -> None:
     assert ran.err == "invoice 1: cartItems: at most 10000 units, not 10001\n"
     again = run("import-retail", str(write(file, "2 a 2 1 7")), "--json")
     assert (again.code, again.json[0]["refused"]) == (0, 1)
-    reason = (
-        "idempotency key 'retail:2' was used before, for another session, command or other fields"
-    )
+    reason = "idempotency key 'retail:2' was already used for another session, command or fields"
     assert again.err == f"invoice 2: {reason}\n"
 
 

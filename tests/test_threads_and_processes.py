@@ -165,7 +165,7 @@ def test_what_would_wait_for_its_own_thread_is_refused_and_the_store_goes_on(
         )
         clock.ask = inner
 
-        with pytest.raises(CommitUnderway, match="is not possible here: this thread is at a commi"):
+        with pytest.raises(CommitUnderway, match="is not possible here: this thread is inside"):
             store.execute("outer", OpenSession())
 
         assert store.execute("outer", OpenSession()).position == 2

@@ -45,7 +45,9 @@ def test_a_clock_that_lags_is_lifted_to_the_latest_event() -> None:
 def test_a_command_may_happen_with_the_latest_event_but_not_before_it() -> None:
     assert given(OPENED).when(CloseSession(at=AT)).decide().at == AT
     given(OPENED).when(CloseSession(at=AT - TICK)).refused(
-        InvalidValue, field="at", rule="not before the session's latest event at " + AT.isoformat()
+        InvalidValue,
+        field="at",
+        rule="no earlier than the session's latest event at " + AT.isoformat(),
     )
 
 
@@ -57,7 +59,7 @@ def test_the_latest_event_counts_and_not_the_first() -> None:
 
 
 def test_a_command_may_be_5_minutes_ahead_of_the_clock_and_no_more() -> None:
-    edge, rule = NOW + FIVE_MINUTES, "not more than five minutes ahead of the clock"
+    edge, rule = NOW + FIVE_MINUTES, "no more than five minutes ahead of the clock"
     assert given(OPENED).when(CloseSession(at=edge)).decide().at == edge
     assert given().when(OpenSession(at=edge)).decide().at == edge
     given(OPENED).when(CloseSession(at=edge + TICK)).refused(InvalidValue, field="at", rule=rule)

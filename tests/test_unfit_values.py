@@ -198,7 +198,7 @@ def test_rows_whose_keys_are_one_amount_to_a_database_wait(
 
     (waiting,) = StoredProjection(store, seen).parked()
     assert (waiting.key, waiting.position) == ("x", 4)
-    assert "prices: a key of its own for each row of a view" in waiting.error
+    assert "prices: a different key for each row of a view" in waiting.error
     assert store.query("SELECT about, units FROM prices ORDER BY about") == [("x", 1), ("y", 1)]
     assert verify(store) == []
 
@@ -322,7 +322,7 @@ def test_what_waits_under_a_key_that_its_event_has_no_longer_is_not_lost(
 
     mended = StoredProjection(store, replace(unmended, keys=lambda _: ["x"]))
     for go_on in (mended.retry, mended.skip):
-        with pytest.raises(KeyNotTouched, match=r"seen of '\(untold\)' has no event at 2 now"):
+        with pytest.raises(KeyNotTouched, match=r"event 2 no longer touches seen of '\(untold\)'"):
             go_on("(untold)")
 
     assert mended.parked() == before
@@ -494,7 +494,7 @@ def test_a_text_is_no_list_of_keys(
 
     (waiting,) = StoredProjection(store, seen).parked()
     assert (waiting.key, waiting.position) == (UNTOLD, 2)
-    assert f"{keys!r}, which is no list of keys" in waiting.error
+    assert f"`keys` of seen returned {keys!r} instead of a list of keys" in waiting.error
     assert verify(store) == []
 
 
@@ -632,7 +632,7 @@ def test_a_number_that_json_has_not_lets_the_key_wait(
     views = StoredProjection(store, projection)
     (waiting,) = views.parked()
     assert (waiting.key, waiting.position) == ("s", 2)
-    assert f"JSON has no number {number}" in waiting.error
+    assert f"JSON cannot express the number {number}" in waiting.error
     assert verify(store) == []
     store.execute("t", OpenSession())
     Runner(store).run(until=store.position)
@@ -653,8 +653,8 @@ def test_a_fold_that_answers_with_nothing_lets_the_key_wait(
     views = StoredProjection(store, projection)
     (waiting,) = views.parked()
     assert (waiting.key, waiting.position) == ("s", 2)
-    assert "answers with None, which is no view" in waiting.error
-    with pytest.raises(ViewParked, match="which is no view"):
+    assert "returned None instead of a view" in waiting.error
+    with pytest.raises(ViewParked, match="instead of a view"):
         views.get("s", position=3)
     assert verify(store) == []
 
@@ -714,7 +714,7 @@ def test_rows_of_a_view_that_share_a_key_let_the_key_wait(
     views = StoredProjection(store, projection)
     (waiting,) = views.parked()
     assert (waiting.key, waiting.position) == ("s", 2)
-    assert "bought: a key of its own for each row of a view, not twice ('9696',)" in waiting.error
+    assert "bought: a different key for each row of a view, not twice ('9696',)" in waiting.error
     assert store.query("SELECT sku, units FROM bought") == [("9696", 0)]
     assert verify(store) == []
 

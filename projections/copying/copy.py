@@ -76,7 +76,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     source.check_made()
     stores = SideBySide(one, other)
     if stores.are_one:
-        rule = "another store than the source"
+        rule = "a different store than the source"
         raise InvalidValue(field="target", rule=rule, value=other.path)
     kept.check_whole(one.query)
     _check_known(one, target)
@@ -156,7 +156,7 @@ def _copy_log(stores: SideBySide, progress: Progress) -> int:
 def _check_extent(stores: SideBySide, before: list[Any], query: Query) -> None:
     """Check that nobody has written to the target since its content was checked."""
     if extent_of(query) != before:
-        raise CopyDiffers(path=stores.target.path, where="what somebody writes there just now")
+        raise CopyDiffers(path=stores.target.path, where="rows just written to the target")
 
 
 def _copy_positions(one: Database, other: Database) -> None:

@@ -111,7 +111,7 @@ def _check(projections: Sequence[Projection[Any]], mode: Mode | None) -> None:
     check_mode(mode)
     asked_by_sql = [each.name for each in projections if each.kept is not None]
     if mode == "live" and asked_by_sql:
-        rule = f"inline or followed, since SQL asks {' and '.join(asked_by_sql)}"
+        rule = f"inline or followed, since queries in SQL need {' and '.join(asked_by_sql)}"
         raise InvalidValue(field="mode", rule=rule, value=mode)
 
 

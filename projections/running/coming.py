@@ -93,9 +93,9 @@ def _advice(store: SessionStore, projection: Projection[Any], reached: int) -> s
 def _reason(store: SessionStore, build: Build, timeout: float, *, nobody: bool) -> str | None:
     """Why it has not come that far, as last seen; None if nobody is at work and no reason known."""
     if build.mode != "followed":
-        return "the log itself has not come that far"
+        return "the log itself ends before that"
     if store.recorder.database.is_standby():
-        return f"it did not come that far within {timeout} s, and a standby cannot tell why"
+        return f"it did not get there within {timeout} s, and a standby cannot tell why"
     if not nobody:
-        return f"it is followed, but did not come that far within {timeout} s"
+        return f"it is followed, but did not get there within {timeout} s"
     return not_followed.reason(store, build.name)

@@ -87,7 +87,7 @@ class Post:
             return
         self._hindered = hindered
         if hindered is None:
-            logger.warning("%s may be followed by this process again", name)
+            logger.warning("%s can be followed by this process again", name)
         else:
             logger.warning("%s is not followed by this process: %s", name, hindered)
 
@@ -112,11 +112,11 @@ class Post:
         position = self.part.position
         self.leave()
         self._paused_at = position + 1
-        self.note(f"waits for a newer one: {obstacle}")
+        self.note(f"leaves it to a newer process: {obstacle}")
 
     def note(self, what: str) -> None:
         """Note what the runner does instead, for callers that wait for the projection."""
-        reason = f"the runner of this process {what}"
+        reason = f"this process's runner {what}"
         not_followed.note(self._store, self.projection.name, reason)
 
 
@@ -125,5 +125,5 @@ def _hindrance(projection: Projection[Any], build: Build) -> str | None:
     if build.mode == "followed":
         if is_kept(projection, build):
             return None
-        return f"the store keeps {build.label}, here is {projection.label}"
-    return f"the store keeps it {build.mode}" if projection.mode == "followed" else None
+        return f"the store keeps {build.label}, but this process has {projection.label}"
+    return f"its mode in the store is {build.mode}" if projection.mode == "followed" else None

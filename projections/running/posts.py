@@ -166,7 +166,7 @@ class Posts:
         there = [post for post in self._posts if post.is_taken and post.part.position == position]
         stuck = [post for post in there if post.wants(obstacle.type)] or there
         names = [post.projection.name for post in stuck]
-        logger.warning("%s wait for a newer process: %s", ", ".join(names), obstacle)
+        logger.warning("this process leaves %s to a newer one: %s", ", ".join(names), obstacle)
         for post in stuck:
             post.leave_to_newer(obstacle)
             self.paused[post.projection.name] = obstacle

@@ -179,7 +179,7 @@ class Runner:
             self._follow(None, silent)
         except BaseException as error:  # the end of the `with` block raises it
             self._error = error
-            logger.exception("the runner ends, and its projections are followed no longer")
+            logger.exception("the runner failed: this process no longer follows its projections")
             self._posts.note(f"ended: {error!r}")
 
     def _sleep(self, seconds: float, seen: int | None = None) -> None:

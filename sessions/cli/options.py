@@ -39,7 +39,7 @@ def a_time(text: str) -> datetime:
         raise click.BadParameter(message) from None
     if moment.tzinfo is None:
         given = moment.isoformat()
-        message = f"{text!r} has no timezone, as in {given}Z or {given}+01:00"
+        message = f"{text!r} has no timezone: write {given}Z or {given}+01:00"
         raise click.BadParameter(message)
     try:
         return rules.moment("TIME", moment)

@@ -140,7 +140,7 @@ def _places(position: int, count: int) -> range:
 
 def damaged(key: str, path: str, why: object) -> StorageFailed:
     """The error for a stored answer that was changed by hand."""
-    reason = f"the answer that is kept for the idempotency key {key!r} is damaged: {why}"
+    reason = f"the stored answer for the idempotency key {key!r} is damaged: {why}"
     return StorageFailed(path=path, reason=reason)
 
 
@@ -168,7 +168,7 @@ def _plain(value: object) -> object:
         case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
             return list(value)
         case _:
-            message = f"Encoding objects of type {type(value).__name__} is unsupported"
+            message = f"a value of the type {type(value).__name__}"
             raise TypeError(message)
 
 

@@ -145,7 +145,7 @@ class Transaction:
         executed = answers.from_json(kept, self._log, key=key, path=path)
         answered = [each.session_id for each in executed]
         if answered != [each.session_id for each in requests]:
-            raise answers.damaged(key, path, f"it is of the commands for {', '.join(answered)}")
+            raise answers.damaged(key, path, f"it is for the sessions {', '.join(answered)}")
         return executed
 
     def prepare(self, jobs: Iterable[Job]) -> None:

@@ -66,7 +66,7 @@ def _numbered(sql: str, parameters: Iterable[object]) -> Statement:
     """A statement with `$1` and so on; PostgreSQL would silently take too many parameters."""
     (text, most), given = numbered(sql), tuple(parameters)
     if len(given) != most:
-        message = f"the statement has {most} parameters, and {len(given)} are given"
+        message = f"the statement has {most} parameters, but {len(given)} are given"
         raise psycopg.ProgrammingError(message)
     return text, given
 

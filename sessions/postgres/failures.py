@@ -44,7 +44,7 @@ class PostgresFailures(Failures):
         if isinstance(error, pg.DependentObjectsStillExist):
             first = (error.diag.message_detail or reason).splitlines()[0]
             what, _, relation = first.partition(" depends on ")
-            return DependentObject(what=what, relation=relation or "what is dropped")
+            return DependentObject(what=what, relation=relation or "a relation of the store")
         if isinstance(error, pg.LockNotAvailable):
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
         return _kind_of(error)(path=self._path, reason=reason)

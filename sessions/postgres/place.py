@@ -57,21 +57,21 @@ def place_of(url: str) -> Place:
     shown = without_password(url)
     server, ours = _split(url)
     if not (is_server(url) and _is_taken(server)):
-        rule = "postgresql://user@host:port/database?schema=name, with options of libpq"
+        rule = "it must be postgresql://user@host:port/database?schema=name, with options of libpq"
         unknown = _unknown_options(server)
         if unknown:
             rule = f"libpq has no option {', '.join(unknown)}"
         raise InvalidURL(url=shown, rule=rule)
     schema, pool = ours.get("schema", SCHEMA), ours.get("pool", str(POOL_SIZE))
     if not _is_free_name(schema):
-        rule = f"schema= is a name of at most {_LONGEST_NAME - 1} bytes, not of PostgreSQL's own"
+        rule = f"schema= must be a name of 1 to {_LONGEST_NAME - 1} bytes, not PostgreSQL's own"
         raise InvalidURL(url=shown, rule=rule)
     if not (re.fullmatch("[0-9]{1,9}", pool) and _LEAST_POOL <= int(pool) <= _LARGEST_POOL):
-        rule = f"pool= is {_LEAST_POOL} to {_LARGEST_POOL} connections"
+        rule = f"pool= must be {_LEAST_POOL} to {_LARGEST_POOL} connections"
         raise InvalidURL(url=shown, rule=rule)
     for name, value in options_of(server).items():
         if name in _NUMBERS and not re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", value):
-            raise InvalidURL(url=shown, rule=f"{name}= is a whole number")
+            raise InvalidURL(url=shown, rule=f"{name}= must be a whole number")
     return Place(server, schema, int(pool))
 
 
@@ -88,7 +88,7 @@ def _split(url: str) -> tuple[str, dict[str, str]]:
         name, _, value = option.partition("=")
         if unquote(name) in _OURS:
             if unquote(name) in ours:
-                rule = f"{unquote(name)}= is given once"
+                rule = f"{unquote(name)}= must be given only once"
                 raise InvalidURL(url=without_password(url), rule=rule)
             ours[unquote(name)] = unquote(value)
         else:

@@ -54,7 +54,7 @@ _DURABLE = (
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
 
-_LEFT = "its connections were lost, and are made anew"
+_LEFT = "its connections were lost, and are being replaced"
 
 _inherited: list[object] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""

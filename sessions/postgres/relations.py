@@ -87,7 +87,7 @@ class PostgresRelations(Database):
         """
         ((encoding,),) = connection.execute("SHOW server_encoding").fetchall()
         if encoding != "UTF8":
-            reason = f"its database has the encoding {encoding}, and a store needs UTF8"
+            reason = f"its database has the encoding {encoding}, but a store needs UTF8"
             raise NotAStore(path=self.path, reason=reason)
         sql = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = ?"
         if not connection.execute(sql, (self._place.schema,)).fetchall():
@@ -125,9 +125,9 @@ class PostgresRelations(Database):
             StorageFailed: One does.
         """
         for name, owner, is_owner in self.query(_OTHERS, (self._place.schema, list(tables))):
-            reason = f"must be owner of table {name}, which is of {owner}: {GRANT}"
+            reason = f"must be owner of table {name}, which belongs to {owner}: {GRANT}"
             if is_owner:  # its replacement has to be that owner's again
-                reason = f"{owner}, whose table {name} is, must be granted CREATE on the schema"
+                reason = f"{owner}, the owner of table {name}, must be granted CREATE on the schema"
             raise StorageFailed(path=self.path, reason=reason)
 
     def handing_on(

@@ -63,7 +63,7 @@ class Answer:
             psycopg.ProgrammingError: The statement is not one that returns rows.
         """
         if self._rows is None:
-            message = "no SELECT: there are no rows"
+            message = "not a SELECT: there are no rows"
             raise psycopg.ProgrammingError(message)
         return self._rows
 
@@ -214,7 +214,7 @@ def _fetched(pgconn: PGconn, results: list[PGresult], count: int) -> PQGen[None]
             message = "the connection ended before the answer"
             raise psycopg.OperationalError(message)
         if fetched[0].status in _COPIES:
-            message = "COPY answers with no rows"
+            message = "COPY returns no rows"
             raise psycopg.ProgrammingError(message)
         results += fetched
     yield from fetch_many(pgconn)

@@ -192,7 +192,7 @@ def version(database: Database, query: Query) -> int | None:
         raise NotAStore(path=database.path, reason="it holds other tables")
     newest: int | None = query(f"SELECT max(version) FROM {schema.MIGRATIONS.name}", ())[0][0]
     if newest is None:
-        raise NotAStore(path=database.path, reason="it does not say what made its schema")
+        raise NotAStore(path=database.path, reason="its table of migrations is empty")
     if newest > SCHEMA_VERSION:
         raise StoreTooNew(path=database.path, found=newest, known=SCHEMA_VERSION)
     return newest

@@ -258,7 +258,7 @@ class Table:
         """
         if len(row) != len(self.columns) - 1:
             named = ", ".join([column.name for column in self.columns[1:]])
-            message = f"{self.name}: values for {named}, and not {len(row)}"
+            message = f"{self.name}: a value for each of {named}, not {len(row)} values"
             raise ValueError(message)
         for column, value in zip(self.columns[1:], row, strict=True):
             if not (column.nullable if value is None else fits(column.kind, value)):
@@ -266,7 +266,7 @@ class Table:
                 raise ValueError(message)
         for names, places in self._indexed_texts:
             if sum([len(str(row[place - 1]).encode()) for place in places]) > _MOST_INDEXED:
-                message = f"{self.name}.{', '.join(names)}: too long for an index; let it be an id"
+                message = f"{self.name}.{', '.join(names)}: too long for an index; use the kind id"
                 raise ValueError(message)
 
     def values(self, row: Sequence[object]) -> tuple[object, ...]:

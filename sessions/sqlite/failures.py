@@ -11,8 +11,8 @@ from sessions.sql.database import Failures
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
-_NOT_MADE = "it is not there yet, and its directory may not be written in"
-_BESIDE = "SQLite keeps two files beside it while it is read, and may not write in its directory"
+_NOT_MADE = "it does not exist yet, and its directory is not writable"
+_BESIDE = "its directory is not writable, but SQLite keeps two files there while a store is read"
 
 
 class SqliteFailures(Failures):
@@ -27,7 +27,7 @@ class SqliteFailures(Failures):
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
         if code == sqlite3.SQLITE_NOTADB:
-            return NotAStore(path=self._path, reason="the file is not a database")
+            return NotAStore(path=self._path, reason="the file is not a SQLite database")
         if full_code in _DUPLICATE:
             return Duplicate(path=self._path, reason=error)
         if full_code == sqlite3.SQLITE_READONLY_DIRECTORY:

@@ -10,14 +10,14 @@ from sessions.errors import StorageFailed
 if TYPE_CHECKING:
     from os import stat_result
 
-_GONE = "its file was deleted, moved or replaced while it was open; open it anew"
+_GONE = "its file was deleted, moved or replaced while it was open; open the store again"
 _LOG_GONE = (
     "the file of its newest commits (-wal) was deleted, moved or replaced while it was open; close "
-    "it in all processes, which saves what they have of it, and open it anew"
+    "the store in all processes, which saves what they have of it, and open it again"
 )
 _LINKED = (
     "its file has {} names (hard links), and SQLite keeps the newest commits (-wal) of each apart; "
-    "leave it one"
+    "remove all but one"
 )
 
 

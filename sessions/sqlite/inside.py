@@ -68,7 +68,7 @@ class Inside:
         try:
             while self._threads - own:
                 if time.monotonic() > deadline:
-                    logger.warning("a process is forked while another thread reads: %s", _HANGS)
+                    logger.warning("the process forks while another thread reads: %s", _HANGS)
                     return
                 time.sleep(_LOOK_SECONDS)
         except BaseException:

@@ -74,7 +74,7 @@ def _refused(path: str, name: str) -> Iterator[None]:
 
 
 def _cannot_be_written(path: str, name: str, why: object) -> StorageFailed:
-    reason = f"{name}, which is locked by who works, cannot be written: {why}"
+    reason = f"the lock file {name} cannot be written: {why}"
     return StorageFailed(path=path, reason=reason)
 
 

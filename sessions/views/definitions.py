@@ -42,7 +42,7 @@ def check_several(field: str, given: object, kind: type = object) -> None:
         raise InvalidValue(field=field, rule="a tuple", value=repr(given))
     for each in given:
         if not isinstance(each, kind):
-            raise InvalidValue(field=field, rule=f"of `{kind.__name__}`", value=repr(each))
+            raise InvalidValue(field=field, rule=f"a tuple of `{kind.__name__}`", value=repr(each))
 
 
 def check_function(field: str, given: object) -> None:
@@ -82,7 +82,7 @@ def check_kind_of_key(key: Column) -> None:
         InvalidValue: It is.
     """
     if key.kind not in _KINDS_OF_KEYS:
-        rule = f"of the kind {', '.join(_KINDS_OF_KEYS)}"
+        rule = f"a column of the kind {' or '.join(_KINDS_OF_KEYS)}"
         raise InvalidValue(field="key", rule=rule, value=repr(key.kind))
 
 
@@ -117,9 +117,9 @@ def check_columns(view: Any, columns: Sequence[Column]) -> None:  # noqa: ANN401
 def _check_kind(column: Column, types: Sequence[inspect.Type]) -> None:
     kinds = {kind for each in types for kind in _KINDS.get(type(each), (column.kind,))}
     if column.kind not in kinds:
-        rule = f"{column.name} is of the kind {' or '.join(sorted(kinds))}"
+        rule = f"{column.name} needs the kind {' or '.join(sorted(kinds))}"
         if not kinds:
-            rule = f"{column.name} is a float, which no column takes: let it be a Decimal"
+            rule = f"no column for {column.name}, which is a float (make it a Decimal)"
         raise InvalidValue(field="columns", rule=rule, value=column.kind)
 
 

@@ -78,7 +78,7 @@ class GuardedFold(Generic[V]):
         """
         folded = self._fold(view, recorded.apart())
         if folded is None:
-            message = f"the fold of {self._name} answers with None, which is no view"
+            message = f"the fold of {self._name} returned None instead of a view"
             raise TypeError(message)
         return folded
 

@@ -85,7 +85,7 @@ class InlineViews:
             return "upgrade this process"
         if unknown := [each.name for each in inline if each.name not in here]:
             names = ", ".join(unknown)
-            return f"install {names} here, or run `sessions rebuild` to keep it no longer"
+            return f"install {names} here, or run `sessions rebuild` to stop keeping it"
         return "run `sessions rebuild`"
 
     @property

@@ -32,7 +32,7 @@ def _loaded(entry: EntryPoint) -> Projection[Any]:
         reason = f"{error!r}{_place(entry) if isinstance(error, ModuleNotFoundError) else ''}"
         raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=reason) from error
     if not isinstance(loaded, Projection):
-        reason = f"it is of the type {type(loaded).__name__}"
+        reason = f"it is an object of the type {type(loaded).__name__}"
         raise ProjectionNotLoaded(name=entry.name, value=entry.value, reason=reason)
     return loaded
 
@@ -44,4 +44,4 @@ def _place(entry: EntryPoint) -> str:
     if spec is None:
         return ""
     places = spec.submodule_search_locations or [str(spec.origin)]
-    return f"; {package} is {', '.join(places)}"
+    return f"; the package {package} is at {', '.join(places)}"

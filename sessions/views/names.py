@@ -53,11 +53,11 @@ def check_relation(name: str) -> None:
     """
     _check_plain("name", name, _RELATION, 30)
     if name in _STORE:
-        raise InvalidValue(field="name", rule="no name of the store's", value=repr(name))
+        raise InvalidValue(field="name", rule="a name not used by the store", value=repr(name))
     if _GIVEN.fullmatch(name):
         rule = (
-            "no name that the store or a database gives: none is excluded, begins with pg_ or "
-            "sqlite_, or ends with _build_ and a number, _idx, _pkey, _fresh or _replaced"
+            "a name that neither the store nor a database gives (excluded, pg_*, sqlite_*, "
+            "*_build_N, *_idx, *_idxN, *_pkey, *_fresh, *_replaced)"
         )
         raise InvalidValue(field="name", rule=rule, value=repr(name))
 
@@ -74,7 +74,7 @@ def check_table(table: Table) -> None:
         _check_column(table.name, column)
     names = [column.name for column in table.columns]
     if len(set(names)) < len(names):
-        rule, value = "a name of its own for each", ", ".join(names)
+        rule, value = "a different name for each", ", ".join(names)
         raise InvalidValue(field=f"{table.name}.columns", rule=rule, value=value)
     may_be_null = {column.name for column in table.columns if column.nullable}
     _check_indexed(table, "key", table.key, without=may_be_null)
@@ -85,16 +85,16 @@ def check_table(table: Table) -> None:
 def _check_column(table: str, column: Column) -> None:
     _check_plain(f"{table}.columns", column.name, _COLUMN, 63)
     if column.kind not in get_args(Kind):
-        rule = f"of the kind {', '.join(get_args(Kind))}"
+        rule = f"one of the kinds {', '.join(get_args(Kind))}"
         raise InvalidValue(field=f"{table}.{column.name}", rule=rule, value=repr(column.kind))
 
 
 def _check_plain(field: str, name: object, pattern: re.Pattern[str], most: int) -> None:
     if not isinstance(name, str) or not pattern.fullmatch(name):
-        rule = f"small letters, digits and _, at most {most}, a letter first"
+        rule = f"at most {most} lower-case letters, digits and _, a letter first"
         raise InvalidValue(field=field, rule=rule, value=repr(name))
     if name in RESERVED:
-        raise InvalidValue(field=field, rule="no word of SQL's own", value=repr(name))
+        raise InvalidValue(field=field, rule="a name that SQL does not reserve", value=repr(name))
 
 
 def _check_indexed(
@@ -106,5 +106,5 @@ def _check_indexed(
 ) -> None:
     can = {column.name for column in table.columns if column.kind != "json"} - without
     if not names or len(set(names)) < len(names) or not can.issuperset(names):
-        rule = f"columns of the relation, each once, of {', '.join(sorted(can))}"
+        rule = f"one or more of the columns {', '.join(sorted(can))}, each once"
         raise InvalidValue(field=f"{table.name}.{what}", rule=rule, value=repr(tuple(names)))

@@ -238,10 +238,10 @@ def check_distinct(projections: Sequence[Projection[Any]]) -> None:
     """
     for each in projections:
         if not isinstance(each, Projection):
-            raise InvalidValue(field="projections", rule="projections", value=repr(each))
+            raise InvalidValue(field="projections", rule="Projection objects", value=repr(each))
     names = [table.name for each in projections for table in each.tables]
     names += [each.name for each in projections if each.name != each.tables[0].name]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        rule = "each has names of its own"
+        rule = "a different name for each projection and relation"
         raise InvalidValue(field="projections", rule=rule, value=", ".join(twice))

@@ -54,7 +54,7 @@ class ToldKeys:
         """
         keys = self.keys(recorded)
         if isinstance(keys, str | bytes):
-            message = f"the keys of {self.name} are {keys!r}, which is no list of keys"
+            message = f"`keys` of {self.name} returned {keys!r} instead of a list of keys"
             raise TypeError(message)
         return [self.key_of(key) for key in keys]
 

@@ -66,7 +66,7 @@ class MadeRows(Generic[V]):
             seen.add(tuple(as_numbers))
 
     def _not_distinct(self, key: tuple[object, ...]) -> ValueError:
-        rule = "a key of its own for each row of a view"
+        rule = "a different key for each row of a view"
         return ValueError(f"{self._rows.name}: {rule}, not twice {key[2:]!r}")
 
 
