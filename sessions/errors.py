@@ -407,7 +407,7 @@ class ProjectionNotLoaded(SessionsError):
 
 
 class ProjectionNotKept(SessionsError):
-    """the store does not keep {projection}, this process's version: {advice}"""
+    """the store does not keep {projection}: {advice}"""
 
     projection: str
     advice: str
