@@ -11,6 +11,7 @@ import pytest
 
 from projections import CustomerHistories, CustomerSessions
 from projections.customer_session import PROJECTION
+from projections.pages import applications_of, count_of_events
 from sessions import AddItem, OpenSession, SessionStore
 from sessions.sql.dialect import POSTGRES
 from sessions.sql.head import HEAD
@@ -94,6 +95,30 @@ def test_no_more_is_read_than_what_is_looked_for(
             steps = [step for *_, step in store.query(f"EXPLAIN QUERY PLAN {sql}", parameters)]
             assert [
                 step for step in steps if OF_STORE.match(step) and not BY_AN_ID.search(step)
+            ] == []
+
+
+def test_the_applications_are_found_from_one_to_the_next(store: SessionStore, url: str) -> None:
+    for application in (7, 322):
+        with SessionStore.open(url, application_id=application) as other:
+            other.execute("1", OpenSession())
+    query, asked = store.recorder.database.query, []
+
+    def recording(sql: str, parameters: Sequence[object] = ()) -> list[Any]:
+        asked.append((sql, parameters))
+        return query(sql, parameters)
+
+    assert applications_of(recording, PROJECTION.name, "answers", "parked") == [1, 7, 322]
+    assert count_of_events(store.recorder.database) == SESSIONS + 3 + 2
+
+    for sql, parameters in asked:
+        if store.recorder.database.dialect is POSTGRES:
+            ((plan,),) = store.query(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", parameters)
+            assert rows_read(msgspec.json.decode(plan)[0]["Plan"]) <= FEW, sql
+        else:
+            steps = [step for *_, step in store.query(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+            assert [
+                step for step in steps if step.startswith("SCAN") and "_found" not in step
             ] == []
 
 
