@@ -309,7 +309,7 @@ class StatementTimeout(SessionsError):
 
 
 class CopyDiffers(SessionsError):
-    """{path} differs from the source at {where} (is someone writing to the source?)"""
+    """{path} differs from the source at {where} (is someone writing to either?)"""
 
     path: str
     where: object
@@ -430,14 +430,14 @@ class RebuildRunning(SessionsError):
 
 
 class DependentView(SessionsError):
-    """the view {view} cannot be re-created on the new build: drop it, then rebuild: {reason}"""
+    """the view {view} cannot be recreated on the new build: drop it, then rebuild: {reason}"""
 
     view: str
     reason: object
 
 
 class DependentPolicy(SessionsError):
-    """the policy {policy} of {relation} cannot be re-created: drop it, then rebuild: {reason}"""
+    """the policy {policy} of {relation} cannot be recreated: drop it, then rebuild: {reason}"""
 
     policy: str
     relation: str

@@ -123,7 +123,7 @@ def test_a_verification_that_stops_before_the_end_says_so(store_url: str) -> Non
 
     assert (whole.code, len(whole.rows), whole.err) == (1, 3, "")
     assert (first.code, len(first.rows)) == (1, 2)
-    assert first.err == "application 1: stopped after 1 difference, there are more\n"
+    assert first.err == "application 1: stopped after 1 difference; there are more\n"
 
 
 def test_a_rebuild_does_not_say_that_the_keys_it_names_are_all(

@@ -466,7 +466,7 @@ def test_a_view_that_cannot_be_made_again_is_named_and_nothing_is_switched(
             connection.execute(f"CREATE {made}")
         builder = knows(store, replace(MENDED, version=2, columns=()), SPEND)
 
-        with pytest.raises(DependentView, match=f"mine cannot be re-created on the new.*{why}"):
+        with pytest.raises(DependentView, match=f"mine cannot be recreated on the new.*{why}"):
             rebuild(builder)
 
         assert store.query("SELECT session_id FROM mine") == [("a0",)]

@@ -27,7 +27,8 @@ def app() -> None:
     names (default sqlite:///sessions.db), and most of them on one application in it, which
     --application or SESSIONS_APPLICATION names (default 1). Each command has --help.
 
-    Exit codes: 0 done; 1 refused, not found or different; 2 wrong usage; 130 stopped by Ctrl-C.
+    Exit codes: 0 done; 1 refused, not found or different; 2 wrong usage; 130 stopped by Ctrl-C (0
+    for "projections run" and "log --follow").
     """
 
 

@@ -57,7 +57,7 @@ def complain(error: SessionsError | str) -> None:
 
 
 def without_passwords(text: str) -> str:
-    """A text without the passwords of the URLs that stand anywhere on the command line."""
+    """A text without the passwords of the URLs that are anywhere on the command line."""
     for argument in sys.argv:
         for url in _URL.findall(argument):
             text = text.replace(repr(url)[1:-1], without_password(url))

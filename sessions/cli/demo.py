@@ -71,8 +71,8 @@ def demo(*, store: str | None, application: int) -> None:
     """Import three days of a real shop's orders into a new store, and take a short tour.
 
     The tour takes one session through its life step by step, shows the history of customers, looks
-    into the past, and ends with commands to try on the store. It writes only
-    to the new store, and refuses one that exists (exit code 1).
+    into the past, and ends with commands to try on the store. It writes only to the new store, and
+    refuses one that exists (exit code 1).
     """
     url = store or _free_url()
     with SessionStore.open(url, read_only=True) as looked_at:
@@ -147,7 +147,7 @@ def _history(histories: CustomerHistories) -> None:
 
 
 def _the_past(views: CustomerSessions) -> None:
-    print_heading("A look into the past: one of them just before its return, and just after")
+    print_heading("A look into the past: one of these sessions just before and after its return")
     returned = next(view for view in views.of_profile(CUSTOMER) if _returned(view.cart_items))
     before = returned.updated - timedelta(seconds=1)
     then = views.get(returned.integration_id, as_of=before)

@@ -81,7 +81,7 @@ def verify(*, limit: int, json: bool, store: str, application: int | None) -> No
     for each, differences in verified:
         if len(differences) > limit:
             most = counted(limit, "difference")
-            remark(f"application {each.application_id}: stopped after {most}, there are more")
+            remark(f"application {each.application_id}: stopped after {most}; there are more")
     shown = [(one.application_id, d) for one, all_of in verified for d in all_of[:limit]]
     _report(events, shown, json)
 

@@ -137,8 +137,8 @@ def log(  # noqa: PLR0913  a parameter is an option
 ) -> None:
     """Show the log: all events of the application in order; with --follow, new ones too.
 
-    Each event has a position in the log, from 1 and without gaps: to resume, pass the last one
-    that you have to --after. With --json each event is a line.
+    Each event has a position in the log, from 1 and without gaps. To resume, give --after the
+    position of the last event that you have. With --json each event is a line.
     """
     most = None if limit is None else min(limit, sys.maxsize)
     with reading(store, application) as opened:

@@ -239,11 +239,13 @@ def take_names(database: Database, connection: Connection, build: Build) -> None
     for other in builds(query, "current").values():
         shared = set(named).intersection(relations(query, other))
         if shared and other.name != build.name:
-            found = f"{build.label} with {', '.join(sorted(shared))}"
+            names = ", ".join(sorted(shared))
             advice = (
-                f"rebuild {other.name} without it, or, where it is not installed, run "
+                f"rebuild {other.name} without {names}, or, if {other.name} is not installed, run "
                 f"`sessions projections drop {other.name}`"
             )
-            raise ViewsDiffer(stored=other.label, found=found, advice=advice)
+            raise ViewsDiffer(
+                stored=other.label, found=f"{build.label} with {names}", advice=advice
+            )
     for table in named:
         database.rename(connection, table + suffix(build), table)
