@@ -11,8 +11,8 @@
 - A page that is delivered twice must change nothing.
 - No view may be changed in place.
 - What a process remembers of other events must change neither a key nor a view, since the next
-  process does not know it. (That goes unnoticed if the fold remembers
-  only when it is given a view, or if the process has folded the same sessions before.)
+  process does not know it. (That goes unnoticed if the fold remembers only when it is given a
+  view, or if the process has folded the same sessions before.)
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ class Given:
             metadata: Who caused them and why, such as `{"actor": "till 3"}`.
 
         Raises:
-            InvalidValue, LimitExceeded: One is not an event, the time has no timezone, or a store
-                would not take the session's id or the metadata.
+            InvalidValue, LimitExceeded: One is not an event, a time has no timezone or is after
+                year 9999, or a store would not take the session's id or the metadata.
         """
         session = rules.text("session", session)
         known = {} if metadata is None else rules.metadata("metadata", metadata)

@@ -11,7 +11,7 @@ Key: TypeAlias = str | int
 """The key of a view: a text or an integer, as the key's column says."""
 
 UNTOLD = "(untold)"
-"""The key under which an event waits for which `keys` raised or returned no list."""
+"""The key under which an event waits if `keys` raised for it, or did not return a list."""
 
 _KINDS = ("bool", "bytes", "float", "int", "NoneType", "str", "tuple")
 _RESERVED = re.compile(rf"\((untold|object|{'|'.join(_KINDS)})\)")

@@ -21,7 +21,7 @@ from tests.test_docs import MODULE, PAGES, ROOT
 FENCE = re.compile(r"^```python\n(?!>>>)(.*?)^```$", re.DOTALL | re.MULTILINE)
 CACHE = ROOT / ".mypy_cache"
 OPTIONS = [f"--config-file={ROOT / 'pyproject.toml'}", f"--cache-dir={CACHE}"]
-"""Those of the project, so that mypy has checked the library already."""
+"""The project's own, so that what mypy knows of the library from checking it is used again."""
 
 LENIENT = '# mypy: allow-redefinition, disable-error-code="exhaustive-match,import-not-found"\n'
 """Names of a page are used again further down, and a page may import what it wrote in a place that

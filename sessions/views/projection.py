@@ -185,7 +185,8 @@ class Projection(Generic[V]):
     def touched(self, recorded: Recorded) -> Sequence[Key]:
         """The keys of the views that an event changes, each once.
 
-        It is `UNTOLD` if `keys` raises, with a `misfit` in place of each key of another kind.
+        `UNTOLD` is the only one if `keys` raises or does not return a list; a `misfit` stands for
+        each key of another kind.
         """
         if type(recorded.event) not in self.wanted:
             return ()

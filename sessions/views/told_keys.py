@@ -34,14 +34,15 @@ class ToldKeys:
     def of(self, recorded: Recorded) -> Sequence[Key]:
         """The keys of the views that an event changes, each once.
 
-        It is `UNTOLD` if the function raises, with a `misfit` in place of each key of another kind.
+        `UNTOLD` is the only one if the function raises or does not return a list; a `misfit` stands
+        for each key of another kind.
         """
         try:
             return tuple(dict.fromkeys(self._told(recorded)))
-        except Exception as error:  # noqa: BLE001  it counts if it is raised again
+        except Exception as error:  # noqa: BLE001  the event's, if it is raised again
             try:
                 return tuple(dict.fromkeys(again(partial(self._told, recorded), error)))
-            except Exception as second:  # noqa: BLE001  it is
+            except Exception as second:  # noqa: BLE001  it was raised again
                 check_memory(second)
                 return (UNTOLD,)
 
