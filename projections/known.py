@@ -16,7 +16,7 @@ from sessions.views import kept
 from sessions.views.parked import ParkedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sessions.keys import Key
     from sessions.sql.connection import Query
@@ -45,6 +45,7 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
     Raises:
         ProjectionNotKept: A query failed, and the store does not keep one of the projections.
         CopyUnfinished: A query failed, and the store is being copied to.
+        ViewsDiffer: A query failed, and one has columns that its build does not have.
     """
 
     def asked(sql: str, parameters: Sequence[object]) -> list[Any]:
@@ -56,6 +57,7 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
             for each in projections:
                 if not is_kept(each, builds.get(each.name)):
                     raise not_kept(each, builds.get(each.name)) from error
+            kept.check_columns(store.recorder.database, [(builds[e.name], e) for e in projections])
             raise
 
     return asked
@@ -64,6 +66,14 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
 def is_kept(projection: Projection[Any], build: Build | None) -> bool:
     """Whether a store's current build has this version of a projection."""
     return build is not None and build.version == projection.version
+
+
+def kept_here(
+    store: SessionStore, builds: Mapping[str, Build]
+) -> list[tuple[Build, Projection[Any]]]:
+    """The projections of which some builds have this process's version in relations."""
+    rows = {name: build for name, build in builds.items() if build.mode != "live"}
+    return [(rows[e.name], e) for e in store.projections if is_kept(e, rows.get(e.name))]
 
 
 def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotKept:

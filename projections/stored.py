@@ -11,6 +11,7 @@ from projections.running import coming, going_on
 from projections.view_events import events_of
 from sessions import rules
 from sessions.errors import StorageFailed, ViewParked
+from sessions.views import kept
 from sessions.views.again import comes_again
 from sessions.views.parked import ParkedKeys
 
@@ -91,6 +92,8 @@ class StoredProjection(Generic[V]):
                 return self._read(key, row)
             before, build = build, self._build()
             if failed is not None and build == before:
+                if build is not None:
+                    kept.check_columns(self._database, [(build, self.projection)])
                 raise failed
         return self._folded(build, key, None, None)
 

@@ -136,8 +136,7 @@ class Given:
         session = rules.text("session", session)
         known = {} if metadata is None else rules.metadata("metadata", metadata)
         log = list(self.log)
-        following = _seconds_after(log[-1].at, 1) if log else AT
-        first = following if at is None else rules.moment("at", at)
+        first = rules.moment("at", at) if at is not None else self._following
         for count, event in enumerate(events):
             if type(event) not in _EVENTS:
                 raise InvalidValue(field="events", rule="event instances", value=rules.shown(event))
@@ -146,6 +145,11 @@ class Given:
             ids = (APPLICATION, len(log) + 1, SESSION, session, version)
             log.append(Recorded(*ids, when, when, f"command-{len(log) + 1}", {**known}, event))
         return Given(tuple(log))
+
+    @property
+    def _following(self) -> datetime:
+        """When the next event happens, if nobody says."""
+        return _seconds_after(self.log[-1].at, 1) if self.log else AT
 
     def when_folded(self, projection: Projection[V]) -> Folded[V]:
         """Fold the events, in every way in which they may be delivered.

@@ -223,8 +223,8 @@ def _addressed(
             raise LineNotFound(field=f"{path}sku", rule="no cart line has this sku", value=sku)
         return found
     if rules.count(f"{path}position", position, least=0) >= len(lines):
-        rule = f"the cart has {len(lines)} lines, counted from 0"
+        rule = f"the cart's last line is {len(lines) - 1}" if lines else "the cart has no lines"
         raise LineNotFound(field=f"{path}position", rule=rule, value=position)
     if sku is not None and lines[position].item.sku != sku:
-        raise LineNotFound(field=f"{path}sku", rule=f"line {position} has another sku", value=sku)
+        raise LineNotFound(field=f"{path}sku", rule=f"not the sku of line {position}", value=sku)
     return [position]

@@ -203,7 +203,7 @@ class InvalidURL(SessionsError):
 
 
 class StoreNotFound(SessionsError):
-    """there is no store at {path}: the first command makes one"""
+    """there is no store at {path}: `sessions init` or the first executed command makes one"""
 
     path: str
 

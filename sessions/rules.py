@@ -117,7 +117,7 @@ def attributes(field: str, value: object) -> dict[str, Any]:
         raise InvalidValue(field=field, rule="a JSON object", value=shown(value))
     for name in value:
         if not (isinstance(name, str) and _NAME.fullmatch(name)):
-            rule = "names of letters, digits and _ that begin with a letter"
+            rule = "names of ASCII letters, digits and _ that begin with a letter"
             raise InvalidValue(field=field, rule=rule, value=shown(name))
     return in_order({name: json(f"{field}.{name}", inner) for name, inner in value.items()})
 
@@ -146,15 +146,24 @@ def json(field: str, value: object, depth: int = 0) -> Any:  # noqa: ANN401  JSO
         case Mapping() | Sequence() if depth == MAX_DEPTH:
             raise LimitExceeded(field=field, limit=f"{MAX_DEPTH} levels", value="deeper")
         case Mapping():
-            copy = {
-                text(field, key, least=0, most=None): json(f"{field}.{key}", inner, depth + 1)
-                for key, inner in value.items()
-            }
-            return in_order(copy)
+            return in_order(
+                {
+                    _name(field, key): json(f"{field}.{key}", inner, depth + 1)
+                    for key, inner in value.items()
+                }
+            )
         case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
             return [json(f"{field}[{i}]", inner, depth + 1) for i, inner in enumerate(value)]
         case _:
-            raise InvalidValue(field=field, rule="a JSON value", value=shown(value))
+            kind = type(value).__name__
+            raise InvalidValue(field=field, rule="a JSON value", value=f"{shown(value)} ({kind})")
+
+
+def _name(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        rule = "a JSON object, whose names are strings"
+        raise InvalidValue(field=field, rule=rule, value=shown(value))
+    return text(field, value, least=0, most=None)
 
 
 def in_order(named: dict[str, T]) -> dict[str, T]:

@@ -165,7 +165,9 @@ def test_a_projection_of_another_version_is_named_with_both(store_url: str) -> N
         (1, 9, 1),
         (7, 9, 1),
     ]
-    because = "the store keeps attachments 9, but attachments 1 is installed here"
+    because = (
+        "the store keeps attachments 9, but attachments 1 is installed here; upgrade this process"
+    )
     assert verified.err == f"attachments was not compared: {because}\n"
 
 

@@ -275,7 +275,7 @@ def test_reading_never_makes_a_store(url: str, tmp_path: Path) -> None:
     ]
     with SessionStore.open(url, read_only=True) as store:
         for read in reads:
-            with pytest.raises(StoreNotFound, match="first command makes one"):
+            with pytest.raises(StoreNotFound, match="first executed command makes one"):
                 read(store)
         assert not store.exists
 

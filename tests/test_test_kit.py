@@ -62,6 +62,9 @@ def test_what_is_no_event_or_no_moment_is_refused() -> None:
     last = given(SessionOpened(first_session=True), at=datetime.max.replace(tzinfo=UTC))
     with pytest.raises(InvalidValue, match="at: a time from year 1 to 9999"):
         last.and_given(SessionOpened(first_session=True), session="order-2")
+    assert (
+        last.and_given(SessionOpened(first_session=True), session="order-2", at=AT).log[1].at == AT
+    )
 
 
 def test_what_no_store_would_take_is_refused() -> None:

@@ -72,14 +72,12 @@ class SideBySide:
             (last,) = self.target.query(newest, (application,))
             same = self.source.query(here, (application, last[1]))
             if not same or schema.EVENTS.given(same[0]) != schema.EVENTS.given(last):
-                raise CopyDiffers(path=self.target.path, where=f"events {last[:2]}")
+                raise CopyDiffers(path=self.target.path, where=_where(schema.EVENTS, last))
         for application in applications_of(self.target.query, schema.ANSWERS.name):
             mine, theirs = self._rows(schema.ANSWERS, application)
             for row in theirs:
                 if row not in mine:  # both are in order: rows passed by are not needed again
-                    raise CopyDiffers(
-                        path=self.target.path, where=f"{schema.ANSWERS.name} {row[:2]}"
-                    )
+                    raise CopyDiffers(path=self.target.path, where=_where(schema.ANSWERS, row))
 
     def lacking(self) -> Iterator[tuple[Table, _Lacking]]:
         """What the target lacks, page by page, if it has the beginning of the source."""
@@ -97,9 +95,8 @@ class SideBySide:
         for table, application in _tasks(self.source, self.target):
             for here, there in zip_longest(*self._rows(table, application)):
                 if here != there:
-                    raise CopyDiffers(
-                        path=self.target.path, where=f"{table.name} {(here or there)[:2]}"
-                    )
+                    where = _where(table, here or there)
+                    raise CopyDiffers(path=self.target.path, where=where)
 
     def _events(self, application: int) -> Iterator[_Lacking]:
         """Events are ordered by position: those that the target lacks come after those it has."""
@@ -136,6 +133,13 @@ def extent_of(query: Query) -> list[Any]:
     """The ends of a store's logs, and how many idempotency keys it has."""
     heads = "SELECT application_id, max(position) FROM events GROUP BY 1 ORDER BY 1"
     return [query(heads, ()), query("SELECT count(*) FROM answers", ())]
+
+
+def _where(table: Table, row: Sequence[Any]) -> str:
+    """What a row is of which application."""
+    application, place, *_ = row
+    what = "event" if table is schema.EVENTS else "idempotency key"
+    return f"{what} {place!r} of application {application}"
 
 
 def _tasks(*databases: Database) -> list[tuple[Table, int]]:

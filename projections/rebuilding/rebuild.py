@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from projections.folding import Overtaken, Progress, never, silent
-from projections.known import named
+from projections.known import kept_here, named
 from projections.rebuilding.building import Building, Rebuilt
 from projections.rebuilding.switching import clear
 from sessions import rules, tracing
@@ -63,7 +63,8 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
             (`kept`), or `names` is a single text.
         ProjectionTooOld: The store keeps a newer version, and older ones are not allowed.
         CopyUnfinished: The store is being copied to.
-        ViewsDiffer: Another projection, which stays, has a relation of the same name.
+        ViewsDiffer: Another projection, which stays, has a relation of the same name; or one to
+            rebuild has other columns or relations than its current build, and the same version.
         UnknownEvent: A newer library wrote an event.
         UndecodableEvent: An event cannot be read.
         RebuildRunning: Somebody else is rebuilding.
@@ -82,6 +83,8 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
     building = Building(database, projections, mode, claims=not names, allow_older=allow_older)
     labels = [each.label for each in projections]
     with tracing.span("rebuild", projections=labels), alone(database, building):
+        current = kept_here(store, kept.builds(store.rows, "current"))
+        kept.check_columns(database, [both for both in current if both[1] in projections])
         return building.run(progress, stop)
 
 

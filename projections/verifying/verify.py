@@ -17,7 +17,7 @@ from projections.folding import (
     silent,
     wanted_by,
 )
-from projections.known import come, is_kept, parked_keys
+from projections.known import come, kept_here, parked_keys
 from projections.pages import read_page
 from projections.verifying.difference import Difference
 from projections.verifying.first_event import with_first_events
@@ -77,6 +77,7 @@ def verify(
         CopyUnfinished: The store is being copied to.
         BatchOpen: This thread has a batch open.
         InvalidValue: The limit is not a whole number from 1.
+        ViewsDiffer: A projection has columns or relations that its build does not have.
     """
     rules.count("limit", limit)
     store.check_no_batch("verify")
@@ -92,6 +93,7 @@ def verify(
                     return with_first_events(store, found)
         except StorageFailed:
             if kept.builds(store.rows, "current") == before:
+                kept.check_columns(store.recorder.database, kept_here(store, before))
                 raise  # else a relation is gone, because others have switched
 
 
@@ -119,8 +121,7 @@ class _Verification:
         self._query = query_on(connection)
         self._builds = kept.builds(self._query, "current")
         self._obstacle: UnknownEvent | UndecodableEvent | None = None
-        rows = {name: build for name, build in self._builds.items() if build.mode != "live"}
-        self._projections = [e for e in store.projections if is_kept(e, rows.get(e.name))]
+        self._projections = [each for _, each in kept_here(store, self._builds)]
         application, dialect = store.application_id, self._database.dialect
         claims = ClaimsOf(ClaimRows(application, dialect, _FRESH))
         self._anonymous = AnonymousSessions()

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+import click
+
 from projections.pages import applications_of
 from sessions import clock
 from sessions.documents import to_json
@@ -138,6 +140,16 @@ def print_heading(text: str) -> None:
 def _harmless(text: str) -> str:
     """A text with whatever could break a line or control a terminal escaped."""
     return "".join([c if c.isprintable() else ascii(c)[1:-1] for c in text])
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say, if the command is stopped, that it can be resumed."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        remark("stopped: run the same command again to resume")
+        raise click.Abort from None
 
 
 @contextmanager

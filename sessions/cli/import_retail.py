@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from sessions.cli.common import print_json, print_table, progress, remark
+from sessions.cli.common import print_json, print_table, progress, remark, resumable
 from sessions.cli.options import application_option, json_option, store_option
 from sessions.cli.retail import Summary, import_invoices
 from sessions.cli.retail_file import read_invoices
@@ -39,6 +39,7 @@ def import_retail(*, file: Path, json: bool, store: str, application: int) -> No
     with progress("reading lines") as told:
         invoices = read_invoices(file, told)
     with (
+        resumable(),
         SessionStore.open(store, application) as opened,
         progress("importing lines") as told,
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from sessions.cli.common import (
     progress,
     reading,
     remark,
+    resumable,
 )
 from sessions.cli.options import any_application_option, examples, json_option, store_option
 from sessions.sql.schema import ANSWERS, CLAIMS, LIMITS, PARKED, PROJECTIONS
@@ -28,7 +28,7 @@ from sessions.store import SessionStore
 from sessions.views import kept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from projections import Difference
     from sessions.sql.head import Mode
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 def init(*, store: str) -> None:
     """Make the store, or migrate it to this version of the library, if that is needed.
 
-    Opening a store for writing does the same. Use this command if your application connects to the
-    database as a role that may not.
+    A writer does the same by itself: when it opens the store or, for a new SQLite file, at its
+    first command. Use this command if your application's role in the database may not.
     """
     with SessionStore.open(store) as opened:
         opened.make()
@@ -127,7 +127,9 @@ def _not_compared(difference: Difference) -> str:
         return f"{name} was not compared: the store does not keep it; run `sessions rebuild`"
     kept = f"{name} was not compared: the store keeps {name} {stored}"
     if here is not None:
-        return f"{kept}, but {name} {here} is installed here"
+        rebuild = f"run `sessions projections rebuild {name}`"
+        advice = "upgrade this process" if stored > here else rebuild
+        return f"{kept}, but {name} {here} is installed here; {advice}"
     drop = f"if no process keeps it any more, run `sessions projections drop {name}`"
     return f"{kept}, but none is installed here; install it, or, {drop}"
 
@@ -152,8 +154,9 @@ def rebuild(*, json: bool, store: str) -> None:
 
     The new ones are built beside the existing ones, while others read and write, and replace them
     at the end. From then on the store's writers keep the projections that are installed here; an
-    inline one that is not installed here becomes old. It prints which views differed from the log.
-    Ctrl-C stops it, and the same command resumes it.
+    inline one that is not installed here becomes old. It prints how many views
+    differed from the log, and with --json also their keys. Ctrl-C stops it, and the same command
+    resumes it.
     """
     rebuilt(store, json=json)
 
@@ -168,7 +171,7 @@ def rebuilt(
 ) -> None:
     """Rebuild projections, and print what came of it."""
     with (
-        _going_on_later(),
+        resumable(),
         SessionStore.open(store, read_only=True) as opened,
         progress("rebuilding") as told,
     ):
@@ -192,16 +195,6 @@ def rebuilt(
         print_text(f"{counted(done.parked, 'key')} parked: see `sessions projections parked`")
 
 
-@contextmanager
-def _going_on_later() -> Iterator[None]:
-    """Say, if the command is stopped, that it can be resumed."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        remark("stopped: run the same command again to resume")
-        raise click.Abort from None
-
-
 @click.command(
     epilog=examples('sessions copy sqlite:///shop.db "postgresql://host/database?schema=shop"')
 )
@@ -219,7 +212,7 @@ def copy(*, source: str, target: str, json: bool) -> None:
         message = "a store in memory is gone when the command ends"
         raise click.BadParameter(message)
     with (
-        _going_on_later(),
+        resumable(),
         SessionStore.open(source, read_only=True) as one,
         SessionStore.open(target, read_only=True) as other,
         progress("copying") as told,
