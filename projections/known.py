@@ -78,10 +78,16 @@ def kept_here(
 
 def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotKept:
     """The error to raise if the store does not keep this version of a projection."""
-    is_newer = build is not None and build.version > projection.version
-    rebuild = f"run `sessions projections rebuild {projection.name}`"
-    advice = "upgrade this process" if is_newer else rebuild
+    stored = 0 if build is None else build.version
+    advice = advice_on(projection.name, stored, projection.version)
     return ProjectionNotKept(projection=projection.label, advice=advice)
+
+
+def advice_on(name: str, stored: int, here: int) -> str:
+    """What to do if the store keeps another version of a projection than this process has."""
+    if stored > here:
+        return "upgrade this process"
+    return f"run `sessions projections rebuild {name}`"
 
 
 def behind(projection: Projection[Any], position: int, asked: int) -> ViewBehind:

@@ -11,6 +11,7 @@ from msgspec.structs import asdict, replace
 
 import projections
 from projections.comparing import MOST
+from projections.known import advice_on
 from projections.pages import applications_of
 from sessions.cli.common import (
     counted,
@@ -127,8 +128,7 @@ def _not_compared(difference: Difference) -> str:
         return f"{name} was not compared: the store does not keep it; run `sessions rebuild`"
     kept = f"{name} was not compared: the store keeps {name} {stored}"
     if here is not None:
-        rebuild = f"run `sessions projections rebuild {name}`"
-        advice = "upgrade this process" if stored > here else rebuild
+        advice = advice_on(name, stored, here)
         return f"{kept}, but {name} {here} is installed here; {advice}"
     drop = f"if no process keeps it any more, run `sessions projections drop {name}`"
     return f"{kept}, but none is installed here; install it, or, {drop}"
