@@ -98,3 +98,4 @@ position_option = click.option(
     help="As the store knew it at this log position.",
 )
 session_argument = click.argument("session_id", metavar="ID")
+name_argument = click.argument("name", metavar="NAME")

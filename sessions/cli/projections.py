@@ -1,4 +1,4 @@
-"""Commands about projections: list, status, run, rebuild, verify, parked, retry, skip, drop."""
+"""Commands about projections: list, status, run, rebuild, drop; those of other files are added."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from msgspec.structs import replace
 
 import projections
 from projections.known import named
-from sessions.cli import maintain
-from sessions.cli.common import print_json, print_table, print_text, progress, remark, time_text
+from sessions.cli import maintain, parked
+from sessions.cli.common import print_json, print_table, print_text, progress, remark
 from sessions.cli.options import (
     Commands,
     application_option,
     examples,
     json_option,
+    name_argument,
     store_option,
 )
 from sessions.sql.head import Mode
@@ -40,10 +41,6 @@ def app() -> None:
 
 
 names_argument = click.argument("names", nargs=-1, metavar="[NAME]...")
-name_argument = click.argument("name", metavar="NAME")
-key_argument = click.argument("key", metavar="KEY")
-_KEYS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
-"""Accepts keys that are negative numbers, or begin with -h."""
 
 _LIST = ("name", "version", "installed", "mode", "status", "build")
 _STATUS = (*_LIST, "position", "lagEvents", "lagSeconds", "rate", "parked")
@@ -189,62 +186,8 @@ def rebuild(
 app.add_command(maintain.verify)
 
 
-@app.command()
-@json_option
-@store_option
-@application_option
-def parked(*, json: bool, store: str, application: int) -> None:
-    """List the parked keys, each with the event that a fold failed on.
-
-    The view of a parked key stays as it was before that event, and later events of the key wait
-    behind it. Fix the fold and retry the key, or skip the event.
-    """
-    with SessionStore.open(store, application, read_only=True) as opened:
-        found = projections.parked(opened)
-    if json:
-        for each in found:
-            print_json(each)
-    else:
-        print_table(
-            ("projection", "key", "position", "type", "error", "parkedAt"),
-            (
-                (p.projection, p.key, p.position, p.type, p.error, time_text(p.parked_at))
-                for p in found
-            ),
-        )
-
-
-@app.command(context_settings=_KEYS)
-@name_argument
-@key_argument
-@store_option
-@application_option
-def retry(*, name: str, key: str, store: str, application: int) -> None:
-    """Retry a parked key: fold the event that it waits for again, and all that wait behind it.
-
-    NAME is the projection, and KEY the key, as "sessions projections parked" prints them. Exits
-    with 1 if the key is parked again.
-    """
-    with SessionStore.open(store, application, read_only=True) as opened:
-        stored = _stored(opened, name)
-        _tell(name, key, goes_on=stored.retry(key))
-
-
-@app.command(context_settings=_KEYS)
-@name_argument
-@key_argument
-@store_option
-@application_option
-def skip(*, name: str, key: str, store: str, application: int) -> None:
-    """Skip the event that a parked key waits for, and fold all that wait behind it.
-
-    NAME is the projection, and KEY the key, as "sessions projections parked" prints them. The
-    event is left out for this key for good, in this version of the projection. Exits with 1 if a
-    later event parks the key again.
-    """
-    with SessionStore.open(store, application, read_only=True) as opened:
-        stored = _stored(opened, name)
-        _tell(name, key, goes_on=stored.skip(key))
+for command in (parked.parked, parked.retry, parked.skip):
+    app.add_command(command)
 
 
 @app.command()
@@ -262,15 +205,3 @@ def drop(*, name: str, store: str) -> None:
         print_text(f"dropped {label}")
     if not dropped:
         print_text("there is nothing to drop")
-
-
-def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]:
-    (projection,) = named(store, [name])
-    return projections.StoredProjection(store, projection)
-
-
-def _tell(name: str, key: str, *, goes_on: bool) -> None:
-    if not goes_on:
-        print_text(f"{name} of {key!r} is parked again: see `sessions projections parked`")
-        raise click.exceptions.Exit(1)
-    print_text(f"{name} of {key!r} is no longer parked")
