@@ -260,9 +260,11 @@ LINES_OF: Any = SALES.rows[0]
         ({"rows": ("lines",)}, "rows", "a tuple of `Rows`"),
         ({"fold": None}, "fold", "a function"),
         ({"keys": "session"}, "keys", "a function"),
+        ({"key": "session"}, "key", "a `Column`"),
+        ({"view": 3}, "view", "a type"),
     ],
 )
-def test_what_is_given_in_place_of_several_is_refused_by_its_name(
+def test_what_is_not_what_it_should_be_is_refused_by_its_name(
     given: dict[str, Any], field: str, rule: str
 ) -> None:
     with pytest.raises(InvalidValue, match=f"{field}: {rule}"):

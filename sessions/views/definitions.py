@@ -9,12 +9,12 @@ from msgspec import inspect
 from sessions.errors import InvalidValue
 from sessions.events import Event
 from sessions.sql.head import Mode
+from sessions.sql.tables import Column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sessions.kinds import Kind
-    from sessions.sql.tables import Column
 
 _KINDS: Mapping[type[inspect.Type], tuple[Kind, ...]] = {
     inspect.IntType: ("integer", "money"),
@@ -55,6 +55,18 @@ def check_function(field: str, given: object) -> None:
         raise InvalidValue(field=field, rule="a function", value=repr(given))
 
 
+def check_view(view: Any) -> None:  # noqa: ANN401  any type
+    """Raise unless this is a type.
+
+    Raises:
+        InvalidValue: It is not.
+    """
+    try:
+        inspect.type_info(view)
+    except TypeError:
+        raise InvalidValue(field="view", rule="a type", value=repr(view)) from None
+
+
 def check_version(version: object) -> None:
     """Raise unless a version is a whole number from 1.
 
@@ -75,12 +87,14 @@ def check_mode(mode: str) -> None:
         raise InvalidValue(field="mode", rule=f"one of {', '.join(get_args(Mode))}", value=mode)
 
 
-def check_kind_of_key(key: Column) -> None:
-    """Raise if a key's column is of a kind that keys cannot have.
+def check_key(key: object) -> None:
+    """Raise unless this is a column of a kind that keys can have.
 
     Raises:
-        InvalidValue: It is.
+        InvalidValue: It is not.
     """
+    if not isinstance(key, Column):
+        raise InvalidValue(field="key", rule="a `Column`", value=repr(key))
     if key.kind not in _KINDS_OF_KEYS:
         rule = f"a column of the kind {' or '.join(_KINDS_OF_KEYS)}"
         raise InvalidValue(field="key", rule=rule, value=repr(key.kind))

@@ -18,11 +18,12 @@ from sessions.sql.tables import Column, Table
 from sessions.views.definitions import (
     check_columns,
     check_function,
-    check_kind_of_key,
+    check_key,
     check_mode,
     check_several,
     check_types,
     check_version,
+    check_view,
 )
 from sessions.views.guarded_fold import GuardedFold
 from sessions.views.names import check_relation, check_table
@@ -109,7 +110,9 @@ class Projection(Generic[V]):
         check_function("fold", self.fold)
         check_function("keys", self.keys)
         check_relation(self.name)
-        check_kind_of_key(self.key)
+        check_key(self.key)
+        if self.kept is None:
+            check_view(self.view)
         for table in self.tables:
             check_table(table)
         check_distinct([self])
