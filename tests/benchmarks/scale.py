@@ -35,7 +35,7 @@ FULL = Scale(
     turns=15,
     commits=200,
     verified=20_000,
-    rebuilt=3000,
+    rebuilt=10_000,
     seconds=20,
 )
 QUICK = Scale(
