@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessions import Executed
+    from sessions.sql.begun import Begun
     from sessions.sql.connection import Connection
-    from sessions.sql.database import Begun
     from sessions.sql.head import Head
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sessions.commits.job import Job
-    from sessions.sql.database import Begun, Database
+    from sessions.sql.begun import Begun
+    from sessions.sql.database import Database
     from tests.conftest import OpenStore
 
 __all__ = ["joined"]

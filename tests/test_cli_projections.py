@@ -336,7 +336,7 @@ def test_a_rebuild_that_is_interrupted_says_that_it_can_be_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("projections.rebuilding.building.count_of_events", interrupted)
+        patch.setattr("projections.rebuilding.catching_up.count_of_events", interrupted)
         ran = projections("rebuild", "spend")
 
     assert (ran.out, ran.err) == ("", "stopped: run the same command again to resume\n")

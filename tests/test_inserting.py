@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sessions.postgres.connection import Collected, numbered
+from sessions.sql.creating import created
 from sessions.sql.dialect import POSTGRES
 from sessions.sql.inserting import Insert
 from sessions.sql.tables import APPLICATION_ID, Column, Table
@@ -53,7 +54,7 @@ def test_the_widest_rows_are_written_on_a_real_server(postgres: str) -> None:
         schema = url.rpartition("schema=")[2]
         server.execute(f"CREATE SCHEMA {schema}".encode())
         server.execute(f"SET search_path = {schema}".encode())
-        for statement in table.create(POSTGRES):
+        for statement in created(table, POSTGRES):
             server.execute(statement.encode())
         collected, cursor = Collected(), psycopg.RawCursor(server)
 

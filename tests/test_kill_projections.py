@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from projections import Projection, Runner, StoredProjection, rebuild, verify
-from projections.rebuilding import building
+from projections.rebuilding import catching_up
 from sessions import CloseSession, OpenSession, RebuildRunning, SessionStore, SetProfile
 from sessions.sql import inserting
 from sessions.views.installed import installed
@@ -53,7 +53,7 @@ def follow(url: str, _: str) -> None:
 
 
 def build(url: str, _: str) -> None:
-    building._PAGE, building._LEFT_FOR_SWITCH = 40, 10
+    catching_up._PAGE, catching_up._LEFT_FOR_SWITCH = 40, 10
     inserting._MANY = 1
     with _store(url) as store:
         while True:

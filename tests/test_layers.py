@@ -1,6 +1,7 @@
 """Who may import whom."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -138,6 +139,15 @@ def test_all_of_the_write_side_is_a_word_a_door_or_in_a_package() -> None:
     known = {name.split(".")[1] for name in parts if name not in MODULES or name in DOORS}
 
     assert inner == {*WORDS, *known, "__init__", "__main__", "cli", "url"}
+
+
+def test_the_explanation_names_each_file_and_no_other() -> None:
+    page = (ROOT / "docs" / "explanation.md").read_text()
+    _, _, found = page.partition("Which file does what")
+    section, _, _ = found.partition("\n## ")
+    files = [path for path in FILES if "cli" not in path.parts and path.name[0] != "_"]
+
+    assert set(re.findall(r"(\w+\.py)`", section)) == {path.name for path in files}
 
 
 @pytest.mark.parametrize("module", MODULES)

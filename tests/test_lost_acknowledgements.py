@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sessions import Command, Executed
     from sessions.commits.job import Job
     from sessions.commits.shared_commits import Jobs
-    from sessions.sql.database import Begun
+    from sessions.sql.begun import Begun
 
 __all__ = ["joined"]
 

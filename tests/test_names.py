@@ -9,6 +9,7 @@ import pytest
 
 from projections import Column, Projection, Rows, rebuild, verify
 from sessions import CloseSession, OpenSession
+from sessions.sql.creating import created
 from sessions.sql.inserting import Insert
 from sessions.views.names import RESERVED, check_table
 from tests.conftest import add
@@ -82,7 +83,7 @@ def test_any_other_word_may_be_the_name_of_a_relation(
         for word in sorted(keywords.keys() - RESERVED):
             table = numbers(["number"], word).table(Column("key", "id"))
             check_table(table)
-            for statement in table.create(dialect):
+            for statement in created(table, dialect):
                 connection.execute(statement)
             Insert(table, dialect, table.upsert(dialect))(connection, [(1, "a", 1), (1, "a", 2)])
             database.rename(connection, word, f"{word}_build_2")

@@ -56,13 +56,13 @@ COUNTING = {
 }
 KNOWN = (*installed(), *COUNTING.values())
 SMALL = (
-    ("projections.rebuilding.building", "_PAGE", 3),
-    ("projections.rebuilding.building", "_LEFT_FOR_SWITCH", 2),
-    ("projections.rebuilding.building", "HELD", 2),
+    ("projections.rebuilding.catching_up", "_PAGE", 3),
+    ("projections.rebuilding.catching_up", "_LEFT_FOR_SWITCH", 2),
+    ("projections.rebuilding.catching_up", "HELD", 2),
     ("projections.running.post", "HELD", 2),
     ("projections.running.going_on", "PAGE", 2),
     (
-        "projections.verifying.verify",
+        "projections.verifying.verification",
         "read_page",
         lambda *given, **by: read_page(*given, **by | {"size": 5}),
     ),

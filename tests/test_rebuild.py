@@ -32,7 +32,7 @@ from projections import (
     status,
     verify,
 )
-from projections.rebuilding import building
+from projections.rebuilding import building, catching_up
 from sessions import (
     CloseSession,
     InvalidValue,
@@ -106,8 +106,8 @@ def spend(store: SessionStore) -> StoredProjection[Any]:
 
 def small_pages(monkeypatch: pytest.MonkeyPatch, left: int = 0) -> None:
     """Every batch is of three events, and so many may be left for the switch."""
-    monkeypatch.setattr(building, "_PAGE", 3)
-    monkeypatch.setattr(building, "_LEFT_FOR_SWITCH", left)
+    monkeypatch.setattr(catching_up, "_PAGE", 3)
+    monkeypatch.setattr(catching_up, "_LEFT_FOR_SWITCH", left)
     monkeypatch.setattr(inserting, "_MANY", 1)
 
 
@@ -167,7 +167,7 @@ def test_what_was_taken_for_new_may_be_there(
 ) -> None:
     """A projection says of each event, wrongly, that it begins a view, and none is held."""
     small_pages(monkeypatch)
-    monkeypatch.setattr(building, "HELD", 0)
+    monkeypatch.setattr(catching_up, "HELD", 0)
     wrong = replace(SPEND, version=2, begins=lambda _: True)
 
     assert rebuild(knows(store, MENDED, wrong), names=["spend"]).switched
@@ -251,7 +251,7 @@ def test_what_is_written_in_its_progress_is_in_what_it_builds(
 def test_the_switch_needs_one_connection_alone(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "_PAGE", 3)
+    monkeypatch.setattr(catching_up, "_PAGE", 3)
     known = in_mode("inline", MENDED, SPEND)
     with (
         SessionStore.open(postgres_url, projections=known) as store,
@@ -331,11 +331,11 @@ def test_one_that_broke_off_leaves_what_is_there_and_goes_on(
 REBUILD = """
 import sys, time
 from projections import rebuild
-from projections.rebuilding import building
+from projections.rebuilding import catching_up
 from sessions import SessionStore
 from sessions.sql import inserting
 from tests.sample_projections import MENDED, SPEND, in_mode
-building._PAGE, building._LEFT_FOR_SWITCH, inserting._MANY = 3, 0, 1
+catching_up._PAGE, catching_up._LEFT_FOR_SWITCH, inserting._MANY = 3, 0, 1
 def say(done, total):
     print(done, flush=True)
     time.sleep(60 if done >= int(sys.argv[2]) else 0)

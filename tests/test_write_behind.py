@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from projections import rebuild, verify
-from projections.rebuilding import building
+from projections.rebuilding import catching_up
 from projections.rebuilding.write_behind import WriteBehind
 from sessions import OpenSession, SessionStore, SetDiscount
 from sessions.sql.schema import POSITIONS
@@ -149,8 +149,8 @@ def test_a_server_writes_while_the_next_page_is_folded(postgres_url: str) -> Non
 def test_a_view_that_is_held_no_longer_is_read_as_the_page_before_left_it(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(building, "_PAGE", 4)
-    monkeypatch.setattr(building, "HELD", 1)
+    monkeypatch.setattr(catching_up, "_PAGE", 4)
+    monkeypatch.setattr(catching_up, "HELD", 1)
     sessions = [f"order-{number}" for number in range(5)]
     for session in sessions:
         store.execute(session, OpenSession(profile_id="p"))

@@ -13,46 +13,24 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from projections.comparing import Compared, compare_builds
-from projections.folding import (
-    HELD,
-    BuildOf,
-    ClaimsOf,
-    Overtaken,
-    Progress,
-    Tracked,
-    never,
-    silent,
-    wanted_by,
-)
-from projections.pages import LogReader, Pace, applications_of, count_of_events, read_page
+from projections.folding import Overtaken, Progress, never, silent
 from projections.rebuilding.attempts import Attempts
+from projections.rebuilding.catching_up import CLAIMS, CatchingUp, Stopped
 from projections.rebuilding.switching import clear, retire_unknown, switch_claims
-from projections.rebuilding.write_behind import WriteBehind
-from sessions.log.claim_rows import ClaimRows
 from sessions.sql import schema
 from sessions.sql.connection import query_on
 from sessions.views import kept
 from sessions.views.parked import parked_in
-from sessions.views.views import Views
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from projections.folding import Part
-    from projections.pages import Page
     from sessions.sql.connection import Connection, Query
     from sessions.sql.database import Database
     from sessions.sql.head import Build, Mode
     from sessions.views.projection import Projection
 
-_CLAIMS = "claims"
 _CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
-_PAGE = 5000
-"""How many positions are folded in one transaction, if folds are fast. On SQLite writers wait for
-its writes."""
-
-_LEFT_FOR_SWITCH = 500
-"""How many events may be left to fold while writers wait for the switch."""
 
 
 class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
@@ -77,10 +55,6 @@ class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     compared: list[Compared]
     retired: list[str]
     done_before: int = 0
-
-
-class _Stopped(Exception):  # noqa: N818  it is news, and nothing went wrong
-    """The caller's `stop` said to stop."""
 
 
 class Building:
@@ -114,10 +88,9 @@ class Building:
         self._is_of_all = claims
         self._tables = {each.name: each.tables for each in projections}
         if claims:
-            self._tables[_CLAIMS] = _CLAIM_TABLES
+            self._tables[CLAIMS] = _CLAIM_TABLES
         self._builds: dict[str, Build] = {}
-        self._parts: dict[int, list[Tracked]] = {}
-        self._pace = Pace(_PAGE)
+        self._catching_up = CatchingUp(database, self._projections, self._check_builds)
 
     def run(
         self,
@@ -141,21 +114,21 @@ class Building:
             ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
         """
         done_before = self._begin()
-        labels = [each.label for each in self._builds.values() if each.name != _CLAIMS]
+        labels = [each.label for each in self._builds.values() if each.name != CLAIMS]
         compared: list[Compared] = []
         retired: list[str] = []
-        go_on = partial(self._go_on, progress, stop)
+        go_on = partial(self._catching_up.go_on, progress, stop)
         try:
             go_on()
             known = self._projections.values()
-            found = compare_builds(self._database, self._builds, known, self._parts)
+            found = compare_builds(self._database, self._builds, known, self._catching_up.parts)
             check()
             gone = clear(self._database, partial(self._switch, confirm), go_on)
-        except _Stopped:
+        except Stopped:
             switched = False
         else:
             switched, compared, retired = True, found, [each.label for each in gone]
-        done, parked = self._position(), self._parked()
+        done, parked = self._catching_up.position, self._parked()
         return Rebuilt(labels, done, switched, parked, compared, retired, done_before)
 
     def _begin(self) -> int:
@@ -169,8 +142,8 @@ class Building:
                 name: self._attempts.build(connection, name, tables)
                 for name, tables in self._tables.items()
             }
-            self._all_parts(query_on(connection))
-        return self._position()
+            self._catching_up.begin(self._builds, query_on(connection))
+        return self._catching_up.position
 
     # --- being alone
 
@@ -186,100 +159,6 @@ class Building:
         if not self.has_its_builds(query_on(connection)):
             raise Overtaken
 
-    # --- catching up
-
-    def _all_parts(self, query: Query) -> dict[int, list[Tracked]]:
-        for application in applications_of(query):
-            if application not in self._parts:
-                self._parts[application] = [
-                    Tracked(part, self._database, build, application, query)
-                    for build, part in self._parts_of(application)
-                ]
-        return self._parts
-
-    def _parts_of(self, application: int) -> Iterator[tuple[Build, Part]]:
-        dialect = self._database.dialect
-        for build in self._builds.values():
-            suffix = kept.suffix(build)
-            if build.name == _CLAIMS:
-                yield build, ClaimsOf(ClaimRows(application, dialect, suffix, copies=True))
-            elif build.mode != "live":
-                projection = self._projections[build.name]
-                views = Views(
-                    projection,
-                    application,
-                    dialect,
-                    build=build.number,
-                    suffix=suffix,
-                    held=HELD,
-                    copies=True,
-                )
-                yield build, BuildOf(projection, views)
-
-    def _go_on(self, progress: Progress, stop: Callable[[], bool]) -> None:
-        """Fold from what is committed until the log's end is near.
-
-        Raises:
-            _Stopped: It was stopped before that.
-        """
-        self._parts.clear()  # a switch that was rolled back had folded more
-        if self._catch_up(progress, stop):
-            raise _Stopped
-
-    def _catch_up(self, progress: Progress, stop: Callable[[], bool]) -> bool:
-        """Fold until the log's end is near; the answer is whether it was stopped.
-
-        Others write meanwhile: the total that `progress` gets is never less than what is done.
-        """
-        log = partial(self._database.query, passing=True)
-        with WriteBehind(self._database, self._check_builds) as behind:
-            while True:
-                behind.wait()
-                total, before = count_of_events(self._database), self._position()
-                if total - before <= _LEFT_FOR_SWITCH and before:
-                    progress(before, total)
-                    return stop()
-                for application, parts in self._all_parts(behind.query).items():
-                    for _ in self._pages(application, parts, log, behind.query):
-                        writes = [write for part in parts for write in part.writes()]
-                        done = self._position()
-                        behind.write(writes, partial(progress, done, max(done, total)))
-                        if stop():
-                            return True
-                if self._position() == before:
-                    return False
-
-    def _pages(
-        self, application: int, parts: Sequence[Tracked], log: Query, query: Query
-    ) -> Iterator[Page]:
-        """The pages that the parts lack, folded; log and views may be read by different queries."""
-        reader, wanted = LogReader(self._database, application), wanted_by(parts)
-        while parts:
-            after = min(part.position for part in parts)
-            page = read_page(reader, log, after, size=self._pace.begin(), wanted=wanted)
-            if page.obstacle is not None:
-                raise page.obstacle
-            if page.until == after:
-                return
-            for part in parts:
-                part.take(query, page)
-            self._pace.end(page.until - after)
-            yield page
-
-    def _fold_the_rest(self, connection: Connection) -> None:
-        """Fold what came since, in the transaction of the switch."""
-        query = query_on(connection)
-        for application, parts in self._all_parts(query).items():
-            for _ in self._pages(application, parts, query, query):
-                for part in parts:
-                    part.write(connection)
-
-    def _position(self) -> int:
-        """How many events all parts have processed."""
-        return sum(
-            min((part.position for part in parts), default=0) for parts in self._parts.values()
-        )
-
     def _parked(self) -> int:
         """How many keys are parked in what is built."""
         return sum(parked_in(self._database.query, build) for build in self._builds.values())
@@ -291,11 +170,11 @@ class Building:
     ) -> list[Build]:
         """Make what was built current; the answer is the builds that no writer keeps any longer."""
         self._check_builds(connection)
-        self._fold_the_rest(connection)
+        self._catching_up.fold_the_rest(connection)
         known = self._projections
         retired = retire_unknown(self._database, connection, known) if self._is_of_all else []
         for build in self._builds.values():
-            switch = switch_claims if build.name == _CLAIMS else kept.switch
+            switch = switch_claims if build.name == CLAIMS else kept.switch
             switch(self._database, connection, build)
         confirm(connection)
         return retired

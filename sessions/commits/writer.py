@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sessions.commits.needs import Needs
     from sessions.log.mapper import Mapper
     from sessions.log.recorder import SessionRecorder
+    from sessions.sql.begun import Begun
     from sessions.sql.connection import Statement
-    from sessions.sql.database import Begun
     from sessions.views.projection import Projection
 
 _AGAIN_SECONDS = 0.05

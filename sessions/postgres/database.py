@@ -26,8 +26,9 @@ from sessions.postgres.pool import Connections
 from sessions.postgres.reaching import Reaching
 from sessions.postgres.relations import PostgresRelations
 from sessions.sql import dialect
+from sessions.sql.begun import Begun
 from sessions.sql.connection import Connection, ending
-from sessions.sql.database import LOCK_TIMEOUT, Begun, LogMoved
+from sessions.sql.database import LOCK_TIMEOUT, LogMoved
 from sessions.sql.shown_url import without_password
 from sessions.sql.signals import signal_of
 

@@ -17,7 +17,7 @@ from sessions.errors import (
     StoreBusy,
     StoreUnavailable,
 )
-from sessions.sql.database import Failures
+from sessions.sql.failures import Failures
 
 GRANT = "grant it to the role, or run `sessions init` or the rebuild as the owner"
 """What to do if a role lacks a privilege."""

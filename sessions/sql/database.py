@@ -7,22 +7,20 @@ how.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Self
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from sessions.news import News
-from sessions.sql.connection import Connection
 from sessions.sql.one_at_a_time import OneAtATime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
 
-    from sessions.sql.connection import Query, Statement
+    from sessions.sql.begun import Begun
+    from sessions.sql.connection import Connection, Query, Statement
     from sessions.sql.dialect import Dialect
+    from sessions.sql.failures import Failures
     from sessions.sql.head import Head
     from sessions.sql.signals import Signal
 
@@ -38,49 +36,6 @@ class StillRead(News):
 
 class LogMoved(News):
     """Others have written since what was known; this transaction wrote nothing."""
-
-
-class Failures(ABC):
-    """A context manager that turns a database's errors into the store's.
-
-    Attributes:
-        kind: The class of the database's errors.
-    """
-
-    kind: type[Exception]
-
-    def __init__(self, path: str, lock_timeout: float) -> None:
-        self._path = path
-        self._lock_timeout = lock_timeout
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, self.kind):
-            raise self.of(error) from error
-
-    @abstractmethod
-    def of(self, error: Any) -> Exception:  # noqa: ANN401  each database has its own
-        """The store's error for one of the database's."""
-
-
-class Begun(msgspec.Struct, frozen=True):
-    """A transaction that has begun.
-
-    Attributes:
-        connection: Its connection.
-        head: The rows of `HEAD`; None if they are proved to say what is known.
-        news: What others wrote since, as rows of `Dialect.event`; `CATCH_UP` of them at most.
-        answers: The rows of each SELECT that was to be asked; none, if asking later costs no more.
-        is_late: Whether the lock is taken only with the commit.
-    """
-
-    connection: Connection
-    head: list[Any] | None
-    news: Sequence[Any] = ()
-    answers: Sequence[list[Any]] = ()
-    is_late: bool = False
 
 
 class Database(OneAtATime, ABC):

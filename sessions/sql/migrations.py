@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from sessions import clock
 from sessions.errors import NotAStore, StoreTooNew, StoreTooOld
 from sessions.sql import schema
+from sessions.sql.creating import created
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ def statements(dialect: Dialect) -> list[str]:
     """The statements that make a new store."""
     return [
         *dialect.functions,
-        *[statement for table in schema.TABLES for statement in table.create(dialect)],
+        *[statement for table in schema.TABLES for statement in created(table, dialect)],
         *dialect.refuse_changes,
     ]
 

@@ -76,67 +76,14 @@ class Table:
         """The columns' names, for a SELECT."""
         return ", ".join(column.name for column in self.columns)
 
-    def create(self, dialect: Dialect) -> list[str]:
-        """The statements that make the relation."""
-        order = dialect.clustered if self.clustered else ""
-        made = f"CREATE TABLE {self.name} ({self._definition(dialect)}){order}"
-        indexes = [("INDEX", f"({self._distinct(names, dialect)})") for names in self.indexes]
-        all_of_it = f"ALTER TABLE {self.name} REPLICA IDENTITY FULL"
-        named = [all_of_it] if self._is_hashed(self.key, dialect) else []  # it has no primary key
-        return [made, *named, *self._indexed_by([*indexes, *self._hashed(dialect)], dialect)]
-
-    def create_temporary(self, dialect: Dialect) -> list[str]:
-        """The statements that make the relation for the connection alone."""
-        made = f"CREATE TEMPORARY TABLE {self.name} ({self._definition(dialect)})"
-        return [made, *self._indexed_by(self._hashed(dialect), dialect)]
-
-    def _indexed_by(self, indexes: Sequence[tuple[str, str]], dialect: Dialect) -> list[str]:
-        """The statements that make indexes, each given by its kind and what it is on.
-
-        No statement uses their names. A name that has to be given is the relation's and a number:
-        it is unique, and hardly longer.
-        """
-        names = [
-            f" {self.name}_idx{number}" if dialect.names_indexes else ""
-            for number in range(1, len(indexes) + 1)
-        ]
-        return [
-            f"CREATE {kind}{name} ON {self.name} {on}"
-            for name, (kind, on) in zip(names, indexes, strict=True)
-        ]
-
-    def _definition(self, dialect: Dialect) -> str:
-        columns = [
-            f"{column.name} {dialect.types[column.kind]}{'' if column.nullable else ' NOT NULL'}"
-            for column in self.columns
-        ]
-        keys = [
-            f"{kind} ({', '.join(names)})"
-            for kind, names in (("PRIMARY KEY", self.key), *[("UNIQUE", u) for u in self.unique])
-            if not self._is_hashed(names, dialect)
-        ]
-        return ", ".join([*columns, *keys])
-
-    def _hashed(self, dialect: Dialect) -> list[tuple[str, str]]:
-        """The indexes of keys with ids."""
-        if not dialect.hashes:
-            return []
-        keys = [names for names in (self.key, *self.unique) if self._is_hashed(names, dialect)]
-        return [
-            *[("UNIQUE INDEX", f"({self._distinct(names, dialect)})") for names in keys],
-            *[("INDEX", f"USING hash ({name})") for name in self.lookups],
-        ]
-
-    def _is_hashed(self, names: Sequence[str], dialect: Dialect) -> bool:
-        return dialect.hashes and not self._ids.isdisjoint(names)
-
-    def _distinct(self, names: Sequence[str], dialect: Dialect) -> str:
-        """The columns of a key as its unique index holds them."""
-        return ", ".join(dialect.key(name) if name in self._ids else name for name in names)
-
     @cached_property
-    def _ids(self) -> frozenset[str]:
+    def ids(self) -> frozenset[str]:
+        """The names of the columns of the kind `id`."""
         return frozenset(column.name for column in self.columns if column.kind == "id")
+
+    def distinct(self, names: Sequence[str], dialect: Dialect) -> str:
+        """Columns of a key, as its unique index holds them."""
+        return ", ".join(dialect.key(name) if name in self.ids else name for name in names)
 
     def insert(self, count: int = 1) -> str:
         """INSERT of whole rows."""
@@ -148,7 +95,7 @@ class Table:
         changed = [c.name for c in self.columns if c.name not in self.key]
         values = ", ".join(f"{name} = excluded.{name}" for name in changed)
         what = f"UPDATE SET {values}" if changed else "NOTHING"
-        return f"ON CONFLICT ({self._distinct(self.key, dialect)}) DO {what}"
+        return f"ON CONFLICT ({self.distinct(self.key, dialect)}) DO {what}"
 
     def update(self, dialect: Dialect) -> str:
         """UPDATE, by the key, of the columns that are in no index: no index is written."""
@@ -248,7 +195,7 @@ class Table:
         return dialect.each.format(found=f"{self.name} WHERE {where}", table=self.name)
 
     def _same(self, name: str, value: str, dialect: Dialect) -> str:
-        return dialect.is_id(name, value) if name in self._ids else f"{name} = {value}"
+        return dialect.is_id(name, value) if name in self.ids else f"{name} = {value}"
 
     def check(self, row: Sequence[object]) -> None:
         """Raise if a database would not take a row, which is given without the application's id.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sessions import forks
 from sessions.sql import dialect
+from sessions.sql.begun import Begun
 from sessions.sql.connection import Connection, ending
-from sessions.sql.database import LOCK_TIMEOUT, Begun
+from sessions.sql.database import LOCK_TIMEOUT
 from sessions.sql.head import HEAD
 from sessions.sql.selects import no_select
 from sessions.sql.signals import Signal, signal_of

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from sessions.errors import Duplicate, NotAStore, StorageFailed, StoreBusy
-from sessions.sql.database import Failures
+from sessions.sql.failures import Failures
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 

@@ -13,6 +13,7 @@ from sessions import clock
 from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.sql import schema
 from sessions.sql.connection import query_on
+from sessions.sql.creating import created
 from sessions.sql.head import Build
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def register(
 def create(connection: Connection, build: Build, tables: Iterable[Table], dialect: Dialect) -> None:
     """Make the relations of a build, under names of their own."""
     for table in tables:
-        for statement in beside(table, build).create(dialect):
+        for statement in created(beside(table, build), dialect):
             connection.execute(statement)
 
 

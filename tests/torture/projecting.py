@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from projections import Runner, rebuild
-from projections.rebuilding import building
+from projections.rebuilding import catching_up
 from sessions import RebuildRunning, SessionStore, StoreClosed
 from sessions.errors import SessionsError
 from sessions.views.installed import installed
@@ -46,7 +46,7 @@ def runner(store: SessionStore, random: Random) -> Runner:
 
 def rebuild_now_and_then(store: SessionStore, random: Random, until: float) -> None:
     """Rebuild views in small batches; some rebuilds are left for the next process to resume."""
-    building._PAGE, building._LEFT_FOR_SWITCH = 500, 50
+    catching_up._PAGE, catching_up._LEFT_FOR_SWITCH = 500, 50
     names = random.choice([[], [each.name for each in COUNTING], ["carts"], ["kept_carts"]])
     ends = random.choice([monotonic() + random.random(), inf, inf])
     while monotonic() < until:
