@@ -53,16 +53,17 @@ class Reaching:
         again, a few times.
         """
         deadline = time.monotonic() + self._lock_timeout
-        is_starting, cuts = False, 0
+        hopes, cuts = False, 0
         for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 return self._connections.reach()
             except ConnectionTimeout:
                 raise
             except psycopg.OperationalError as error:
-                was, is_starting = is_starting, self._is_starting()  # or it is up since just now
-                cuts += is_cut(error)
-                again = was or is_starting or (is_cut(error) and cuts <= _CUTS)
+                was_cut = is_cut(error)
+                cuts += was_cut
+                hoped, hopes = hopes, cuts < _CUTS if was_cut else self._is_starting()
+                again = hoped or hopes  # a server that was starting may be up since just now
                 if not again or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)
