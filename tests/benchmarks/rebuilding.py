@@ -12,7 +12,7 @@ from tests.benchmarks.databases import made_schema, sqlite_url
 from tests.benchmarks.documents_side import Document, Following, in_postgres, on_sqlite
 from tests.benchmarks.measuring import Row, faster, in_turn
 from tests.benchmarks.ours_side import OursSide
-from tests.benchmarks.workload import open_to_closed
+from tests.benchmarks.workload import EVENTS, open_to_closed
 from tests.postgres_server import new_schema
 
 ROUNDS = 3
@@ -51,7 +51,7 @@ def _row(name: str, side: OursSide, sessions: int, following: Following) -> Row:
         assert made == sorted(map(_of_document, following.documents()))
     finally:
         following.end()
-    what = f"rebuild of all projections, an event, {name}"
+    what = f"rebuild of all projections, an event of {sessions * EVENTS:,}, {name}"
     return faster(what, "eventsourcing, one projection", LEAST, ours, stock)
 
 
