@@ -44,7 +44,7 @@ class CatchingUp:
 
     Args:
         database: Where they are built.
-        projections: What may be among them, by name; the claims may be too.
+        projections: What they are builds of, by name. The claims are no projection.
         check: Called first in each transaction that writes; it may raise to refuse.
     """
 
