@@ -58,6 +58,8 @@ def main() -> int:
 
 
 def _torture(options: argparse.Namespace, place: str, url: str = "") -> int:
+    if options.directory:
+        options.directory.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix=f"torture-{place}-", dir=options.directory))
     server = None
     if url == "" and place == "postgres":

@@ -104,7 +104,7 @@ class Checker:
         wrong = ""
         if ended and not ended.expected:
             wrong = "something unexpected"
-        elif ended and events and (ended.decided or ended.retry):
+        elif ended and events and ended.did_nothing:
             wrong = "events of what was refused"
         elif answered and events and not lowest < events[0].position <= highest:
             wrong = f"its events are not in {lowest, highest}"

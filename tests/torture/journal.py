@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from sessions.commands import Command
+from sessions.errors import OutcomeUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,6 +65,11 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
     retry: bool
     expected: bool = True
 
+    @property
+    def did_nothing(self) -> bool:
+        """Whether it left no trace; with a key, also what may have been done is worth a retry."""
+        return self.decided or (self.retry and self.error != OutcomeUnknown.__name__)
+
 
 class Seen(msgspec.Struct, frozen=True, tag="seen"):
     """The log was seen to end at a position, between two moments."""
@@ -102,7 +108,7 @@ class Lines:
 
     def maybe_done(self) -> list[Asked]:
         """The requests that were done, and those that may have been: their callers do not know."""
-        not_done = {ask for ask, end in self.ended.items() if end.decided or end.retry}
+        not_done = {ask for ask, end in self.ended.items() if end.did_nothing}
         return [
             asked for ask, asked in self.asked.items() if ask not in not_done and asked.how != DRY
         ]
