@@ -248,7 +248,34 @@ def test_an_unknown_tag_is_answered_with_those_that_there_are() -> None:
 def test_half_of_a_surrogate_pair_is_called_so(place: str, half: str) -> None:
     line = f'{{"command":"apply-coupon",{place % half}}}'.encode()
 
-    assert _malformed(line) == r"a string holds one half of a surrogate pair, such as \ud800"
+    name = "coupon" if "coupon" in place else "integrationId"
+    said = rf"a string holds one half of a surrogate pair, such as \ud800 - at `$.{name}`"
+    assert _malformed(line) == said
+
+
+@pytest.mark.parametrize(
+    ("attributes", "path"),
+    [
+        ('{"a":["b","\\ud800"]}', "$.attributes.a[1]"),
+        ('{"a":{"\\ud800":1}}', "$.attributes.a"),
+        ('{"a":1,"b":{"c":"\\ud800"}}', "$.attributes.b.c"),
+    ],
+)
+def test_half_of_a_pair_is_found_in_attributes_and_the_session_is_named(
+    attributes: str, path: str
+) -> None:
+    line = f'{{"command":"open","integrationId":"s","attributes":{attributes}}}'.encode()
+
+    (answer,) = run("execute", stdin=line).json
+
+    assert answer["integrationId"] == "s"
+    assert answer["message"].endswith(f"- at `{path}`")
+
+
+def test_a_line_with_a_number_that_json_does_not_have_still_names_its_session() -> None:
+    (answer,) = run("execute", stdin=b'{"command":"open","integrationId":"s","total":NaN}').json
+
+    assert (answer["integrationId"], answer["error"]) == ("s", "MalformedCommand")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from sessions.rules import MAX_DEPTH
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -46,7 +46,7 @@ def _line_type(command: type[Any]) -> type[Any]:
     )
 
 
-_HALF_A_PAIR = r"a string holds one half of a surrogate pair, such as \ud800"
+_HALF = r"a string holds one half of a surrogate pair, such as \ud800"
 _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
 _TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
 _LINES = tuple([_line_type(kind) for kind in _COMMANDS.values()])
@@ -94,12 +94,13 @@ def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, 
 
 
 def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
+    given = None
     try:
         given = _given(line)
         asked = _DECODER.decode(line)
         _check_amounts(asked, given)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        return _failure(_addressee(line), "MalformedCommand", _why(error, line))
+        return _failure(_addressee(line, given), "MalformedCommand", _why(error, line))
     kind = _COMMANDS[type(asked).__name__]
     command = kind(**{name: getattr(asked, name) for name in kind.__struct_fields__})
     try:
@@ -174,7 +175,7 @@ def _why(error: Exception, line: bytes) -> str:
     if isinstance(error, RecursionError):
         return f"lists and objects nest more than {MAX_DEPTH} levels deep"
     if not isinstance(error, msgspec.ValidationError):
-        return _HALF_A_PAIR if _is_json(line) else _no_text(line) or said
+        return _half_a_pair(line) or _no_text(line) or said
     if " - at `" not in said:  # msgspec leaves out the path of the top
         said += " - at `$`"
     return f"{said}: the commands are {_TAGS}" if said.endswith("`$.command`") else said
@@ -189,18 +190,45 @@ def _no_text(line: bytes) -> str:
     return ""
 
 
-def _is_json(line: bytes) -> bool:
-    """Whether a line is JSON but for lone surrogates, which Python's own decoder accepts."""
+def _half_a_pair(line: bytes) -> str:
+    """What is wrong with a line that is JSON but for lone surrogates, which Python accepts."""
     try:
         text = line.decode(errors="surrogatepass")  # given bytes, it would guess other encodings
-        json.loads(text, parse_constant=int)  # NaN and Infinity are not JSON
+        value = json.loads(text, parse_constant=int)  # NaN and Infinity are not JSON
     except (ValueError, RecursionError):
-        return False
-    return True
+        return ""
+    return next((f"{_HALF} - at `{path}`" for path, text in _texts(value) if _is_half(text)), "")
 
 
-def _addressee(line: bytes) -> str | None:
+def _texts(value: object, path: str = "$") -> Iterator[tuple[str, str]]:
+    """The strings of a JSON value, names too, each after its path."""
+    match value:
+        case str():
+            yield path, value
+        case dict():
+            for name, inner in value.items():
+                yield path, name
+                yield from _texts(inner, f"{path}.{name}")
+        case list():
+            for number, inner in enumerate(value):
+                yield from _texts(inner, f"{path}[{number}]")
+        case _:
+            pass
+
+
+def _is_half(text: str) -> bool:
+    """Whether a string has a lone surrogate, which is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _addressee(line: bytes, given: object) -> str | None:
+    """The session that a line names, as far as it can be read."""
     try:
         return msgspec.json.decode(line, type=_Addressed).integration_id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
-        return None
+        named = given.get("integrationId") if isinstance(given, dict) else None
+        return named if isinstance(named, str) and not _is_half(named) else None

@@ -23,7 +23,13 @@ from sessions.cli.common import (
     remark,
     resumable,
 )
-from sessions.cli.options import any_application_option, examples, json_option, store_option
+from sessions.cli.options import (
+    Count,
+    any_application_option,
+    examples,
+    json_option,
+    store_option,
+)
 from sessions.sql.schema import ANSWERS, CLAIMS, LIMITS, PARKED, PROJECTIONS
 from sessions.store import SessionStore
 from sessions.views import kept
@@ -52,7 +58,7 @@ def init(*, store: str) -> None:
 @click.option(
     "--limit",
     metavar="N",
-    type=click.IntRange(1),
+    type=Count(1),
     default=1000,
     help="Stop after N differences of an application.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import click
 import msgspec
@@ -28,6 +29,22 @@ def examples(*lines: str) -> str:
     """Command lines to show below the options of a command."""
     title = "Example:" if len(lines) == 1 else "Examples:"
     return "\n".join(["\b", title, *[f"  {line}" for line in lines]])
+
+
+class Count(click.IntRange):
+    """A whole number that a database can hold."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401  as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Read it from the command line."""
+        number: int = super().convert(value, param, ctx)
+        if number > rules.MAX_COUNT:
+            self.fail(f"{number} is more than {rules.MAX_COUNT}.", param, ctx)
+        return number
 
 
 def a_time(text: str) -> datetime:
@@ -80,7 +97,7 @@ _application = partial(
     envvar="SESSIONS_APPLICATION",
     show_envvar=True,
     metavar="N",
-    type=click.IntRange(1),
+    type=Count(1),
 )
 application_option = _application(default=1, help="The application that owns the sessions.")
 any_application_option = _application(help="Only this application; by default all in the store.")
@@ -93,7 +110,7 @@ as_of_option = click.option(
 )
 position_option = click.option(
     "--position",
-    type=click.IntRange(0),
+    type=Count(0),
     metavar="P",
     help="As the store knew it at this log position.",
 )

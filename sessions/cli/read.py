@@ -11,6 +11,7 @@ import click
 from projections import CustomerSession, CustomerSessions, Step
 from sessions.cli.common import print_line, print_lines, print_table, print_text, reading, time_text
 from sessions.cli.options import (
+    Count,
     application_option,
     as_of_option,
     check_one_moment,
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
     )
 )
 @session_argument
-@click.option(
-    "--version", type=click.IntRange(1), metavar="N", help="As it was after its first N events."
-)
+@click.option("--version", type=Count(1), metavar="N", help="As it was after its first N events.")
 @as_of_option
 @position_option
 @json_option
@@ -110,9 +109,9 @@ def timeline(*, session_id: str, json: bool, store: str, application: int) -> No
 
 @click.command(epilog=examples("sessions log --follow --json --type SessionClosed"))
 @click.option(
-    "--after", type=click.IntRange(0), default=0, metavar="P", help="Start after this log position."
+    "--after", type=Count(0), default=0, metavar="P", help="Start after this log position."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N events.")
+@click.option("--limit", type=Count(1), metavar="N", help="At most N events.")
 @click.option("--follow", is_flag=True, help="Continue with each new event, until Ctrl-C.")
 @click.option(
     "--type",
