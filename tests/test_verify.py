@@ -253,6 +253,26 @@ def test_an_event_that_is_gone_is_found(store: SessionStore, position: int) -> N
     change(store, "DELETE FROM events WHERE position = ?", position)
 
     assert differs(store) != []
+    if position < store.position:  # else it looks as if it had never been
+        first = verify(store)[0]
+        assert (first.key, first.column, first.position) == ((position,), "position", position)
+
+
+def test_the_first_event_behind_a_gap_in_a_stream_is_named(store: SessionStore) -> None:
+    _, second, third, *_ = [recorded.position for recorded in store.events("a")]
+    change(store, "DELETE FROM events WHERE position = ?", second)
+
+    found = [each for each in verify(store) if each.column == "version"]
+
+    assert [(each.key, each.position) for each in found] == [(("session", "a"), third)]
+
+
+def test_positions_begin_with_1(store: SessionStore) -> None:
+    change(store, "UPDATE events SET position = 0 WHERE position = 1")
+
+    assert [(each.key, each.column, each.position) for each in verify(store)] == [
+        ((1,), "position", 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -665,6 +685,7 @@ WAITING = [
         ),
         [(1, "parked", "")],
     ),
+    ("UPDATE parked SET key = 'z', position = 77 WHERE key = 'b'", [(77, "parked", "")]),
 ]
 
 

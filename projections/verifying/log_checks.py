@@ -26,6 +26,35 @@ FROM (
 WHERE position < before OR (category = '{SESSION}' AND at < earlier)
 ORDER BY position
 """
+_ENDS = "SELECT count(*), max(position), min(position) FROM events WHERE application_id = ?"
+_FIRST_GAP = """
+SELECT place
+FROM (
+    SELECT position, row_number() OVER (ORDER BY position) AS place
+    FROM events WHERE application_id = ?
+) AS placed
+WHERE position <> place
+ORDER BY place
+LIMIT 1
+"""
+_STREAM_WITH_GAP = """
+SELECT category, stream_id FROM events WHERE application_id = ?
+GROUP BY category, stream_id HAVING min(version) <> 1 OR count(*) <> max(version)
+LIMIT 1
+"""
+_STREAMS_WITH_GAPS = """
+SELECT category, stream_id, held, last, min(position)
+FROM (
+    SELECT category, stream_id, position, version,
+    row_number() OVER (PARTITION BY category, stream_id ORDER BY version) AS place,
+    count(*) OVER (PARTITION BY category, stream_id) AS held,
+    max(version) OVER (PARTITION BY category, stream_id) AS last
+    FROM events WHERE application_id = ?
+) AS placed
+WHERE version <> place
+GROUP BY category, stream_id, held, last
+ORDER BY min(position)
+"""
 
 
 def unread(obstacle: UnknownEvent | UndecodableEvent) -> Difference:
@@ -35,18 +64,17 @@ def unread(obstacle: UnknownEvent | UndecodableEvent) -> Difference:
 
 
 def gaps(query: Query, application_id: int) -> Iterator[Difference]:
-    """Gaps in positions and versions."""
-    sizes = "SELECT count(*), max(position) FROM events WHERE application_id = ?"
-    ((count, newest),) = query(sizes, (application_id,))
-    if count != (newest or 0):
-        yield Difference(_EVENTS, (), "position", f"{count} events", f"{newest} events")
-    versions = (
-        "SELECT category, stream_id, count(*), max(version) FROM events WHERE application_id = ? "
-        "GROUP BY category, stream_id HAVING min(version) <> 1 OR count(*) <> max(version)"
-    )
-    for category, stream, held, last in query(versions, (application_id,)):
-        expected = f"{last} events"
-        yield Difference(_EVENTS, (category, stream), "version", f"{held} events", expected)
+    """Gaps in positions and versions: the first missing position, and the first event behind."""
+    ((count, newest, oldest),) = query(_ENDS, (application_id,))
+    if count and (count, 1) != (newest, oldest):
+        ((missing,),) = query(_FIRST_GAP, (application_id,))
+        expected = f"{newest} events"
+        yield Difference(_EVENTS, (missing,), "position", f"{count} events", expected, missing)
+    if not query(_STREAM_WITH_GAP, (application_id,)):  # it is cheaper to find none
+        return
+    for category, stream, held, last, behind in query(_STREAMS_WITH_GAPS, (application_id,)):
+        key, expected = (category, stream), f"{last} events"
+        yield Difference(_EVENTS, key, "version", f"{held} events", expected, behind)
 
 
 def disorder(query: Query, application_id: int) -> Iterator[Difference]:

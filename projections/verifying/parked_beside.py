@@ -48,6 +48,16 @@ class ParkedBeside:
         """Copy all rows of other builds."""
         self._take(f"NOT {self._of_verified}")
 
+    def skips_of_nothing(self, application_id: int) -> list[tuple[Any, ...]]:
+        """The keys of skips at positions where an application has no event: the next might be."""
+        of_log = "SELECT 1 FROM events WHERE events.application_id = parked.application_id"
+        no_event = f"NOT EXISTS ({of_log} AND events.position = parked.position)"
+        key = ", ".join(schema.PARKED.key)
+        where = f"skipped AND {self._of_verified} AND application_id = ? AND {no_event}"
+        return self._query(
+            schema.PARKED.select(where, key, columns=key), (*self._verified, application_id)
+        )
+
     def _take(self, where: str) -> None:
         copied = f"INSERT INTO {self._table.name} {schema.PARKED.select(where)}"
         self._connection.execute(copied, self._verified)

@@ -167,6 +167,8 @@ class Verification:
             yield from self._rows(table)
         self._parked.take_others()
         yield from self._rows(schema.PARKED)
+        for key in self._parked.skips_of_nothing(self._store.application_id):
+            yield Difference(schema.PARKED.name, key[1:], "", "a row", None)
         if ATTACHMENTS in self._tables:
             yield from wrong_of_profiles(self._query, ATTACHMENTS.beside(_FRESH))
         yield from self._anonymous.wrong()
