@@ -685,7 +685,10 @@ WAITING = [
         ),
         [(1, "parked", "")],
     ),
-    ("UPDATE parked SET key = 'z', position = 77 WHERE key = 'b'", [(77, "parked", "")]),
+    (
+        "UPDATE parked SET key = 'z', position = 77 WHERE key = 'b'",
+        [(4, "parked", ""), (77, "parked", "")],
+    ),
 ]
 
 
