@@ -56,7 +56,7 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
             builds = kept.builds(store.rows, "current")
             for each in projections:
                 if not is_kept(each, builds.get(each.name)):
-                    raise not_kept(each, builds.get(each.name)) from error
+                    raise not_kept(store, each, builds.get(each.name)) from error
             kept.check_columns(store.recorder.database, [(builds[e.name], e) for e in projections])
             raise
 
@@ -76,18 +76,19 @@ def kept_here(
     return [(rows[e.name], e) for e in store.projections if is_kept(e, rows.get(e.name))]
 
 
-def not_kept(projection: Projection[Any], build: Build | None) -> ProjectionNotKept:
+def not_kept(
+    store: SessionStore, projection: Projection[Any], build: Build | None
+) -> ProjectionNotKept:
     """The error to raise if the store does not keep this version of a projection."""
-    stored = 0 if build is None else build.version
-    advice = advice_on(projection.name, stored, projection.version)
+    if build is not None:
+        advice = kept.advice_on([projection.name], is_newer=build.version > projection.version)
+    elif projection.name not in {each.name for each in store.projections}:
+        advice = "install it, or give it to `SessionStore.open(projections=...)`"
+    elif projection.mode == "followed":
+        advice = "run `sessions projections run`, which begins it"
+    else:
+        advice = kept.advice_on([projection.name])
     return ProjectionNotKept(projection=projection.label, advice=advice)
-
-
-def advice_on(name: str, stored: int, here: int) -> str:
-    """What to do if the store keeps another version of a projection than this process has."""
-    if stored > here:
-        return "upgrade this process"
-    return f"run `sessions projections rebuild {name}`"
 
 
 def behind(projection: Projection[Any], position: int, asked: int) -> ViewBehind:
@@ -115,6 +116,6 @@ def unreadable(
     """The error to raise for a row that is not a view: another version's, or changed by hand."""
     build = kept.builds(store.rows, "current").get(projection.name)
     if not is_kept(projection, build):
-        return not_kept(projection, build)
+        return not_kept(store, projection, build)
     path = store.recorder.database.path
     return ViewUnreadable(path=path, projection=projection.name, key=key, reason=error)

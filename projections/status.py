@@ -68,6 +68,7 @@ def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatu
         InvalidValue: `seconds` is not 0 to 2,147,483 seconds.
     """
     rules.seconds("seconds", seconds)
+    store.check_made()
     before = {(name, build.number): _come(store, build) for name, build, _ in _builds(store)}
     time.sleep(seconds)
     found = [_status(store, build, of, before, seconds) for _, build, of in _builds(store)]

@@ -230,6 +230,7 @@ class StoredProjection(Generic[V]):
                 projection's `keys` were changed.
             ProjectionNotKept: The store keeps another version, or none.
             BatchOpen: This thread has a batch open.
+            StoreNotFound: The store does not exist yet.
             InvalidValue: It is a text that no database takes.
             RebuildRunning: A rebuild has just switched to another build: try again.
         """
@@ -252,6 +253,7 @@ class StoredProjection(Generic[V]):
                 projection's `keys` were changed.
             ProjectionNotKept: The store keeps another version, or none.
             BatchOpen: This thread has a batch open.
+            StoreNotFound: The store does not exist yet.
             InvalidValue: It is a text that no database takes.
             RebuildRunning: This version is being rebuilt, and that build would not know of the
                 skip; or a rebuild has just switched to another build.
@@ -260,8 +262,9 @@ class StoredProjection(Generic[V]):
 
     def _go_on(self, key: Key, how: How) -> bool:
         _check_shown(key)
-        build = self._build()
         self._store.check_no_batch("retry or skip")
+        self._store.check_made()
+        build = self._build()
         return going_on.go_on(self._store, self.projection, build, key, how)
 
     def _build(self) -> Build:

@@ -4,6 +4,7 @@ All that a caller needs is here: `SessionStore`, every command, event and error,
 The views are in `projections`.
 """
 
+from sessions.batching import Batch
 from sessions.claims import Claim, Usage
 from sessions.commands import (
     AddItem,
@@ -32,7 +33,6 @@ from sessions.commands import (
 from sessions.commits.answers import (
     Executed,
 )
-from sessions.commits.batch import Batch
 from sessions.decide import (
     Decision,
     Known,

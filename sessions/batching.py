@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sessions import rules
-from sessions.commits.batch import Batch
+from sessions.commits.batch import RunningBatch
 from sessions.errors import BatchOpen, StoreClosed
 from sessions.log.follower import Follower
 from sessions.log.reader import StoreReader, names_of
@@ -25,10 +25,40 @@ if TYPE_CHECKING:
     from sessions.events import Event
 
 
+class Batch:
+    """What a block may do with its batch; see `SessionStore.batch`."""
+
+    def __init__(self, running: RunningBatch) -> None:
+        self._running = running
+
+    def begin(self) -> None:
+        """Take the lock now: what the batch reads from here on cannot change before it commits.
+
+        If a commit is due, it comes first. So a loop that calls this lets others write now and
+        then.
+
+        Raises:
+            OutsideBatch: The batch has ended, or another thread or task opened it.
+            BatchFailed: Commands that it answered before are lost.
+            StoreReadOnly: The store was opened with `read_only=True`.
+            StoreBusy: Others held the lock for too long.
+        """
+        self._running.begin()
+
+    def commit(self) -> None:
+        """Commit now, so that what was executed so far is durable.
+
+        Raises:
+            OutsideBatch: The batch has ended, or another thread or task opened it.
+            BatchFailed: Commands that it answered are lost.
+        """
+        self._running.commit()
+
+
 class _OfThread(threading.local):
     """What the current thread has open."""
 
-    batch: Batch | None = None
+    batch: RunningBatch | None = None
 
 
 class StoreWithBatches(StoreReader):
@@ -62,14 +92,14 @@ class StoreWithBatches(StoreReader):
         """
         outer = self._batch
         if outer is not None:
-            yield outer
+            yield Batch(outer)
             return
         self.check_no_batch("another batch")
         self.check_open()
-        self._of_thread.batch = batch = Batch(self._writer, self._check_writable)
+        self._of_thread.batch = batch = RunningBatch(self._writer, self._check_writable)
         try:
             batch.open()
-            yield batch
+            yield Batch(batch)
             batch.end()
         finally:
             try:
@@ -80,14 +110,14 @@ class StoreWithBatches(StoreReader):
                 batch.close()  # the first call may have been interrupted
 
     @property
-    def _batch(self) -> Batch | None:
+    def _batch(self) -> RunningBatch | None:
         """The batch that the calling task is inside, if any."""
         if self._of_thread.batch is None:  # the usual case
             return None
         batch = self._batch_of_thread()
         return batch if batch is not None and batch.is_inside else None
 
-    def _batch_of_thread(self) -> Batch | None:
+    def _batch_of_thread(self) -> RunningBatch | None:
         """The batch that this thread has open; one that another thread has ended is dropped."""
         batch = self._of_thread.batch
         if batch is not None and batch.has_ended:

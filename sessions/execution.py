@@ -105,20 +105,9 @@ class CommandExecutor(StoreWithBatches):
         Arguments, result and errors are those of `execute`. A task that is cancelled while it waits
         for its turn writes nothing; if it is cancelled later, it may have written.
         """
-        import asyncio  # noqa: PLC0415  callers that await have it; others start faster
-
         request = Request(session_id, command, expected_version)
         job = self._job([request], idempotency_key, metadata, dry_run=dry_run)
-        if self._batch is not None:
-            return self._run(job)[0]
-        if dry_run and not self.exists:
-            return (await asyncio.to_thread(self._run, job))[0]
-        if self.exists:
-            self._check_writable()
-        else:  # making it may wait for the lock
-            await asyncio.to_thread(self._check_writable)
-        with tracing.span("execute", commands=1):
-            return (await self._commits.do_async(job))[0]
+        return (await self._run_async(job))[0]
 
     def execute_many(  # noqa: PLR0913  as execute
         self,
@@ -135,11 +124,23 @@ class CommandExecutor(StoreWithBatches):
         Arguments and errors are those of `execute`; `expected_version` applies before the first
         command. The result has one `Executed` per command.
         """
-        requests = [
-            Request(session_id, command, None if number else expected_version)
-            for number, command in enumerate(rules.several("commands", commands))
-        ]
+        requests = _of_session(session_id, commands, expected_version)
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
+
+    async def execute_many_async(  # noqa: PLR0913  as execute
+        self,
+        session_id: str,
+        commands: Iterable[Command],
+        *,
+        idempotency_key: str | None = None,
+        expected_version: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> list[Executed]:
+        """`execute_many`, awaited, as `execute_async` is."""
+        requests = _of_session(session_id, commands, expected_version)
+        job = self._job(requests, idempotency_key, metadata, dry_run=dry_run)
+        return await self._run_async(job)
 
     def execute_all(
         self,
@@ -154,8 +155,20 @@ class CommandExecutor(StoreWithBatches):
         `commands` are pairs of a session's id and a command. The other arguments and the errors are
         those of `execute`. The result has one `Executed` per command.
         """
-        requests = [Request(*_pair(each)) for each in rules.several("commands", commands)]
+        requests = _of_sessions(commands)
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
+
+    async def execute_all_async(
+        self,
+        commands: Iterable[tuple[str, Command]],
+        *,
+        idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> list[Executed]:
+        """`execute_all`, awaited, as `execute_async` is."""
+        job = self._job(_of_sessions(commands), idempotency_key, metadata, dry_run=dry_run)
+        return await self._run_async(job)
 
     def answered(self, idempotency_key: str) -> list[Executed] | None:
         """Return the answer that is stored for an idempotency key; None if it was never used.
@@ -184,6 +197,20 @@ class CommandExecutor(StoreWithBatches):
         self.check_no_batch("a command from another task")  # it would block its own thread
         return self._commits.do(job)
 
+    async def _run_async(self, job: Job) -> list[Executed]:
+        import asyncio  # noqa: PLC0415  callers that await have it; others start faster
+
+        if self._batch is not None:
+            return self._run(job)
+        if job.dry_run and not self.exists:
+            return await asyncio.to_thread(self._run, job)
+        if self.exists:
+            self._check_writable()
+        else:  # making it may wait for the lock
+            await asyncio.to_thread(self._check_writable)
+        with tracing.span("execute", commands=len(job.requests)):
+            return await self._commits.do_async(job)
+
     def _job(
         self,
         requests: list[Request],
@@ -208,6 +235,21 @@ class CommandExecutor(StoreWithBatches):
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))
+
+
+def _of_session(
+    session_id: str, commands: Iterable[Command], expected_version: int | None
+) -> list[Request]:
+    """The requests of a call for one session; the version is expected before the first."""
+    return [
+        Request(session_id, command, None if number else expected_version)
+        for number, command in enumerate(rules.several("commands", commands))
+    ]
+
+
+def _of_sessions(commands: Iterable[tuple[str, Command]]) -> list[Request]:
+    """The requests of a call for several sessions."""
+    return [Request(*_pair(each)) for each in rules.several("commands", commands)]
 
 
 def _pair(given: object) -> tuple[Any, Any]:

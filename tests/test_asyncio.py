@@ -14,16 +14,18 @@ from sessions import (
     OpenSession,
     QueueFull,
     SessionNotFound,
+    SessionNotOpen,
     SessionStore,
     StoreBusy,
     StoreClosed,
+    VersionConflict,
 )
 from tests.conftest import add
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sessions import Executed
+    from sessions import Command, Executed
     from sessions.sql.begun import Begun
     from sessions.sql.connection import Connection
     from sessions.sql.head import Head
@@ -68,6 +70,28 @@ def test_errors_are_raised_where_it_is_awaited(store: SessionStore) -> None:
 
     asyncio.run(shop())
     assert store.position == 2
+
+
+def test_several_commands_are_awaited_as_one(store: SessionStore) -> None:
+    async def shop() -> None:
+        many: list[Command] = [OpenSession(), add("a"), add("b")]
+        made = await store.execute_many_async("s", many, expected_version=0, idempotency_key="k")
+        assert [each.version for each in made] == [1, 2, 3]
+        again = await store.execute_many_async("s", many, expected_version=0, idempotency_key="k")
+        assert [each.replayed for each in again] == [True] * 3
+        with pytest.raises(VersionConflict):
+            await store.execute_many_async("s", [add("c")], expected_version=1)
+        both: list[tuple[str, Command]] = [("t", OpenSession()), ("s", CloseSession())]
+        for dry_run in (True, False):
+            made = await store.execute_all_async(both, dry_run=dry_run)
+            assert [each.version for each in made] == [1, 4]
+        with pytest.raises(SessionNotOpen) as refused:
+            await store.execute_all_async([("u", OpenSession()), ("s", add("d"))])
+        assert refused.value.index == 1
+
+    asyncio.run(shop())
+    assert [recorded.stream_id for recorded in store.log()] == [*"sss", "t", "s"]
+    assert verify(store) == []
 
 
 def test_the_loop_goes_on_while_another_writer_has_the_lock(url: str) -> None:

@@ -179,7 +179,8 @@ def test_an_inline_projection_that_the_store_does_not_keep_is_named(store_url: s
     rows = [f"{application}\t\tprojections\tattachments\tversion\t\t1" for application in (1, 7)]
     assert (verified.code, verified.rows[1:]) == (1, rows)
     assert verified.err == (
-        "attachments was not compared: the store does not keep it; run `sessions rebuild`\n"
+        "attachments was not compared: the store does not keep it; "
+        "run `sessions projections rebuild attachments`\n"
     )
 
 
@@ -316,9 +317,10 @@ def test_a_store_of_other_views_takes_commands_again_after_a_rebuild(store_url: 
     close = b'{"command":"close","integrationId":"[b]"}\n'
     refused = run("execute", stdin=close)
     assert (refused.code, refused.out) == (1, "")
-    assert "run `sessions rebuild`" in refused.err
+    names = ["attachments", "customer_sessions"]
+    assert f"run `sessions projections rebuild {' '.join(names)}`" in refused.err
 
-    assert run("rebuild").code == 0
+    assert run("projections", "rebuild", *names).code == 0
 
     assert (run("execute", stdin=close).code, run("verify").code) == (0, 0)
 

@@ -108,7 +108,7 @@ def test_a_process_with_one_more_projection_is_told_to_rebuild(open_store: OpenS
     if store.recorder.database.in_memory:
         other = SessionStore(store.recorder.database, 1, read_only=True, projections=WITH_TRAFFIC)
     else:
-        with pytest.raises(ViewsDiffer, match="sessions rebuild"):
+        with pytest.raises(ViewsDiffer, match="run `sessions projections rebuild traffic`"):
             open_store(projections=WITH_TRAFFIC)
         other = open_store(read_only=True, projections=WITH_TRAFFIC)
 

@@ -920,6 +920,9 @@ def test_a_store_that_keeps_nothing_refuses_a_writer_with_inline_views(
         SessionStore(database, 1).execute("b", OpenSession())
 
 
+REBUILD = "run `sessions projections rebuild"
+
+
 def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenStore) -> None:
     store = open_store(projections=inline(SALES))
     store.execute("a", OpenSession())
@@ -927,8 +930,9 @@ def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenSto
 
     for other, advice in (
         (installed(), "install sales here, or run `sessions rebuild` to stop keeping it"),
-        (inline(replace(SALES, version=2)), "run `sessions rebuild`"),
-        (inline(SALES, SPEND), "run `sessions rebuild`"),
+        (inline(replace(SALES, version=2)), f"{REBUILD} sales`"),
+        (inline(SALES, SPEND), f"{REBUILD} spend`"),
+        (inline(replace(SALES, version=2), SPEND), f"{REBUILD} sales spend`"),
     ):
         with pytest.raises(ViewsDiffer) as refused:
             SessionStore(database, 1, projections=other)
@@ -964,7 +968,7 @@ def test_a_new_column_of_an_inline_projection_needs_a_new_version(
         SessionStore(database, 1, projections=inline(other))
     assert refused.value.stored == "sales 1"
     assert refused.value.found == f"sales 1 with {lacking}"
-    assert refused.value.advice == "raise its version, and run `sessions rebuild`"
+    assert refused.value.advice == "raise its version, and run `sessions projections rebuild sales`"
 
     newer = inline(replace(MENDED, rows=(WIDER, OTHER), version=2))
     rebuild(SessionStore(database, 1, read_only=True, projections=newer))
@@ -984,7 +988,7 @@ def test_a_new_column_of_a_followed_projection_needs_a_new_version(
         Runner(changed).run()
     assert refused.value.stored == "sales 1"
     assert refused.value.found == f"sales 1 with {lacking}"
-    assert refused.value.advice == "raise its version, and run `sessions rebuild`"
+    assert refused.value.advice == "raise its version, and run `sessions projections rebuild sales`"
 
     store.execute("a", add("x"))
     Runner(store).run(until=2)  # who has it as it is kept goes on

@@ -51,6 +51,7 @@ from sessions.errors import (
     ProjectionNotLoaded,
     ProjectionTooOld,
     RebuildRunning,
+    ViewBehind,
 )
 from sessions.sql import inserting
 from sessions.views import kept
@@ -762,12 +763,27 @@ def test_what_it_cannot_do_is_refused_and_changes_nothing(store: SessionStore) -
     assert store.query(BUILDS) == before
 
 
-def test_where_nothing_is_there_is_nothing_to_rebuild(url: str) -> None:
-    with (
-        SessionStore.open(url, read_only=True) as store,
-        pytest.raises(StoreNotFound),
-    ):
-        rebuild(store)
+@pytest.mark.parametrize("read_only", [True, False])
+def test_where_nothing_is_there_is_nothing_to_rebuild_to_drop_or_to_let_go_on(
+    url: str, tmp_path: Path, *, read_only: bool
+) -> None:
+    with SessionStore.open(url, read_only=read_only, projections=[SPEND]) as store:
+        if url.startswith("postgres") and not read_only:
+            return  # it is made when it is opened
+        stored = StoredProjection(store, SPEND)
+        for work in (
+            lambda: rebuild(store),
+            lambda: drop(store, "spend"),
+            lambda: stored.retry("p"),
+            lambda: stored.skip("p"),
+            lambda: status(store),
+        ):
+            with pytest.raises(StoreNotFound):
+                work()
+        with pytest.raises((StoreNotFound, ViewBehind)):
+            stored.wait(1, timeout=0)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- comparing

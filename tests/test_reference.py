@@ -32,7 +32,7 @@ from projections import (
     testing,
     verify,
 )
-from sessions import errors
+from sessions import Batch, Executed, Follower, errors
 from sessions.cli import app
 from sessions.commands import BaseCommand, Command
 from sessions.decide import decide
@@ -60,16 +60,28 @@ ERRORS = [
 ]
 TABLES = [*schema.TABLES, *[table for projection in installed() for table in projection.tables]]
 CLI = dict(commands_of(app))
+OF_THE_LIBRARY = {"happened", "log_without", "rows", "streams"}
+"""What a store has for `projections`."""
+CLASSES = (
+    *(SessionStore, Batch, Follower, Executed),
+    *(CustomerSessions, CustomerHistories, StoredProjection, Runner),
+    *(testing.Given, testing.Folded),
+)
+
+
+def methods(kind: type) -> list[str]:
+    """The public methods and properties of a class, inherited ones too."""
+    found = {name: inspect.getattr_static(kind, name) for name in dir(kind) if name[0] != "_"}
+    callable_ones = (classmethod, staticmethod, property)
+    return [
+        name
+        for name, value in found.items()
+        if inspect.isfunction(value) or isinstance(value, callable_ones)
+    ]
+
+
 PUBLIC = [
-    *[(SessionStore, name) for name in vars(SessionStore) if not name.startswith("_")],
-    *[
-        (kind, name)
-        for kind in (CustomerSessions, StoredProjection, Runner, testing.Given, testing.Folded)
-        for name, value in vars(kind).items()
-        if not name.startswith("_") and (inspect.isroutine(value) or isinstance(value, property))
-    ],
-    *[(CustomerSessions, name) for name in vars(CustomerSessions) if not name.startswith("_")],
-    *[(CustomerHistories, name) for name in ("get", "replay")],
+    *[(kind, name) for kind in CLASSES for name in methods(kind) if name not in OF_THE_LIBRARY],
     *[(sessions, function.__name__) for function in (decide, evolve)],
     *[
         (projections, function.__name__)
@@ -182,7 +194,13 @@ def test_it_has_every_signature(owner: object, name: str) -> None:
     function = getattr(function, "fget", getattr(function, "__func__", function))
     any_number = [stub.args.vararg] if stub.args.vararg else []
     written = [arg.arg for arg in (*stub.args.args, *any_number, *stub.args.kwonlyargs)]
-    assert written == list(inspect.signature(function).parameters)
+    parameters = inspect.signature(function).parameters
+    assert written == list(parameters)
+    assert isinstance(stub, ast.AsyncFunctionDef) is inspect.iscoroutinefunction(function)
+    optional = [name for name, each in parameters.items() if each.default is not each.empty]
+    by_name = zip(stub.args.kwonlyargs, stub.args.kw_defaults, strict=True)
+    by_place = stub.args.args[len(stub.args.args) - len(stub.args.defaults) :]
+    assert optional == [a.arg for a in by_place] + [a.arg for a, default in by_name if default]
 
 
 @pytest.mark.parametrize(("owner", "name"), STATED)
@@ -212,11 +230,11 @@ def stated() -> dict[str, set[str]]:
     }
 
 
-def stubs() -> dict[tuple[str, str], ast.FunctionDef]:
+def stubs() -> dict[tuple[str, str], ast.FunctionDef | ast.AsyncFunctionDef]:
     """The functions and methods that the page states."""
     return {
         (scope.name if isinstance(scope, ast.ClassDef) else "", stub.name): stub
         for scope in scopes()
         for stub in scope.body
-        if isinstance(stub, ast.FunctionDef)
+        if isinstance(stub, ast.FunctionDef | ast.AsyncFunctionDef)
     }

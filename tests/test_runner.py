@@ -659,7 +659,7 @@ def test_who_waits_for_what_the_store_does_not_know_yet_gives_a_runner_time_to_b
     last = fill(older, "a")
     store = SessionStore(older.recorder.database, 1, projections=followed(MENDED, SPEND))
 
-    with pytest.raises(ProjectionNotKept, match="spend 1"):
+    with pytest.raises(ProjectionNotKept, match="spend 1: run `sessions projections run`, which "):
         spend(store).wait(last, timeout=0.05)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(spend(store).wait, last)
@@ -669,7 +669,7 @@ def test_who_waits_for_what_the_store_does_not_know_yet_gives_a_runner_time_to_b
 
     assert spend(store).get("p") == Spend(4, 4)
     unknown = replace(SPEND, name="unknown", mode="inline")
-    with pytest.raises(ProjectionNotKept, match="unknown 1"):
+    with pytest.raises(ProjectionNotKept, match="unknown 1: install it, or give it to `Sess"):
         StoredProjection(store, unknown).wait(last)
 
 

@@ -141,6 +141,7 @@ def drop(store: SessionStore, name: str) -> list[str]:
         DependentObject: On PostgreSQL, something else depends on a relation of a build.
     """
     store.check_no_batch("drop")
+    store.check_made()
     database = store.recorder.database
     is_known = any(name == each.name for each in store.projections)
     if not _builds(store.rows, name, kept.STATUSES):

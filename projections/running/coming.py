@@ -40,7 +40,7 @@ def build_of(store: SessionStore, projection: Projection[Any], by: float = 0.0) 
             return build
         if build is not None or not may_begin or time.monotonic() >= by:
             kept.check_whole(store.rows)
-            raise not_kept(projection, build)
+            raise not_kept(store, projection, build)
         database.signal.wait(seen, database.poll_seconds)
 
 
@@ -76,6 +76,8 @@ def wait(store: SessionStore, projection: Projection[Any], position: int, timeou
 def is_followed(store: SessionStore, build: Build) -> bool:
     """Whether a runner of any process follows a build; true if that cannot be told."""
     database = store.recorder.database
+    if not store.exists:  # and the lease would make a file
+        return False
     if database.is_standby():
         return True
     with database.held(kept.right(build, store.application_id)) as held:

@@ -229,7 +229,7 @@ class Runner:
         followed = [(p, build) for p, build in builds if build and build.mode == "followed"]
         for projection, build in followed:
             if not is_kept(projection, build):
-                raise not_kept(projection, build)
+                raise not_kept(self._store, projection, build)
         query, application = self._database.query, self._store.application_id
         return all(kept.position(query, build, application) >= until for _, build in followed)
 

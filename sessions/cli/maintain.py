@@ -11,7 +11,6 @@ from msgspec.structs import asdict, replace
 
 import projections
 from projections.comparing import MOST
-from projections.known import advice_on
 from projections.pages import applications_of
 from sessions.cli.common import (
     counted,
@@ -33,6 +32,7 @@ from sessions.cli.options import (
 from sessions.sql.schema import ANSWERS, CLAIMS, LIMITS, PARKED, PROJECTIONS
 from sessions.store import SessionStore
 from sessions.views import kept
+from sessions.views.kept import advice_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,10 +131,10 @@ def _not_compared(difference: Difference) -> str:
     """Why a projection of the store or of this process was not compared, and what to do."""
     (name,), stored, here = difference.key, difference.stored, difference.expected
     if stored is None:
-        return f"{name} was not compared: the store does not keep it; run `sessions rebuild`"
+        return f"{name} was not compared: the store does not keep it; {advice_on([name])}"
     kept = f"{name} was not compared: the store keeps {name} {stored}"
     if here is not None:
-        advice = advice_on(name, stored, here)
+        advice = advice_on([name], is_newer=stored > here)
         return f"{kept}, but {name} {here} is installed here; {advice}"
     drop = f"if no process keeps it any more, run `sessions projections drop {name}`"
     return f"{kept}, but none is installed here; install it, or, {drop}"

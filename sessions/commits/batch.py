@@ -26,7 +26,7 @@ SECONDS = 1.0
 """A batch commits at the first command after this time."""
 
 
-_entered: ContextVar[tuple[Batch, ...]] = ContextVar("customer-sessions-batches", default=())
+_entered: ContextVar[tuple[RunningBatch, ...]] = ContextVar("customer-sessions-batches", default=())
 """The batches that the current task is inside, at most one of each store.
 
 It is a context variable because tasks that share a thread do not share batches. A task that is
@@ -34,7 +34,7 @@ created inside a batch starts inside it.
 """
 
 
-class Batch:
+class RunningBatch:
     """The transactions of a bulk load, one after the other; see `SessionStore.batch`.
 
     Attributes:
@@ -110,17 +110,7 @@ class Batch:
             self.abandon()
 
     def begin(self) -> None:
-        """Take the lock now: what the batch reads from here on cannot change before it commits.
-
-        If a commit is due, it comes first. So a loop that calls this lets others write now and
-        then.
-
-        Raises:
-            OutsideBatch: The batch has ended, or another thread or task opened it.
-            BatchFailed: Commands that it answered before are lost.
-            StoreReadOnly: The store was opened with `read_only=True`.
-            StoreBusy: Others held the lock for too long.
-        """
+        """Take the lock now; see `sessions.batching.Batch`."""
         if not self.is_inside:
             raise OutsideBatch
         self.check()
@@ -209,12 +199,7 @@ class Batch:
             self.check()
 
     def commit(self) -> None:
-        """Commit now, so that what was executed so far is durable.
-
-        Raises:
-            OutsideBatch: The batch has ended, or another thread or task opened it.
-            BatchFailed: Commands that it answered are lost.
-        """
+        """Commit now; see `sessions.batching.Batch`."""
         if not self.is_inside:
             raise OutsideBatch
         self.check()

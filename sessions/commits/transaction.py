@@ -130,12 +130,13 @@ class Transaction:
             if kept[0] != fingerprint:
                 raise IdempotencyKeyReused(key=key)
             return self._answered(requests, key, kept[1])
-        now = self._means.now()
         executed = self._decided(requests, meta, keep=not dry_run)
         if not dry_run:
             answer = answers.to_json(executed)
+            events = [recorded for each in executed for recorded in each.events]
+            at = events[-1].recorded_at if events else self._means.now()
             self._found[key] = fingerprint, answer
-            self._answers[key] = fingerprint, answer, now
+            self._answers[key] = fingerprint, answer, at
         self.is_torn = False
         return executed
 

@@ -55,7 +55,7 @@ class InlineViews:
         inline = [each for each in current if each.mode == "inline"]
         lacking = self._own - {each.name for each in current}
         if lacking or not all(self._has(each) for each in inline):
-            raise self._differs(inline)
+            raise self._differs(inline, lacking)
         self._views = {
             each.name: Views(
                 self._installed[each.name],
@@ -72,21 +72,22 @@ class InlineViews:
         projection = self._installed.get(current.name)
         return projection is not None and projection.version == current.version
 
-    def _differs(self, inline: Sequence[Build]) -> ViewsDiffer:
+    def _differs(self, inline: Sequence[Build], lacking: set[str]) -> ViewsDiffer:
         stored = ", ".join([each.label for each in inline])
         asked = {*self._own, *[each.name for each in inline]}
         found = ", ".join([e.label for e in self._installed.values() if e.name in asked])
-        advice = self._advice(inline)
+        advice = self._advice(inline, lacking)
         return ViewsDiffer(stored=stored or "(none)", found=found or "(none)", advice=advice)
 
-    def _advice(self, inline: Sequence[Build]) -> str:
+    def _advice(self, inline: Sequence[Build], lacking: set[str]) -> str:
         here = {name: each.version for name, each in self._installed.items()}
-        if any(each.version > here.get(each.name, each.version) for each in inline):
-            return "upgrade this process"
-        if unknown := [each.name for each in inline if each.name not in here]:
+        is_newer = any(each.version > here.get(each.name, each.version) for each in inline)
+        unknown = [each.name for each in inline if each.name not in here]
+        if unknown and not is_newer:
             names = ", ".join(unknown)
             return f"install {names} here, or run `sessions rebuild` to stop keeping it"
-        return "run `sessions rebuild`"
+        differing = {*lacking, *[each.name for each in inline if not self._has(each)]}
+        return kept.advice_on(sorted(differing), is_newer=is_newer)
 
     @property
     def kept_here(self) -> list[tuple[Build, Projection[Any]]]:

@@ -94,7 +94,7 @@ def check_columns(database: Database, current: Sequence[tuple[Build, Projection[
         now = builds(database.query, "current").get(build.name) if lacking else None
         if now is not None and now.number == build.number:
             found = f"{projection.label} with {', '.join(lacking)}"
-            advice = "raise its version, and run `sessions rebuild`"
+            advice = f"raise its version, and {advice_on([build.name])}"
             raise ViewsDiffer(stored=build.label, found=found, advice=advice)
 
 
@@ -116,6 +116,16 @@ def _lacking(projection: Projection[Any], there: Collection[tuple[str, str]]) ->
     found = {relation for relation, _ in there}
     here = columns_of(projection.tables)
     return [".".join(both) for both in sorted(here.difference(there)) if both[0] in found]
+
+
+def advice_on(names: Iterable[str], *, is_newer: bool = False) -> str:
+    """What to do if the store keeps other versions of projections than this process has.
+
+    `is_newer`: One that the store keeps is newer.
+    """
+    if is_newer:
+        return "upgrade this process"
+    return f"run `sessions projections rebuild {' '.join(names)}`"
 
 
 def columns_of(tables: Iterable[Table]) -> set[tuple[str, str]]:
