@@ -169,18 +169,25 @@ def test_a_clock_without_a_timezone_is_refused(open_store: OpenStore) -> None:
     assert store.position == 0
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_clock_that_is_refused_once_leaves_nothing_of_the_command(
-    open_store: OpenStore, number: int
-) -> None:
-    asked: list[int] = []
+def test_a_clock_that_is_refused_once_leaves_nothing_of_the_command(open_store: OpenStore) -> None:
+    times = [NOW.replace(tzinfo=None), NOW]
+    store = open_store(now=lambda: times.pop(0))
 
-    def now() -> datetime:
-        asked.append(number)
-        return NOW.replace(tzinfo=None) if len(asked) == number else NOW
-
-    store = open_store(now=now)
     with pytest.raises(InvalidValue):
         store.execute("s", OpenSession(), idempotency_key="k")
+
     assert (store.position, store.answered("k")) == (0, None)
     assert store.execute("s", OpenSession(), idempotency_key="k").version == 1
+
+
+def test_what_is_kept_for_a_key_is_of_the_time_of_its_events(open_store: OpenStore) -> None:
+    times = [NOW + number * TICK for number in range(3)]
+    store = open_store(now=lambda: times.pop(0))
+
+    store.execute("s", OpenSession(), idempotency_key="k")
+
+    same = (
+        "SELECT idempotency_key FROM answers JOIN events "
+        "ON answers.recorded_at = events.recorded_at"
+    )
+    assert (len(times), store.query(same)) == (2, [("k",)])
