@@ -12,7 +12,7 @@ import msgspec
 
 from sessions.events import ProfileChanged, SessionOpened
 from sessions.sql.tables import APPLICATION_ID, Column, Table
-from sessions.views.projection import Projection
+from sessions.views.projection import Projection, always
 from sessions.views.storage import Storage
 
 if TYPE_CHECKING:
@@ -102,6 +102,6 @@ PROJECTION = Projection(
     key=Column("position", "integer"),
     types=(SessionOpened, ProfileChanged),
     mode="inline",
-    begins=lambda _: True,
+    begins=always,
     kept=Storage(TABLE, _to_row, _from_row, always_fits=True),
 )

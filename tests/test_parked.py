@@ -35,7 +35,7 @@ from sessions import (
 )
 from sessions.errors import KeyNotParked, ProjectionNotKept, RebuildRunning, ViewParked
 from sessions.events import ItemAdded, ProfileChanged
-from sessions.views.projection import of_session
+from sessions.views.projection import is_first, of_session
 from tests.conftest import add, deeper
 from tests.sample_projections import (
     BAD,
@@ -373,6 +373,44 @@ def test_the_first_event_of_a_key_may_be_the_one(open_store: OpenStore, mode: Mo
     assert of(store).get("a") == Sales(Decimal("59.9"), (Line("x", 1),))
     assert verify(store) != []  # by the old fold it would wait
     assert [each.relation for each in verify(store)].count("parked") == 1
+
+
+def test_a_begins_that_raises_stops_nobody_and_the_view_before_is_read(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    def begins(recorded: Recorded) -> bool:
+        if recorded.stream_id == "bad":
+            raise ArithmeticError
+        return is_first(recorded)
+
+    monkeypatch.setattr("sessions.views.inline.HELD", 0)
+    store = open_store(projections=in_mode(mode, replace(MENDED, begins=begins), SPEND))
+    for command in (OpenSession(), add("x"), add("y")):
+        for session in ("bad", "good"):
+            store.execute(session, command)
+        caught_up(store)
+
+    both = Sales(Decimal("119.8"), (Line("x", 1), Line("y", 1)))
+    assert [of(store).get(session) for session in ("bad", "good")] == [both, both]
+    assert of(store, SPEND).get("") == Spend(opened=2)
+    assert parked(store) == []
+
+
+def test_a_begins_for_which_there_is_no_memory_raises_as_a_fold_does(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks_memory(_: object) -> bool:
+        raise MemoryError
+
+    store = open_store(projections=in_mode("inline", replace(SPEND, begins=lacks_memory)))
+
+    with monkeypatch.context() as short:
+        short.setattr("sessions.views.again._ROOM", sys.maxsize)
+        with pytest.raises(MemoryError):
+            store.execute("a", OpenSession(profile_id="p"))
+
+    store.execute("a", OpenSession(profile_id="p"))  # there is memory, and it asks for more
+    assert of(store, SPEND).get("p") == Spend(opened=1)
 
 
 def test_an_event_of_two_keys_may_let_one_of_them_wait(open_store: OpenStore, mode: Mode) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypedDict, TypeVar, cast
 
 import msgspec
 import pytest
+from hypothesis import given as hypothesis_given
+from hypothesis import settings
+from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 
 from projections import (
     Column,
@@ -247,6 +252,7 @@ def test_a_column_may_be_of_any_kind_that_takes_the_field() -> None:
 
 ONE: Any = Column("total", "money")
 LINES_OF: Any = SALES.rows[0]
+KEPT: Any = SPEND.storage
 
 
 @pytest.mark.parametrize(
@@ -262,6 +268,14 @@ LINES_OF: Any = SALES.rows[0]
         ({"keys": "session"}, "keys", "a function"),
         ({"key": "session"}, "key", "a `Column`"),
         ({"view": 3}, "view", "a type"),
+        ({"view": ()}, "view", "a type"),
+        ({"view": 10**9999}, "view", "a type that msgspec can read, not a huge int"),
+        ({"begins": True}, "begins", "a function"),
+        ({"kept": "x"}, "kept", "a `Storage`"),
+        ({"kept": changed(KEPT, table="x")}, "kept.table", "a `Table`"),
+        ({"kept": changed(KEPT, to_row=None)}, "kept.to_row", "a function"),
+        ({"kept": changed(KEPT, from_row="x")}, "kept.from_row", "a function"),
+        ({"kept": changed(KEPT, settled=True)}, "kept.settled", "a function"),
     ],
 )
 def test_what_is_not_what_it_should_be_is_refused_by_its_name(
@@ -269,6 +283,47 @@ def test_what_is_not_what_it_should_be_is_refused_by_its_name(
 ) -> None:
     with pytest.raises(InvalidValue, match=f"{field}: {rule}"):
         replace(SALES, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "rule"),
+    [
+        ({"name": None}, "name", "at most 30 lower-case letters, digits and _"),
+        ({"columns": ("sku",)}, "sold_lines.columns", "a tuple of `Column`, not 'sku'"),
+        ({"key": None}, "sold_lines.key", "a tuple, not None"),
+        ({"key": "move"}, "sold_lines.key", "a tuple, not 'move'"),
+        ({"key": (3,)}, "sold_lines.key", "a tuple of `str`, not 3"),
+        ({"of": None}, "sold_lines.of", "a function, not None"),
+        ({"indexes": ("sku",)}, "sold_lines.indexes", "a tuple of `tuple`, not 'sku'"),
+        ({"indexes": (([],),)}, "sold_lines.indexes", "one or more of the columns"),
+    ],
+)
+def test_what_is_wrong_with_rows_is_refused_by_their_name(
+    given: dict[str, Any], field: str, rule: str
+) -> None:
+    with pytest.raises(InvalidValue, match=f"{field}: {rule}"):
+        replace(SALES, rows=(changed(LINES_OF, **given),))
+
+
+WRONG: list[Any] = [None, 3, "x", object(), (), ("a",), (("a",),), [], 2**63 - 1, 2**63]
+
+
+def some_wrong(fields: Sequence[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """Wrong values for a field or two, some of which are right for some fields."""
+    return st.dictionaries(st.sampled_from(fields), st.sampled_from(WRONG), max_size=2)
+
+
+@settings(max_examples=300, deadline=None)
+@hypothesis_given(
+    given=some_wrong([each.name for each in dataclass_fields(Projection)]),
+    of_rows=some_wrong(Rows.__struct_fields__),
+)
+def test_what_is_defined_can_be_opened_or_is_refused_as_invalid(
+    given: dict[str, Any], of_rows: dict[str, Any]
+) -> None:
+    with suppress(InvalidValue):
+        defined = replace(SALES, rows=(changed(LINES_OF, **of_rows),), mode="inline")
+        SessionStore.open("memory:", projections=[replace(defined, **given)]).close()
 
 
 def test_only_projections_are_given_to_a_store() -> None:
@@ -334,9 +389,9 @@ def test_no_column_of_a_key_is_without_a_value_and_no_index_without_a_column() -
         replace(SALES, indexes=((),))
 
 
-@pytest.mark.parametrize("version", [0, -1, 1.5, 1.0, True, "1", None])
+@pytest.mark.parametrize("version", [0, -1, 1.5, 1.0, True, "1", None, 2**63])
 def test_a_version_is_counted_from_1(version: Any) -> None:
-    with pytest.raises(InvalidValue, match="version: a whole number from 1"):
+    with pytest.raises(InvalidValue, match="version: a whole number from 1 to 9223372036854775807"):
         replace(SALES, version=version)
 
 
@@ -1118,7 +1173,7 @@ def test_projections_of_other_packages_are_found_by_their_entry_points(
         ("json:nothing", "AttributeError"),
         ("no_such_module:PROJECTION", "ModuleNotFoundError.*no_such_module"),
         ("json.nothing:PROJECTION", "ModuleNotFoundError.*; the package json is at .*json"),
-        ("broken_shop:PROJECTION", "InvalidValue.*version: a whole number from 1, not 0"),
+        ("broken_shop:PROJECTION", "InvalidValue.*version: a whole number from 1 to 9.*, not 0"),
     ],
 )
 def test_an_entry_point_that_brings_no_projection_is_named(

@@ -32,6 +32,7 @@ from sessions.errors import (
     UnknownEvent,
     ViewBehind,
 )
+from sessions.views.views import Views
 from tests.conftest import add, in_threads
 from tests.postgres_line import Line
 from tests.sample_projections import MENDED, SALES, SPEND, Spend, followed, in_mode
@@ -480,13 +481,14 @@ def test_it_waits_for_a_writer_that_has_the_lock_for_long(url: str) -> None:
 
 
 def test_an_error_of_it_is_logged_told_to_who_waits_and_reaches_who_leaves_the_block(
-    open_store: OpenStore, caplog: pytest.LogCaptureFixture
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_: object) -> bool:
+    def broken(*_: object, **__: object) -> None:
         raise ArithmeticError
 
-    store = open_store(projections=followed(replace(SPEND, begins=broken)))
+    store = open_store(projections=followed(SPEND))
     last = store.execute("a", OpenSession()).position
+    monkeypatch.setattr(Views, "fold", broken)
 
     def ended(runner: Runner) -> BaseException | None:
         cast("threading.Thread", runner._thread).join(SOON)

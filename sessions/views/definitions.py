@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, get_args
 
+import msgspec
 from msgspec import inspect
 
 from sessions.errors import InvalidValue
 from sessions.events import Event
+from sessions.rules import MAX_COUNT, shown
 from sessions.sql.head import Mode
-from sessions.sql.tables import Column
+from sessions.sql.tables import Column, Table
+from sessions.views.names import check_relation
+from sessions.views.storage import Rows, Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,10 +43,10 @@ def check_several(field: str, given: object, kind: type = object) -> None:
         InvalidValue: It is not.
     """
     if not isinstance(given, tuple | list):
-        raise InvalidValue(field=field, rule="a tuple", value=repr(given))
+        raise InvalidValue(field=field, rule="a tuple", value=shown(given))
     for each in given:
         if not isinstance(each, kind):
-            raise InvalidValue(field=field, rule=f"a tuple of `{kind.__name__}`", value=repr(each))
+            raise InvalidValue(field=field, rule=f"a tuple of `{kind.__name__}`", value=shown(each))
 
 
 def check_function(field: str, given: object) -> None:
@@ -52,52 +56,86 @@ def check_function(field: str, given: object) -> None:
         InvalidValue: It cannot.
     """
     if not callable(given):
-        raise InvalidValue(field=field, rule="a function", value=repr(given))
+        raise InvalidValue(field=field, rule="a function", value=shown(given))
+
+
+def _check_is(field: str, given: object, kind: type) -> None:
+    if not isinstance(given, kind):
+        raise InvalidValue(field=field, rule=f"a `{kind.__name__}`", value=shown(given))
+
+
+def check_rows(rows: Rows[Any]) -> None:
+    """Raise unless the fields of a further relation are such that a table can be made of them.
+
+    Raises:
+        InvalidValue: They are not.
+    """
+    check_relation(rows.name)
+    check_several(f"{rows.name}.columns", rows.columns, Column)
+    check_several(f"{rows.name}.key", rows.key, str)
+    check_several(f"{rows.name}.indexes", rows.indexes, tuple)
+    check_function(f"{rows.name}.of", rows.of)
+
+
+def check_storage(kept: Storage[Any]) -> None:
+    """Raise unless this says how views are stored.
+
+    Raises:
+        InvalidValue: It does not.
+    """
+    _check_is("kept", kept, Storage)
+    _check_is("kept.table", kept.table, Table)
+    check_function("kept.to_row", kept.to_row)
+    check_function("kept.from_row", kept.from_row)
+    if kept.settled is not None:
+        check_function("kept.settled", kept.settled)
 
 
 def check_view(view: Any) -> None:  # noqa: ANN401  any type
-    """Raise unless this is a type.
+    """Raise unless this is a type that msgspec can read.
 
     Raises:
         InvalidValue: It is not.
     """
     try:
-        inspect.type_info(view)
-    except TypeError:
-        raise InvalidValue(field="view", rule="a type", value=repr(view)) from None
+        msgspec.json.Decoder(view)
+    except (TypeError, ValueError) as error:
+        rule = "a type that msgspec can read"
+        raise InvalidValue(field="view", rule=rule, value=shown(view)) from error
 
 
 def check_version(version: object) -> None:
-    """Raise unless a version is a whole number from 1.
+    """Raise unless a version is a whole number from 1 that every database takes.
 
     Raises:
         InvalidValue: It is not.
     """
-    if type(version) is not int or version < 1:
-        raise InvalidValue(field="version", rule="a whole number from 1", value=repr(version))
+    if type(version) is not int or not 1 <= version <= MAX_COUNT:
+        rule = f"a whole number from 1 to {MAX_COUNT}"
+        raise InvalidValue(field="version", rule=rule, value=shown(version))
 
 
-def check_mode(mode: str) -> None:
+def check_mode(mode: object) -> None:
     """Raise unless this is a mode.
 
     Raises:
         InvalidValue: It is not.
     """
-    if mode not in get_args(Mode):
-        raise InvalidValue(field="mode", rule=f"one of {', '.join(get_args(Mode))}", value=mode)
+    modes = get_args(Mode)
+    if mode not in modes:
+        raise InvalidValue(field="mode", rule=f"one of {', '.join(modes)}", value=shown(mode))
 
 
-def check_key(key: object) -> None:
+def check_key(key: Column) -> None:
     """Raise unless this is a column of a kind that keys can have.
 
     Raises:
         InvalidValue: It is not.
     """
-    if not isinstance(key, Column):
-        raise InvalidValue(field="key", rule="a `Column`", value=repr(key))
+    _check_is("key", key, Column)
     if key.kind not in _KINDS_OF_KEYS:
         rule = f"a column of the kind {' or '.join(_KINDS_OF_KEYS)}"
-        raise InvalidValue(field="key", rule=rule, value=repr(key.kind))
+        raise InvalidValue(field="key", rule=rule, value=shown(key.kind))
 
 
 def check_types(types: Sequence[object]) -> None:
@@ -108,7 +146,7 @@ def check_types(types: Sequence[object]) -> None:
     """
     for each in types:
         if each not in get_args(Event):
-            raise InvalidValue(field="types", rule="classes of events", value=repr(each))
+            raise InvalidValue(field="types", rule="classes of events", value=shown(each))
 
 
 def check_columns(view: Any, columns: Sequence[Column]) -> None:  # noqa: ANN401  any type
@@ -124,7 +162,7 @@ def check_columns(view: Any, columns: Sequence[Column]) -> None:  # noqa: ANN401
         if types:
             _check_kind(column, types)
         elif not any(hasattr(getattr(shape, "cls", None), column.name) for shape in shapes):
-            value = repr(column.name)
+            value = shown(column.name)
             raise InvalidValue(field="columns", rule="fields of the view", value=value)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from sessions.errors import InvalidValue
 from sessions.kinds import Kind
+from sessions.rules import shown
 from sessions.sql.schema import TABLES
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ def check_relation(name: str) -> None:
     """
     _check_plain("name", name, _RELATION, 30)
     if name in _STORE:
-        raise InvalidValue(field="name", rule="a name not used by the store", value=repr(name))
+        raise InvalidValue(field="name", rule="a name not used by the store", value=shown(name))
     if _GIVEN.fullmatch(name):
         rule = (
             "a name that neither the store nor a database gives (excluded, pg_*, sqlite_*, "
             "*_build_N, *_idx, *_idxN, *_pkey, *_fresh, *_replaced)"
         )
-        raise InvalidValue(field="name", rule=rule, value=repr(name))
+        raise InvalidValue(field="name", rule=rule, value=shown(name))
 
 
 def check_table(table: Table) -> None:
@@ -86,15 +87,15 @@ def _check_column(table: str, column: Column) -> None:
     _check_plain(f"{table}.columns", column.name, _COLUMN, 63)
     if column.kind not in get_args(Kind):
         rule = f"one of the kinds {', '.join(get_args(Kind))}"
-        raise InvalidValue(field=f"{table}.{column.name}", rule=rule, value=repr(column.kind))
+        raise InvalidValue(field=f"{table}.{column.name}", rule=rule, value=shown(column.kind))
 
 
 def _check_plain(field: str, name: object, pattern: re.Pattern[str], most: int) -> None:
     if not isinstance(name, str) or not pattern.fullmatch(name):
         rule = f"at most {most} lower-case letters, digits and _, a letter first"
-        raise InvalidValue(field=field, rule=rule, value=repr(name))
+        raise InvalidValue(field=field, rule=rule, value=shown(name))
     if name in RESERVED:
-        raise InvalidValue(field=field, rule="a name that SQL does not reserve", value=repr(name))
+        raise InvalidValue(field=field, rule="a name that SQL does not reserve", value=shown(name))
 
 
 def _check_indexed(
@@ -104,7 +105,7 @@ def _check_indexed(
     *,
     without: AbstractSet[str] = frozenset(),
 ) -> None:
-    can = {column.name for column in table.columns if column.kind != "json"} - without
-    if not names or len(set(names)) < len(names) or not can.issuperset(names):
-        rule = f"one or more of the columns {', '.join(sorted(can))}, each once"
-        raise InvalidValue(field=f"{table.name}.{what}", rule=rule, value=repr(tuple(names)))
+    can = sorted({column.name for column in table.columns if column.kind != "json"} - without)
+    if not names or not all(name in can for name in names) or len(set(names)) < len(names):
+        rule = f"one or more of the columns {', '.join(can)}, each once"
+        raise InvalidValue(field=f"{table.name}.{what}", rule=rule, value=shown(tuple(names)))

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 from sessions.cached import cached_property
 from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event
+from sessions.rules import shown
 from sessions.sql.tables import Column, Table
 from sessions.views.definitions import (
     check_columns,
     check_function,
     check_key,
     check_mode,
+    check_rows,
     check_several,
+    check_storage,
     check_types,
     check_version,
     check_view,
 )
+from sessions.views.guarded_begins import is_known_to_begin
 from sessions.views.guarded_fold import GuardedFold
 from sessions.views.names import check_relation, check_table
 from sessions.views.storage import Rows, Storage, as_json
@@ -53,6 +58,11 @@ def is_first(recorded: Recorded) -> bool:
     return recorded.version == 1
 
 
+def always(_: Recorded) -> bool:
+    """That an event is the first of its keys: no two events share one."""
+    return True
+
+
 def _never(_: Recorded) -> bool:
     return False
 
@@ -75,17 +85,20 @@ class Projection(Generic[V]):
         key: The key's column.
         types: The classes of the events that it folds; all, if none are named.
         columns: Fields of the view that become columns, for people to query.
-        indexes: The columns of further indexes, each beginning with `application_id`.
+        indexes: The columns of further indexes. None is added to them: let each begin with
+            `application_id`, as every query of one application names it.
         rows: Further relations, with any number of rows for each view.
         mode: How it is kept (`inline`, `followed` or `live`), unless a rebuild has set another
             mode.
-        begins: Whether an event is the first of its keys, so that there is no view to read.
+        begins: Whether an event is the first of its keys, so that there is no view to read; pure.
+            If it raises, the view is read.
         kept: How views are stored (`sessions.views.storage.Storage`), if not as JSON beside
             `columns`.
 
     Raises:
         InvalidValue: A name, version, mode, kind, key or index is not allowed, two relations share
-            a name, a column is not a field of the view, or a type is not an event's class.
+            a name, a column is not a field of the view, a type is not an event's class, or a value
+            is not what its field takes.
     """
 
     name: str
@@ -109,10 +122,16 @@ class Projection(Generic[V]):
         check_several("types", self.types)
         check_function("fold", self.fold)
         check_function("keys", self.keys)
+        if self.begins is not None:
+            check_function("begins", self.begins)
         check_relation(self.name)
         check_key(self.key)
+        for rows in self.rows:
+            check_rows(rows)
         if self.kept is None:
             check_view(self.view)
+        else:
+            check_storage(self.kept)
         for table in self.tables:
             check_table(table)
         check_distinct([self])
@@ -177,8 +196,13 @@ class Projection(Generic[V]):
 
     @cached_property
     def is_begun_by(self) -> Callable[[Recorded], bool]:
-        """Whether an event is the first of its keys."""
-        return self.begins or (is_first if self.is_of_session else _never)
+        """Whether an event is known to be the first of its keys.
+
+        This library's own functions are bare, for speed: a log has a million events.
+        """
+        if self.begins is None:
+            return is_first if self.is_of_session else _never
+        return always if self.begins is always else partial(is_known_to_begin, self.begins)
 
     @cached_property
     def is_of_session(self) -> bool:
@@ -242,7 +266,7 @@ def check_distinct(projections: Sequence[Projection[Any]]) -> None:
     """
     for each in projections:
         if not isinstance(each, Projection):
-            raise InvalidValue(field="projections", rule="Projection objects", value=repr(each))
+            raise InvalidValue(field="projections", rule="Projection objects", value=shown(each))
     names = [table.name for each in projections for table in each.tables]
     names += [each.name for each in projections if each.name != each.tables[0].name]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -60,7 +60,7 @@ class Rows(msgspec.Struct, Generic[V], frozen=True):
         key: The names of those columns that tell the rows of one view apart. A view with two rows
             of the same key is parked, as if its fold had failed.
         of: The rows of a view; pure.
-        indexes: The columns of further indexes, each beginning with `application_id`.
+        indexes: The columns of further indexes, as those of `Projection`.
     """
 
     name: str
