@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -125,6 +126,9 @@ def test_status_shows_how_far_each_has_come(store: SessionStore) -> None:
     header, *rows = [row.split("\t") for row in projections("status").rows]
     assert header[-5:] == ["position", "lagEvents", "lagSeconds", "rate", "parked"]
     assert [row[-1] for row in rows] == ["0", "0", "1", "0"]
+    position, lag_events, lag_seconds, rate, _ = rows[2][-5:]
+    assert (position, lag_events, rate) == ("4", "1", "0.0")
+    assert re.fullmatch(r"\d+\.\d", lag_seconds)
 
 
 # --- run
@@ -158,18 +162,24 @@ def test_run_once_ends_with_an_event_that_it_cannot_read(store: SessionStore, ur
     assert StoredProjection(store, SALES).position == 2
 
 
-def test_run_says_as_json_how_far_each_has_come_at_its_end(store: SessionStore) -> None:
+def test_run_says_as_json_how_far_each_has_come_at_its_end(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([10.0, 18.0, 20.0, 24.0])
+    timed = SimpleNamespace(monotonic=lambda: next(times))
+    monkeypatch.setattr("sessions.cli.projections.time", timed)
+
     ran = projections("run", "--once", "--json")
 
     assert (ran.code, ran.err) == (0, "")
     sales, spend = ran.json
     (as_status,) = (row for row in projections("status", "--json").json if row["name"] == "sales")
     assert sales | {"rate": 0.0} == as_status
-    assert (sales["position"], sales["parked"], sales["rate"] > 0) == (4, 1, True)
+    assert (sales["position"], sales["parked"], sales["rate"]) == (4, 1, 0.5)
     assert spend["name"] == "spend"
     store.execute("c", OpenSession())
     (again,) = projections("run", "spend", "--once", "--json").json
-    assert (again["position"], again["lagEvents"]) == (5, 0)
+    assert (again["position"], again["lagEvents"], again["rate"]) == (5, 0, 0.25)
 
 
 NONE = "no projection to follow here: see `sessions projections list`\n"
@@ -280,6 +290,18 @@ def test_a_signal_ends_a_run_when_what_is_at_work_is_committed(
         assert ended(process, number) == (0, "", parked)
     Runner(store).run(until=last)
     assert verify(store) == []
+
+
+def test_run_says_at_its_end_what_it_has_left_to_a_newer_process(
+    store: SessionStore, url: str, pytestconfig: pytest.Config
+) -> None:
+    change(url, "UPDATE events SET type = 'Unheard' WHERE position = 3")
+    because = "event Unheard (version 1) at position 3 is from a newer library: upgrade"
+
+    with running(url, pytestconfig.rootpath, "spend") as process:
+        assert said(process) == f"this process leaves spend to a newer one: {because}\n"
+        assert ended(process) == (0, "", f"spend: {because}\n")
+    assert StoredProjection(store, SPEND).position == 2
 
 
 # --- rebuild and drop
@@ -529,4 +551,6 @@ def test_another_application_is_asked_for(store: SessionStore, url: str) -> None
         other.execute("a", CloseSession())
         assert projections("run", "--once", "--application", "7").code == 0
         assert StoredProjection(other, SALES).position == 2
+        shown = projections("status", "--application", "7", "--json").json
+        assert [row["position"] for row in shown] == [2, 2, 2, 2]
         assert StoredProjection(store, SALES).position == 0

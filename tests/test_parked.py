@@ -915,6 +915,7 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
             )
         store.execute("c", OpenSession())
         come(of(store), 8)
+        assert runner.paused == {}
     assert verify(store) == []
 
 

@@ -162,6 +162,31 @@ def test_a_page_is_as_long_as_folds_are_fast(
     assert verify(store) == []
 
 
+def test_progress_is_how_far_all_have_come_of_what_there_is_to_do(store: SessionStore) -> None:
+    Runner(store, ["sales"]).run(until=12)
+    told: list[tuple[int, int]] = []
+
+    Runner(store, page=5).run(until=18, progress=lambda *both: told.append(both))
+
+    assert told == [(5, 18), (10, 18), (15, 18), (18, 18)]
+
+
+def test_progress_is_told_where_the_log_ends_by_now(store: SessionStore) -> None:
+    runner = Runner(store, page=8)
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+        if len(told) == 1:
+            store.execute("b", OpenSession())
+        if done == total:
+            runner.stop()
+
+    runner.run(progress=progress)
+
+    assert told == [(8, 20), (16, 21), (21, 21)]
+
+
 def test_a_page_is_no_shorter_because_the_lock_is_waited_for(
     store: SessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

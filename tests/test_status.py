@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 import pytest
@@ -14,15 +17,19 @@ from tests.conftest import add
 from tests.sample_projections import BAD, SALES, SPEND, Spend, followed, in_mode
 
 if TYPE_CHECKING:
-    from tests.conftest import OpenStore
+    from collections.abc import Callable
+
+    from tests.conftest import Clock, OpenStore
 
 
 @pytest.fixture
-def store(open_store: OpenStore) -> SessionStore:
-    """Three events, of which the followers have seen two, and a key waits."""
-    store = open_store(projections=followed(SALES, SPEND))
+def store(open_store: OpenStore, clock: Clock) -> SessionStore:
+    """Three events, ten seconds apart: the followers have seen two of them, and a key waits."""
+    store = open_store(projections=followed(SALES, SPEND), now=clock)
     store.execute("a", OpenSession(profile_id="p"))
+    clock.move(seconds=10)
     store.execute("a", add(BAD))
+    clock.move(seconds=10)
     Runner(store, page=2).run(until=2)
     store.execute("b", OpenSession(profile_id="p"))
     return store
@@ -30,6 +37,18 @@ def store(open_store: OpenStore) -> SessionStore:
 
 def of(store: SessionStore, name: str) -> list[ProjectionStatus]:
     return [each for each in status(store) if each.name == name]
+
+
+def between_looks(monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]) -> list[float]:
+    """Let a call be made instead of each wait; the answer is how long the waits would have been."""
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        call()
+
+    monkeypatch.setattr(sys.modules[status.__module__], "time", SimpleNamespace(sleep=sleep))
+    return waits
 
 
 def test_an_inline_projection_is_always_at_the_end(store: SessionStore) -> None:
@@ -50,15 +69,31 @@ def test_a_type_checker_knows_which_modes_and_statuses_there_are(store: SessionS
         assert_type(found.status, Literal["current", "building", "old", "missing"])
 
 
-def test_a_followed_one_is_as_far_behind_as_it_is(store: SessionStore) -> None:
+def test_a_followed_one_is_as_far_behind_as_it_is(store: SessionStore, clock: Clock) -> None:
+    clock.move(seconds=90)
+
     (found,) = of(store, "sales")
 
     assert (found.mode, found.position, found.lag_events, found.parked) == ("followed", 2, 1, 1)
-    assert found.lag_seconds is not None
-    assert 0 <= found.lag_seconds < 60
+    assert found.lag_seconds == 90
     Runner(store).run(until=3)
     (found,) = of(store, "sales")
     assert (found.position, found.lag_events, found.lag_seconds) == (3, 0, 0.0)
+
+
+def test_it_is_behind_since_the_first_event_that_it_lacks_was_recorded_whenever_it_happened(
+    store: SessionStore, clock: Clock
+) -> None:
+    Runner(store).run(until=3)
+    clock.move(seconds=10)
+    store.execute("c", OpenSession(at=clock.time - timedelta(days=1)))
+    clock.move(seconds=30)
+    store.execute("d", OpenSession())
+    clock.move(seconds=60)
+
+    assert [each.lag_seconds for each in of(store, "sales")] == [90]
+    clock.move(hours=-1)
+    assert [each.lag_seconds for each in of(store, "sales")] == [0]
 
 
 def test_none_is_ahead_of_the_log_while_others_write_and_follow(open_store: OpenStore) -> None:
@@ -90,6 +125,43 @@ def test_the_rate_is_told_by_two_looks(store: SessionStore) -> None:
     }
 
 
+def test_the_rate_is_what_was_folded_between_the_looks_by_the_seconds_between_them(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = store.execute("b", add("x")).position
+
+    waits = between_looks(monkeypatch, lambda: Runner(store, ["sales"]).run(until=last))
+    rates = {each.name: each.rate for each in status(store, seconds=4)}
+
+    assert (rates["sales"], rates["spend"], rates["customer_sessions"]) == (0.5, 0.0, None)
+    assert waits == [4]
+
+
+def test_what_is_being_built_is_as_far_behind_and_as_fast_as_it_is(
+    store: SessionStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.pages._FIRST", 1)
+    monkeypatch.setattr("projections.rebuilding.catching_up._LEFT_FOR_SWITCH", 0)
+    clock.move(seconds=90)
+
+    def build_a_page() -> None:
+        rebuild(store, names=["sales"], mode="inline", stop=lambda: True)
+
+    build_a_page()
+    current, building = of(store, "sales")
+    assert (current.status, current.position, current.lag_seconds) == ("current", 2, 90)
+    assert (building.status, building.position) == ("building", 1)
+    assert (building.lag_events, building.lag_seconds, building.parked) == (2, 100, 0)
+
+    between_looks(monkeypatch, build_a_page)
+    found = [each for each in status(store, seconds=2) if each.name == "sales"]
+    assert [(each.position, each.rate, each.parked) for each in found] == [
+        (2, 0.0, 1),
+        (2, 0.5, 1),
+    ]
+    assert [each.key for each in parked(store)] == ["a"]  # of the current one alone
+
+
 @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, "1", None])
 def test_what_is_no_time_between_two_looks_is_refused(
     store: SessionStore,
@@ -105,16 +177,16 @@ def test_what_is_building_and_what_is_old_is_told_by_name(store: SessionStore) -
 
     found = of(store, "spend")
 
-    assert [(each.mode, each.status, each.position) for each in found] == [
-        ("followed", "old", None),
-        ("inline", "current", 3),
-        ("followed", "building", 3),
+    assert [(e.mode, e.status, e.position, e.lag_events, e.lag_seconds) for e in found] == [
+        ("followed", "old", None, None, None),
+        ("inline", "current", 3, 0, 0),
+        ("followed", "building", 3, 0, 0),
     ]
     assert [each.build for each in found] == sorted([each.build or 0 for each in found])
 
 
 def test_what_the_store_does_not_keep_yet_is_missing(store: SessionStore) -> None:
-    other = replace(SPEND, name="other", mode="inline")
+    other = replace(SPEND, name="other", mode="followed")
     newer = SessionStore(
         store.recorder.database,
         1,
@@ -128,6 +200,29 @@ def test_what_the_store_does_not_keep_yet_is_missing(store: SessionStore) -> Non
         ("other", None, 1, "missing"),
         ("sales", 1, None, "current"),
         ("spend", 1, 3, "current"),
+    ]
+    (found,) = of(newer, "other")
+    assert (found.mode, found.position, found.lag_events, found.lag_seconds) == (
+        "followed",
+        None,
+        None,
+        None,
+    )
+
+
+def test_what_is_only_being_built_yet_is_missing_too(store: SessionStore) -> None:
+    other = replace(SPEND, name="other", mode="live")
+    newer = SessionStore(store.recorder.database, 1, read_only=True, projections=(other,))
+
+    rebuild(newer, stop=lambda: True)  # and the claims, which are no projection
+
+    assert [(e.name, e.version, e.mode, e.status) for e in status(newer)] == [
+        ("attachments", 1, "inline", "current"),
+        ("customer_sessions", 1, "inline", "current"),
+        ("other", None, "live", "missing"),
+        ("other", 1, "live", "building"),
+        ("sales", 1, "followed", "current"),
+        ("spend", 1, "followed", "current"),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from sessions import (
     SetProfile,
 )
 from tests.conftest import add
-from tests.sample_projections import BAD, MENDED, SALES, SPEND, in_mode
+from tests.sample_projections import BAD, MENDED, SALES, SPEND, Sales, in_mode
 from tests.tampering import unguarded
 
 if TYPE_CHECKING:
@@ -527,6 +528,36 @@ def test_a_projection_may_be_switched_meanwhile(url: str, mode: Mode) -> None:
 
         assert verify(store, switch) == []
         assert to_switch == []
+
+
+NEWER = replace(MENDED, version=2, fold=lambda view, _: view or Sales(total=Decimal(7)))
+VERSION = ("projections", ("sales",), "version", 2, 1)
+
+
+@pytest.mark.parametrize(("here", "found"), [(MENDED, [VERSION]), (NEWER, [])])
+def test_a_version_with_other_views_may_take_its_place_meanwhile(
+    open_store: OpenStore, here: Projection[Any], found: list[Any]
+) -> None:
+    older = open_store(projections=in_mode("inline", MENDED))
+    older.execute("a", OpenSession())
+    older.execute("a", add("x"))
+    database = older.recorder.database
+    newer, verifying = (
+        SessionStore(database, 1, read_only=True, projections=in_mode("inline", each))
+        for each in (NEWER, here)
+    )
+    to_switch = ["sales"]
+
+    def switch(*_: int) -> None:
+        if to_switch:
+            assert rebuild(newer, names=[to_switch.pop()]).switched
+
+    differences = [
+        (each.relation, each.key, each.column, each.stored, each.expected)
+        for each in verify(verifying, switch)
+    ]
+
+    assert (differences, to_switch) == (found, [])
 
 
 def in_its_way(url: str) -> SessionStore:
