@@ -64,7 +64,7 @@ def status(store: SessionStore, *, seconds: float = 0.0) -> list[ProjectionStatu
         seconds: Look twice, this many seconds apart, to measure each `rate`.
 
     Raises:
-        StoreNotFound: Nothing was written yet.
+        StoreNotFound: The store does not exist yet.
         InvalidValue: `seconds` is not 0 to 2,147,483 seconds.
     """
     rules.seconds("seconds", seconds)

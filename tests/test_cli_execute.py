@@ -12,6 +12,7 @@ import pytest
 
 from projections import CustomerSessions, verify
 from sessions import SessionStore
+from sessions.cli.execute import _texts
 from sessions.commands import Command
 from tests.test_cli_maintain import SESSIONS, run
 from tests.waiting import SOON
@@ -270,6 +271,14 @@ def test_half_of_a_pair_is_found_in_attributes_and_the_session_is_named(
 
     assert answer["integrationId"] == "s"
     assert answer["message"].endswith(f"- at `{path}`")
+
+
+def test_half_of_a_pair_is_found_at_any_depth() -> None:
+    deep: list[object] = ["\ud800"]
+    for _ in range(5000):
+        deep = [deep]
+
+    assert [text for _, text in _texts({"a": deep})] == ["a", "\ud800"]
 
 
 def test_a_line_with_a_number_that_json_does_not_have_still_names_its_session() -> None:

@@ -124,7 +124,7 @@ def test_an_interrupt_loses_nothing_of_a_page(
 steps = st.lists(st.sampled_from(["one", "page", "add", "close"]), max_size=40)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, types=st.sampled_from([[], ["ItemAdded"], ["SessionClosed"]]))
 def test_one_by_one_and_in_pages_give_the_same_whatever_the_order(
     monkeypatch: pytest.MonkeyPatch, steps: list[str], types: list[str]

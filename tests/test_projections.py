@@ -255,6 +255,16 @@ LINES_OF: Any = SALES.rows[0]
 KEPT: Any = SPEND.storage
 
 
+def with_table(**fields: Any) -> Any:
+    return changed(KEPT, table=replace(KEPT.table, **fields))
+
+
+class Unresolved(msgspec.Struct):
+    """A view of which a field is of a type that is not there."""
+
+    at: Nowhere  # type: ignore[name-defined]  # noqa: F821  that is its point
+
+
 @pytest.mark.parametrize(
     ("given", "field", "rule"),
     [
@@ -270,9 +280,14 @@ KEPT: Any = SPEND.storage
         ({"view": 3}, "view", "a type"),
         ({"view": ()}, "view", "a type"),
         ({"view": 10**9999}, "view", "a type that msgspec can read, not a huge int"),
+        ({"view": Unresolved}, "view", "a type that msgspec can read"),
         ({"begins": True}, "begins", "a function"),
         ({"kept": "x"}, "kept", "a `Storage`"),
         ({"kept": changed(KEPT, table="x")}, "kept.table", "a `Table`"),
+        ({"kept": with_table(columns=None)}, "kept.table.columns", "a tuple"),
+        ({"kept": with_table(columns=(3,))}, "kept.table.columns", "a tuple of `Column`"),
+        ({"kept": with_table(key=None)}, "kept.table.key", "a tuple"),
+        ({"kept": with_table(indexes=("a",))}, "kept.table.indexes", "a tuple of `tuple`"),
         ({"kept": changed(KEPT, to_row=None)}, "kept.to_row", "a function"),
         ({"kept": changed(KEPT, from_row="x")}, "kept.from_row", "a function"),
         ({"kept": changed(KEPT, settled=True)}, "kept.settled", "a function"),

@@ -769,7 +769,7 @@ def test_where_nothing_is_there_is_nothing_to_rebuild_to_drop_or_to_let_go_on(
 ) -> None:
     with SessionStore.open(url, read_only=read_only, projections=[SPEND]) as store:
         if url.startswith("postgres") and not read_only:
-            return  # it is made when it is opened
+            pytest.skip("it is made when it is opened")
         stored = StoredProjection(store, SPEND)
         for work in (
             lambda: rebuild(store),

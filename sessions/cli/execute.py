@@ -200,20 +200,21 @@ def _half_a_pair(line: bytes) -> str:
     return next((f"{_HALF} - at `{path}`" for path, text in _texts(value) if _is_half(text)), "")
 
 
-def _texts(value: object, path: str = "$") -> Iterator[tuple[str, str]]:
-    """The strings of a JSON value, names too, each after its path."""
-    match value:
-        case str():
-            yield path, value
-        case dict():
-            for name, inner in value.items():
-                yield path, name
-                yield from _texts(inner, f"{path}.{name}")
-        case list():
-            for number, inner in enumerate(value):
-                yield from _texts(inner, f"{path}[{number}]")
-        case _:
-            pass
+def _texts(given: object) -> Iterator[tuple[str, str]]:
+    """The strings of a JSON value of any depth, names too, each after its path."""
+    waiting = [("$", given)]
+    while waiting:
+        path, value = waiting.pop()
+        match value:
+            case str():
+                yield path, value
+            case dict():
+                yield from ((path, name) for name in value)
+                waiting += [(f"{path}.{name}", inner) for name, inner in value.items()]
+            case list():
+                waiting += [(f"{path}[{number}]", inner) for number, inner in enumerate(value)]
+            case _:
+                pass
 
 
 def _is_half(text: str) -> bool:

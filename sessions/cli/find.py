@@ -10,13 +10,7 @@ import click
 
 from projections import CustomerSession, CustomerSessions
 from sessions.cli.common import print_line, print_table, reading, time_text
-from sessions.cli.options import (
-    a_time,
-    application_option,
-    examples,
-    json_option,
-    store_option,
-)
+from sessions.cli.options import a_time, application_option, examples, json_option, store_option
 from sessions.events import State
 from sessions.rules import MAX_PAGE
 

@@ -50,7 +50,8 @@ class Reaching:
         """Connect once, and wait for a server that is starting up; another error is final.
 
         A pool would long go on trying what can never succeed. A connection that was cut is made
-        again, a few times.
+        again, a few times. After either, one more error is not final yet: a server that was
+        starting up may be up since just now.
         """
         deadline = time.monotonic() + self._lock_timeout
         hopes, cuts = False, 0
@@ -62,9 +63,8 @@ class Reaching:
             except psycopg.OperationalError as error:
                 was_cut = is_cut(error)
                 cuts += was_cut
-                hoped, hopes = hopes, cuts < _CUTS if was_cut else self._is_starting()
-                again = hoped or hopes  # a server that was starting may be up since just now
-                if not again or time.monotonic() + pause > deadline:
+                hoped, hopes = hopes, (was_cut and cuts < _CUTS) or self._is_starting()
+                if not (hoped or hopes) or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)
         raise AssertionError

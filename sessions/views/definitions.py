@@ -85,6 +85,9 @@ def check_storage(kept: Storage[Any]) -> None:
     """
     _check_is("kept", kept, Storage)
     _check_is("kept.table", kept.table, Table)
+    check_several("kept.table.columns", kept.table.columns, Column)
+    check_several("kept.table.key", kept.table.key, str)
+    check_several("kept.table.indexes", kept.table.indexes, tuple)
     check_function("kept.to_row", kept.to_row)
     check_function("kept.from_row", kept.from_row)
     if kept.settled is not None:
@@ -99,7 +102,7 @@ def check_view(view: Any) -> None:  # noqa: ANN401  any type
     """
     try:
         msgspec.json.Decoder(view)
-    except (TypeError, ValueError) as error:
+    except (NameError, TypeError, ValueError) as error:  # a part may have a name unknown here
         rule = "a type that msgspec can read"
         raise InvalidValue(field="view", rule=rule, value=shown(view)) from error
 

@@ -60,7 +60,7 @@ class Lag(NamedTuple):
 def lag(url: str, seconds: float) -> Iterator[Row]:
     """The longest lag, and the median; without a target if the writer did not keep pace."""
     command = [sys.executable, "-m", "tests.benchmarks.lagging", url, str(seconds)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found = Lag(*map(float, done.stdout.split()))
     against = f"{found.rate:,.0f} events/s were written"
     what = f"lag of a followed projection under {RATE:,} events/s, SQLite"
