@@ -12,7 +12,8 @@ import msgspec
 
 from sessions.events import ProfileChanged, SessionOpened
 from sessions.sql.tables import APPLICATION_ID, Column, Table
-from sessions.views.projection import Projection, always
+from sessions.views.begins import always
+from sessions.views.projection import Projection
 from sessions.views.storage import Storage
 
 if TYPE_CHECKING:

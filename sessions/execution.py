@@ -5,17 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
-from msgspec.structs import replace
-
 from sessions import rules, tracing
 from sessions.batching import StoreWithBatches
-from sessions.commands import COMMANDS, name_of
 from sessions.commits import answers
 from sessions.commits.answers import Executed, Request
 from sessions.commits.awaited_commits import AwaitedCommits
 from sessions.commits.group_commit import GroupCommit
 from sessions.commits.job import Job
-from sessions.errors import InvalidValue, Refused
+from sessions.commits.requests import check, of_session, of_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -124,7 +121,7 @@ class CommandExecutor(StoreWithBatches):
         Arguments and errors are those of `execute`; `expected_version` applies before the first
         command. The result has one `Executed` per command.
         """
-        requests = _of_session(session_id, commands, expected_version)
+        requests = of_session(session_id, commands, expected_version)
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
 
     async def execute_many_async(  # noqa: PLR0913  as execute
@@ -138,7 +135,7 @@ class CommandExecutor(StoreWithBatches):
         dry_run: bool = False,
     ) -> list[Executed]:
         """`execute_many`, awaited, as `execute_async` is."""
-        requests = _of_session(session_id, commands, expected_version)
+        requests = of_session(session_id, commands, expected_version)
         job = self._job(requests, idempotency_key, metadata, dry_run=dry_run)
         return await self._run_async(job)
 
@@ -155,7 +152,7 @@ class CommandExecutor(StoreWithBatches):
         `commands` are pairs of a session's id and a command. The other arguments and the errors are
         those of `execute`. The result has one `Executed` per command.
         """
-        requests = _of_sessions(commands)
+        requests = of_sessions(commands)
         return self._run(self._job(requests, idempotency_key, metadata, dry_run=dry_run))
 
     async def execute_all_async(
@@ -167,7 +164,7 @@ class CommandExecutor(StoreWithBatches):
         dry_run: bool = False,
     ) -> list[Executed]:
         """`execute_all`, awaited, as `execute_async` is."""
-        job = self._job(_of_sessions(commands), idempotency_key, metadata, dry_run=dry_run)
+        job = self._job(of_sessions(commands), idempotency_key, metadata, dry_run=dry_run)
         return await self._run_async(job)
 
     def answered(self, idempotency_key: str) -> list[Executed] | None:
@@ -219,15 +216,7 @@ class CommandExecutor(StoreWithBatches):
         *,
         dry_run: bool,
     ) -> Job:
-        for number, request in enumerate(requests):
-            try:
-                requests[number] = _checked(request)
-            except Refused as refusal:
-                if type(request.command) in COMMANDS:
-                    refusal.about(session=request.session_id, command=name_of(request.command))
-                if len(requests) > 1:
-                    refusal.about(index=number)
-                raise
+        check(requests)
         if key is not None:
             key = rules.text("idempotencyKey", key, most=rules.MAX_KEY)
         meta = {} if metadata is None else rules.metadata("metadata", metadata)
@@ -235,36 +224,3 @@ class CommandExecutor(StoreWithBatches):
 
     def _between(self, after: int, until: int) -> list[Recorded]:
         return list(self.log(after, until=until))
-
-
-def _of_session(
-    session_id: str, commands: Iterable[Command], expected_version: int | None
-) -> list[Request]:
-    """The requests of a call for one session; the version is expected before the first."""
-    return [
-        Request(session_id, command, None if number else expected_version)
-        for number, command in enumerate(rules.several("commands", commands))
-    ]
-
-
-def _of_sessions(commands: Iterable[tuple[str, Command]]) -> list[Request]:
-    """The requests of a call for several sessions."""
-    return [Request(*_pair(each)) for each in rules.several("commands", commands)]
-
-
-def _pair(given: object) -> tuple[Any, Any]:
-    if isinstance(given, tuple | list) and len(given) == len(("id", "command")):
-        return given[0], given[1]
-    rule = "pairs of a session id and a command"
-    raise InvalidValue(field="commands", rule=rule, value=rules.shown(given))
-
-
-def _checked(request: Request) -> Request:
-    """The request, after a check that its session id, command and version are of their kinds."""
-    session_id = rules.text("integrationId", request.session_id)
-    if type(request.command) not in COMMANDS:
-        shown = rules.shown(request.command)
-        raise InvalidValue(field="command", rule="one of the commands", value=shown)
-    if request.expected_version is not None:
-        rules.count("expectedVersion", request.expected_version, least=0)
-    return request if session_id is request.session_id else replace(request, session_id=session_id)

@@ -43,7 +43,7 @@ def text(field: str, value: object, *, least: int = 1, most: int | None = MAX_ID
     """A text of `least` to `most` characters: any Unicode but U+0000."""
     if not isinstance(value, str):
         raise InvalidValue(field=field, rule="a string", value=shown(value))
-    if "\0" in value or not (value.isascii() or _encodes(value)):
+    if "\0" in value or not (value.isascii() or encodes(value)):
         raise InvalidValue(field=field, rule="Unicode text without U+0000", value=shown(value))
     if len(value) < least:
         raise InvalidValue(field=field, rule=f"{least} to {most} characters", value=shown(value))
@@ -225,7 +225,8 @@ def happened_at(value: datetime | None, latest: datetime | None, now: datetime) 
     return at
 
 
-def _encodes(value: str) -> bool:
+def encodes(value: str) -> bool:
+    """Whether a string is text: it holds no half of a surrogate pair."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -35,7 +35,8 @@ from sessions import (
 )
 from sessions.errors import KeyNotParked, ProjectionNotKept, RebuildRunning, ViewParked
 from sessions.events import ItemAdded, ProfileChanged
-from sessions.views.projection import is_first, of_session
+from sessions.views.begins import is_first
+from sessions.views.projection import of_session
 from tests.conftest import add, deeper
 from tests.sample_projections import (
     BAD,

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from sessions.sql.head import Build, Mode
     from sessions.views.projection import Projection
 
-_CLAIM_TABLES = (schema.CLAIMS, schema.LIMITS)
-
 
 class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     """What a rebuild did.
@@ -88,7 +86,7 @@ class Building:
         self._is_of_all = claims
         self._tables = {each.name: each.tables for each in projections}
         if claims:
-            self._tables[CLAIMS] = _CLAIM_TABLES
+            self._tables[CLAIMS] = schema.OF_CLAIMS
         self._builds: dict[str, Build] = {}
         self._catching_up = CatchingUp(database, self._projections, self._check_builds)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sessions.store import SessionStore
     from sessions.views.projection import Projection
 
-_CLAIMS = {table.name: table for table in (schema.CLAIMS, schema.LIMITS)}
+_CLAIMS = {table.name: table for table in schema.OF_CLAIMS}
 _NO_ROW = "no row"
 _POSITION = [column for column in schema.PARKED.key if column != "application_id"].index("position")
 

@@ -40,8 +40,6 @@ _FRESH = "_fresh"
 _WHY = ("error", "parked_at")
 """The columns of a parked key that another fold of the same events need not reproduce."""
 
-_CLAIMS = (schema.CLAIMS, schema.LIMITS)
-
 Row = tuple[Any, ...]
 
 
@@ -71,7 +69,10 @@ class Verification:
             self._parts[BuildOf(each, views)] = build
         builds = [self._builds[each.name] for each in self._projections]
         self._parked = ParkedBeside(connection, builds, _FRESH)
-        self._tables = [*_CLAIMS, *[table for each in self._projections for table in each.tables]]
+        self._tables = [
+            *schema.OF_CLAIMS,
+            *[table for each in self._projections for table in each.tables],
+        ]
 
     def _not_compared(self) -> Iterator[tuple[str, int | None, int | None]]:
         """The projections that are not compared: name, and version in the store and here."""
@@ -117,7 +118,9 @@ class Verification:
         if self._obstacle is not None:
             yield unread(self._obstacle)
             return
-        as_switched = sorted(self._tables, key=_CLAIMS.__contains__)  # and locked: claims are last
+        as_switched = sorted(
+            self._tables, key=schema.OF_CLAIMS.__contains__
+        )  # and locked: claims are last
         with self._snapshot([table.name for table in as_switched]):
             yield from self._compared()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
+from contextlib import suppress
 from decimal import Decimal
 from functools import reduce
 from textwrap import fill
@@ -18,7 +19,7 @@ from sessions.cli.files import lines_of
 from sessions.cli.options import application_option, store_option
 from sessions.commands import COMMANDS
 from sessions.errors import SessionsError
-from sessions.rules import MAX_DEPTH
+from sessions.rules import MAX_DEPTH, encodes
 from sessions.store import SessionStore
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def _line_type(command: type[Any]) -> type[Any]:
     )
 
 
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 _HALF = r"a string holds one half of a surrogate pair, such as \ud800"
 _COMMANDS: dict[str, type[Any]] = {kind.__name__: kind for kind in sorted(COMMANDS, key=str)}
 _TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
@@ -94,13 +96,12 @@ def _answers(store: SessionStore, lines: Iterable[bytes]) -> Iterable[dict[str, 
 
 
 def _answer(store: SessionStore, line: bytes) -> dict[str, Any]:
-    given = None
     try:
         given = _given(line)
         asked = _DECODER.decode(line)
         _check_amounts(asked, given)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        return _failure(_addressee(line, given), "MalformedCommand", _why(error, line))
+    except _UNREADABLE as error:
+        return _failure(_addressee(line), "MalformedCommand", _why(error, line))
     kind = _COMMANDS[type(asked).__name__]
     command = kind(**{name: getattr(asked, name) for name in kind.__struct_fields__})
     try:
@@ -197,7 +198,7 @@ def _half_a_pair(line: bytes) -> str:
         value = json.loads(text, parse_constant=int)  # NaN and Infinity are not JSON
     except (ValueError, RecursionError):
         return ""
-    return next((f"{_HALF} - at `{path}`" for path, text in _texts(value) if _is_half(text)), "")
+    return next((f"{_HALF} - at `{path}`" for path, text in _texts(value) if not encodes(text)), "")
 
 
 def _texts(given: object) -> Iterator[tuple[str, str]]:
@@ -217,19 +218,12 @@ def _texts(given: object) -> Iterator[tuple[str, str]]:
                 pass
 
 
-def _is_half(text: str) -> bool:
-    """Whether a string has a lone surrogate, which is no character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _addressee(line: bytes, given: object) -> str | None:
+def _addressee(line: bytes) -> str | None:
     """The session that a line names, as far as it can be read."""
-    try:
+    with suppress(*_UNREADABLE):
         return msgspec.json.decode(line, type=_Addressed).integration_id
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+    with suppress(*_UNREADABLE):
+        given = _given(line)
         named = given.get("integrationId") if isinstance(given, dict) else None
-        return named if isinstance(named, str) and not _is_half(named) else None
+        return named if isinstance(named, str) and encodes(named) else None
+    return None

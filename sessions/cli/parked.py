@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from projections.known import named
 from sessions.cli.common import print_json, print_table, print_text, time_text
 from sessions.cli.options import application_option, json_option, name_argument, store_option
 from sessions.store import SessionStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _key_argument = click.argument("key", metavar="KEY")
 _KEYS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
@@ -53,9 +56,7 @@ def retry(*, name: str, key: str, store: str, application: int) -> None:
     NAME is the projection, and KEY the key, as "sessions projections parked" prints them. Exits
     with 1 if the key is parked again.
     """
-    with SessionStore.open(store, application, read_only=True) as opened:
-        stored = _stored(opened, name)
-        _tell(name, key, goes_on=stored.retry(key))
+    _let_go_on(projections.StoredProjection.retry, name, key, store, application)
 
 
 @click.command(context_settings=_KEYS)
@@ -70,17 +71,19 @@ def skip(*, name: str, key: str, store: str, application: int) -> None:
     event is left out for this key for good, in this version of the projection. Exits with 1 if a
     later event parks the key again.
     """
+    _let_go_on(projections.StoredProjection.skip, name, key, store, application)
+
+
+def _let_go_on(
+    how: Callable[[projections.StoredProjection[Any], str], bool],
+    name: str,
+    key: str,
+    store: str,
+    application: int,
+) -> None:
     with SessionStore.open(store, application, read_only=True) as opened:
-        stored = _stored(opened, name)
-        _tell(name, key, goes_on=stored.skip(key))
-
-
-def _stored(store: SessionStore, name: str) -> projections.StoredProjection[Any]:
-    (projection,) = named(store, [name])
-    return projections.StoredProjection(store, projection)
-
-
-def _tell(name: str, key: str, *, goes_on: bool) -> None:
+        (projection,) = named(opened, [name])
+        goes_on = how(projections.StoredProjection(opened, projection), key)
     if not goes_on:
         print_text(f"{name} of {key!r} is parked again: see `sessions projections parked`")
         raise click.exceptions.Exit(1)

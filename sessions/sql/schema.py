@@ -105,4 +105,7 @@ POSITIONS = Table(
 )
 """The position that each follower has reached in the log of each application that it follows."""
 
+OF_CLAIMS = (CLAIMS, LIMITS)
+"""The relations that `rebuild` builds and `verify` folds afresh beside those of the projections."""
+
 TABLES = (MIGRATIONS, PROJECTIONS, PARKED, EVENTS, CLAIMS, LIMITS, ANSWERS, POSITIONS)

@@ -17,6 +17,7 @@ from sessions.errors import InvalidValue
 from sessions.events import EVENTS, SESSION, Event
 from sessions.rules import shown
 from sessions.sql.tables import Column, Table
+from sessions.views.begins import always, is_first, is_known_to_begin, never
 from sessions.views.definitions import (
     check_columns,
     check_function,
@@ -29,7 +30,6 @@ from sessions.views.definitions import (
     check_version,
     check_view,
 )
-from sessions.views.guarded_begins import is_known_to_begin
 from sessions.views.guarded_fold import GuardedFold
 from sessions.views.names import check_relation, check_table
 from sessions.views.storage import Rows, Storage, as_json
@@ -51,20 +51,6 @@ _KEY = Column("key", "id")
 def of_session(recorded: Recorded) -> Sequence[Key]:
     """The key of a projection with one view per session: the session's id."""
     return (recorded.stream_id,) if recorded.category == SESSION else ()
-
-
-def is_first(recorded: Recorded) -> bool:
-    """Whether an event is its session's first."""
-    return recorded.version == 1
-
-
-def always(_: Recorded) -> bool:
-    """That an event is the first of its keys: no two events share one."""
-    return True
-
-
-def _never(_: Recorded) -> bool:
-    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +187,7 @@ class Projection(Generic[V]):
         This library's own functions are bare, for speed: a log has a million events.
         """
         if self.begins is None:
-            return is_first if self.is_of_session else _never
+            return is_first if self.is_of_session else never
         return always if self.begins is always else partial(is_known_to_begin, self.begins)
 
     @cached_property

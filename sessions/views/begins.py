@@ -1,4 +1,4 @@
-"""Whether an event is the first of its keys, whatever a projection's function raises for it."""
+"""Whether an event is the first of its keys, so that there is no view to read."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessions.recorded import Recorded
+
+
+def is_first(recorded: Recorded) -> bool:
+    """Whether an event is its session's first."""
+    return recorded.version == 1
+
+
+def always(_: Recorded) -> bool:
+    """That an event is the first of its keys: no two events share one."""
+    return True
+
+
+def never(_: Recorded) -> bool:
+    """That of no event it is known to be the first of its keys."""
+    return False
 
 
 def is_known_to_begin(begins: Callable[[Recorded], bool], recorded: Recorded) -> bool:
