@@ -117,5 +117,6 @@ def unreadable(
     build = kept.builds(store.rows, "current").get(projection.name)
     if not is_kept(projection, build):
         return not_kept(store, projection, build)
-    path = store.recorder.database.path
-    return ViewUnreadable(path=path, projection=projection.name, key=key, reason=error)
+    path, advice = store.recorder.database.path, kept.advice_on([projection.name])
+    where = {"path": path, "projection": projection.name, "key": key}
+    return ViewUnreadable(**where, advice=advice, reason=error)

@@ -108,7 +108,8 @@ def _status(
     before: dict[tuple[str, int], int],
     seconds: float,
 ) -> ProjectionStatus:
-    follows = of == "building" or (of == "current" and build.mode == "followed")
+    behind = {"building": {"inline", "followed"}, "current": {"followed"}}
+    follows = build.mode in behind.get(of, ())
     come = _come(store, build) if follows else None
     end = store.position  # read after `come`, so that no follower seems to be ahead of it
     position = None if of == "old" else end if come is None else come

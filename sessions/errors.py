@@ -335,10 +335,11 @@ class Duplicate(StorageFailed):
 
 
 class ViewUnreadable(StorageFailed):
-    """{path}: {projection} of {key!r} is damaged: run `sessions rebuild`: {reason}"""
+    """{path}: {projection} of {key!r} is damaged: {advice}: {reason}"""
 
     projection: str
     key: Key
+    advice: str
 
 
 class ViewsDiffer(SessionsError):

@@ -12,7 +12,7 @@ from sessions.errors import InvalidURL
 from sessions.exits import close_at_exit
 from sessions.sql.shown_url import POSTGRES, without_password
 from sessions.sqlite import SqliteDatabase
-from sessions.sqlite.connections import MEMORY
+from sessions.sqlite.connections import IN_MEMORY, MEMORY
 
 if TYPE_CHECKING:
     from sessions.sql.database import Database
@@ -55,7 +55,7 @@ def path_of(url: str) -> str:
         raise InvalidURL(url=without_password(url), rule=_UNICODE) from None
     if scheme != "sqlite" or not separator:
         rule = "it must begin with sqlite:/// or postgresql://, or be memory:"
-    elif rest == MEMORY:
+    elif rest == IN_MEMORY:
         rule = "the URL of a store in memory is memory:"
     elif "?" in rest:
         rule = "a file takes no options; write a ? in its name as %3F"

@@ -37,6 +37,7 @@ from sessions import (
     StoreTooNew,
 )
 from sessions.errors import InvalidValue, ProjectionNotKept, StoreReadOnly
+from sessions.postgres.failures import PostgresFailures
 from sessions.postgres.place import place_of
 from sessions.sqlite import connections
 from sessions.sqlite.failures import SqliteFailures
@@ -49,6 +50,7 @@ from tests.watching import watching
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from sessions.sql.failures import Failures
     from tests.conftest import OpenStore
 
 
@@ -180,6 +182,27 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, te
 
     assert str(path) in str(refusal.value)
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (text, [path])
+
+
+@pytest.mark.parametrize(
+    ("fixture", "failures", "message"),
+    [
+        ("sqlite_url", SqliteFailures, f"SQLite 99.1 or newer .* is {sqlite3.sqlite_version}$"),
+        ("postgres_url", PostgresFailures, r"PostgreSQL 99.1 or newer .* is \d\d\.\d+$"),
+    ],
+)
+def test_a_database_that_is_too_old_is_named_with_its_version(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    fixture: str,
+    failures: type[Failures],
+    message: str,
+) -> None:
+    url = request.getfixturevalue(fixture)
+    monkeypatch.setattr(failures, "least", (99, 1))
+
+    with pytest.raises(StorageFailed, match=message):
+        SessionStore.open(url)
 
 
 def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:

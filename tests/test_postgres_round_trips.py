@@ -10,6 +10,7 @@ import pytest
 
 from projections import verify
 from sessions import OpenSession, SessionStore
+from sessions.postgres.failures import PostgresFailures
 from sessions.postgres.place import place_of
 from sessions.postgres.pool import Connections
 from sessions.postgres.round_trip import MOST_PREPARED, RoundTrips
@@ -27,7 +28,8 @@ KINDS = {int: "bigint", bool: "boolean", Decimal: "numeric"}
 
 @pytest.fixture
 def raw(postgres_url: str) -> Iterator[ServerConnection]:
-    connections = Connections(place_of(postgres_url), lock_timeout=5)
+    failures = PostgresFailures(postgres_url, 5)
+    connections = Connections(place_of(postgres_url), lock_timeout=5, failures=failures)
     with connections.connect() as raw:
         raw.trips.ask([("SET default_transaction_read_only = off", ())])
         yield raw

@@ -224,6 +224,8 @@ def test_what_is_only_being_built_yet_is_missing_too(store: SessionStore) -> Non
         ("sales", 1, "followed", "current"),
         ("spend", 1, "followed", "current"),
     ]
+    _, building = of(newer, "other")
+    assert (building.position, building.lag_events) == (3, 0)  # nothing is folded for it
 
 
 def test_keys_that_wait_are_told_by_their_position(open_store: OpenStore) -> None:

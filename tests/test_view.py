@@ -265,8 +265,9 @@ def test_a_view_that_is_damaged_is_named_and_what_to_do(
         views.find,
         lambda: stored.get("order-1"),
     )
+    advice = "run `sessions projections rebuild customer_sessions`"
     for ask in asks:
-        with pytest.raises(ViewUnreadable, match=r"'order-1' is damaged: run `sessions rebuild`"):
+        with pytest.raises(ViewUnreadable, match=f"'order-1' is damaged: {advice}: "):
             ask()
 
     rebuild(store)

@@ -72,7 +72,7 @@ class PostgresDatabase(PostgresRelations):
         self._failures = PostgresFailures(self.path, lock_timeout)
         self._locks = Locks(self._place.schema)
         self._channel = f"sessions_{digest(self._place.schema).hex()[:16]}"
-        self._connections = Connections(self._place, lock_timeout)
+        self._connections = Connections(self._place, lock_timeout, self._failures)
         self._reaching = Reaching(self._place.server, self._connections, lock_timeout)
         self._start()
         forks.watch_and_hold(self)

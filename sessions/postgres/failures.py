@@ -35,6 +35,8 @@ class PostgresFailures(Failures):
     """Turns psycopg's errors into the store's."""
 
     kind = psycopg.Error
+    database = "PostgreSQL"
+    least = (15, 0)
 
     def of(self, error: psycopg.Error) -> Exception:
         """The store's error for one of psycopg's."""

@@ -21,6 +21,7 @@ from sessions.postgres.round_trip import ServerConnection
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from sessions.postgres.failures import PostgresFailures
     from sessions.postgres.place import Place
     from sessions.sql.connection import Statement
 
@@ -67,8 +68,9 @@ class Connections:
         closed: Whether they were closed, so that none is given any more.
     """
 
-    def __init__(self, place: Place, lock_timeout: float) -> None:
+    def __init__(self, place: Place, lock_timeout: float, failures: PostgresFailures) -> None:
         self._place = place
+        self._failures = failures
         self._options = {**_OPTIONS, **_keepalives(place.server)}
         self._lock_timeout = lock_timeout
         self._patience = max(_LEAST_SECONDS, min(lock_timeout, CONNECT_SECONDS))
@@ -199,6 +201,7 @@ class Connections:
         raise bare  # without the other as its context, which has the password
 
     def _configure(self, raw: ServerConnection) -> None:
+        self._failures.check_version(divmod(raw.info.server_version, 10_000))
         for name in ("json", "jsonb", "timestamptz"):
             raw.adapters.register_loader(name, TextLoader)
         raw.adapters.register_dumper(int, Int8Dumper)  # a statement is then prepared for all sizes

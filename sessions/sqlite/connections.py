@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
     from sessions.sqlite.failures import SqliteFailures
 
-MEMORY = ":memory:"
+MEMORY = "memory"
+"""What a store in memory has in place of a path, which is absolute."""
+
+IN_MEMORY = ":memory:"
+"""SQLite's own name for it."""
 
 _CHECKPOINT_PAGES = 4000
 """How long SQLite's log grows before it is written back, so that hot pages are written once."""
@@ -61,6 +65,7 @@ class Connections:
         self._path = path
         self._lock_timeout = lock_timeout
         self._failures = failures
+        failures.check_version(sqlite3.sqlite_version_info)
         self.closed = False
         self._files = Files(path)
         self._look_at = math.inf if self.in_memory else 0.0
@@ -144,7 +149,7 @@ class Connections:
         if must_exist and not self.exists:
             raise StoreNotFound(path=self._path)
         name = (
-            MEMORY
+            IN_MEMORY
             if self.in_memory
             else f"file:{quote(self._path)}?mode={'rw' if must_exist else 'rwc'}"
         )

@@ -19,6 +19,8 @@ class SqliteFailures(Failures):
     """Turns SQLite's errors into the store's."""
 
     kind = sqlite3.Error
+    database = "SQLite"
+    least = (3, 34)
 
     def of(self, error: sqlite3.Error) -> Exception:
         """The store's error for one of SQLite's."""
