@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -60,6 +61,16 @@ if "PYTEST_DEBUG_TEMPROOT" not in os.environ and (root := _root_in_memory()):
 BACKENDS = ("memory", "sqlite", "postgres")
 
 T = TypeVar("T")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """End what pytest-cov begins in a worker before it is told that it is one.
+
+    It would go on measuring wherever `no_cover` pauses what is measured after that.
+    """
+    coverage = sys.modules.get("coverage")
+    if coverage and hasattr(config, "workerinput") and (first := coverage.Coverage.current()):
+        first.stop()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
