@@ -920,6 +920,43 @@ def test_an_event_of_a_newer_library_pauses_the_runner_and_lets_no_key_wait(
     assert verify(store) == []
 
 
+@pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+def test_a_runner_goes_on_as_soon_as_a_newer_process_has_passed_the_event_and_is_no_obstacle_then(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=in_mode("followed", SALES))
+    damaged(store)
+    with Runner(store) as runner:
+        until(lambda: runner.paused.keys() == {"sales"})
+        newer = open_store(projections=store.projections)
+        rename(store, "Unheard", "ItemAdded")
+        Runner(newer).run(until=4)
+        rename(store, "ItemAdded", "Unheard")
+
+        come(of(store), 7)
+        assert runner.paused == {}
+
+    with pytest.raises(ViewBehind, match="reached position 7, not 8: nobody follows the log: run"):
+        of(store).wait(8, timeout=0)
+
+
+def test_what_has_passed_the_event_already_is_not_left_to_a_newer_process(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=in_mode("followed", SALES, SPEND))
+    damaged(store)
+    rename(store, "Unheard", "ItemAdded")
+    Runner(store, ["spend"]).run(until=7)
+    rename(store, "ItemAdded", "Unheard")
+
+    with Runner(store) as runner:
+        until(lambda: runner.paused.keys() == {"sales"})
+        last = store.execute("c", OpenSession()).position
+
+        come(of(store, SPEND), last)
+        assert runner.paused.keys() == {"sales"}
+
+
 @pytest.mark.parametrize("change", ["data = '{}'", "type_version = 2", "type_version = 0"])
 def test_an_event_that_cannot_be_read_stops_none_that_does_not_want_it(
     open_store: OpenStore, change: str
