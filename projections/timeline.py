@@ -23,7 +23,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """A field of the view that an event changed.
 
     Attributes:
-        path: The field in the view's JSON, such as `cartItems[0].quantity`.
+        path: The field in the view's JSON, such as `cartItems[0].quantity`. A name that is no
+            identifier is quoted: `discounts["spring sale"]`.
         before: Its value before the event; None if there was no such field.
         after: Its value after the event; None if there is no such field.
         added: Whether the field is new: then `before` is not a null.
@@ -76,8 +77,9 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:  # noqa: A
     match before, after:
         case dict(), dict():
             for name in [*after, *(name for name in before if name not in after)]:
-                inner = f"{path}.{name}" if path else name
-                yield from _changes(inner, before.get(name, UNSET), after.get(name, UNSET))
+                yield from _changes(
+                    _inner(path, name), before.get(name, UNSET), after.get(name, UNSET)
+                )
         case list(), list():
             for i in range(max(len(before), len(after))):
                 yield from _changes(f"{path}[{i}]", _at(before, i), _at(after, i))
@@ -90,6 +92,12 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[Change]:  # noqa: A
                 added=added,
                 removed=removed,
             )
+
+
+def _inner(path: str, name: str) -> str:
+    if not name.isidentifier():
+        return f"{path}[{to_json(name)}]"
+    return f"{path}.{name}" if path else name
 
 
 def _at(values: list[Any], index: int) -> Any:  # noqa: ANN401  JSON

@@ -214,7 +214,7 @@ def _addressed(
     lines: Lines, position: int | None, sku: str | None, path: str = ""
 ) -> Sequence[int]:
     if position is None and sku is None:
-        raise InvalidValue(field=f"{path}position", rule="a position or an sku", value="neither")
+        raise InvalidValue(field=f"{path}position", rule="a position or an sku", value="None")
     if sku is not None:
         rules.text(f"{path}sku", sku, least=0)
     if position is None:

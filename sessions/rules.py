@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from sessions import clock
 from sessions.errors import InvalidValue, LimitExceeded
 from sessions.money import DECIMALS, DIGITS, fits, plain
 
@@ -217,11 +218,11 @@ def happened_at(value: datetime | None, latest: datetime | None, now: datetime) 
         return now if latest is None else max(now, latest)
     at = moment("at", value)
     if latest is not None and at < latest:
-        rule = f"no earlier than the session's latest event at {latest.isoformat()}"
-        raise InvalidValue(field="at", rule=rule, value=at.isoformat())
+        rule = f"no earlier than the session's latest event at {clock.text(latest)}"
+        raise InvalidValue(field="at", rule=rule, value=clock.text(at))
     if at - now > CLOCK_SKEW:
         rule = "no more than five minutes ahead of the clock"
-        raise InvalidValue(field="at", rule=rule, value=at.isoformat())
+        raise InvalidValue(field="at", rule=rule, value=clock.text(at))
     return at
 
 

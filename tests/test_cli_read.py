@@ -248,6 +248,20 @@ def test_a_timeline_tells_a_null_from_what_is_missing(store_url: str) -> None:
     assert change in run("timeline", "nulls", "--json").json[-2]["changes"]
 
 
+def test_a_timeline_quotes_a_name_that_could_be_taken_for_a_path(store_url: str) -> None:
+    value = {"b": {"c": 1}, "b.c": 1, "": 1, 'x"]': 1, "é": 1}
+    with SessionStore.open(store_url) as store:
+        store.execute("named", OpenSession(attributes={"a": {}}))
+        store.execute("named", SetAttributes(attributes={"a": value}))
+        store.execute("named", SetDiscount(label="spring sale", value=1))
+
+    changes = [step["changes"] for step in run("timeline", "named", "--json").json]
+    paths = [change["path"] for step in changes[2:] for change in step if change.get("added")]
+    names = (".b", '["b.c"]', '[""]', r'["x\"]"]', ".é")
+    expected = {*(f"attributes.a{name}" for name in names), 'discounts["spring sale"]'}
+    assert set(paths) == expected
+
+
 @pytest.mark.usefixtures("store_url")
 def test_the_log_is_shown_after_a_position_and_up_to_a_number() -> None:
     whole, part = run("log"), run("log", "--after", "4", "--limit", "2")

@@ -138,6 +138,8 @@ def test_an_answer_says_whether_it_was_given_before(store: SessionStore) -> None
     assert [each.replayed for each in (first, again, *inside)] == [False, True, False, True]
     assert [each.replayed for each in store.answered("k") or ()] == [True]
     assert (again, hash(again), again.to_json()) == (first, hash(first), first.to_json())
+    assert not again != first  # noqa: SIM202  both are asked by people
+    assert inside[0] != first
     assert again != inside[0]
     assert first != "s"
 

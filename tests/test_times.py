@@ -16,6 +16,7 @@ from sessions import (
     OpenSession,
     ReopenSession,
     SetProfile,
+    clock,
 )
 from tests.scenario import AT, NOW, OPENED, Given, given
 
@@ -47,7 +48,7 @@ def test_a_command_may_happen_with_the_latest_event_but_not_before_it() -> None:
     given(OPENED).when(CloseSession(at=AT - TICK)).refused(
         InvalidValue,
         field="at",
-        rule="no earlier than the session's latest event at " + AT.isoformat(),
+        rule=f"no earlier than the session's latest event at {clock.text(AT)}",
     )
 
 

@@ -31,7 +31,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 _ROWS = msgspec.json.Decoder(list[tuple[str, _Count, _Count, _Count]])
 
 
-class Executed(msgspec.Struct, frozen=True, gc=False, eq=False):
+class Executed(msgspec.Struct, frozen=True, gc=False):
     """The answer to a command. An answer that is repeated equals the first one.
 
     Attributes:
