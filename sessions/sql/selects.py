@@ -16,17 +16,23 @@ from sessions.kinds import INTEGERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_GAP = r"\s | --[^\r\n]*+ (?: \r?\n | $) | /\* (?: [^*/] | \*(?!/) | /(?!\*) )*+ \*/"
+"""It can only be read in one way. Databases differ on a comment within a comment, and on a line
+that ends with a bare carriage return, so neither is accepted."""
+
+_BEGINS = r"(?: SELECT | WITH | VALUES ) \b"
 _SELECT = re.compile(
-    r"""
-    (?: [\s(]
-      | --[^\r\n]*+ (?: \r?\n | $)
-      | /\* (?: [^*/] | \*(?!/) | /(?!\*) )*+ \*/
-    )*+
-    (?: SELECT | WITH | VALUES | EXPLAIN ) \b""",
+    rf"""
+    (?: {_GAP} )*+
+    (?: EXPLAIN \b
+        (?: {_GAP} | (?: ANALYZE | VERBOSE | QUERY \s++ PLAN ) \b )*+
+        (?: \( (?! \s*+ {_BEGINS} ) [^()]*+ \) )?+
+    )?+
+    (?: {_GAP} | \( )*+
+    {_BEGINS}""",
     re.IGNORECASE | re.VERBOSE,
 )
-"""What it allows before the SELECT can only be read in one way. Databases differ on a comment
-within a comment, and on a line that ends with a bare carriage return, so neither is accepted."""
+"""SQLite carries out a PRAGMA as it compiles it, so an EXPLAIN may only be of a SELECT too."""
 
 
 @lru_cache(maxsize=512)
