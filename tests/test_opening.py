@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from psycopg.conninfo import conninfo_to_dict
 from projections import CustomerHistories, CustomerSessions, parked, verify
 from sessions import (
     BatchFailed,
+    CloseSession,
     InvalidURL,
     NotAStore,
     OpenSession,
@@ -724,6 +726,43 @@ def test_a_file_in_a_directory_that_may_not_be_written_says_why_it_cannot_be_rea
     assert "SQLite keeps two files there while a store is read" in ran.stdout
 
 
+def test_to_ask_why_a_file_cannot_be_opened_leaves_its_locks_alone(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    path = tmp_path / "store.db"
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("s", OpenSession())
+
+        SqliteFailures(str(path), 1).of(error)
+        _in_another_process(path, "SELECT count(*) FROM events")
+
+        assert Path(f"{path}-wal").exists()  # else the other took itself for the last to close it
+        store.execute("s", CloseSession())
+    with SessionStore.open(sqlite_url) as store:
+        assert store.position == 2
+
+
+def _in_another_process(path: Path, sql: str) -> None:
+    asking = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchall()"
+    subprocess.run([sys.executable, "-c", asking, path, sql], check=True)
+
+
+def test_too_many_open_files_are_named_as_the_reason(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    (tmp_path / "store.db").touch()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        failed = SqliteFailures(str(tmp_path / "store.db"), 1).of(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert str(failed).endswith("the database failed: Too many open files")
+
+
 def test_a_file_that_cannot_be_opened_is_told_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -734,7 +773,7 @@ def test_a_file_that_cannot_be_opened_is_told_with_the_reason(
     missing = SqliteFailures(str(path), 1).of(error)
     path.touch()
     unknown = SqliteFailures(str(path), 1).of(error)
-    monkeypatch.setattr("os.access", lambda *_: False)  # as on a file system that is read-only
+    monkeypatch.setattr("os.access", lambda asked, _: Path(asked) == path)  # but its directory not
     beside = SqliteFailures(str(path), 1).of(error)
     path.unlink()
     new = SqliteFailures(str(path), 1).of(error)

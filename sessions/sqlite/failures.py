@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import stat
 from pathlib import Path
 
 from sessions.errors import Duplicate, NotAStore, StorageFailed, StoreBusy
@@ -39,7 +41,7 @@ class SqliteFailures(Failures):
         return StorageFailed(path=self._path, reason=error)
 
     def _refused(self) -> str | None:
-        refused = refused_by_system(self._path, "rb")
+        refused = refused_by_system(self._path, os.R_OK)
         if os.access(Path(self._path).parent, os.W_OK):
             return refused
         if not os.path.lexists(self._path):
@@ -47,10 +49,19 @@ class SqliteFailures(Failures):
         return refused or _BESIDE
 
 
-def refused_by_system(path: str, mode: str) -> str | None:
-    """What the system says about a file that SQLite is "unable to open"."""
+def refused_by_system(path: str, mode: int) -> str | None:
+    """What the system says about a file that SQLite is "unable to open" (`os.R_OK`, `os.W_OK`).
+
+    It must not be opened to find out: as it is closed, the system drops all locks that this process
+    has on it, those of SQLite's other connections too.
+    """
+    is_made = mode == os.W_OK and not os.path.exists(path)  # noqa: PTH110  Path's may raise
+    asked = Path(path).parent if is_made else Path(path)
     try:
-        Path(path).open(mode).close()
+        Path(os.devnull).open("rb").close()  # too many files may be open
+        found = asked.stat()
     except OSError as refused:
         return refused.strerror
-    return None
+    if stat.S_ISDIR(found.st_mode) and not is_made:
+        return os.strerror(errno.EISDIR)
+    return None if os.access(asked, mode) else os.strerror(errno.EACCES)

@@ -81,7 +81,7 @@ def _cannot_be_written(path: str, name: str, why: object) -> StorageFailed:
 def _why(name: str, error: sqlite3.Error) -> object:
     """Why SQLite cannot lock a file."""
     if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN:
-        return refused_by_system(name, "ab") or error
+        return refused_by_system(name, os.W_OK) or error
     return error
 
 
