@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from stat import S_ISDIR
@@ -63,16 +64,16 @@ def path_of(url: str) -> str:
         rule = _rule_broken_by(name)
     if rule:
         raise InvalidURL(url=without_password(url), rule=rule)
-    return str(Path(name).absolute())
+    return os.path.realpath(name)  # SQLite's files are beside it, and leases are by its name
 
 
 def _rule_broken_by(name: str) -> str:
     """Why there can be no store in a file of this name; "" if there can."""
     try:
         name.encode()
-        path = Path(name).absolute()
         if not name or "\0" in name:
             return "it names no file: a file name must not be empty or contain U+0000"
+        path = Path(os.path.realpath(name))
         if _is_directory(path):
             return "it names a directory, not a file"
         if not _is_directory(path.parent):

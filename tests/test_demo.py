@@ -57,7 +57,7 @@ def test_a_demo_shows_its_steps_and_leaves_a_store_that_verifies_clean(folder: P
     assert places == sorted(places)
     for shown in (
         "CC BY 4.0",
-        "discounts.20% promo: (none) -> 20",
+        'discounts["20% promo"]: (none) -> 20',
         'state: "closed" -> "partially_returned"',
         "\tfirst\t",
         "\tcame from guest-1\t0\t0\t0\t0\t0",

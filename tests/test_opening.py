@@ -8,6 +8,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,7 @@ from sessions.postgres.failures import PostgresFailures
 from sessions.postgres.place import place_of
 from sessions.sqlite import connections
 from sessions.sqlite.failures import SqliteFailures
-from tests.conftest import add, in_threads
+from tests.conftest import Connection, add, in_threads
 from tests.processes import in_processes
 from tests.tampering import change, opened
 from tests.waiting import patiently
@@ -588,6 +589,51 @@ def test_a_file_with_two_names_is_refused(tmp_path: Path, sqlite_url: str) -> No
     other.unlink()
     with SessionStore.open(sqlite_url) as store:
         assert store.position == 1
+
+
+def test_a_store_behind_a_symbolic_link_is_the_store_that_it_leads_to(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "store.db")
+
+    with SessionStore.open(sqlite_url) as store, SessionStore.open(f"sqlite:///{link}") as linked:
+        linked.execute("s", OpenSession())
+        assert store.position == 1
+        with (
+            store.recorder.database.held("rebuild") as mine,
+            linked.recorder.database.held("rebuild") as other,
+        ):
+            assert (mine is not None, other) == (True, None)
+    assert [each.name for each in link.parent.iterdir()] == ["link.db"]
+
+
+def test_a_symbolic_link_into_no_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "gone" / "store.db")
+
+    with pytest.raises(InvalidURL, match=f"the directory {tmp_path}/gone does not exist"):
+        SessionStore.open(f"sqlite:///{tmp_path}/link.db")
+
+
+def test_after_a_crowd_of_readers_only_a_few_connections_stay_open(
+    sqlite_url: str, connections: list[Connection]
+) -> None:
+    with SessionStore.open(sqlite_url) as store:
+        store.execute("s", OpenSession())
+        together = threading.Barrier(30)
+
+        def read(_: int) -> None:
+            database = store.recorder.database
+            connection = database._connections.take_reader(passing=False)  # type: ignore[attr-defined]  # SQLite's
+            together.wait(30)
+            database._connections.give_back(connection, passing=False)  # type: ignore[attr-defined]  # SQLite's
+
+        in_threads(30, read)
+        still_open = sum(not each.closed for each in connections)
+
+        assert store.position == 1
+    assert 2 <= still_open <= 10
 
 
 def test_no_read_transaction_stays_open_between_the_pages_of_the_log(

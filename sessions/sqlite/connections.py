@@ -45,6 +45,9 @@ twentieth."""
 _MAPPED_BYTES = 2**30
 """How much of a file is read through a memory map: reading a large store costs no system call."""
 
+_IDLE = 8
+"""How many readers of a kind are kept that nobody uses: each has a cache, and open files."""
+
 _PAUSE = (0.0005, 0.002)
 """Seconds between two attempts at a lock of another process: each costs that process time."""
 
@@ -114,9 +117,13 @@ class Connections:
         return connection
 
     def give_back(self, connection: sqlite3.Connection, *, passing: bool) -> None:
-        """Let others read with a connection; if all were closed meanwhile, close it."""
+        """Let others read with a connection; close it if enough are idle, or all were closed."""
         try:
-            self._readers[passing].append(connection)
+            idle = self._readers[passing]
+            if len(idle) < _IDLE:
+                idle.append(connection)
+            else:
+                connection.close()
             if self.closed:
                 self._close_idle()
         finally:
