@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from projections import Projection, Runner, StoredProjection, drop, rebuild, verify
+from projections.verifying.first_event import with_first_events
 from sessions import (
     CancelSession,
     CloseSession,
@@ -31,6 +32,7 @@ from tests.tampering import unguarded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from projections import Difference
     from sessions.commands import Command
     from sessions.recorded import Recorded
     from sessions.sql.connection import Connection
@@ -588,6 +590,26 @@ def test_builds_that_come_and_go_with_what_they_skip_are_no_difference(
         found = verify(store, lambda *_: to_do and to_do.pop()(store))
 
         assert (found, to_do, verify(store)) == ([], [], [])
+
+
+def test_a_projection_that_goes_before_its_first_event_is_named_lets_it_begin_anew(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore.open(url, projections=in_mode("followed", SPEND)) as store:
+        store.execute("a", OpenSession(profile_id="p"))
+        Runner(store).run(until=1)
+        change(store, "UPDATE spend SET opened = 99")
+        with SessionStore.open(url, read_only=True, projections=()) as other:
+
+            def named_late(*found: Any) -> list[Difference]:
+                drop(other, "spend")
+                monkeypatch.undo()
+                return with_first_events(*found)
+
+            monkeypatch.setattr("projections.verifying.verify.with_first_events", named_late)
+            found = verify(store)
+
+    assert found == []  # it is not kept any more
 
 
 def test_keys_that_wait_meanwhile_do_not_let_it_begin_anew(url: str) -> None:

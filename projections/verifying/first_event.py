@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from projections.known import come, parked_keys
 from projections.pages import read_events
+from projections.verifying.verification import Moved
 from sessions.claims import CLAIMING, released_by, taken_by
 from sessions.sql import schema
 from sessions.views import kept
@@ -36,7 +37,11 @@ _POSITION = [column for column in schema.PARKED.key if column != "application_id
 
 
 def with_first_events(store: SessionStore, found: Sequence[Difference]) -> list[Difference]:
-    """Differences in the order of the log, each with the position of its first event."""
+    """Differences in the order of the log, each with the position of its first event.
+
+    Raises:
+        Moved: A projection that differs is no longer kept.
+    """
     of_table = {table.name: (each, table) for each in store.projections for table in each.tables}
     histories: list[_History] = []
     named: list[Difference] = []
@@ -94,7 +99,10 @@ class _Reach:
     """How far the views of a projection have come: as a whole, and for each parked key."""
 
     def __init__(self, store: SessionStore, name: str) -> None:
-        build, query = kept.builds(store.rows, "current")[name], store.rows
+        query = store.rows
+        build = kept.builds(query, "current").get(name)
+        if build is None:  # somebody has dropped it since it was compared
+            raise Moved
         keys = parked_keys(store, build)
         self._until = come(store, build, query)
         waiting = keys.waiting(query).items()
