@@ -8,28 +8,24 @@ from typing import TYPE_CHECKING
 from projections import attachments
 from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
-from projections.known import asking, behind
-from projections.moments import EVER, check_one, known_until, shown
+from projections.known import asking, behind, come_by
+from projections.moments import EVER, UP_TO, check_one, known_until, shown
 from sessions import clock, rules
 from sessions.claims import first_session
 from sessions.errors import ProfileNotFound, ProfileNotYet
 from sessions.events import SESSION
 from sessions.log.claim_rows import ClaimRows
 from sessions.sql import schema
-from sessions.views import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from sessions.recorded import Recorded
-    from sessions.sql.head import Head
     from sessions.store import SessionStore
 
 _READ_TOGETHER = 500
 _OF_APPLICATION = "application_id = ?"
-_UP_TO = "+position <= ? AND at <= ?"
-"""The `+` keeps SQLite off the index of positions, by which it would read the log per session."""
 
 
 class CustomerHistories:
@@ -47,7 +43,7 @@ class CustomerHistories:
         self._dialect = store.recorder.database.dialect
         attached = f"{_OF_APPLICATION} AND {attachments.are_of_profile(self._dialect)}"
         self._attached = attachments.TABLE.select(
-            f"{attached} AND {_UP_TO}", columns="DISTINCT session_id"
+            f"{attached} AND {UP_TO}", columns="DISTINCT session_id"
         )
 
     def get(
@@ -107,7 +103,8 @@ class CustomerHistories:
         as_of = rules.as_of(as_of)
         at = EVER if as_of is None else clock.text(as_of)
         head = self._store.recorder.head(self._store.rows)
-        known, come = known_until(self._store, position, head), self._come(head)
+        known = known_until(self._store, position, head)
+        come = come_by(self._store, attachments.PROJECTION, head)
         if position is not None and come < position:
             raise behind(attachments.PROJECTION, come, position)
         until = min(known, come)
@@ -123,13 +120,6 @@ class CustomerHistories:
             raise ProfileNotYet(profile=profile_id, moment=shown(as_of, position))
         raise ProfileNotFound(profile=profile_id)
 
-    def _come(self, head: Head) -> int:
-        """The position that `attachments` has reached: if it is followed, no more is known."""
-        for build in head.views:
-            if build.name == attachments.PROJECTION.name and build.mode == "followed":
-                return kept.position(self._store.rows, build, self._store.application_id)
-        return head.position
-
     def _is_claimed(self, profile_id: str) -> bool:
         """Whether any session came to a profile, even if `attachments` has not reached it yet."""
         claims = ClaimRows(self._store.application_id, self._dialect)
@@ -139,7 +129,7 @@ class CustomerHistories:
         rows = []
         for start in range(0, len(session_ids), _READ_TOGETHER):
             ids = session_ids[start : start + _READ_TOGETHER]
-            where = f"{_OF_APPLICATION} AND category = ? AND {_UP_TO}"
+            where = f"{_OF_APPLICATION} AND category = ? AND {UP_TO}"
             sql = schema.EVENTS.select_each(
                 ["stream_id"], len(ids), self._dialect, where, columns=self._dialect.event
             )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
 from projections.finding import Filters, Finding
-from projections.known import asking, behind, unreadable
-from projections.moments import EVER, check_one, known_until, shown
+from projections.known import asking, behind, come_by, followed, unreadable
+from projections.moments import EVER, UP_TO, check_one, known_until, shown
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
 from sessions import clock, rules
@@ -20,6 +20,7 @@ from sessions.errors import (
     VersionNotFound,
 )
 from sessions.events import SESSION, State
+from sessions.views import kept
 from sessions.views.again import comes_again
 from sessions.views.parked import waits
 
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sessions.store import SessionStore
+
+_COME = (
+    "+position <= coalesce((SELECT position FROM positions WHERE follower = ? AND upstream = ?), "
+    f"{rules.MAX_COUNT})"
+)
+"""What has come by the position that a follower has reached; all, if there is no such follower."""
 
 
 class CustomerSessions:
@@ -48,15 +55,16 @@ class CustomerSessions:
             f"SELECT document, {is_waiting}, version FROM {name} "
             f"WHERE application_id = ? AND {is_id('session_id')}"
         )
-        self._attached = (
+        attached = (
             f"SELECT session_id, max(position) AS attached FROM {attachments.TABLE.name} "
-            f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)} AND at <= ? "
+            f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)} AND {{}} "
             "GROUP BY session_id"
         )
+        self._attached = f"{attached.format(UP_TO)} ORDER BY attached"
         same = is_id(f"{name}.session_id", "mine.session_id")
         of_profile = f"{name}.application_id = ? AND {same} AND {name}.profile_id = ?"
         self._of_profile = (
-            f"SELECT document, {is_waiting}, {name}.session_id FROM ({self._attached}) "
+            f"SELECT document, {is_waiting}, {name}.session_id FROM ({attached.format(_COME)}) "
             f"AS mine CROSS JOIN {TABLE.each(of_profile, dialect)} ORDER BY attached"
         )
 
@@ -97,6 +105,11 @@ class CustomerSessions:
             document, _ = self._current(session_id)
             return self._read(session_id, document)
         check_one(version=version, as_of=as_of, position=position)
+        if version is not None:
+            rules.count("version", version)
+        as_of = rules.as_of(as_of)
+        if position is not None:
+            known_until(self._store, position)
         return self._past(session_id, version, as_of, position)
 
     def get_with_version(self, session_id: str) -> tuple[CustomerSession, int]:
@@ -116,6 +129,9 @@ class CustomerSessions:
     ) -> list[CustomerSession]:
         """A customer's sessions in the order in which they were attached to the profile.
 
+        If `attachments` is followed, and behind the sessions' views, they are as they were at the
+        position that it has reached.
+
         Args:
             profile_id: The customer's profile id. Sessions that moved to another profile are not
                 included.
@@ -131,18 +147,20 @@ class CustomerSessions:
             UnknownEvent, UndecodableEvent: As with `get`.
         """
         rules.text("profileId", profile_id, least=0)
-        application = self._store.application_id
-        if as_of is None:
-            parameters = (application, profile_id, EVER, application, profile_id)
-            rows = self._query(self._of_profile, parameters)
+        as_of = rules.as_of(as_of)
+        store, customer = self._store, (self._store.application_id, profile_id)
+        head = store.recorder.head(store.rows)
+        until = come_by(store, attachments.PROJECTION, head)
+        if as_of is None and until >= come_by(store, PROJECTION, head):
+            build = followed(PROJECTION, head)
+            come = (kept.follower_of(build) if build else "", str(store.application_id))
+            rows = self._query(self._of_profile, (*customer, *come, *customer))
             for session_id in [session_id for _, is_waiting, session_id in rows if is_waiting]:
                 self._stored.check_not_parked(session_id)
             return [self._read(session_id, document) for document, _, session_id in rows]
-        as_of = rules.moment("as_of", as_of)
-        rows = self._query(
-            f"{self._attached} ORDER BY attached", (application, profile_id, clock.text(as_of))
-        )
-        then = [self._past(session_id, None, as_of, None) for session_id, _ in rows]
+        at = EVER if as_of is None else clock.text(as_of)
+        rows = self._query(self._attached, (*customer, until, at))
+        then = [self._past(session_id, None, as_of, until) for session_id, _ in rows]
         return [view for view in then if view.profile_id == profile_id]
 
     def find(  # noqa: PLR0913  the filters that may be asked for
@@ -268,11 +286,6 @@ class CustomerSessions:
         as_of: datetime | None,
         position: int | None,
     ) -> CustomerSession:
-        if version is not None:
-            rules.count("version", version)
-        as_of = rules.as_of(as_of)
-        if position is not None:
-            known_until(self._store, position)
         happened = self._store.happened(session_id, until=version, as_of=as_of, position=position)
         view = folded(self._store.application_id, session_id, happened)
         if view is None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sessions.keys import Key
     from sessions.sql.connection import Query
-    from sessions.sql.head import Build
+    from sessions.sql.head import Build, Head
     from sessions.sql.tables import Table
     from sessions.store import SessionStore
     from sessions.views.projection import Projection
@@ -102,6 +102,22 @@ def come(store: SessionStore, build: Build, query: Query) -> int:
     if build.mode == "followed":
         return kept.position(query, build, store.application_id)
     return store.recorder.head(query).position
+
+
+def come_by(store: SessionStore, projection: Projection[Any], head: Head) -> int:
+    """The position that a projection has reached in a log: its end, unless it is followed."""
+    build = followed(projection, head)
+    if build is None:
+        return head.position
+    return kept.position(store.rows, build, store.application_id)
+
+
+def followed(projection: Projection[Any], head: Head) -> Build | None:
+    """The current build of a projection, if it is followed."""
+    for build in head.views:
+        if build.name == projection.name and build.mode == "followed":
+            return build
+    return None
 
 
 def parked_keys(store: SessionStore, build: Build, table: Table = schema.PARKED) -> ParkedKeys:

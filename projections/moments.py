@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 EVER = "9999-12-31T23:59:59.999999Z"
 """A time, as text, by which everything has happened."""
 
+UP_TO = "+position <= ? AND at <= ?"
+"""What had happened by a moment, as the store knew it. The `+` keeps SQLite off the index of
+positions, by which it would read the log per session."""
+
 
 def check_one(**moments: object) -> bool:
     """Whether one of several moments is given.

@@ -337,6 +337,31 @@ def test_a_session_that_its_followed_view_has_not_come_to_is_not_said_to_be_none
     assert views.get("s").state == "open"
 
 
+OF_P: list[list[str]] = [[], ["a"], ["a", "b"], ["b"], ["b", "a"], ["b", "a"]]
+"""The sessions of profile "p" after each of the events below."""
+
+
+@pytest.mark.parametrize("behind", ["attachments", "customer_sessions"])
+@pytest.mark.parametrize("reached", range(6))
+def test_a_customers_sessions_are_those_of_one_moment_whatever_is_behind(
+    store: SessionStore, views: CustomerSessions, behind: str, reached: int
+) -> None:
+    store.make()
+    rebuild(store, names=[behind], mode="followed")
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("b", OpenSession(profile_id="p"))
+    store.execute("a", SetProfile(profile_id="q"))
+    store.execute("a", SetProfile(profile_id="p"))
+    store.execute("b", CloseSession())
+    Runner(store, [behind]).run(until=reached)
+
+    now, past = views.of_profile("p"), views.of_profile("p", as_of=store.now())
+
+    assert now == [views.get(session, position=reached) for session in OF_P[reached]]
+    known = reached if behind == "attachments" else 5
+    assert past == [views.get(session, position=known) for session in OF_P[known]]
+
+
 def test_the_timeline_of_a_large_cart_says_what_changed_and_no_more(
     store: SessionStore, views: CustomerSessions
 ) -> None:
