@@ -28,6 +28,7 @@ from sessions import (
     OpenSession,
     OutsideBatch,
     Refused,
+    RemoveCoupon,
     RemoveItem,
     ReopenSession,
     ReturnItem,
@@ -585,6 +586,24 @@ def test_a_batch_that_lost_its_transaction_is_neither_read_nor_committed(
     with pytest.raises(BatchFailed):
         load()
     assert store.position == 0
+
+
+def test_what_left_nothing_to_be_kept_is_not_lost_with_its_transaction(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession(), idempotency_key="k")
+    with store.batch():
+        store.execute("s", OpenSession(), idempotency_key="k")
+        store.execute("s", RemoveCoupon())
+        store.execute("s", add(), dry_run=True)
+        with monkeypatch.context() as broken:
+            broken.setattr(InlineViews, "fold", Interrupts(print, KeyboardInterrupt(), first=True))
+            with pytest.raises(KeyboardInterrupt):
+                store.query("SELECT 1")
+
+        store.execute("s", add())
+
+    assert store.position == 2
 
 
 def test_a_batch_whose_transaction_is_interrupted_as_it_ends_has_lost_it(

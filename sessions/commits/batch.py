@@ -145,7 +145,7 @@ class RunningBatch:
         if self._is_due():
             self._commit()
         else:
-            self._answered += len(job.requests)
+            self._answered += _to_be_kept(job, executed)
         return executed
 
     def query(self, sql: str, parameters: Sequence[object]) -> list[Any]:
@@ -239,3 +239,10 @@ class RunningBatch:
         """Forget the transaction if it has ended; the next command begins another one."""
         if self._transaction is not None and self._transaction.has_ended:
             self._transaction = None
+
+
+def _to_be_kept(job: Job, executed: Sequence[Executed]) -> int:
+    """How many answers of a job are lost with its transaction: those that leave something there."""
+    if job.dry_run or any(each.replayed for each in executed):
+        return 0
+    return sum(job.key is not None or bool(each.events) for each in executed)
