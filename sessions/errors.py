@@ -270,7 +270,7 @@ class BatchFailed(SessionsError):
 
 
 class QueueFull(SessionsError):
-    """{waiting} commands are queued for {path}: no room for another within {seconds} s"""
+    """{waiting} calls are queued for {path}: no room for another within {seconds} s"""
 
     waiting: int
     path: str

@@ -153,6 +153,8 @@ def test_sessions_are_found_by_what_they_are_now(
 
     assert [row.split("\t")[0] for row in plain.rows] == ["session", *ids]
     assert json.rows == [shown(store_url, each) for each in ids]
+    more = "stopped after 1 session; there are more (--limit)\n"
+    assert {plain.err, json.err} == {more if options == ("--limit", "1") else ""}
 
 
 def test_a_state_that_there_is_not_is_wrong_usage() -> None:

@@ -232,7 +232,7 @@ def test_who_waits_outside_for_too_long_is_told_that_the_queue_is_full(
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(shared.do, job) for job in accepted[:2]]
         until(lambda: len(joined) == 2)
-        with pytest.raises(QueueFull, match="2 commands are queued for the store") as full:
+        with pytest.raises(QueueFull, match="2 calls are queued for the store") as full:
             shared.do(Job((), None, {}))
         may_go.set()
         assert [each.result() for each in waiting] == [[], []]

@@ -41,10 +41,10 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
 
     It covers every application in the database, since they share the relations, and takes one pass
     for all projections. Others go on writing and reading; they wait only for the switch, which
-    takes milliseconds. A rebuild that was stopped, or died, resumes where it was when it is run
-    again. From the switch on, writers that have other inline views are refused. If `names` is
-    empty, inline projections that this process does not know become old: no writer keeps them any
-    longer.
+    takes milliseconds, and on SQLite the time to remove what an earlier rebuild has left. A rebuild
+    that was stopped, or died, resumes where it was when it is run again. From the switch on,
+    writers that have other inline views are refused. If `names` is empty, inline projections that
+    this process does not know become old: no writer keeps them any longer.
 
     Args:
         store: The store. It may be opened read-only: a writer is refused while views differ.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from projections import CustomerSession, CustomerSessions
-from sessions.cli.common import print_line, print_table, reading, time_text
+from sessions.cli.common import counted, print_line, print_table, reading, remark, time_text
 from sessions.cli.options import a_time, application_option, examples, json_option, store_option
 from sessions.events import State
 from sessions.rules import MAX_PAGE
@@ -55,12 +55,15 @@ def find(*, limit: int, json: bool, store: str, application: int, **filters: Any
     that "sessions show ID --json" prints.
     """
     with reading(store, application) as opened:
-        found = islice(_found(CustomerSessions(opened), filters), min(limit, sys.maxsize))
+        found = _found(CustomerSessions(opened), filters)
+        shown = islice(found, min(limit, sys.maxsize))
         if json:
-            for view in found:
+            for view in shown:
                 print_line(view.to_json())
         else:
-            print_table(_COLUMNS, map(_row, found))
+            print_table(_COLUMNS, map(_row, shown))
+        if next(found, None) is not None:
+            remark(f"stopped after {counted(limit, 'session')}; there are more (--limit)")
 
 
 def _found(views: CustomerSessions, filters: dict[str, Any]) -> Iterator[CustomerSession]:
