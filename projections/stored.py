@@ -10,10 +10,11 @@ from projections.moments import check_one, known_until
 from projections.running import coming, going_on
 from projections.view_events import events_of
 from sessions import rules
-from sessions.errors import StorageFailed, ViewParked
+from sessions.errors import InvalidValue, StorageFailed, ViewParked
 from sessions.views import kept
 from sessions.views.again import comes_again
 from sessions.views.parked import ParkedKeys
+from sessions.views.projection import Projection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from sessions.sql.head import Build
     from sessions.store import SessionStore
     from sessions.views.parked import Parked
-    from sessions.views.projection import Projection
 
 V = TypeVar("V")
 
@@ -37,9 +37,15 @@ class StoredProjection(Generic[V]):
     Args:
         store: The store.
         projection: The projection. The store may keep it in any mode.
+
+    Raises:
+        InvalidValue: `projection` is no projection; its name is none.
     """
 
     def __init__(self, store: SessionStore, projection: Projection[V]) -> None:
+        if not isinstance(projection, Projection):
+            rule = "a Projection"
+            raise InvalidValue(field="projection", rule=rule, value=rules.shown(projection))
         self.projection = projection
         self._store = store
         self._database = store.recorder.database

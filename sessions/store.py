@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sessions import clock, rules
 from sessions.commits.writer import Writer
-from sessions.errors import StorageFailed, StoreNotFound, StoreReadOnly, StoreTooOld
+from sessions.errors import (
+    InvalidValue,
+    StorageFailed,
+    StoreNotFound,
+    StoreReadOnly,
+    StoreTooOld,
+)
 from sessions.execution import CommandExecutor
 from sessions.log.mapper import Mapper
 from sessions.log.recorder import SessionRecorder
@@ -18,7 +24,7 @@ from sessions.sql.selects import bound, is_select, no_select
 from sessions.url import database_of
 from sessions.views import kept
 from sessions.views.installed import installed
-from sessions.views.projection import check_distinct
+from sessions.views.projection import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,13 +60,14 @@ class SessionStore(CommandExecutor):
         now: Callable[[], datetime] = clock.now,
         projections: Iterable[Projection[Any]] | None = None,
     ) -> None:
-        self.projections = installed() if projections is None else tuple(projections)
-        check_distinct(self.projections)
+        self.projections = distinct(installed() if projections is None else projections)
         self.application_id = rules.count("applicationId", application_id)
         self.mapper = Mapper()
         self.recorder = SessionRecorder(database, self.application_id)
         self._database = database
         self._read_only = read_only
+        if not callable(now):
+            raise InvalidValue(field="now", rule="a function", value=rules.shown(now))
         self.now = now if now is clock.now else partial(_in_utc, now)
         super().__init__(Writer(self.recorder, self.mapper, self.projections, self.now))
         self._is_made = False
@@ -113,7 +120,8 @@ class SessionStore(CommandExecutor):
             ProjectionNotLoaded: The entry point of a package cannot be imported, or is no
                 projection.
             InvalidValue: `application_id` is not a whole number from 1, `lock_timeout` is not 0 to
-                2,147,483 seconds, or two projections share a name or a relation.
+                2,147,483 seconds, `now` is no function, or `projections` are none, or share a name
+                or a relation.
         """
         rules.seconds("lock_timeout", lock_timeout)
         database = database_of(url, lock_timeout=lock_timeout)

@@ -23,7 +23,8 @@ from urllib.parse import quote, urlencode
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from projections import CustomerHistories, CustomerSessions, parked, verify
+from projections import CustomerHistories, CustomerSessions, StoredProjection, copy, parked, verify
+from projections.customer_session import PROJECTION
 from sessions import (
     BatchFailed,
     CloseSession,
@@ -403,6 +404,8 @@ def test_a_closed_store_says_so(open_store: OpenStore) -> None:
         store.execute("s", add())
     with pytest.raises(StoreClosed):
         list(log)
+    with pytest.raises(StoreClosed):
+        store.recorder.subscribe()
 
 
 @pytest.fixture
@@ -607,6 +610,21 @@ def test_a_store_behind_a_symbolic_link_is_the_store_that_it_leads_to(
         ):
             assert (mine is not None, other) == (True, None)
     assert [each.name for each in link.parent.iterdir()] == ["link.db"]
+
+
+def test_what_is_no_store_no_clock_and_no_projection_is_refused_by_its_name() -> None:
+    anything: Any = "sales"
+    one: Any = PROJECTION
+    with SessionStore.open("memory:") as store:
+        for wrong, message in (
+            (lambda: SessionStore.open("memory:", now=anything), "now: a function, not 'sales'"),
+            (lambda: SessionStore.open("memory:", projections=one), "projections: an iterable of"),
+            (lambda: StoredProjection(store, anything), "projection: a Projection, not 'sales'"),
+            (lambda: copy(store, anything), "target: a SessionStore, not 'sales'"),
+            (lambda: copy(anything, store), "source: a SessionStore, not 'sales'"),
+        ):
+            with pytest.raises(InvalidValue, match=f"^{message}"):
+                wrong()
 
 
 def test_a_symbolic_link_into_no_directory_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from projections.rebuilding.building import Building
 from projections.rebuilding.rebuild import alone
 from projections.rebuilding.switching import close, open_to_all
 from projections.verifying.verify import differences_within, verify
+from sessions import rules
 from sessions.errors import CopyDiffers, InvalidValue, ProjectionTooOld, ViewsDiffer
 from sessions.sql import schema
 from sessions.sql.connection import query_on
@@ -62,7 +63,7 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
     Raises:
         CopyDiffers: The target holds something else than the source, or a copy that was complete
             has views that do not equal its events.
-        InvalidValue: The target is the source.
+        InvalidValue: The target is the source, or one of them is no store.
         RebuildRunning: Somebody else is copying to the target, or rebuilding there.
         BatchOpen: This thread has a batch open on one of them.
         StoreNotFound: The source does not exist.
@@ -70,6 +71,9 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         ViewsDiffer: The source keeps a projection that is not installed here.
         ProjectionTooOld: The source keeps a newer version of a projection than this process has.
     """
+    for field, store in ("source", source), ("target", target):
+        if not isinstance(store, SessionStore):
+            raise InvalidValue(field=field, rule="a SessionStore", value=rules.shown(store))
     one, other = source.recorder.database, target.recorder.database
     source.check_no_batch("copy")
     target.check_no_batch("copy")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent
 
 from sessions import clock
-from sessions.errors import Duplicate
+from sessions.errors import Duplicate, StoreClosed
 from sessions.log import foreign
 from sessions.log.rows import OF_APPLICATION, Log
 from sessions.log.subscription import FollowingSubscription
@@ -113,5 +113,11 @@ class SessionRecorder(Log, ApplicationRecorder):
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
     ) -> Subscription[ApplicationRecorder]:
-        """Notifications in the order of the log: those after `gt`, and then each new one."""
+        """Notifications in the order of the log: those after `gt`, and then each new one.
+
+        Raises:
+            StoreClosed: The store is closed.
+        """
+        if self.database.is_closed:
+            raise StoreClosed
         return FollowingSubscription(self, self.database, gt, topics)

@@ -8,6 +8,7 @@ question.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
@@ -120,7 +121,7 @@ class Projection(Generic[V]):
             check_storage(self.kept)
         for table in self.tables:
             check_table(table)
-        check_distinct([self])
+        distinct([self])
         check_version(self.version)
         check_mode(self.mode)
         if self.kept is None:
@@ -244,12 +245,16 @@ class Projection(Generic[V]):
             rows.of(key, view)
 
 
-def check_distinct(projections: Sequence[Projection[Any]]) -> None:
-    """Raise if projections share a name or a relation, or one has a relation twice.
+def distinct(given: Iterable[Projection[Any]]) -> tuple[Projection[Any], ...]:
+    """Projections that somebody gives together.
 
     Raises:
-        InvalidValue: They do.
+        InvalidValue: Two share a name or a relation, one has a relation twice, or they are none.
     """
+    if not isinstance(given, Iterable):
+        rule = "an iterable of Projection objects"
+        raise InvalidValue(field="projections", rule=rule, value=shown(given))
+    projections = tuple(given)
     for each in projections:
         if not isinstance(each, Projection):
             raise InvalidValue(field="projections", rule="Projection objects", value=shown(each))
@@ -259,3 +264,4 @@ def check_distinct(projections: Sequence[Projection[Any]]) -> None:
     if twice:
         rule = "a different name for each projection and relation"
         raise InvalidValue(field="projections", rule=rule, value=", ".join(twice))
+    return projections
