@@ -652,7 +652,7 @@ def take_away(store: SessionStore, server: str, what: str) -> None:
     if not database.dialect.joins_rows:
         Path(f"{database.path}-{what.replace('/', '-')}.lock").unlink()
         return
-    lock = database._locks.of(f"held/{what}")
+    lock = database._locks.of_lease(what)
     end = (
         "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory' "
         "AND (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) = %s"
@@ -663,8 +663,7 @@ def take_away(store: SessionStore, server: str, what: str) -> None:
 
 def is_held(store: SessionStore) -> bool:
     """Whether somebody holds the right to work."""
-    with store.recorder.database.held(right(store)) as held:
-        return held is None
+    return store.recorder.database.is_held(right(store))
 
 
 # --- waiting for it

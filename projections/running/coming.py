@@ -80,8 +80,7 @@ def is_followed(store: SessionStore, build: Build) -> bool:
         return False
     if database.is_standby():
         return True
-    with database.held(kept.right(build, store.application_id)) as held:
-        return held is None
+    return database.is_held(kept.right(build, store.application_id))
 
 
 def _advice(store: SessionStore, projection: Projection[Any], reached: int) -> str:

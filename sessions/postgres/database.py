@@ -275,12 +275,16 @@ class PostgresDatabase(PostgresRelations):
     @contextmanager
     def held(self, what: str) -> Iterator[StillHeld | None]:
         """Hold a lease, which only one of all processes can hold, by a connection of its own."""
-        lock = self._locks.of(f"held/{what}")
-        if self.query(IS_HELD, (lock,)):
+        if self.is_held(what):
             yield None
             return
+        lock = self._locks.of_lease(what)
         with self.private() as connection, held_by(connection, lock) as held:
             yield held
+
+    def is_held(self, what: str) -> bool:
+        """Whether somebody holds a lease; it takes none, and no connection of its own."""
+        return bool(self.query(IS_HELD, (self._locks.of_lease(what),)))
 
     def is_standby(self) -> bool:
         """Whether it follows another server: it may lag then, and leases are not known here."""

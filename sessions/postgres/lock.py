@@ -37,6 +37,10 @@ class Locks:
         """The lock of an application's log, or of something named."""
         return _number_of(f"customer-sessions/{self._schema}/{what}")
 
+    def of_lease(self, what: str) -> int:
+        """The lock of a lease."""
+        return self.of(f"held/{what}")
+
     def taken_for(self, what: str | None) -> list[Statement]:
         """The SELECTs that take the lock of the whole store, or of something named."""
         if what is None:

@@ -206,6 +206,11 @@ class Database(OneAtATime, ABC):
         function that tells whether it still has the lease; None if somebody else has it.
         """
 
+    def is_held(self, what: str) -> bool:
+        """Whether somebody holds a lease; a database that can only try takes it for a moment."""
+        with self.held(what) as held:
+            return held is None
+
     def is_standby(self) -> bool:
         """Whether it follows another server: it may lag then, and leases are not known here."""
         return False
