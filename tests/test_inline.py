@@ -207,9 +207,9 @@ def test_however_much_others_wrote_a_writer_goes_on_from_there(
     one, other = (open_store() for _ in range(2))
     one.execute("a", OpenSession(profile_id="p"))
     with other.batch():
-        other.execute("a", CloseSession())
         for number in range(by_others - 1):
             other.execute(f"b{number}", OpenSession(profile_id="p"))
+        other.execute("a", CloseSession())
 
     done = one.execute("a", ReopenSession())
 
