@@ -109,6 +109,31 @@ def test_what_is_set_in_the_environment_changes_nothing_that_is_read(
 
 
 @pytest.mark.parametrize(
+    ("given", "commits"),
+    [
+        ("off", "on"),
+        *[(given, given) for given in ("local", "remote_write", "on", "remote_apply")],
+    ],
+)
+def test_a_commit_waits_for_the_disk_where_a_role_does_not_and_else_as_the_role_does(
+    postgres: str, postgres_url: str, given: str, commits: str
+) -> None:
+    asked = "SELECT current_setting('synchronous_commit')"
+    settings = f"synchronous_commit = {given}"
+    with new_role(postgres, "SUPERUSER LOGIN", settings) as role:
+        url = f"{postgres_url}&user={role}"
+        with SessionStore.open(url) as store:
+            with store.batch():
+                store.execute("s", OpenSession())  # from here it is asked where it is written
+                written = store.query(asked)
+            read = store.query(asked)
+        with psycopg.connect(make_conninfo(postgres, user=role)) as theirs:
+            unset = theirs.execute("SHOW synchronous_commit").fetchall()
+
+        assert (unset, written, read) == ([(given,)], [(commits,)], [(commits,)])
+
+
+@pytest.mark.parametrize(
     ("option", "name"), [("", "customer-sessions"), ("&application_name=till", "till")]
 )
 def test_the_server_is_told_whose_a_connection_is(
