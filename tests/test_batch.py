@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -46,8 +46,10 @@ from sessions import (
     StoreReadOnly,
     UnknownEvent,
 )
+from sessions.commits import answers
 from sessions.commits.batch import _entered
 from sessions.commits.transaction import Transaction
+from sessions.log.claim_rows import Ledger
 from sessions.views.inline import InlineViews
 from tests.conftest import add
 from tests.tampering import unguarded
@@ -640,6 +642,33 @@ def test_a_batch_whose_commit_is_interrupted_when_it_is_made_has_lost_nothing(
         assert store.execute("s", add("b")).version == 3
 
     assert [each.version for each in store.events("s")] == [1, 2, 3]
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize(
+    ("within", "what"),
+    [(Ledger, "absorb"), (answers, "to_json")],
+    ids=["the session is taken over, its event is not", "the event is taken over, its key is not"],
+)
+def test_a_batch_of_which_any_error_leaves_a_part_of_a_command_has_lost_it(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, within: Any, what: str
+) -> None:
+    def load() -> None:
+        with store.batch():
+            store.execute("s", OpenSession())
+            with monkeypatch.context() as broken:
+                of_a_signal = Interrupts(print, TimeoutError(), first=True)
+                broken.setattr(within, what, of_a_signal)
+                with pytest.raises(TimeoutError):
+                    store.execute("t", OpenSession(profile_id="p"), idempotency_key="k")
+            store.execute("t", add())
+
+    with pytest.raises(BatchFailed, match=r"1 commands .* lost: TimeoutError"):
+        load()
+
+    assert store.position == 0
+    done = store.execute("t", OpenSession(profile_id="p"), idempotency_key="k")
+    assert (done.position, done.version, done.replayed) == (1, 1, False)
     assert verify(store) == []
 
 
