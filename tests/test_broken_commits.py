@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partialmethod
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from sessions.errors import OutcomeUnknown
 from sessions.views.inline import InlineViews
 from tests.conftest import add, in_threads
 from tests.groups import joined, skus, together
-from tests.waiting import SOON
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,6 +143,33 @@ def test_a_task_whose_leader_meets_an_error_gets_it(
 
     with pytest.raises(TimeoutError, match="mine"):
         asyncio.run(ask())
+
+
+def test_the_place_of_a_task_whose_leader_meets_an_error_is_for_who_waits_outside(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("s", OpenSession())
+    commits, database = store._commits, store.recorder.database
+    commits._most = 1
+    outside: list[Future[Executed]] = []
+
+    async def ask() -> None:
+        await asyncio.wait_for(store.execute_async("s", add("never")), SOON)
+
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as broken:
+
+        def begin(*_: object, **__: object) -> None:
+            broken.undo()
+            outside.append(pool.submit(store.execute, "s", add("a")))
+            until(lambda: len(commits._outside._places) == 1)
+            raise TimeoutError
+
+        broken.setattr(database, "begin", begin)
+        with pytest.raises(TimeoutError):
+            asyncio.run(ask())
+
+        assert outside[0].result(SOON).version == 2
+    assert skus(store) == ["a"]
 
 
 def test_nothing_is_done_twice_when_the_log_cannot_be_asked_after_an_interrupt(
