@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,12 +21,14 @@ from sessions import (
     StoreClosed,
     VersionConflict,
 )
+from sessions.commits.awaited_commits import AwaitedCommits
 from tests.conftest import add
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessions import Command, Executed
+    from sessions.commits.job import Job
     from sessions.sql.begun import Begun
     from sessions.sql.connection import Connection
     from sessions.sql.head import Head
@@ -144,6 +147,39 @@ def test_a_task_that_is_cancelled_while_it_leads_leaves_the_lead_in_order(url: s
         store.make()
         asyncio.run(shop(store, other))
         assert store.execute("last", OpenSession()).position == store.position
+
+
+def test_a_task_that_is_cancelled_before_a_thread_leads_for_it_writes_nothing(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.make()
+    commits, may_lead = store._commits, threading.Event()
+    hand_over = AwaitedCommits._hand_over
+
+    def late(commits: AwaitedCommits, leader: Job) -> None:
+        if leader.withdrawn and not may_lead.is_set():
+            may_lead.set()
+            commits._leaders.submit(bool).result()  # when the thread has looked at the job
+        hand_over(commits, leader)
+
+    monkeypatch.setattr(AwaitedCommits, "_hand_over", late)
+
+    async def shop() -> None:
+        commits._leaders.submit(may_lead.wait)
+        never = asyncio.create_task(store.execute_async("never", OpenSession()))
+        await asyncio.sleep(0)
+        assert commits._led  # the thread is to lead for it, and has something else to do
+        never.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await never
+
+    try:
+        asyncio.run(shop())
+    finally:
+        may_lead.set()
+
+    store.execute("last", OpenSession())
+    assert [recorded.stream_id for recorded in store.log()] == ["last"]
 
 
 def test_a_full_queue_lets_tasks_wait_up_to_a_timeout(url: str) -> None:
