@@ -232,6 +232,21 @@ def test_a_return_takes_the_latest_session_first_and_lines_by_position(
     ]
 
 
+def test_a_return_leaves_out_a_session_in_which_something_happened_later(
+    file: Path, url: str
+) -> None:
+    imported(write(file, "1 a 5 1 7 7", "2 a 5 1 7 8", "C3 a -1 1 7 10"))
+
+    ran = run("import-retail", str(write(file, "C4 a -2 1 7 9")), "--json")
+
+    said = {"creditNotes": 1, "returnedUnits": 2, "refunded": 2}
+    assert (found := summary(ran)) == {**dict.fromkeys(found, 0), **said}
+    assert ran.err == ""
+    with SessionStore.open(url) as store:
+        views = CustomerSessions(store).of_profile("7")
+    assert [view.cart_items[0].returned_quantity for view in views] == [2, 1]
+
+
 @pytest.mark.parametrize("form", ["gzip", "latin-1", "utf-8-sig", "crlf"])
 def test_a_file_may_be_gzipped_and_of_other_systems(file: Path, url: str, form: str) -> None:
     data = write(file, "1 a 2 1.5 7 8 Café").read_text()
