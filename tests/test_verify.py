@@ -764,6 +764,19 @@ def test_a_key_that_waits_otherwise_than_the_log_says_is_found(
     assert differences == found
 
 
+@pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+def test_an_event_that_is_skipped_has_no_part_in_which_is_the_first_though_it_could_be_folded_now(
+    waiting: SessionStore, open_store: OpenStore
+) -> None:
+    waiting.close()
+    store = open_store(projections=in_mode("inline", MENDED))
+    added = store.execute("b", add("x"))
+
+    change(store, "UPDATE sales SET total = 7 WHERE session_id = 'b'")
+
+    assert (added.position, "sales", "total") in named(store)
+
+
 @pytest.mark.parametrize("limit", [0, -1, 1.5, "1", None, True])
 def test_what_is_no_number_of_differences_is_refused(
     store: SessionStore,
