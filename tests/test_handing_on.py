@@ -714,7 +714,7 @@ def test_what_is_made_as_a_switch_begins_goes_on_too(
         fill(store, "a", 1)
         with store.recorder.database.writing() as connection:
             connection.execute("CREATE TABLE mine ()")
-        made_before_the_first_rename(store, postgres, postgres_url, monkeypatch, made)
+        made_before_the_rename(store, postgres, postgres_url, monkeypatch, made)
 
         assert rebuild(store).switched
 
@@ -731,7 +731,7 @@ def test_what_is_made_as_a_switch_begins_and_cannot_go_on_is_named(
     made = "CREATE FUNCTION mine() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM sales; END"
     with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
         fill(store, "a", 1)
-        made_before_the_first_rename(store, postgres, postgres_url, monkeypatch, made)
+        made_before_the_rename(store, postgres, postgres_url, monkeypatch, made)
 
         with pytest.raises(DependentObject, match=r"function mine\(\)"):
             rebuild(store)
@@ -762,19 +762,20 @@ def test_a_view_that_is_dropped_as_a_switch_begins_is_none(
         assert rebuild(store, names=["sales"]).switched
 
 
-def made_before_the_first_rename(
+def made_before_the_rename(
     store: SessionStore, server: str, url: str, monkeypatch: pytest.MonkeyPatch, made: str
 ) -> None:
     """Let somebody make something when a switch has looked for what there is."""
     database = store.recorder.database
     rename, schema = database.rename, url.rpartition("schema=")[2]
 
-    def renamed(*given: Any) -> None:
-        monkeypatch.setattr(database, "rename", rename)
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(SQL("SET search_path = {}").format(Identifier(schema)))
-            connection.execute(made.encode())
-        rename(*given)
+    def renamed(connection: Any, table: str, to: str) -> None:
+        if table == "sales":  # what there is of another relation may have been looked for before
+            monkeypatch.setattr(database, "rename", rename)
+            with psycopg.connect(server, autocommit=True) as theirs:
+                theirs.execute(SQL("SET search_path = {}").format(Identifier(schema)))
+                theirs.execute(made.encode())
+        rename(connection, table, to)
 
     monkeypatch.setattr(database, "rename", renamed)
 
