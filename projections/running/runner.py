@@ -94,7 +94,8 @@ class Runner:
         cannot read an event, it waits for a newer process to pass it, unless `until` is given.
 
         Args:
-            until: The log position at which to end; None follows until it is stopped.
+            until: The log position at which to end; one that the log has not reached is waited for.
+                None follows until it is stopped.
             progress: Called after each commit with the position that all have reached, and with
                 `until` or else the position of the log's end.
 
