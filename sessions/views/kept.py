@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import clock
-from sessions.errors import CopyUnfinished, StorageFailed, ViewsDiffer
+from sessions.errors import CopyUnfinished, ViewsDiffer
 from sessions.sql import schema
 from sessions.sql.connection import query_on
 from sessions.sql.creating import created
@@ -244,7 +244,6 @@ def take_names(database: Database, connection: Connection, build: Build) -> None
 
     Raises:
         ViewsDiffer: Another projection has a relation of such a name.
-        StorageFailed: There is a relation of such a name, and no projection has it.
     """
     query = query_on(connection)
     named = relations(query, build)
@@ -259,10 +258,5 @@ def take_names(database: Database, connection: Connection, build: Build) -> None
             raise ViewsDiffer(
                 stored=other.label, found=f"{build.label} with {names}", advice=advice
             )
-    for table in database.relations(query).intersection(named):
-        reason = (
-            f"{build.label} needs the name of a relation that is nobody's: drop or rename {table}"
-        )
-        raise StorageFailed(path=database.path, reason=reason)
     for table in named:
         database.rename(connection, table + suffix(build), table)
