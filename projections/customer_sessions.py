@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
 from projections.finding import Filters, Finding
-from projections.known import asking, behind, come_by, followed, unreadable
+from projections.known import asking, behind, come_by, unreadable
 from projections.moments import EVER, UP_TO, check_one, known_until, shown
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
@@ -20,21 +20,20 @@ from sessions.errors import (
     VersionNotFound,
 )
 from sessions.events import SESSION, State
-from sessions.views import kept
 from sessions.views.again import comes_again
 from sessions.views.parked import waits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from sessions.store import SessionStore
 
-_COME = (
-    "+position <= coalesce((SELECT position FROM positions WHERE follower = ? AND upstream = ?), "
-    f"{rules.MAX_COUNT})"
+_IS_FOLLOWED = " OR ".join(
+    "EXISTS (SELECT 1 FROM projections "
+    f"WHERE name = '{each.name}' AND status = 'current' AND mode = 'followed')"
+    for each in (PROJECTION, attachments.PROJECTION)
 )
-"""What has come by the position that a follower has reached; all, if there is no such follower."""
 
 
 class CustomerSessions:
@@ -57,15 +56,15 @@ class CustomerSessions:
         )
         attached = (
             f"SELECT session_id, max(position) AS attached FROM {attachments.TABLE.name} "
-            f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)} AND {{}} "
-            "GROUP BY session_id"
+            f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)}"
         )
-        self._attached = f"{attached.format(UP_TO)} ORDER BY attached"
+        self._attached = f"{attached} AND {UP_TO} GROUP BY session_id ORDER BY attached"
         same = is_id(f"{name}.session_id", "mine.session_id")
         of_profile = f"{name}.application_id = ? AND {same} AND {name}.profile_id = ?"
         self._of_profile = (
-            f"SELECT document, {is_waiting}, {name}.session_id FROM ({attached.format(_COME)}) "
-            f"AS mine CROSS JOIN {TABLE.each(of_profile, dialect)} ORDER BY attached"
+            f"SELECT document, {is_waiting}, {name}.session_id, {_IS_FOLLOWED} "
+            f"FROM ({attached} GROUP BY session_id) AS mine "
+            f"CROSS JOIN {TABLE.each(of_profile, dialect)} ORDER BY attached"
         )
 
     def get(
@@ -129,8 +128,8 @@ class CustomerSessions:
     ) -> list[CustomerSession]:
         """A customer's sessions in the order in which they were attached to the profile.
 
-        If `attachments` is followed, and behind the sessions' views, they are as they were at the
-        position that it has reached.
+        If `customer_sessions` or `attachments` is followed, they are folded from the log, as they
+        were at the position that both have reached.
 
         Args:
             profile_id: The customer's profile id. Sessions that moved to another profile are not
@@ -148,20 +147,15 @@ class CustomerSessions:
         """
         rules.text("profileId", profile_id, least=0)
         as_of = rules.as_of(as_of)
-        store, customer = self._store, (self._store.application_id, profile_id)
-        head = store.recorder.head(store.rows)
-        until = come_by(store, attachments.PROJECTION, head)
-        if as_of is None and until >= come_by(store, PROJECTION, head):
-            build = followed(PROJECTION, head)
-            come = (kept.follower_of(build) if build else "", str(store.application_id))
-            rows = self._query(self._of_profile, (*customer, *come, *customer))
-            for session_id in [session_id for _, is_waiting, session_id in rows if is_waiting]:
-                self._stored.check_not_parked(session_id)
-            return [self._read(session_id, document) for document, _, session_id in rows]
-        at = EVER if as_of is None else clock.text(as_of)
-        rows = self._query(self._attached, (*customer, until, at))
-        then = [self._past(session_id, None, as_of, until) for session_id, _ in rows]
-        return [view for view in then if view.profile_id == profile_id]
+        if as_of is not None:
+            return self._of_profile_then(profile_id, as_of)
+        customer = (self._store.application_id, profile_id)
+        rows = self._query(self._of_profile, (*customer, *customer))
+        (is_followed,) = rows[0][3:] if rows else self._query(f"SELECT {_IS_FOLLOWED}", ())[0]
+        if is_followed:
+            return self._of_profile_then(profile_id, None)
+        self._check_none_is_parked([key for _, is_waiting, key, _ in rows if is_waiting])
+        return [self._read(session_id, document) for document, _, session_id, _ in rows]
 
     def find(  # noqa: PLR0913  the filters that may be asked for
         self,
@@ -249,6 +243,24 @@ class CustomerSessions:
         if first is None:
             raise SessionNotFound(session=session_id)
         return steps(chain((first,), events))
+
+    def _of_profile_then(self, profile_id: str, as_of: datetime | None) -> list[CustomerSession]:
+        """A customer's sessions, folded up to a time and to what the views have reached."""
+        store, at = self._store, EVER if as_of is None else clock.text(as_of)
+        head = store.recorder.head(store.rows)
+        until = come_by(store, attachments.PROJECTION, head)
+        if as_of is None:
+            until = min(until, come_by(store, PROJECTION, head))
+        rows = self._query(self._attached, (store.application_id, profile_id, until, at))
+        session_ids = [session_id for session_id, _ in rows]
+        if as_of is None:
+            self._check_none_is_parked(session_ids)
+        then = [self._past(session_id, None, as_of, until) for session_id in session_ids]
+        return [view for view in then if view.profile_id == profile_id]
+
+    def _check_none_is_parked(self, session_ids: Iterable[str]) -> None:
+        for session_id in session_ids:
+            self._stored.check_not_parked(session_id)
 
     def _current(self, session_id: str) -> tuple[str, int]:
         """The stored JSON of a session, and its version."""

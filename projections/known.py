@@ -106,18 +106,10 @@ def come(store: SessionStore, build: Build, query: Query) -> int:
 
 def come_by(store: SessionStore, projection: Projection[Any], head: Head) -> int:
     """The position that a projection has reached in a log: its end, unless it is followed."""
-    build = followed(projection, head)
-    if build is None:
-        return head.position
-    return kept.position(store.rows, build, store.application_id)
-
-
-def followed(projection: Projection[Any], head: Head) -> Build | None:
-    """The current build of a projection, if it is followed."""
     for build in head.views:
         if build.name == projection.name and build.mode == "followed":
-            return build
-    return None
+            return kept.position(store.rows, build, store.application_id)
+    return head.position
 
 
 def parked_keys(store: SessionStore, build: Build, table: Table = schema.PARKED) -> ParkedKeys:

@@ -108,8 +108,8 @@ def _status(
     before: dict[tuple[str, int], int],
     seconds: float,
 ) -> ProjectionStatus:
-    behind = {"building": {"inline", "followed"}, "current": {"followed"}}
-    follows = build.mode in behind.get(of, ())
+    can_be_behind = {"building": {"inline", "followed"}, "current": {"followed"}}
+    follows = build.mode in can_be_behind.get(of, ())
     come = _come(store, build) if follows else None
     end = store.position  # read after `come`, so that no follower seems to be ahead of it
     position = None if of == "old" else end if come is None else come

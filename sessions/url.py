@@ -42,7 +42,7 @@ def database_of(url: str, *, lock_timeout: float) -> Database:
 
 
 def path_of(url: str) -> str:
-    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`, or `memory:`.
+    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`, or `MEMORY`.
 
     Raises:
         InvalidURL: No store can be at this URL.

@@ -22,6 +22,7 @@ from sessions import (
     SetDiscount,
 )
 from tests.conftest import Clock, add
+from tests.tampering import unguarded
 from tests.test_cli_maintain import run
 
 if TYPE_CHECKING:
@@ -155,6 +156,18 @@ def test_sessions_are_found_by_what_they_are_now(
     assert json.rows == [shown(store_url, each) for each in ids]
     more = "stopped after 1 session; there are more (--limit)\n"
     assert {plain.err, json.err} == {more if options == ("--limit", "1") else ""}
+
+
+def test_what_is_found_is_shown_though_what_comes_after_it_cannot_be_read(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.cli.find.MAX_PAGE", 1)
+    with SessionStore.open(store_url) as store, unguarded(store.recorder.database) as connection:
+        connection.execute("UPDATE customer_sessions SET document = '{}' WHERE session_id = 'b'")
+
+    ran = run("find", "--limit", "1")
+
+    assert (ran.code, len(ran.rows), ran.err.count("there are more")) == (0, 2, 1)
 
 
 def test_a_state_that_there_is_not_is_wrong_usage() -> None:

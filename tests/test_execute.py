@@ -347,6 +347,8 @@ def test_a_query_writes_nothing(store: SessionStore, views: CustomerSessions) ->
         "EXPLAIN QUERY PLAN PRAGMA writable_schema = ON",
         "EXPLAIN /* SELECT */ PRAGMA locking_mode = EXCLUSIVE",
         "EXPLAIN (ANALYZE) DELETE FROM claims",
+        "EXPLAIN (ANALYZE /* ) SELECT */) DELETE FROM claims",
+        "EXPLAIN (FORMAT 'a)SELECT ') DELETE FROM claims",
         " /* SELECT */ SET search_path = public",
         "-- SELECT\nSET statement_timeout = 50",
         "VACUUM",

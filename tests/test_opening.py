@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -651,7 +650,7 @@ def test_after_a_crowd_of_readers_only_a_few_connections_stay_open(
         still_open = sum(not each.closed for each in connections)
 
         assert store.position == 1
-    assert 2 <= still_open <= 10
+    assert 2 <= still_open < 30
 
 
 def test_no_read_transaction_stays_open_between_the_pages_of_the_log(
@@ -813,18 +812,24 @@ def _in_another_process(path: Path, sql: str) -> None:
     subprocess.run([sys.executable, "-c", asking, path, sql], check=True)
 
 
-def test_too_many_open_files_are_named_as_the_reason(tmp_path: Path) -> None:
-    error = sqlite3.OperationalError("unable to open database file")
-    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    (tmp_path / "store.db").touch()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
-    try:
-        failed = SqliteFailures(str(tmp_path / "store.db"), 1).of(error)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+WITHOUT_DESCRIPTORS = """
+import resource, sqlite3, sys
+from sessions.sqlite.failures import SqliteFailures
+error = sqlite3.OperationalError("unable to open database file")
+error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+print(SqliteFailures(sys.argv[1], 1).of(error))
+"""
 
-    assert str(failed).endswith("the database failed: Too many open files")
+
+def test_too_many_open_files_are_named_as_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    path.touch()
+    command = [sys.executable, "-c", WITHOUT_DESCRIPTORS, str(path)]
+
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert ran.stdout == f"{path}: the database failed: Too many open files\n"
 
 
 def test_a_file_that_cannot_be_opened_is_told_with_the_reason(

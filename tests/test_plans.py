@@ -29,6 +29,8 @@ NOBODY = ["x", "y", "z"]
 OF_STORE = re.compile(
     r"(?:SCAN|SEARCH) (?:TABLE )?(?:events|answers|claims|limits|attachments|customer_sessions)\b"
 )
+FOUND = re.compile(r"SCAN (?:(?:TABLE )?_found|SUBQUERY \d+|CONSTANT ROW)$")
+"""What goes through the applications that are found, as any version of SQLite says it."""
 BY_AN_ID = re.compile(r"\b(?:stream_id|idempotency_key|limit_name|profile_id|session_id)=")
 
 
@@ -118,7 +120,7 @@ def test_the_applications_are_found_from_one_to_the_next(store: SessionStore, ur
         else:
             steps = [step for *_, step in store.query(f"EXPLAIN QUERY PLAN {sql}", parameters)]
             assert [
-                step for step in steps if re.match("SCAN (?!.*(?:_found|SUBQUERY))", step)
+                step for step in steps if step.startswith("SCAN") and not FOUND.match(step)
             ] == []
 
 

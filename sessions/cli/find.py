@@ -11,6 +11,7 @@ import click
 from projections import CustomerSession, CustomerSessions
 from sessions.cli.common import counted, print_line, print_table, reading, remark, time_text
 from sessions.cli.options import a_time, application_option, examples, json_option, store_option
+from sessions.errors import StorageFailed
 from sessions.events import State
 from sessions.rules import MAX_PAGE
 
@@ -62,8 +63,16 @@ def find(*, limit: int, json: bool, store: str, application: int, **filters: Any
                 print_line(view.to_json())
         else:
             print_table(_COLUMNS, map(_row, shown))
-        if next(found, None) is not None:
+        if _goes_on(found):
             remark(f"stopped after {counted(limit, 'session')}; there are more (--limit)")
+
+
+def _goes_on(found: Iterator[CustomerSession]) -> bool:
+    """Whether there is one more; what cannot be read is there too."""
+    try:
+        return next(found, None) is not None
+    except StorageFailed:
+        return True
 
 
 def _found(views: CustomerSessions, filters: dict[str, Any]) -> Iterator[CustomerSession]:

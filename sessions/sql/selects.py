@@ -25,8 +25,8 @@ _SELECT = re.compile(
     rf"""
     (?: {_GAP} )*+
     (?: EXPLAIN \b
-        (?: {_GAP} | (?: ANALYZE | VERBOSE | QUERY \s++ PLAN ) \b )*+
-        (?: \( (?! \s*+ {_BEGINS} ) [^()]*+ \) )?+
+        (?: {_GAP} | (?: ANALYZE | VERBOSE | QUERY (?: {_GAP} )++ PLAN ) \b )*+
+        (?: \( (?! (?: {_GAP} )*+ {_BEGINS} ) (?: {_GAP} | [\w,] )*+ \) )?+
     )?+
     (?: {_GAP} | \( )*+
     {_BEGINS}""",

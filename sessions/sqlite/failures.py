@@ -58,10 +58,16 @@ def refused_by_system(path: str, mode: int) -> str | None:
     is_made = mode == os.W_OK and not os.path.exists(path)  # noqa: PTH110  Path's may raise
     asked = Path(path).parent if is_made else Path(path)
     try:
-        Path(os.devnull).open("rb").close()  # too many files may be open
-        found = asked.stat()
+        Path(os.devnull).open("rb").close()
+    except OSError as refused:
+        if refused.errno in {errno.EMFILE, errno.ENFILE}:
+            return refused.strerror
+    try:
+        found, system = asked.stat(), os.statvfs(asked)
     except OSError as refused:
         return refused.strerror
     if stat.S_ISDIR(found.st_mode) and not is_made:
         return os.strerror(errno.EISDIR)
+    if mode == os.W_OK and system.f_flag & os.ST_RDONLY:
+        return os.strerror(errno.EROFS)
     return None if os.access(asked, mode) else os.strerror(errno.EACCES)
