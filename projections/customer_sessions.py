@@ -151,8 +151,11 @@ class CustomerSessions:
             return self._of_profile_then(profile_id, as_of)
         customer = (self._store.application_id, profile_id)
         rows = self._query(self._of_profile, (*customer, *customer))
-        (is_followed,) = rows[0][3:] if rows else self._query(f"SELECT {_IS_FOLLOWED}", ())[0]
-        if is_followed:
+        if not rows and not self._query(f"SELECT {_IS_FOLLOWED}", ())[0][0]:
+            rows = self._query(self._of_profile, (*customer, *customer))  # one may just be inline
+            if not rows:
+                return []
+        if not rows or rows[0][3]:
             return self._of_profile_then(profile_id, None)
         self._check_none_is_parked([key for _, is_waiting, key, _ in rows if is_waiting])
         return [self._read(session_id, document) for document, _, session_id, _ in rows]
@@ -252,11 +255,11 @@ class CustomerSessions:
         if as_of is None:
             until = min(until, come_by(store, PROJECTION, head))
         rows = self._query(self._attached, (store.application_id, profile_id, until, at))
-        session_ids = [session_id for session_id, _ in rows]
+        then = [self._past(session_id, None, as_of, until) for session_id, _ in rows]
+        found = [view for view in then if view.profile_id == profile_id]
         if as_of is None:
-            self._check_none_is_parked(session_ids)
-        then = [self._past(session_id, None, as_of, until) for session_id in session_ids]
-        return [view for view in then if view.profile_id == profile_id]
+            self._check_none_is_parked([view.integration_id for view in found])
+        return found
 
     def _check_none_is_parked(self, session_ids: Iterable[str]) -> None:
         for session_id in session_ids:

@@ -175,7 +175,9 @@ def test_a_folder_that_one_may_not_enter_is_refused(
         SessionStore.open(sqlite_url)
 
 
-@pytest.mark.parametrize("text", [b"hello", b"hello " * 1000, b"SQLite format 3\0 is a lie" * 100])
+@pytest.mark.parametrize(
+    "text", [b"x", b"hello", b"hello " * 1000, b"SQLite format 3\0 is a lie" * 100]
+)
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(text)

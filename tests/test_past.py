@@ -36,6 +36,8 @@ from tests.tampering import unguarded
 from tests.test_broken_commits import Interrupts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sessions import SessionStore
     from tests.conftest import Clock
 
@@ -360,6 +362,25 @@ def test_a_customers_sessions_are_those_of_one_moment_whatever_is_behind(
     assert now == [views.get(session, position=reached) for session in OF_P[reached]]
     known = reached if behind == "attachments" else 5
     assert past == [views.get(session, position=known) for session in OF_P[known]]
+
+
+def test_who_asks_just_as_attachments_become_inline_is_told_of_those_that_they_lacked(
+    store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("a", OpenSession(profile_id="p"))
+    rebuild(store, names=["attachments"], mode="followed")
+    store.execute("b", OpenSession(profile_id="p"))
+    store.execute("a", SetProfile(profile_id="q"))
+    query = views._query
+
+    def switched(sql: str, parameters: Sequence[object]) -> list[Any]:
+        if sql.startswith("SELECT EXISTS"):
+            rebuild(store, names=["attachments"], mode="inline")
+        return query(sql, parameters)
+
+    monkeypatch.setattr(views, "_query", switched)
+
+    assert [view.integration_id for view in views.of_profile("p")] == ["b"]
 
 
 def test_the_timeline_of_a_large_cart_says_what_changed_and_no_more(

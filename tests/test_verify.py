@@ -612,6 +612,25 @@ def test_a_projection_that_goes_before_its_first_event_is_named_lets_it_begin_an
     assert found == []  # it is not kept any more
 
 
+def test_a_projection_that_is_dropped_and_begun_again_meanwhile_is_no_difference(url: str) -> None:
+    with SessionStore.open(url, projections=in_mode("followed", SPEND)) as store:
+        for number in range(3):
+            store.execute(f"s{number}", OpenSession(profile_id=f"p{number}"))
+        Runner(store).run(until=3)
+        again = [store]
+
+        def begin_again(*_: int) -> None:
+            if again:
+                known = again.pop()
+                with SessionStore.open(url, read_only=True, projections=()) as other:
+                    drop(other, "spend")
+                Runner(known).run(until=1)
+
+        found = verify(store, begin_again)
+
+        assert (found, again, StoredProjection(store, SPEND).position) == ([], [], 1)
+
+
 def test_keys_that_wait_meanwhile_do_not_let_it_begin_anew(url: str) -> None:
     with in_its_way(url) as store:
         told: list[int] = []

@@ -160,7 +160,10 @@ class Verification:
         if self._has_moved():
             raise Moved
         for part in self._parts:
-            for _ in self._folded([part], self._come(part), nullcontext):
+            come = self._come(part)
+            if come < part.position:  # dropped meanwhile, and begun again
+                raise Moved
+            for _ in self._folded([part], come, nullcontext):
                 pass
         if self._obstacle is not None:
             yield unread(self._obstacle)

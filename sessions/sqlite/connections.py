@@ -89,6 +89,7 @@ class Connections:
     def writer(self) -> sqlite3.Connection:
         """The connection that writes; only the holder of the store's lock may use it."""
         if self._writer is None:
+            self.check_files()
             self._writer = self._connect(must_exist=False)
         self.check_files()
         return self._writer

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sessions.errors import Duplicate, NotAStore, StorageFailed, StoreBusy
 from sessions.sql.failures import Failures
+from sessions.sqlite.files import NO_DATABASE
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 
@@ -31,7 +32,7 @@ class SqliteFailures(Failures):
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
         if code == sqlite3.SQLITE_NOTADB:
-            return NotAStore(path=self._path, reason="the file is not a SQLite database")
+            return NotAStore(path=self._path, reason=NO_DATABASE)
         if full_code in _DUPLICATE:
             return Duplicate(path=self._path, reason=error)
         if full_code == sqlite3.SQLITE_READONLY_DIRECTORY:

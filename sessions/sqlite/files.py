@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sessions.errors import StorageFailed
+from sessions.errors import NotAStore, StorageFailed
 
 if TYPE_CHECKING:
     from os import stat_result
 
+NO_DATABASE = "the file is not a SQLite database"
 _GONE = "its file was deleted, moved or replaced while it was open; open the store again"
 _LOG_GONE = (
     "the file of its newest commits (-wal) was deleted, moved or replaced while it was open; close "
@@ -54,6 +55,7 @@ class Files:
 
         Raises:
             StorageFailed: One was deleted, moved or replaced, or the database has several names.
+            NotAStore: It holds a single byte, and is no database.
         """
         self._file = self._same(self._path, self._file, _GONE)
         if is_open:
@@ -67,6 +69,8 @@ class Files:
             if found is not None and found.st_nlink > 1:
                 reason = _LINKED.format(found.st_nlink)
                 raise StorageFailed(path=self._path, reason=reason)
+            if found is not None and found.st_size == 1:  # to SQLite it is as good as empty
+                raise NotAStore(path=self._path, reason=NO_DATABASE)
         elif number != before:
             raise StorageFailed(path=self._path, reason=reason)
         return number
