@@ -71,8 +71,7 @@ def _behind(last: CustomerSession | None) -> list[tuple[str, Sequence[object]]]:
     """The condition for what comes after the last session of a page."""
     if last is None:
         return []
-    if not isinstance(last, CustomerSession):
-        raise InvalidValue(field="after", rule="a CustomerSession", value=rules.shown(last))
+    rules.instance("after", last, CustomerSession)
     after = [clock.text(last.updated), last.integration_id]
     return [("(updated, session_id) > (?, ?)", after)]
 

@@ -10,7 +10,7 @@ from projections.moments import check_one, known_until
 from projections.running import coming, going_on
 from projections.view_events import events_of
 from sessions import rules
-from sessions.errors import InvalidValue, StorageFailed, ViewParked
+from sessions.errors import StorageFailed, ViewParked
 from sessions.views import kept
 from sessions.views.again import comes_again
 from sessions.views.parked import ParkedKeys
@@ -43,9 +43,7 @@ class StoredProjection(Generic[V]):
     """
 
     def __init__(self, store: SessionStore, projection: Projection[V]) -> None:
-        if not isinstance(projection, Projection):
-            rule = "a Projection"
-            raise InvalidValue(field="projection", rule=rule, value=rules.shown(projection))
+        rules.instance("projection", projection, Projection)
         self.projection = projection
         self._store = store
         self._database = store.recorder.database

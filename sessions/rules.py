@@ -192,6 +192,12 @@ def sequence(field: str, value: object) -> Sequence[Any]:
     return value
 
 
+def instance(field: str, value: object, kind: type[object]) -> None:
+    """Raise if a value is not of a class."""
+    if not isinstance(value, kind):
+        raise InvalidValue(field=field, rule=f"a {kind.__name__}", value=shown(value))
+
+
 def moment(field: str, value: object) -> datetime:
     """A time with a timezone, in UTC."""
     if not isinstance(value, datetime) or value.utcoffset() is None:

@@ -7,13 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sessions import clock, rules
 from sessions.commits.writer import Writer
-from sessions.errors import (
-    InvalidValue,
-    StorageFailed,
-    StoreNotFound,
-    StoreReadOnly,
-    StoreTooOld,
-)
+from sessions.errors import StorageFailed, StoreNotFound, StoreReadOnly, StoreTooOld
 from sessions.execution import CommandExecutor
 from sessions.log.mapper import Mapper
 from sessions.log.recorder import SessionRecorder
@@ -23,6 +17,7 @@ from sessions.sql.database import LOCK_TIMEOUT, Database
 from sessions.sql.selects import bound, is_select, no_select
 from sessions.url import database_of
 from sessions.views import kept
+from sessions.views.definitions import check_function
 from sessions.views.installed import installed
 from sessions.views.projection import distinct
 
@@ -66,8 +61,7 @@ class SessionStore(CommandExecutor):
         self.recorder = SessionRecorder(database, self.application_id)
         self._database = database
         self._read_only = read_only
-        if not callable(now):
-            raise InvalidValue(field="now", rule="a function", value=rules.shown(now))
+        check_function("now", now)
         self.now = now if now is clock.now else partial(_in_utc, now)
         super().__init__(Writer(self.recorder, self.mapper, self.projections, self.now))
         self._is_made = False

@@ -71,9 +71,8 @@ def copy(source: SessionStore, target: SessionStore, progress: Progress = silent
         ViewsDiffer: The source keeps a projection that is not installed here.
         ProjectionTooOld: The source keeps a newer version of a projection than this process has.
     """
-    for field, store in ("source", source), ("target", target):
-        if not isinstance(store, SessionStore):
-            raise InvalidValue(field=field, rule="a SessionStore", value=rules.shown(store))
+    rules.instance("source", source, SessionStore)
+    rules.instance("target", target, SessionStore)
     one, other = source.recorder.database, target.recorder.database
     source.check_no_batch("copy")
     target.check_no_batch("copy")
