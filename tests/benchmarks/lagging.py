@@ -2,17 +2,22 @@
 
 The runner has a process of its own, `python -m tests.benchmarks.lagging URL SECONDS`, as people run
 it: in this one, the garbage collector would walk through what the other benchmarks have left.
+
+Another process flushes a page of its own file again and again: a disk that stands still holds up
+every commit, and with it the views.
 """
 
+import os
 import subprocess
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from itertools import count, islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from statistics import median
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -40,6 +45,8 @@ MOST = 100  # milliseconds
 WARM_UP = 2.0  # seconds
 STEADY = 0.98
 SECONDS = 30
+PAGE = bytes(4096)
+PAUSE = 0.01  # seconds between two flushes
 
 
 class Reached(NamedTuple):
@@ -49,12 +56,23 @@ class Reached(NamedTuple):
     at: float
 
 
+class Flushed(NamedTuple):
+    """When a page was written, and the seconds until it was on the disk."""
+
+    at: float
+    seconds: float
+
+
 class Lag(NamedTuple):
-    """How many events were written a second, and the milliseconds until they were seen."""
+    """How many events were written a second, and the milliseconds until they were seen.
+
+    `flush` is the longest time in milliseconds that the disk took for a page of another file.
+    """
 
     rate: float
     longest: float
     median: float
+    flush: float
 
 
 def lag(url: str, seconds: float) -> Iterator[Row]:
@@ -67,18 +85,53 @@ def lag(url: str, seconds: float) -> Iterator[Row]:
     most = MOST if found.rate >= STEADY * RATE else None
     yield Row(f"{what}: maximum", against, found.longest, most=most, unit="ms")
     yield Row(f"{what}: median", against, found.median, unit="ms")
+    yield Row("longest flush of a page of another file meanwhile", "", found.flush, unit="ms")
 
 
 def measured(url: str, seconds: float) -> Lag:
     """Write and follow, in this process and one that it starts."""
     with SessionStore.open(url, projections=(*installed(), OPEN_CARTS)) as store:
         store.make()
-        answered, seen = _followed(store, url, seconds)
+        with _flushing(Path(f"{url.removeprefix('sqlite:///')}.flushed")) as flushed:
+            answered, seen = _followed(store, url, seconds)
     warm = answered[0].at + WARM_UP
     written = [each for each in answered if each.at >= warm]
+    flushes = [each.seconds for each in flushed if warm <= each.at <= written[-1].at]
     rate = (written[-1].position - written[0].position) / (written[-1].at - written[0].at)
     lags = [_lag(each, seen) for each in written]
-    return Lag(rate, max(lags), median(lags))
+    return Lag(rate, max(lags), median(lags), max(flushes) * 1000)
+
+
+@contextmanager
+def _flushing(path: Path) -> Iterator[list[Flushed]]:
+    """A process that flushes a page again and again; its flushes are there at the end."""
+    flushed: list[Flushed] = []
+    context = get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_flush, args=(path, theirs))
+    process.start()
+    theirs.close()
+    try:
+        yield flushed
+        mine.send(None)
+        flushed += [Flushed(*each) for each in mine.recv()]
+    finally:
+        mine.close()
+        process.join(SECONDS)
+        path.unlink(missing_ok=True)
+
+
+def _flush(path: Path, caller: Connection) -> None:
+    """Flush pages until the caller says something, and tell it of them."""
+    flushed = []
+    with path.open("wb", buffering=0) as file, suppress(EOFError):
+        while not caller.poll(PAUSE):
+            at = monotonic()
+            os.pwrite(file.fileno(), PAGE, 0)
+            os.fsync(file.fileno())
+            flushed.append((at, monotonic() - at))
+        caller.recv()  # fails if the caller did
+        caller.send(flushed)
 
 
 def _followed(store: SessionStore, url: str, seconds: float) -> tuple[list[Reached], list[Reached]]:
