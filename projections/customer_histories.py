@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from projections import attachments
 from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
-from projections.known import asking, behind, come_by
+from projections.known import asking, behind, come_together
 from projections.moments import EVER, UP_TO, check_one, known_until, shown
 from sessions import clock, rules
 from sessions.claims import first_session
@@ -104,7 +104,7 @@ class CustomerHistories:
         at = EVER if as_of is None else clock.text(as_of)
         head = self._store.recorder.head(self._store.rows)
         known = known_until(self._store, position, head)
-        come = come_by(self._store, attachments.PROJECTION, head)
+        come = come_together(self._store, [attachments.PROJECTION], head)
         if position is not None and come < position:
             raise behind(attachments.PROJECTION, come, position)
         until = min(known, come)

@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from projections import attachments
-from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
+from projections.customer_session import (
+    PROJECTION,
+    TABLE,
+    CustomerSession,
+    folded,
+)
 from projections.finding import Filters, Finding
-from projections.known import asking, behind, come_by, unreadable
-from projections.moments import EVER, UP_TO, check_one, known_until, shown
+from projections.known import asking, behind
+from projections.moments import check_one, known_until
+from projections.of_profile import SessionsOfProfile
+from projections.reading import past, read
 from projections.stored import StoredProjection
 from projections.timeline import Step, steps
-from sessions import clock, rules
-from sessions.errors import (
-    SessionNotFound,
-    SessionNotYet,
-    VersionNotFound,
-)
+from sessions import rules
+from sessions.errors import SessionNotFound
 from sessions.events import SESSION, State
-from sessions.views.again import comes_again
-from sessions.views.parked import waits
+from sessions.views.parked import row_waits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from datetime import datetime
 
     from sessions.store import SessionStore
-
-_IS_FOLLOWED = " OR ".join(
-    "EXISTS (SELECT 1 FROM projections "
-    f"WHERE name = '{each.name}' AND status = 'current' AND mode = 'followed')"
-    for each in (PROJECTION, attachments.PROJECTION)
-)
 
 
 class CustomerSessions:
@@ -45,27 +39,14 @@ class CustomerSessions:
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self._stored = StoredProjection(store, PROJECTION)
-        self._query = asking(store, PROJECTION, attachments.PROJECTION)
+        self._query = asking(store, PROJECTION)
         dialect, name = store.recorder.database.dialect, TABLE.name
-        is_id = dialect.is_id
-        self._finding = Finding(store.application_id, dialect)
-        is_waiting = waits(dialect, name, f"{name}.session_id")
         self._get = (
-            f"SELECT document, {is_waiting}, version FROM {name} "
-            f"WHERE application_id = ? AND {is_id('session_id')}"
+            f"SELECT document, {row_waits(dialect, TABLE)}, version FROM {name} "
+            f"WHERE application_id = ? AND {dialect.is_id('session_id')}"
         )
-        attached = (
-            f"SELECT session_id, max(position) AS attached FROM {attachments.TABLE.name} "
-            f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)}"
-        )
-        self._attached = f"{attached} AND {UP_TO} GROUP BY session_id ORDER BY attached"
-        same = is_id(f"{name}.session_id", "mine.session_id")
-        of_profile = f"{name}.application_id = ? AND {same} AND {name}.profile_id = ?"
-        self._of_profile = (
-            f"SELECT document, {is_waiting}, {name}.session_id, {_IS_FOLLOWED} "
-            f"FROM ({attached} GROUP BY session_id) AS mine "
-            f"CROSS JOIN {TABLE.each(of_profile, dialect)} ORDER BY attached"
-        )
+        self._finding = Finding(store.application_id, dialect)
+        self._of_profile = SessionsOfProfile(store)
 
     def get(
         self,
@@ -102,14 +83,14 @@ class CustomerSessions:
         rules.text("integrationId", session_id)
         if version is None and as_of is None and position is None:
             document, _ = self._current(session_id)
-            return self._read(session_id, document)
+            return read(self._store, session_id, document)
         check_one(version=version, as_of=as_of, position=position)
         if version is not None:
             rules.count("version", version)
         as_of = rules.as_of(as_of)
         if position is not None:
             known_until(self._store, position)
-        return self._past(session_id, version, as_of, position)
+        return past(self._store, session_id, version=version, as_of=as_of, position=position)
 
     def get_with_version(self, session_id: str) -> tuple[CustomerSession, int]:
         """A session as it is now, and its version: for `expected_version`, or for an ETag.
@@ -121,7 +102,7 @@ class CustomerSessions:
         """
         rules.text("integrationId", session_id)
         document, version = self._current(session_id)
-        return self._read(session_id, document), version
+        return read(self._store, session_id, document), version
 
     def of_profile(
         self, profile_id: str, *, as_of: datetime | None = None
@@ -147,18 +128,9 @@ class CustomerSessions:
         """
         rules.text("profileId", profile_id, least=0)
         as_of = rules.as_of(as_of)
-        if as_of is not None:
-            return self._of_profile_then(profile_id, as_of)
-        customer = (self._store.application_id, profile_id)
-        rows = self._query(self._of_profile, (*customer, *customer))
-        if not rows and not self._query(f"SELECT {_IS_FOLLOWED}", ())[0][0]:
-            rows = self._query(self._of_profile, (*customer, *customer))  # one may just be inline
-            if not rows:
-                return []
-        if not rows or rows[0][3]:
-            return self._of_profile_then(profile_id, None)
-        self._check_none_is_parked([key for _, is_waiting, key, _ in rows if is_waiting])
-        return [self._read(session_id, document) for document, _, session_id, _ in rows]
+        if as_of is None:
+            return self._of_profile.now(profile_id)
+        return self._of_profile.then(profile_id, as_of)
 
     def find(  # noqa: PLR0913  the filters that may be asked for
         self,
@@ -201,7 +173,7 @@ class CustomerSessions:
         }
         sql, parameters = self._finding.asks(filters, limit, after)
         rows = self._query(sql, parameters)
-        return [self._read(session_id, document) for document, session_id in rows]
+        return [read(self._store, session_id, document) for document, session_id in rows]
 
     def all(
         self, *, as_of: datetime | None = None, position: int | None = None
@@ -247,24 +219,6 @@ class CustomerSessions:
             raise SessionNotFound(session=session_id)
         return steps(chain((first,), events))
 
-    def _of_profile_then(self, profile_id: str, as_of: datetime | None) -> list[CustomerSession]:
-        """A customer's sessions, folded up to a time and to what the views have reached."""
-        store, at = self._store, EVER if as_of is None else clock.text(as_of)
-        head = store.recorder.head(store.rows)
-        until = come_by(store, attachments.PROJECTION, head)
-        if as_of is None:
-            until = min(until, come_by(store, PROJECTION, head))
-        rows = self._query(self._attached, (store.application_id, profile_id, until, at))
-        then = [self._past(session_id, None, as_of, until) for session_id, _ in rows]
-        found = [view for view in then if view.profile_id == profile_id]
-        if as_of is None:
-            self._check_none_is_parked([view.integration_id for view in found])
-        return found
-
-    def _check_none_is_parked(self, session_ids: Iterable[str]) -> None:
-        for session_id in session_ids:
-            self._stored.check_not_parked(session_id)
-
     def _current(self, session_id: str) -> tuple[str, int]:
         """The stored JSON of a session, and its version."""
         rows = self._query(self._get, (self._store.application_id, session_id))
@@ -276,40 +230,11 @@ class CustomerSessions:
 
     def _late(self, session_id: str) -> list[Any]:
         """The row of a session that had none a moment ago: by now it has one, if it exists."""
-        query, application = self._store.rows, self._store.application_id
-        first = self._store.recorder.stream_rows(query, SESSION, session_id, until=1)
+        first = self._store.recorder.stream_rows(self._store.rows, SESSION, session_id, until=1)
         if first:  # the views are followed, or a writer was faster
             begun, reached = first[0][0], self._stored.position
             if reached < begun:
                 raise behind(PROJECTION, reached, begun)
-            if rows := self._query(self._get, (application, session_id)):
+            if rows := self._query(self._get, (self._store.application_id, session_id)):
                 return rows
         raise SessionNotFound(session=session_id)
-
-    def _read(self, session_id: str, document: str) -> CustomerSession:
-        try:
-            return CustomerSession.from_json(document)
-        except Exception as error:
-            if not comes_again(partial(CustomerSession.from_json, document), error):
-                raise
-            raise unreadable(self._store, PROJECTION, session_id, error) from error
-
-    def _past(
-        self,
-        session_id: str,
-        version: int | None,
-        as_of: datetime | None,
-        position: int | None,
-    ) -> CustomerSession:
-        happened = self._store.happened(session_id, until=version, as_of=as_of, position=position)
-        view = folded(self._store.application_id, session_id, happened)
-        if view is None:
-            first = next(self._store.events(session_id), None)
-            if first is None:
-                raise SessionNotFound(session=session_id)
-            began = shown(None if as_of is None else first.at, first.position)
-            moment = shown(as_of, position)
-            raise SessionNotYet(session=session_id, moment=moment, began=began)
-        if version not in {None, view.version}:
-            raise VersionNotFound(session=session_id, version=version, newest=view.version)
-        return view.customer_session()

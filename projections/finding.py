@@ -8,7 +8,7 @@ from projections.customer_session import TABLE, CustomerSession
 from sessions import clock, rules
 from sessions.errors import InvalidValue, LimitExceeded
 from sessions.events import State
-from sessions.views.parked import waits
+from sessions.views.parked import row_waits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Finding:
     def __init__(self, application_id: int, dialect: Dialect) -> None:
         self._application_id = application_id
         self._is_profile = dialect.is_id("profile_id")
-        self._is_there = f"NOT {waits(dialect, TABLE.name, f'{TABLE.name}.session_id')}"
+        self._is_there = f"NOT {row_waits(dialect, TABLE)}"
 
     def asks(
         self, filters: Filters, limit: int, after: CustomerSession | None

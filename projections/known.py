@@ -16,7 +16,7 @@ from sessions.views import kept
 from sessions.views.parked import ParkedKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sessions.keys import Key
     from sessions.sql.connection import Query
@@ -104,12 +104,15 @@ def come(store: SessionStore, build: Build, query: Query) -> int:
     return store.recorder.head(query).position
 
 
-def come_by(store: SessionStore, projection: Projection[Any], head: Head) -> int:
-    """The position that a projection has reached in a log: its end, unless it is followed."""
-    for build in head.views:
-        if build.name == projection.name and build.mode == "followed":
-            return kept.position(store.rows, build, store.application_id)
-    return head.position
+def come_together(store: SessionStore, projections: Iterable[Projection[Any]], head: Head) -> int:
+    """The position that all of some projections have reached: the log's end, if none is followed.
+
+    They may be switched meanwhile: builds and positions of what is followed are of one moment.
+    """
+    asked = {each.name for each in projections}
+    followed = [each.name for each in head.views if each.name in asked and each.mode == "followed"]
+    reached = kept.followed_to(store.rows, followed, store.application_id) if followed else []
+    return min([head.position, *reached])
 
 
 def parked_keys(store: SessionStore, build: Build, table: Table = schema.PARKED) -> ParkedKeys:

@@ -17,12 +17,14 @@ from projections import (
     Projection,
     Runner,
     StoredProjection,
+    attachments,
     copy,
     drop,
     parked,
     rebuild,
     verify,
 )
+from projections.customer_session import PROJECTION, SessionView
 from projections.running import not_followed
 from sessions import (
     BatchOpen,
@@ -351,6 +353,53 @@ def test_a_view_that_waits_is_not_shown_as_if_it_were_right(store: SessionStore)
     for position in (3, 6):
         with pytest.raises(ViewParked, match="position 3"):
             of(store).get("a", position=position)
+
+
+@pytest.mark.parametrize("at", ["SessionOpened", "ItemAdded"])
+def test_a_customers_sessions_are_not_told_without_one_that_waits(
+    open_store: OpenStore, mode: Mode, at: str
+) -> None:
+    def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
+        if (recorded.stream_id, recorded.type) == ("a", at):
+            raise ValueError(at)
+        return PROJECTION.fold(view, recorded)
+
+    store = open_store(projections=(replace(PROJECTION, fold=fold), attachments.PROJECTION))
+    store.make()
+    rebuild(store, names=[PROJECTION.name], mode=mode)
+    store.execute("b", OpenSession(profile_id="p"))
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("a", add("x"))
+    store.execute("b", SetProfile(profile_id="q"))
+    store.execute("b", SetProfile(profile_id="p"))
+    store.execute("c", OpenSession(profile_id="q"))
+    caught_up(store)
+    views = CustomerSessions(store)
+
+    with pytest.raises(ViewParked, match=f"customer_sessions of 'a' is parked .*{at}"):
+        views.of_profile("p")
+    assert [view.integration_id for view in views.of_profile("q")] == ["c"]
+
+
+def test_a_customers_sessions_leave_out_what_is_skipped(open_store: OpenStore, mode: Mode) -> None:
+    def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
+        if isinstance(recorded.event, ItemAdded) and recorded.event.item.sku == BAD:
+            raise ValueError(BAD)
+        return PROJECTION.fold(view, recorded)
+
+    store = open_store(projections=(replace(PROJECTION, fold=fold), attachments.PROJECTION))
+    store.make()
+    rebuild(store, names=[PROJECTION.name], mode=mode)
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("a", add(BAD))
+    store.execute("a", add("x"))
+    caught_up(store)
+
+    assert StoredProjection(store, store.projections[0]).skip("a")
+
+    views = CustomerSessions(store)
+    (view,) = views.of_profile("p")
+    assert ([item.sku for item in view.cart_items], view) == (["x"], views.get("a"))
 
 
 def test_the_other_projections_of_the_same_command_are_kept(store: SessionStore) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from projections import Change, CustomerSession, CustomerSessions, Runner, rebuild
+from projections import (
+    Change,
+    CustomerHistories,
+    CustomerSession,
+    CustomerSessions,
+    Runner,
+    rebuild,
+)
 from sessions import (
     CancelSession,
     CartItem,
@@ -36,9 +43,10 @@ from tests.tampering import unguarded
 from tests.test_broken_commits import Interrupts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sessions import SessionStore
+    from sessions.sql.head import Head
     from tests.conftest import Clock
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -371,16 +379,41 @@ def test_who_asks_just_as_attachments_become_inline_is_told_of_those_that_they_l
     rebuild(store, names=["attachments"], mode="followed")
     store.execute("b", OpenSession(profile_id="p"))
     store.execute("a", SetProfile(profile_id="q"))
-    query = views._query
+    recorder = store.recorder
+    head = recorder.head
 
-    def switched(sql: str, parameters: Sequence[object]) -> list[Any]:
-        if sql.startswith("SELECT EXISTS"):
-            rebuild(store, names=["attachments"], mode="inline")
-        return query(sql, parameters)
+    def switched(*query: Any) -> Head:
+        rebuild(store, names=["attachments"], mode="inline")
+        return head(*query)
 
-    monkeypatch.setattr(views, "_query", switched)
+    monkeypatch.setattr(recorder, "head", switched)
 
     assert [view.integration_id for view in views.of_profile("p")] == ["b"]
+
+
+def test_who_asks_as_followed_attachments_are_rebuilt_twice_is_told_of_all(
+    store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.execute("a", OpenSession(profile_id="p"))
+    rebuild(store, names=["attachments"], mode="followed")
+    recorder = store.recorder
+    head = recorder.head
+
+    def rebuilt(*query: Any) -> Head:
+        found = head(*query)
+        monkeypatch.setattr(recorder, "head", head)
+        for _ in range(2):
+            rebuild(store, names=["attachments"])
+        return found
+
+    asks: list[Callable[[], Sequence[object]]] = [
+        lambda: views.of_profile("p"),
+        lambda: views.of_profile("p", as_of=store.now()),
+        lambda: CustomerHistories(store).get("p").sessions,
+    ]
+    for ask in asks:
+        monkeypatch.setattr(recorder, "head", rebuilt)
+        assert len(ask()) == 1
 
 
 def test_the_timeline_of_a_large_cart_says_what_changed_and_no_more(

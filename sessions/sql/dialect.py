@@ -31,7 +31,9 @@ class Dialect:
         names_indexes: Whether an index has to be given a name; else it gets one that is free.
         joins_rows: Whether many rows are best written by one statement, instead of row by row.
         differs: The condition that two values differ, of which either may be NULL.
-        each: How rows are joined to the values by which they are looked up, one after the other.
+        each: Joins rows to the values by which they are looked up, one after the other. No
+            database may change this order; SQLite takes it from CROSS JOIN.
+        each_or_none: As `each`, with NULLs where there is no row.
         rare: Tells the planner that a condition holds for few rows, if it would guess otherwise.
         functions: The statements that make the functions it needs.
         event: The columns of an event for `Mapper.recorded`; no value is read twice.
@@ -46,6 +48,7 @@ class Dialect:
     joins_rows: bool
     differs: str
     each: str
+    each_or_none: str
     rare: str
     functions: Sequence[str]
     event: str
@@ -99,7 +102,8 @@ SQLITE = Dialect(
     names_indexes=True,
     joins_rows=False,
     differs="{0} IS NOT {1}",
-    each="{found}",
+    each="CROSS JOIN {table} ON {where}",
+    each_or_none="LEFT JOIN {table} ON {where}",
     rare="unlikely({})",
     functions=[],
     event=_EVENT.format("metadata"),
@@ -111,7 +115,7 @@ SQLITE = Dialect(
     adapt={datetime: clock.text, Decimal: _number},
 )
 
-_EACH = "LATERAL (SELECT * FROM {found} OFFSET 0) AS {table}"
+_EACH = "LATERAL (SELECT * FROM {table} WHERE {where} OFFSET 0) AS {table}"
 """For a plain join, or an IN, a planner without statistics makes a pass over all rows: for two new
 sessions it read a new store's log from the beginning. `OFFSET` rules that out."""
 
@@ -183,7 +187,8 @@ POSTGRES = Dialect(
     names_indexes=False,
     joins_rows=True,
     differs="CAST({0} AS text) IS DISTINCT FROM CAST({1} AS text)",
-    each=_EACH,
+    each=f"CROSS JOIN {_EACH}",
+    each_or_none=f"LEFT JOIN {_EACH} ON TRUE",
     rare="{}",
     functions=[_SHORT_KEY, _BEGIN_WRITING, _CONFIRM_WRITING],
     event=_EVENT.format("CAST(metadata AS text)"),

@@ -183,16 +183,13 @@ class Table:
         same = " AND ".join([self._same(name, f"_{name}", dialect) for name in names])
         made = (
             f"WITH {_ASKED} ({asked}) AS (VALUES {values}) SELECT {columns or self.column_list} "
-            f"FROM {_ASKED} CROSS JOIN {self.each(f'{same} AND {where}', dialect)}"
+            f"FROM {_ASKED} {dialect.each.format(table=self.name, where=f'{same} AND {where}')}"
         )
         return f"{made} ORDER BY {order}" if order else made
 
-    def each(self, where: str, dialect: Dialect) -> str:
-        """What follows a CROSS JOIN with values, so that rows are looked up one after the other.
-
-        SQLite takes the order of the join from CROSS JOIN, and no database may change it.
-        """
-        return dialect.each.format(found=f"{self.name} WHERE {where}", table=self.name)
+    def each_or_none(self, where: str, dialect: Dialect) -> str:
+        """Joins to each row before it the row of this relation, or NULLs if there is none."""
+        return dialect.each_or_none.format(table=self.name, where=where)
 
     def _same(self, name: str, value: str, dialect: Dialect) -> str:
         return dialect.is_id(name, value) if name in self.ids else f"{name} = {value}"

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from sessions.views.projection import Projection
 
 _POSITION = "SELECT position FROM positions WHERE follower = ? AND upstream = ?"
+_FOLLOWED_TO = (
+    "SELECT coalesce(position, 0) FROM projections LEFT JOIN positions "
+    "ON follower = name || '#' || build AND upstream = ? WHERE {}"
+)
 
 Status = Literal["current", "building", "old"]
 STATUSES: tuple[Status, ...] = ("current", "building", "old")
@@ -204,6 +208,22 @@ def position(query: Query, build: Build, application_id: int) -> int:
     """The position that a build has reached in an application's log."""
     rows = query(_POSITION, (follower_of(build), str(application_id)))
     return rows[0][0] if rows else 0
+
+
+def followed_to(query: Query, names: Collection[str], application_id: int) -> list[int]:
+    """The positions that those of some projections that are followed have reached in a log."""
+    sql = _FOLLOWED_TO.format(_are_followed(names))
+    return [reached for (reached,) in query(sql, (str(application_id),))]
+
+
+def is_any_followed(names: Collection[str]) -> str:
+    """The SQL condition that the store follows the log with one of some projections."""
+    return f"EXISTS (SELECT 1 FROM projections WHERE {_are_followed(names)})"
+
+
+def _are_followed(names: Collection[str]) -> str:
+    quoted = ", ".join([f"'{name}'" for name in names])
+    return f"name IN ({quoted}) AND status = 'current' AND mode = 'followed'"
 
 
 def forget_position(connection: Connection, build: Build) -> None:

@@ -106,15 +106,21 @@ class ParkedKeys:
         connection.execute(sql, (*self._build, key))
 
 
-def waits(dialect: Dialect, projection: str, key: str) -> str:
-    """The SQL condition that the key of a view, in the column `key`, is parked."""
+def waits(dialect: Dialect, projection: str, key: str, application: str) -> str:
+    """The SQL condition that the key of a view is parked; key and application are SQL too."""
     same_key = dialect.is_id("parked.key", key)
     return (
-        f"EXISTS (SELECT 1 FROM parked WHERE parked.application_id = {projection}.application_id "
+        f"EXISTS (SELECT 1 FROM parked WHERE parked.application_id = {application} "
         f"AND parked.projection = '{projection}' AND {same_key} AND NOT parked.skipped AND "
         f"parked.build = (SELECT build FROM projections WHERE name = '{projection}' "
         "AND status = 'current'))"
     )
+
+
+def row_waits(dialect: Dialect, table: Table) -> str:
+    """The SQL condition that the key of a row is parked, in a relation named as its projection."""
+    application, key = [f"{table.name}.{name}" for name in table.key]
+    return waits(dialect, table.name, key, application)
 
 
 Skip: TypeAlias = tuple[int, str, int, str, str, datetime]
