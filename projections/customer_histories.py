@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from projections import attachments
 from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
-from projections.known import asking, behind, come_together
+from projections.known import asking, behind, check_versions, come_together
 from projections.moments import EVER, UP_TO, check_one, known_until, shown
 from sessions import clock, rules
 from sessions.claims import first_session
@@ -110,6 +110,7 @@ class CustomerHistories:
         until = min(known, come)
         customer = (self._store.application_id, profile_id)
         found = self._query(self._attached, (*customer, until, at))
+        check_versions(self._store, attachments.PROJECTION)
         if found:
             return self._events([session_id for (session_id,) in found], until, at)
         has_come = bool(self._query(self._attached, (*customer, come, EVER)))

@@ -12,7 +12,7 @@ from projections.customer_session import (
     folded,
 )
 from projections.finding import Filters, Finding
-from projections.known import asking, behind
+from projections.known import asking, behind, check_versions
 from projections.moments import check_one, known_until
 from projections.of_profile import SessionsOfProfile
 from projections.reading import past, read
@@ -21,6 +21,7 @@ from projections.timeline import Step, steps
 from sessions import rules
 from sessions.errors import SessionNotFound
 from sessions.events import SESSION, State
+from sessions.views import kept
 from sessions.views.parked import row_waits
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class CustomerSessions:
         self._query = asking(store, PROJECTION)
         dialect, name = store.recorder.database.dialect, TABLE.name
         self._get = (
-            f"SELECT document, {row_waits(dialect, TABLE)}, version FROM {name} "
+            f"SELECT document, {row_waits(dialect, TABLE)}, version, "
+            f"{kept.is_any_other([PROJECTION])} FROM {name} "
             f"WHERE application_id = ? AND {dialect.is_id('session_id')}"
         )
         self._finding = Finding(store.application_id, dialect)
@@ -70,8 +72,7 @@ class CustomerSessions:
             ViewBehind: The views are followed, and have not reached its first event.
             ViewParked: Its view is parked, because an event could not be folded into it.
             ViewUnreadable: Somebody changed its row by hand.
-            ProjectionNotKept: The read failed because the store does not keep the view, or keeps
-                another version of it.
+            ProjectionNotKept: The store does not keep the view, or keeps another version of it.
             VersionNotFound: The version is beyond the newest.
             PositionNotFound: The position is beyond the log's end.
             InvalidValue, LimitExceeded: The id is not 1 to 1000 characters, more than one moment is
@@ -120,8 +121,8 @@ class CustomerSessions:
         Raises:
             ViewParked: The view of one of them is parked.
             ViewUnreadable: Somebody changed the row of one of them by hand.
-            ProjectionNotKept: The read failed because the store does not keep a view that it
-                needs, or keeps another version of it.
+            ProjectionNotKept: The store does not keep a view that it needs, or keeps another
+                version of it.
             InvalidValue, LimitExceeded: The profile id is not 0 to 1000 characters, or the time has
                 no timezone.
             UnknownEvent, UndecodableEvent: As with `get`.
@@ -173,6 +174,7 @@ class CustomerSessions:
         }
         sql, parameters = self._finding.asks(filters, limit, after)
         rows = self._query(sql, parameters)
+        check_versions(self._store, PROJECTION)
         return [read(self._store, session_id, document) for document, session_id in rows]
 
     def all(
@@ -225,7 +227,10 @@ class CustomerSessions:
         if not rows or rows[0][1]:
             self._stored.check_not_parked(session_id)
             rows = self._late(session_id)
-        ((document, _, version),) = rows
+        ((document, _, version, is_other),) = rows
+        if is_other:
+            check_versions(self._store, PROJECTION)
+            return self._current(session_id)  # it has just been switched again
         return document, version
 
     def _late(self, session_id: str) -> list[Any]:

@@ -63,6 +63,21 @@ def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
     return asked
 
 
+def check_versions(store: SessionStore, *projections: Projection[Any]) -> None:
+    """Raise if the store keeps other versions of projections than this process has.
+
+    Called after a query, it tells whether what was found may have been another version's.
+
+    Raises:
+        ProjectionNotKept: It does.
+    """
+    builds = kept.builds(store.rows, "current")
+    for each in projections:
+        build = builds.get(each.name)
+        if build is not None and not is_kept(each, build):
+            raise not_kept(store, each, build)
+
+
 def is_kept(projection: Projection[Any], build: Build | None) -> bool:
     """Whether a store's current build has this version of a projection."""
     return build is not None and build.version == projection.version
@@ -109,8 +124,8 @@ def come_together(store: SessionStore, projections: Iterable[Projection[Any]], h
 
     They may be switched meanwhile: builds and positions of what is followed are of one moment.
     """
-    asked = {each.name for each in projections}
-    followed = [each.name for each in head.views if each.name in asked and each.mode == "followed"]
+    modes = {each.name: each.mode for each in head.views}
+    followed = [each for each in projections if modes.get(each.name) == "followed"]
     reached = kept.followed_to(store.rows, followed, store.application_id) if followed else []
     return min([head.position, *reached])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession
-from projections.known import asking, come_together
+from projections.known import asking, check_versions, come_together
 from projections.moments import EVER, UP_TO
 from projections.reading import past, read
 from projections.stored import StoredProjection
@@ -41,12 +41,12 @@ class SessionsOfProfile:
             f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)}"
         )
         self._then = f"{attached} AND {UP_TO} GROUP BY session_id ORDER BY attached"
-        followed = kept.is_any_followed([each.name for each in _BOTH])
+        kept_as = f"{kept.is_any_other(_BOTH)}, {kept.is_any_followed(_BOTH)}"
         is_waiting = waits(dialect, name, "mine.session_id", "?")
         same = dialect.is_id(f"{name}.session_id", "mine.session_id")
         views = TABLE.each_or_none(f"{name}.application_id = ? AND {same}", dialect)
         self._now = (
-            f"SELECT {followed}, mine.session_id, {name}.profile_id, document, {is_waiting} "
+            f"SELECT {kept_as}, mine.session_id, {name}.profile_id, document, {is_waiting} "
             f"FROM (SELECT 1) AS one LEFT JOIN ({attached} GROUP BY session_id) AS mine ON TRUE "
             f"{views} ORDER BY attached"
         )
@@ -60,10 +60,14 @@ class SessionsOfProfile:
         store = self._store
         application = store.application_id
         rows = self._query(self._now, (application, application, profile_id, application))
-        if rows[0][0]:
+        is_any_other, is_any_followed, *_ = rows[0]
+        if is_any_other:
+            check_versions(store, *_BOTH)
+            return self.now(profile_id)  # it has just been switched again
+        if is_any_followed:
             return self._followed(profile_id)
         found = []
-        for _, session_id, of, document, is_waiting in rows:
+        for _, _, session_id, of, document, is_waiting in rows:
             if is_waiting and of in {None, profile_id}:
                 self._stored.check_not_parked(session_id)
             if of == profile_id:
@@ -96,4 +100,5 @@ class SessionsOfProfile:
     def _attached(self, profile_id: str, until: int, at: str) -> list[str]:
         """The sessions that had come to the profile by a moment, also those that left it since."""
         rows = self._query(self._then, (self._store.application_id, profile_id, until, at))
+        check_versions(self._store, attachments.PROJECTION)
         return [session_id for session_id, _ in rows]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sessions.sql.connection import Query, Statement
 
 SESSIONS = 300
-FEW = 10
+FEW = 20
 NOBODY = ["x", "y", "z"]
 
 OF_STORE = re.compile(

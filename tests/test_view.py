@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from projections import CustomerSession, CustomerSessions, StoredProjection, rebuild
+from projections import (
+    CustomerHistories,
+    CustomerSession,
+    CustomerSessions,
+    Projection,
+    StoredProjection,
+    attachments,
+    rebuild,
+)
 from projections.customer_session import PROJECTION, TABLE, SessionView, from_row, to_row
 from sessions import (
     CancelSession,
@@ -39,6 +47,8 @@ from tests.conftest import add
 from tests.tampering import unguarded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sessions.keys import Key
     from tests.conftest import Clock, OpenStore
 
@@ -301,6 +311,27 @@ def test_a_view_of_a_newer_version_is_not_said_to_be_damaged(
 
     for ask in (lambda: views.get("order-1"), lambda: views.of_profile("p"), views.find):
         with pytest.raises(ProjectionNotKept, match="upgrade this process"):
+            ask()
+
+
+@pytest.mark.parametrize("newer", [PROJECTION, attachments.PROJECTION])
+def test_what_is_read_is_never_another_versions_even_if_it_can_be_read(
+    store: SessionStore, views: CustomerSessions, newer: Projection[Any]
+) -> None:
+    store.execute("order-1", OpenSession(profile_id="p"))
+    later, database = replace(newer, version=2), store.recorder.database
+    rebuild(SessionStore(database, 1, read_only=True, projections=[later]), names=[newer.name])
+
+    asks: list[Callable[[], object]] = [lambda: views.of_profile("p")]
+    if newer is PROJECTION:
+        asks += [lambda: views.get("order-1"), lambda: views.get_with_version("order-1")]
+        asks += [views.find, lambda: views.find(state="closed")]
+    else:
+        asks += [lambda: views.of_profile("p", as_of=store.now())]
+        asks += [lambda: CustomerHistories(store).get("p")]
+        assert views.get("order-1") == views.find()[0]
+    for ask in asks:
+        with pytest.raises(ProjectionNotKept, match=f"{newer.name} 1: upgrade this process"):
             ask()
 
 

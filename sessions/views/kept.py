@@ -210,19 +210,29 @@ def position(query: Query, build: Build, application_id: int) -> int:
     return rows[0][0] if rows else 0
 
 
-def followed_to(query: Query, names: Collection[str], application_id: int) -> list[int]:
+def followed_to(
+    query: Query, projections: Iterable[Projection[Any]], application_id: int
+) -> list[int]:
     """The positions that those of some projections that are followed have reached in a log."""
-    sql = _FOLLOWED_TO.format(_are_followed(names))
+    sql = _FOLLOWED_TO.format(_are_followed(projections))
     return [reached for (reached,) in query(sql, (str(application_id),))]
 
 
-def is_any_followed(names: Collection[str]) -> str:
-    """The SQL condition that the store follows the log with one of some projections."""
-    return f"EXISTS (SELECT 1 FROM projections WHERE {_are_followed(names)})"
+def is_any_followed(projections: Iterable[Projection[Any]]) -> str:
+    """The SQL condition that one of some projections is followed."""
+    return f"EXISTS (SELECT 1 FROM projections WHERE {_are_followed(projections)})"
 
 
-def _are_followed(names: Collection[str]) -> str:
-    quoted = ", ".join([f"'{name}'" for name in names])
+def is_any_other(projections: Iterable[Projection[Any]]) -> str:
+    """The SQL condition that the store keeps another version of one of some projections."""
+    others = [f"name = '{each.name}' AND version <> {each.version}" for each in projections]
+    return (
+        f"EXISTS (SELECT 1 FROM projections WHERE status = 'current' AND ({' OR '.join(others)}))"
+    )
+
+
+def _are_followed(projections: Iterable[Projection[Any]]) -> str:
+    quoted = ", ".join([f"'{each.name}'" for each in projections])
     return f"name IN ({quoted}) AND status = 'current' AND mode = 'followed'"
 
 
