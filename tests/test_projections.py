@@ -61,7 +61,7 @@ from tests.sample_projections import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sessions import Command, Recorded
@@ -1085,6 +1085,32 @@ def test_a_new_column_without_a_new_version_is_named_by_all_who_need_it(
     else:
         assert StoredProjection(changed, other).get("x") == StoredProjection(store, SALES).get("x")
 
+    assert verify(store) == []
+
+
+@pytest.mark.parametrize("dropped", ["sales", "sold_lines"])
+def test_a_relation_that_somebody_dropped_is_named_and_a_rebuild_makes_it_again(
+    open_store: OpenStore, dropped: str
+) -> None:
+    store = open_store(projections=inline(MENDED))
+    store.execute_many("a", [OpenSession(), add("x")])
+    database = store.recorder.database
+    with database.writing() as connection:
+        connection.execute(f"DROP TABLE {dropped}")
+
+    calls: list[Callable[[], object]] = [
+        lambda: verify(store),
+        lambda: SessionStore(database, 1, projections=inline(MENDED)),
+    ]
+    if dropped == "sales":
+        calls.append(lambda: StoredProjection(store, MENDED).get("a"))
+    for call in calls:
+        with pytest.raises(ViewsDiffer) as refused:
+            call()
+        assert refused.value.stored == f"sales 1 without {dropped}, which somebody dropped"
+        assert refused.value.advice == "run `sessions projections rebuild sales`"
+
+    assert rebuild(store, names=["sales"]).switched
     assert verify(store) == []
 
 

@@ -84,7 +84,8 @@ def rebuild(  # noqa: PLR0913  all but the first have defaults
     labels = [each.label for each in projections]
     with tracing.span("rebuild", projections=labels), alone(database, building):
         current = kept_here(store, kept.builds(store.rows, "current"))
-        kept.check_columns(database, [both for both in current if both[1] in projections])
+        asked = [both for both in current if both[1] in projections]
+        kept.check_columns(database, asked, is_to_be_rebuilt=True)
         return building.run(progress, stop)
 
 

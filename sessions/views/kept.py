@@ -83,10 +83,20 @@ def begin(
         take_names(database, connection, build)
 
 
-def check_columns(database: Database, current: Sequence[tuple[Build, Projection[Any]]]) -> None:
+def check_columns(
+    database: Database,
+    current: Sequence[tuple[Build, Projection[Any]]],
+    *,
+    is_to_be_rebuilt: bool = False,
+) -> None:
     """Raise if a current build lacks relations or columns that its projection has.
 
     Relations and columns that only the store has are people's own.
+
+    Args:
+        database: The database.
+        current: Current builds, and the projections that this process has of them.
+        is_to_be_rebuilt: A relation that the build had, and somebody dropped, is made again.
 
     Raises:
         ViewsDiffer: One does, and no other process has just switched to another build.
@@ -94,26 +104,28 @@ def check_columns(database: Database, current: Sequence[tuple[Build, Projection[
     names = [table.name for _, projection in current for table in projection.tables]
     there = database.columns(database.query, names)
     for build, projection in current:
-        lacking = [*_made_since(database, build, projection, there), *_lacking(projection, there)]
-        now = builds(database.query, "current").get(build.name) if lacking else None
-        if now is not None and now.number == build.number:
-            found = f"{projection.label} with {', '.join(lacking)}"
-            advice = f"raise its version, and {advice_on([build.name])}"
-            raise ViewsDiffer(stored=build.label, found=found, advice=advice)
+        absent = _absent(build, projection, there)
+        had = relations(database.query, build) if absent else ()
+        new = [name for name in absent if name not in had] + _lacking(projection, there)
+        dropped = [name for name in absent if name in had and not is_to_be_rebuilt]
+        now = builds(database.query, "current").get(build.name) if new or dropped else None
+        if now is None or now.number != build.number:
+            continue
+        advice = advice_on([build.name])
+        if dropped:
+            stored = f"{build.label} without {', '.join(dropped)}, which somebody dropped"
+            raise ViewsDiffer(stored=stored, found=projection.label, advice=advice)
+        found = f"{projection.label} with {', '.join(new)}"
+        advice = f"raise its version, and {advice}"
+        raise ViewsDiffer(stored=build.label, found=found, advice=advice)
 
 
-def _made_since(
-    database: Database,
-    build: Build,
-    projection: Projection[Any],
-    there: Collection[tuple[str, str]],
+def _absent(
+    build: Build, projection: Projection[Any], there: Collection[tuple[str, str]]
 ) -> list[str]:
-    """The relations that a projection has here, and did not have when its build was registered."""
+    """The relations that a projection has here, and the store does not."""
     found = {relation for relation, _ in there}
-    tables = tables_of(projection.tables, build.mode)
-    absent = [each.name for each in tables if each.name not in found]
-    registered = relations(database.query, build) if absent else ()
-    return [name for name in absent if name not in registered]
+    return [e.name for e in tables_of(projection.tables, build.mode) if e.name not in found]
 
 
 def _lacking(projection: Projection[Any], there: Collection[tuple[str, str]]) -> list[str]:
