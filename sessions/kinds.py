@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -23,6 +24,18 @@ INTEGERS = range(-(2**63), 2**63)
 """The whole numbers that every database takes as they are."""
 MOST_ID = 1000
 """How many characters an id may have."""
+_MOST_IN_INDEX = 256
+"""How many bytes of an index's row an id takes at most: a longer one has a short form there."""
+_PADDED = 7
+"""Bytes of an index's row that a value takes beside its own: its length, and what aligns it."""
+_FIXED = 8
+"""Bytes of an index's row that a value of any other kind than these takes."""
+VARYING: Mapping[Kind, float] = {
+    "id": _PADDED + _MOST_IN_INDEX,
+    "text": math.inf,
+    "money": math.inf,
+}
+"""The kinds whose values take more or less of an index's row, and how many bytes at most."""
 _MOST_DIGITS = 16_000
 _MOST_DECIMALS = 16_383
 """What a numeric of PostgreSQL can have after the point; before it, it could have more."""
@@ -34,6 +47,24 @@ _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 def fits(kind: Kind, value: object) -> bool:
     """Whether every database takes a value as one of the kind, and none as a different value."""
     return _FITS[kind](value)
+
+
+def most_in_index(kind: Kind) -> float:
+    """How many bytes of a row of PostgreSQL's index a value of a kind may take."""
+    return VARYING.get(kind, _FIXED)
+
+
+def size_in_index(kind: Kind, value: Any) -> int:  # noqa: ANN401  any kind's
+    """How many bytes of a row of PostgreSQL's index a value takes at most: it may be compressed."""
+    if value is None:
+        return 0
+    if kind == "id":
+        return _PADDED + min(len(value.encode()), _MOST_IN_INDEX)
+    if kind == "text":
+        return _PADDED + len(value.encode())
+    if kind == "money":  # two bytes for four digits, and for those at either end
+        return _PADDED + 8 + len(str(value)) // 2
+    return _FIXED
 
 
 def as_given(kind: Kind, value: Any) -> Any:  # noqa: ANN401  any kind's

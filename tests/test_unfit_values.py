@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from hashlib import sha512
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
@@ -37,7 +39,7 @@ from sessions.events import AttributesChanged, SessionOpened
 from sessions.keys import UNTOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sessions.keys import Key
     from sessions.kinds import Kind
@@ -605,6 +607,69 @@ def test_an_id_may_be_as_long_as_ids_are_and_stand_in_an_index(
     about(store, "x")
 
     assert store.query("SELECT value FROM kept_values") == [(LONG,)]
+
+
+def scattered(length: int) -> str:
+    """A text that no database can make shorter."""
+    made = b"".join([sha512(str(number).encode()).digest() for number in range(length // 64 + 1)])
+    return b64encode(made).decode()[:length]
+
+
+def digits(length: int) -> str:
+    """Scattered ones."""
+    return "".join([str(ord(letter) % 10) for letter in scattered(length)])
+
+
+class Row(NamedTuple):
+    """A row by all of its columns, one value of which has a length, and how long that may be."""
+
+    session: str
+    columns: tuple[Column, ...]
+    of: Callable[[int], tuple[object, ...]]
+    most: int
+
+
+ROOM = 2704 - 16 - 8  # for what heads a row of an index, and the application
+NINE = tuple(scattered(300 + number) for number in range(9))
+FULL = [
+    Row("s", (Column("a"),), lambda size: (scattered(size),), ROOM - 8 - 7),
+    Row(scattered(300), (Column("a"),), lambda size: (scattered(size),), ROOM - 263 - 7),
+    Row(
+        scattered(300),
+        tuple(Column(f"a{number}", "id") for number in range(10)),
+        lambda size: (*NINE, scattered(size)),
+        ROOM - 10 * 263 - 7,
+    ),
+    Row(
+        "s",
+        (Column("a", "money"),),
+        lambda size: (Decimal(f"1.{digits(size - 2)}"),),
+        2 * (ROOM - 8 - 15) + 1,
+    ),
+]
+
+
+@pytest.mark.parametrize("too_much", [0, 1])
+@pytest.mark.parametrize("row", FULL, ids=["text", "long id", "ids", "money"])
+def test_what_has_no_room_in_an_index_lets_the_key_wait_and_nothing_that_has(
+    open_store: OpenStore, mode: Mode, row: Row, too_much: int
+) -> None:
+    value, key = row.of(row.most + too_much), tuple(column.name for column in row.columns)
+    rows: Rows[Kept] = Rows(
+        "kept_values", row.columns, key, lambda view: [value] if view.count > 1 else []
+    )
+    projection = replace(kept(Column("value", "id"), "", mode), rows=(rows,))
+    store = open_store(projections=[projection])
+
+    store.execute(row.session, OpenSession())
+    store.execute(row.session, SetAttributes(attributes={"about": 1}))
+    if mode == "followed":
+        Runner(store).run(until=2)
+
+    found = StoredProjection(store, projection).parked()
+    assert [each.position for each in found] == [2] * too_much
+    assert all("too long for an index; use the kind id" in each.error for each in found)
+    assert len(store.query("SELECT 1 FROM kept_values")) == 1 - too_much
 
 
 class Mean(msgspec.Struct, frozen=True):

@@ -5,12 +5,23 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from projections import Projection, Runner, StoredProjection, drop, rebuild, verify
+from projections import (
+    Column,
+    Projection,
+    Rows,
+    Runner,
+    StoredProjection,
+    drop,
+    rebuild,
+    verify,
+)
 from projections.verifying.first_event import with_first_events
 from sessions import (
     CancelSession,
@@ -25,6 +36,7 @@ from sessions import (
     SessionStore,
     SetProfile,
 )
+from sessions.events import ItemAdded
 from tests.conftest import add
 from tests.sample_projections import BAD, MENDED, SALES, SPEND, Sales, in_mode
 from tests.tampering import unguarded
@@ -34,10 +46,11 @@ if TYPE_CHECKING:
 
     from projections import Difference
     from sessions.commands import Command
+    from sessions.kinds import Kind
     from sessions.recorded import Recorded
     from sessions.sql.connection import Connection
     from sessions.sql.head import Mode
-    from tests.conftest import OpenStore
+    from tests.conftest import Clock, OpenStore
 
 HISTORY: list[tuple[str, Command]] = [
     ("a", OpenSession(profile_id="p", coupon="C")),
@@ -464,6 +477,41 @@ def test_the_first_event_is_named_for_an_amount_of_many_digits_too(store: Sessio
     change(store, "UPDATE customer_sessions SET total = 5 WHERE session_id = 'rich'")
 
     assert named(store) == [(added.position, "customer_sessions", "total")]
+
+
+class Added(msgspec.Struct, frozen=True):
+    lines: tuple[tuple[Decimal, datetime, str, int], ...] = ()
+
+
+def added(view: Added | None, recorded: Recorded) -> Added:
+    """The items of a session as they were added, each with the position of its event."""
+    before, event = view or Added(), recorded.event
+    if not isinstance(event, ItemAdded):
+        return before
+    line = (event.item.price, recorded.at, event.item.sku, recorded.position)
+    return Added((*before.lines, line))
+
+
+@pytest.mark.parametrize("key", ["price", "at", "sku", "position"])
+def test_the_first_event_is_named_for_rows_by_any_key(
+    open_store: OpenStore, clock: Clock, key: str
+) -> None:
+    kinds: dict[str, Kind] = {"price": "money", "at": "time", "sku": "text", "position": "integer"}
+    columns = (*[Column(*each) for each in kinds.items()], Column("note"))
+    rows: Rows[Added] = Rows(
+        "added_items", columns, (key,), lambda view: [(*line, "as it was") for line in view.lines]
+    )
+    items = Projection(name="items", version=1, view=Added, fold=added, rows=(rows,))
+    store = open_store(now=clock, projections=in_mode("inline", items))
+    store.execute("a", OpenSession())
+    for number, amount in enumerate(("1.10", "2", "59.90")):
+        clock.move(seconds=0.5)
+        store.execute("a", add(f"x{number}", amount))
+
+    change(store, "DELETE FROM added_items WHERE sku = 'x0'")
+    change(store, "UPDATE added_items SET note = 'changed' WHERE sku = 'x1'")
+
+    assert named(store) == [(2, "added_items", ""), (3, "added_items", "note")]
 
 
 def test_differences_come_in_the_order_of_the_log(projected: SessionStore) -> None:

@@ -19,6 +19,7 @@ from projections.pages import read_events
 from projections.verifying.verification import Moved
 from sessions.claims import CLAIMING, released_by, taken_by
 from sessions.sql import schema
+from sessions.sql.tables import APPLICATION_ID
 from sessions.views import kept
 
 if TYPE_CHECKING:
@@ -171,7 +172,10 @@ class _ViewHistory(_History):
 
     def __init__(self, projection: Projection[Any], table: Table, difference: Difference) -> None:
         super().__init__(table, difference)
+        columns = {column.name: column for column in table.columns}
         self.projection = projection
+        self._key_columns = [columns[name] for name in table.key if name != APPLICATION_ID.name]
+        self._key = self._plain_key(difference.key)
         self._rows = next((r for r in projection.rows if r.name == table.name), None)
         self._view: Any = None
 
@@ -187,12 +191,15 @@ class _ViewHistory(_History):
             self._values.append((recorded.position, value))
 
     def _value(self) -> object:
-        key = self.difference.key
-        row = next((row for row in self._all_rows() if self._table.key_of(row)[1:] == key), None)
+        keyed = ((self._plain_key(self._table.key_of(row)[1:]), row) for row in self._all_rows())
+        row = next((row for key, row in keyed if key == self._key), None)
         if row is None or self._column is None:
             return _NO_ROW if row is None else "a row"
         names = [column.name for column in self._table.columns]
         return _plain(self._column, row[names.index(self._column.name)])
+
+    def _plain_key(self, key: Sequence[object]) -> list[object]:
+        return [_plain(column, each) for column, each in zip(self._key_columns, key, strict=True)]
 
     def _all_rows(self) -> Iterator[Sequence[object]]:
         view, key = self._view, self.difference.key[0]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sessions.cached import cached_property
-from sessions.kinds import ADAPT, Kind, as_given, fits
+from sessions.kinds import ADAPT, VARYING, Kind, as_given, fits, most_in_index, size_in_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     Pick = Callable[[Sequence[object]], tuple[object, ...]]
 
-_MOST_INDEXED = 2600
-"""How many bytes of texts fit into a row of an index (PostgreSQL has room for 2704)."""
+_MOST_INDEXED = 2704 - 16
+"""How many bytes of values a row of PostgreSQL's index has room for, beside what heads it."""
 
 _ASKED = "_asked"
 """The values by which rows are looked up. No projection's relation or column begins like this."""
@@ -131,14 +131,18 @@ class Table:
         return [self._names.index(name) for name in sorted(names - set(self.key))]
 
     @cached_property
-    def _indexed_texts(self) -> list[tuple[list[str], list[int]]]:
-        """By key and index, the names and places of its texts, which it holds as they are."""
-        texts = {column.name for column in self.columns if column.kind == "text"}
+    def _may_be_too_long(self) -> list[list[tuple[int, Column]]]:
+        """The keys and indexes whose rows may have no room: their columns, and where these are."""
+        by_name = {column.name: place for place, column in enumerate(self.columns)}
         found = [
-            [name for name in names if name in texts]
+            [(by_name[name], self.columns[by_name[name]]) for name in names]
             for names in (self.key, *self.unique, *self.indexes)
         ]
-        return [(names, [self._names.index(name) for name in names]) for names in found if names]
+        return [
+            columns
+            for columns in found
+            if sum([most_in_index(column.kind) for _, column in columns]) > _MOST_INDEXED
+        ]
 
     @cached_property
     def _plain(self) -> list[str]:
@@ -208,9 +212,11 @@ class Table:
             if not (column.nullable if value is None else fits(column.kind, value)):
                 message = f"{self.name}.{column.name}: {column.kind}, not {value!r}"
                 raise ValueError(message)
-        for names, places in self._indexed_texts:
-            if sum([len(str(row[place - 1]).encode()) for place in places]) > _MOST_INDEXED:
-                message = f"{self.name}.{', '.join(names)}: too long for an index; use the kind id"
+        for columns in self._may_be_too_long:
+            whole = (0, *row)
+            if sum([size_in_index(each.kind, whole[at]) for at, each in columns]) > _MOST_INDEXED:
+                named = ", ".join([e.name for _, e in columns if e.kind in VARYING])
+                message = f"{self.name}.{named}: too long for an index; use the kind id"
                 raise ValueError(message)
 
     def values(self, row: Sequence[object]) -> tuple[object, ...]:
