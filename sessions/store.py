@@ -16,7 +16,7 @@ from sessions.sql.connection import query_on
 from sessions.sql.database import LOCK_TIMEOUT, Database
 from sessions.sql.selects import bound, is_select, no_select
 from sessions.url import database_of
-from sessions.views import kept
+from sessions.views.current import begin
 from sessions.views.definitions import check_function
 from sessions.views.installed import installed
 from sessions.views.projection import distinct
@@ -197,7 +197,7 @@ class SessionStore(CommandExecutor):
         database = self._database
         with database.writing() as connection:
             if migrations.make(database, connection, query_on(connection)):
-                kept.begin(database, connection, self.projections)
+                begin(database, connection, self.projections)
         self._is_made = True
 
     # --- reading

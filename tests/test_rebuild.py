@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 import pytest
+from msgspec import structs
 from psycopg.sql import SQL, Identifier
 
 from projections import (
@@ -710,6 +711,51 @@ def test_one_that_is_renamed_and_keeps_its_relations_is_told_whose_they_are(
     assert drop(store, "sales") == ["sales 1"]
     assert rebuild(store, names=["sold"]).switched
     assert verify(store) == []
+
+
+def with_relations(name: str, *relations: str, version: int = 1) -> Projection[Any]:
+    """Sales under a name, with the lines in each of some further relations."""
+    rows = [structs.replace(MENDED.rows[0], name=relation) for relation in relations]
+    return replace(MENDED, name=name, version=version, mode="inline", rows=tuple(rows))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(["b", "c"], []), (["c"], ["b"]), ([], ["b", "c"])], ids=str
+)
+def test_a_relation_may_go_over_to_another_projection_in_one_rebuild(
+    open_store: OpenStore, one: list[str], other: list[str]
+) -> None:
+    before = with_relations("first", "b"), with_relations("second", "c")
+    older = open_store(projections=before)
+    older.execute_many("s", [OpenSession(), add("x"), add("y")])
+    now = with_relations("first", *one, version=2), with_relations("second", *other, version=2)
+    database = older.recorder.database
+
+    rebuilt = rebuild(SessionStore(database, 1, read_only=True, projections=now))
+
+    assert rebuilt.switched
+    store = SessionStore(database, 1, projections=now)
+    store.execute("s", add("z"))
+    assert [len(store.query(f"SELECT 1 FROM {name}")) for name in ("b", "c")] == [3, 3]
+    assert verify(store) == []
+    assert rebuild(store).switched
+    assert verify(store) == []
+
+
+def test_a_relation_that_another_projection_has_is_refused_before_anything_is_folded(
+    open_store: OpenStore,
+) -> None:
+    older = open_store(projections=(with_relations("first", "b"), with_relations("second", "c")))
+    older.execute("s", OpenSession())
+    now = with_relations("first", "b", "c", version=2), with_relations("second", version=2)
+    store = SessionStore(older.recorder.database, 1, read_only=True, projections=now)
+    told: list[int] = []
+
+    with pytest.raises(ViewsDiffer, match=r"the views second 1, .* first 2 with c: rebuild second"):
+        rebuild(store, lambda done, _: told.append(done), names=["first"])
+
+    assert told == []
+    assert [each.status for each in status(older)] == ["current"] * 2
 
 
 # --- modes

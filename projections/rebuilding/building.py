@@ -16,10 +16,11 @@ from projections.comparing import Compared, compare_builds
 from projections.folding import Overtaken, Progress, never, silent
 from projections.rebuilding.attempts import Attempts
 from projections.rebuilding.catching_up import CLAIMS, CatchingUp, Stopped
-from projections.rebuilding.switching import clear, retire_unknown, switch_claims
+from projections.rebuilding.switching import clear, switch_claims, unknown_to
 from sessions.sql import schema
 from sessions.sql.connection import query_on
 from sessions.views import kept
+from sessions.views.current import check_free, retire, switch
 from sessions.views.parked import parked_in
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Building:
             ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
         """
         done_before = self._begin()
-        labels = [each.label for each in self._builds.values() if each.name != CLAIMS]
+        labels = [each.label for each in self._of_projections]
         compared: list[Compared] = []
         retired: list[str] = []
         go_on = partial(self._catching_up.go_on, progress, stop)
@@ -140,8 +141,20 @@ class Building:
                 name: self._attempts.build(connection, name, tables)
                 for name, tables in self._tables.items()
             }
-            self._catching_up.begin(self._builds, query_on(connection))
+            query = query_on(connection)
+            leaving = [*self._projections, *[each.name for each in self._to_be_retired(query)]]
+            check_free(query, self._of_projections, leaving)
+            self._catching_up.begin(self._builds, query)
         return self._catching_up.position
+
+    @property
+    def _of_projections(self) -> list[Build]:
+        """The builds of projections; the claims are none."""
+        return [build for build in self._builds.values() if build.name != CLAIMS]
+
+    def _to_be_retired(self, query: Query) -> list[Build]:
+        """The builds that no writer keeps any longer after the switch."""
+        return unknown_to(query, self._projections) if self._is_of_all else []
 
     # --- being alone
 
@@ -169,10 +182,11 @@ class Building:
         """Make what was built current; the answer is the builds that no writer keeps any longer."""
         self._check_builds(connection)
         self._catching_up.fold_the_rest(connection)
-        known = self._projections
-        retired = retire_unknown(self._database, connection, known) if self._is_of_all else []
-        for build in self._builds.values():
-            switch = switch_claims if build.name == CLAIMS else kept.switch
-            switch(self._database, connection, build)
+        retired = self._to_be_retired(query_on(connection))
+        for each in retired:
+            retire(self._database, connection, each.name)
+        switch(self._database, connection, self._of_projections)
+        if self._is_of_all:
+            switch_claims(self._database, connection, self._builds[CLAIMS])
         confirm(connection)
         return retired

@@ -14,6 +14,7 @@ from sessions import rules, tracing
 from sessions.errors import InvalidValue, RebuildRunning, StorageFailed
 from sessions.sql.connection import query_on
 from sessions.views import kept
+from sessions.views.current import retire
 from sessions.views.definitions import check_mode
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _dropped(
     kept.check_whole(query_on(connection))
     found = _builds(query_on(connection), name, _NOT_CURRENT if is_known else kept.STATUSES)
     if not is_known:
-        kept.retire(database, connection, name)
+        retire(database, connection, name)
     for build in found:
         kept.remove(connection, build)
     return found

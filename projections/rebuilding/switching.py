@@ -9,6 +9,7 @@ from sessions.errors import StoreBusy
 from sessions.sql.connection import query_on
 from sessions.sql.database import StillRead
 from sessions.views import kept
+from sessions.views.current import retire, take_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -61,22 +62,16 @@ def switch_claims(database: Database, connection: Connection, build: Build) -> N
     with database.handing_on(connection, replaced):
         for table in replaced:
             database.rename(connection, table, f"{table}_replaced")
-        kept.take_names(database, connection, build)
+        take_names(database, connection, build)
     for table in replaced:
         connection.execute(f"DROP TABLE {table}_replaced")
     kept.remove(connection, build)
 
 
-def retire_unknown(
-    database: Database, connection: Connection, known: Collection[str]
-) -> list[Build]:
-    """Retire inline projections that are not known here: writers without them would be refused."""
-    current = kept.builds(query_on(connection), "current").values()
-    names = {kept.COPY, *known}
-    unknown = [each for each in current if each.mode == "inline" and each.name not in names]
-    for each in unknown:
-        kept.retire(database, connection, each.name)
-    return unknown
+def unknown_to(query: Query, known: Collection[str]) -> list[Build]:
+    """The inline builds of projections that are not known: writers without them are refused."""
+    current, names = kept.builds(query, "current").values(), {kept.COPY, *known}
+    return [each for each in current if each.mode == "inline" and each.name not in names]
 
 
 def close(database: Database, confirm: Callable[[Query], object]) -> None:
@@ -90,7 +85,7 @@ def close(database: Database, confirm: Callable[[Query], object]) -> None:
         confirm(query_on(connection))
         current = kept.builds(query_on(connection), "current")
         for name in current.keys() - {kept.COPY}:
-            kept.retire(database, connection, name)
+            retire(database, connection, name)
         if kept.COPY not in current:
             kept.register(connection, (kept.COPY, 1, "inline"), "current", ())
 

@@ -23,6 +23,7 @@ from sessions.errors import (
 from sessions.sql.connection import query_on
 from sessions.sql.signals import is_exiting
 from sessions.views import kept
+from sessions.views.current import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -215,7 +216,7 @@ class Runner:
             kept.check_whole(query_on(connection))
             known = kept.builds(query_on(connection), "current")
             new = [each for each in followed if each.name not in known]
-            kept.begin(self._database, connection, new)
+            begin(self._database, connection, new)
         return True
 
     def _current(self) -> dict[str, Build]:

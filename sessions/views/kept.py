@@ -72,17 +72,6 @@ def suffix(build: Build) -> str:
     return f"_build_{build.number}"
 
 
-def begin(
-    database: Database, connection: Connection, projections: Iterable[Projection[Any]]
-) -> None:
-    """Keep projections from the beginning of the log, each in its own mode."""
-    for each in projections:
-        tables = tables_of(each.tables, each.mode)
-        build = register(connection, (each.name, each.version, each.mode), "current", tables)
-        create(connection, build, tables, database.dialect)
-        take_names(database, connection, build)
-
-
 def check_columns(
     database: Database,
     current: Sequence[tuple[Build, Projection[Any]]],
@@ -251,54 +240,3 @@ def _are_followed(projections: Iterable[Projection[Any]]) -> str:
 def forget_position(connection: Connection, build: Build) -> None:
     """Remove a build's positions."""
     connection.execute("DELETE FROM positions WHERE follower = ?", (follower_of(build),))
-
-
-def retire(database: Database, connection: Connection, name: str) -> None:
-    """Make the current build of a projection, if there is one, the only old one."""
-    query = query_on(connection)
-    old, current = builds(query, "old").get(name), builds(query, "current").get(name)
-    if old is not None:
-        remove(connection, old)
-    if current is None:
-        return
-    there = database.relations(query)
-    for table in relations(query, current):
-        if table in there:
-            database.rename(connection, table, table + suffix(current))
-    set_status(connection, current, "old")
-
-
-def switch(database: Database, connection: Connection, build: Build) -> None:
-    """Make a build the current one, and the one that was current the old one."""
-    query = query_on(connection)
-    current = builds(query, "current").get(build.name)
-    before = [] if current is None else relations(query, current)
-    with database.handing_on(connection, sorted({*before, *relations(query, build)})):
-        retire(database, connection, build.name)
-        take_names(database, connection, build)
-    set_status(connection, build, "current")
-    if build.mode == "inline":
-        forget_position(connection, build)
-
-
-def take_names(database: Database, connection: Connection, build: Build) -> None:
-    """Give the relations of a build the plain names, which those of a current one have.
-
-    Raises:
-        ViewsDiffer: Another projection has a relation of such a name.
-    """
-    query = query_on(connection)
-    named = relations(query, build)
-    for other in builds(query, "current").values():
-        shared = set(named).intersection(relations(query, other))
-        if shared and other.name != build.name:
-            names = ", ".join(sorted(shared))
-            advice = (
-                f"rebuild {other.name} without {names}, or, if {other.name} is not installed, run "
-                f"`sessions projections drop {other.name}`"
-            )
-            raise ViewsDiffer(
-                stored=other.label, found=f"{build.label} with {names}", advice=advice
-            )
-    for table in named:
-        database.rename(connection, table + suffix(build), table)
