@@ -36,7 +36,7 @@ def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
     for name in names:
         if name not in known:
             raise ProjectionNotFound(name=name, known=", ".join(known))
-    return [known[name] for name in names or known]
+    return [known[name] for name in dict.fromkeys(names or known)]
 
 
 def asking(store: SessionStore, *projections: Projection[Any]) -> Query:

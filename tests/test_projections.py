@@ -383,7 +383,7 @@ def test_a_column_is_of_a_kind_that_there_is() -> None:
 @pytest.mark.parametrize("kind", ["flag", "money", "time", "json"])
 def test_a_key_is_a_text_or_an_integer(kind: Kind) -> None:
     with pytest.raises(InvalidValue, match="key: a column of the kind id or text or integer"):
-        replace(SALES, key=Column("session_id", kind))
+        replace(SALES, keys=lambda _: (), key=Column("session_id", kind))
 
 
 @pytest.mark.parametrize("names", [("nope",), ("data",), ("sku", "sku")])
@@ -402,6 +402,29 @@ def test_no_column_of_a_key_is_without_a_value_and_no_index_without_a_column() -
         replace(SALES, rows=(with_columns(Column("sku", nullable=True)),))
     with pytest.raises(InvalidValue, match=r"sales\.indexes: one or more of the columns"):
         replace(SALES, indexes=((),))
+
+
+def test_there_are_no_more_columns_than_every_database_has_room_for(open_store: OpenStore) -> None:
+    columns = tuple(Column(f"c{number}", "text") for number in range(299))
+    names = tuple(column.name for column in columns)
+    with pytest.raises(InvalidValue, match=r"sold\.columns: at most 300 columns, .* not 301"):
+        replace(SALES, rows=(with_columns(*columns),))
+    with pytest.raises(InvalidValue, match=r"sold\.key: at most 32 columns, .* not 33"):
+        replace(SALES, rows=(with_columns(*columns[:50], key=names[:31]),))
+    with pytest.raises(InvalidValue, match=r"sold\.indexes: at most 32 columns, .* not 33"):
+        replace(SALES, rows=(with_columns(*columns[:50], indexes=(names[:33],)),))
+
+    full = with_columns(*columns[:298], key=names[:30], indexes=(names[:32],))
+    row = [f"{number}-".ljust(23, "x") for number in range(298)]
+    rows = msgspec.structs.replace(full, of=lambda _: [row])
+    store = open_store(projections=inline(replace(MENDED, rows=(rows,))))
+    store.execute("s", OpenSession())
+    assert len(store.query("SELECT c297 FROM sold")) == 1
+
+
+def test_a_session_is_no_number_and_so_are_its_keys_not() -> None:
+    with pytest.raises(InvalidValue, match="key: a column of the kind id or text, not"):
+        replace(SALES, key=Column("session_id", "integer"))
 
 
 @pytest.mark.parametrize("version", [0, -1, 1.5, 1.0, True, "1", None, 2**63])

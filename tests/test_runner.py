@@ -572,6 +572,15 @@ def test_a_projection_whose_relations_go_stops_no_other(
             until(lambda: runner.working == ["spend"])
 
 
+def test_a_projection_that_is_named_twice_is_begun_once(open_store: OpenStore) -> None:
+    store = open_store(projections=in_mode("followed", MENDED))
+    store.execute("a", OpenSession())
+
+    Runner(store, ["sales", "sales"]).run(until=1)
+
+    assert verify(store) == []
+
+
 def test_a_name_that_no_projection_has_is_told(store: SessionStore) -> None:
     with pytest.raises(ProjectionNotFound, match=r"'sale': this process knows .*sales"):
         Runner(store, ["sale"])

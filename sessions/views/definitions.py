@@ -33,7 +33,8 @@ _KINDS: Mapping[type[inspect.Type], tuple[Kind, ...]] = {
 _WITH_FIELDS = (inspect.StructType, inspect.DataclassType, inspect.NamedTupleType)
 
 
-_KINDS_OF_KEYS = ("id", "text", "integer")
+_KINDS_OF_IDS = ("id", "text")
+_KINDS_OF_KEYS = (*_KINDS_OF_IDS, "integer")
 
 
 def check_several(field: str, given: object, kind: type = object) -> None:
@@ -129,15 +130,16 @@ def check_mode(mode: object) -> None:
         raise InvalidValue(field="mode", rule=f"one of {', '.join(modes)}", value=shown(mode))
 
 
-def check_key(key: Column) -> None:
-    """Raise unless this is a column of a kind that keys can have.
+def check_key(key: Column, *, is_of_session: bool) -> None:
+    """Raise unless this is a column of a kind that keys, or ids of sessions, can have.
 
     Raises:
         InvalidValue: It is not.
     """
     _check_is("key", key, Column)
-    if key.kind not in _KINDS_OF_KEYS:
-        rule = f"a column of the kind {' or '.join(_KINDS_OF_KEYS)}"
+    kinds = _KINDS_OF_IDS if is_of_session else _KINDS_OF_KEYS
+    if key.kind not in kinds:
+        rule = f"a column of the kind {' or '.join(kinds)}"
         raise InvalidValue(field="key", rule=rule, value=shown(key.kind))
 
 

@@ -44,6 +44,10 @@ _GIVEN = re.compile(r"excluded|(pg|sqlite)_.*|.*_(build_[0-9]+|idx[0-9]*|pkey|fr
 `excluded` is the row that an INSERT cannot add because there is one with its key.
 """
 _STORE = {table.name for table in TABLES}
+_MOST_COLUMNS = 300
+"""How many columns have room in a row of PostgreSQL (8160 bytes), if each takes 24 bytes."""
+_MOST_INDEXED = 32
+"""How many columns an index of PostgreSQL can have."""
 
 
 def check_relation(name: str) -> None:
@@ -67,13 +71,14 @@ def check_table(table: Table) -> None:
     """Raise if not every database would make a relation.
 
     Raises:
-        InvalidValue: A name is not allowed or is there twice, a column's kind does not exist, or a
-            key or an index names columns that it cannot have.
+        InvalidValue: A name is not allowed or is there twice, a column's kind does not exist, there
+            are too many columns, or a key or an index names columns that it cannot have.
     """
     check_relation(table.name)
     for column in table.columns:
         _check_column(table.name, column)
     names = [column.name for column in table.columns]
+    _check_count(f"{table.name}.columns", names, _MOST_COLUMNS)
     if len(set(names)) < len(names):
         rule, value = "a different name for each", ", ".join(names)
         raise InvalidValue(field=f"{table.name}.columns", rule=rule, value=value)
@@ -98,6 +103,12 @@ def _check_plain(field: str, name: object, pattern: re.Pattern[str], most: int) 
         raise InvalidValue(field=field, rule="a name that SQL does not reserve", value=shown(name))
 
 
+def _check_count(field: str, names: Sequence[str], most: int) -> None:
+    if len(names) > most:
+        rule = f"at most {most} columns, with those of the application and the key"
+        raise InvalidValue(field=field, rule=rule, value=len(names))
+
+
 def _check_indexed(
     table: Table,
     what: str,
@@ -109,3 +120,4 @@ def _check_indexed(
     if not names or not all(name in can for name in names) or len(set(names)) < len(names):
         rule = f"one or more of the columns {', '.join(can)}, each once"
         raise InvalidValue(field=f"{table.name}.{what}", rule=rule, value=shown(tuple(names)))
+    _check_count(f"{table.name}.{what}", names, _MOST_INDEXED)

@@ -112,7 +112,7 @@ class Projection(Generic[V]):
         if self.begins is not None:
             check_function("begins", self.begins)
         check_relation(self.name)
-        check_key(self.key)
+        check_key(self.key, is_of_session=self.is_of_session)
         for rows in self.rows:
             check_rows(rows)
         if self.kept is None:
