@@ -38,7 +38,7 @@ class Batch:
         then.
 
         Raises:
-            OutsideBatch: The batch has ended, or another thread or task opened it.
+            OutsideBatch: The batch has ended, or another thread, task or process opened it.
             BatchFailed: Commands that it answered before are lost.
             StoreReadOnly: The store was opened with `read_only=True`.
             StoreBusy: Others held the lock for too long.
@@ -49,7 +49,7 @@ class Batch:
         """Commit now, so that what was executed so far is durable.
 
         Raises:
-            OutsideBatch: The batch has ended, or another thread or task opened it.
+            OutsideBatch: The batch has ended, or another thread, task or process opened it.
             BatchFailed: Commands that it answered are lost.
         """
         self._running.commit()
@@ -81,7 +81,8 @@ class StoreWithBatches(StoreReader):
         first command after a second has passed, before a fork, and at the end; an answer is durable
         once it has committed. An exception that leaves the block drops only what is not committed.
         Other writers wait while the batch holds the lock. A batch within a batch is the same batch.
-        Of the tasks of an event loop, those that are created in the block belong to it too.
+        Of the tasks of an event loop, those that are created in the block belong to it too. A
+        forked child does not: its commands are committed one by one, or in a batch of its own.
 
         Raises:
             BatchOpen: Another task of this thread has a batch open.

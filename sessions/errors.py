@@ -253,7 +253,7 @@ class BatchOpen(SessionsError):
 
 
 class OutsideBatch(SessionsError):
-    """the batch has ended, or another thread or task has it open"""
+    """the batch has ended, or another thread, task or process has it open"""
 
 
 class CommitUnderway(SessionsError):

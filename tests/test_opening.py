@@ -743,6 +743,57 @@ store.close()
 """
 
 
+def test_what_a_process_executes_that_a_batch_started_is_durable_when_it_is_answered(
+    url: str,
+) -> None:
+    command = [sys.executable, "-W", "error", "-c", PROCESSES_IN_BATCH, url]
+    said = subprocess.run(command, check=True, timeout=60, stdout=subprocess.PIPE, text=True)
+
+    with SessionStore.open(url) as store:
+        assert said.stdout.split() == ["outside", "open", "closed"]
+        streams = [each.stream_id for each in store.log()]
+        assert streams == ["parent", "by itself", "keyed", "in its own", "in its own", "parent"]
+        assert store.answered("k") is not None
+        assert verify(store) == []
+
+
+PROCESSES_IN_BATCH = """
+import sys
+from multiprocessing import get_context
+from sessions import CloseSession, OpenSession, OutsideBatch, SessionStore
+
+store = SessionStore.open(sys.argv[1], lock_timeout=10)
+
+def by_itself(batch):
+    store.execute("by itself", OpenSession())
+    try:
+        batch.commit()
+    except OutsideBatch:
+        print("outside", flush=True)
+
+def keyed(batch):
+    store.execute("keyed", OpenSession(), idempotency_key="k")
+    store.close()
+    print("open" if store.exists else "gone", flush=True)
+
+def in_its_own(batch):
+    with store.batch():
+        store.execute("in its own", OpenSession())
+        store.execute("in its own", CloseSession())
+    print("closed", flush=True)
+
+with store.batch() as batch:
+    store.execute("parent", OpenSession())
+    for work in (by_itself, keyed, in_its_own):
+        process = get_context("fork").Process(target=work, args=(batch,))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+    store.execute("parent", CloseSession())
+store.close()
+"""
+
+
 def test_a_store_that_keeps_no_views_says_so_to_readers_too(url: str) -> None:
     with SessionStore.open(url, projections=()) as bare:
         bare.execute("s", OpenSession(profile_id="p"))

@@ -64,8 +64,11 @@ class RunningBatch:
         """Nothing to do: the next command begins a transaction."""
 
     def begin_again_in_child(self) -> None:
-        """Drop, in a forked child, the transaction of another thread: it is the parent's."""
-        self._transaction = None
+        """End in a forked child: the block is the parent's, and a child may never leave it.
+
+        What the child executes is committed at once, like anywhere else outside of a batch.
+        """
+        self._transaction, self._lost, self.has_ended = None, 0, True
 
     @property
     def is_open(self) -> bool:
