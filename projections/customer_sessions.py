@@ -115,7 +115,7 @@ class CustomerSessions:
 
         Args:
             profile_id: The customer's profile id. Sessions that moved to another profile are not
-                included.
+                included. "" means nobody known, and is refused: `find` finds anonymous ones.
             as_of: The customer's sessions at this time (with a timezone), as they were then.
 
         Raises:
@@ -123,11 +123,11 @@ class CustomerSessions:
             ViewUnreadable: Somebody changed the row of one of them by hand.
             ProjectionNotKept: The store does not keep a view that it needs, or keeps another
                 version of it.
-            InvalidValue, LimitExceeded: The profile id is not 0 to 1000 characters, or the time has
+            InvalidValue, LimitExceeded: The profile id is not 1 to 1000 characters, or the time has
                 no timezone.
             UnknownEvent, UndecodableEvent: As with `get`.
         """
-        rules.text("profileId", profile_id, least=0)
+        rules.text("profileId", profile_id)
         as_of = rules.as_of(as_of)
         if as_of is None:
             return self._of_profile.now(profile_id)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from projections import CustomerSessions
 from sessions import (
     AddItem,
     AttributesChanged,
@@ -20,6 +21,7 @@ from sessions import (
     ReplaceCart,
     SessionStore,
     SetAttributes,
+    rules,
 )
 from sessions.commands import Command
 from tests.scenario import OPENED, given
@@ -201,13 +203,34 @@ class Real(float):
     __slots__ = ()
 
 
-@pytest.mark.parametrize(
-    "value", [Text("x"), Whole(1), Real(1.5), {Text("x"): 1}], ids=["str", "int", "float", "name"]
+OF_SUBCLASSES = pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Text("x"), "x"),
+        (Whole(1), 1),
+        (Real(1.5), 1.5),
+        ({Text("x"): 1}, {"x": 1}),
+        (MappingProxyType({"x": (1, 2)}), {"x": [1, 2]}),
+    ],
+    ids=["str", "int", "float", "name", "mapping"],
 )
-def test_a_value_of_a_subclass_is_kept_as_plain_json_or_refused(value: object) -> None:
+
+
+@OF_SUBCLASSES
+def test_a_value_of_a_subclass_is_kept_as_plain_json(value: object, plain: object) -> None:
     for _, command in with_attributes({"a": value}):
         setting = given(OPENED, AttributesChanged({"a": 2})).when(command)
-        try:
-            setting.then(*setting.decide().events)  # whatever is decided can be stored
-        except InvalidValue:
-            continue
+        setting.then(*setting.decide().events)  # whatever is decided can be stored
+    assert rules.json("a", value) == plain
+
+
+@OF_SUBCLASSES
+def test_a_value_of_a_subclass_is_the_same_with_an_idempotency_key(
+    store: SessionStore, value: Any, plain: Any
+) -> None:
+    opened = store.execute("s", OpenSession(attributes={"a": value}), idempotency_key="k")
+
+    again = store.execute("s", OpenSession(attributes={"a": plain}), idempotency_key="k")
+
+    assert again == opened
+    assert CustomerSessions(store).get("s").attributes == {"a": plain}

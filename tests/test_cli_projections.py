@@ -346,7 +346,7 @@ def test_rebuild_says_what_waits_and_what_differed(url: str) -> None:
 
     assert ran.rows == [
         "rebuilt from 4 events: attachments 1, customer_sessions 1, sales 1, spend 1",
-        "spend 1  1 of 1 view differed from the log",
+        "spend 1  1 view differed from the log, which makes 1",
         "1 key parked: see `sessions projections parked`",
     ]
 

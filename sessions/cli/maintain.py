@@ -192,9 +192,10 @@ def rebuilt(
     for each in done.compared:
         if each.differing:
             count = len(each.differing)
-            keys = f"{'at least ' * (count == MOST)}{count} of {counted(each.views, 'view')}"
+            keys = f"{'at least ' * (count == MOST)}{counted(count, 'view')}"
             of = f" of application {each.application_id}" if len(applications) > 1 else ""
-            print_text(f"{keys}{of} differed from the log", title=each.projection)
+            makes = f"which makes {each.views}"
+            print_text(f"{keys}{of} differed from the log, {makes}", title=each.projection)
     for label in done.retired:
         print_text("not installed here, so no longer kept", title=label)
     if done.parked:

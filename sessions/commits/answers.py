@@ -159,6 +159,8 @@ def _plain(value: object) -> object:
     match value:
         case str():
             return str.__str__(value)
+        case int() | float():
+            return int(value) if isinstance(value, int) else float(value)
         case Decimal():
             return Decimal(value)
         case datetime():
