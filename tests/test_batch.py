@@ -723,3 +723,17 @@ def test_a_key_that_a_batch_has_written_is_known_in_it(
             store.execute("t", OpenSession(), idempotency_key="k")
 
     assert store.position == 1
+
+
+def test_what_a_batch_refuses_beside_it_keeps_no_other_thread_waiting_after_it(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(lock_timeout=1.0)
+    with store.batch():
+        store.execute("s", OpenSession())
+        with pytest.raises(BatchOpen, match="another transaction"):
+            store.recorder.insert_events([])
+
+    with ThreadPoolExecutor(1) as thread:
+        executed = thread.submit(store.execute, "t", OpenSession()).result()
+    assert executed.position == 2

@@ -85,6 +85,9 @@ def test_follow_ends_after_as_many_as_are_asked_for(store: SessionStore, url: st
     ran = run("log", "--store", url, "--follow", "--limit", "2")
     assert [row.split("\t")[0] for row in ran.rows] == ["position", "1", "2"]
 
+    ran = run("log", "--store", url, "--follow", "--limit", "1", "--type", "SessionClosed")
+    assert [row.split("\t")[0] for row in ran.rows] == ["position", "3"]
+
 
 @pytest.mark.parametrize("stdout", ["pipe", "socket"])
 @pytest.mark.parametrize("form", [["--after", "3"], ["--after", "2", "--json"]])

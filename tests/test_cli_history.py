@@ -189,6 +189,8 @@ def test_each_event_is_an_object_of_its_own_in_json() -> None:
     assert [{name: step[name] for name in log[0]} for step in steps] == log
     assert (steps[0]["belongs"], steps[0]["state"]) == (False, None)
     assert (steps[-1]["belongs"], steps[-1]["state"]) == (True, "cancelled")
+    *_, left = run("history", "g", "--events", "--json").json
+    assert (left["belongs"], left["state"]) == (False, None)
     (whole,) = run("history", "p", "--figures", "--json").json
     assert steps[-1]["after"].items() <= whole.items()
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
@@ -417,3 +418,32 @@ def test_an_application_that_has_lost_its_events_is_verified_too(store_url: str)
 
     assert ran.code == 1
     assert {row.split("\t")[0] for row in ran.rows[1:]} == {"1"}
+
+
+def test_an_application_of_which_only_views_are_left_is_verified_too(store_url: str) -> None:
+    for relation in ("events", "claims", "limits", "answers", "attachments"):
+        change(store_url, f"DELETE FROM {relation} WHERE application_id = 7")
+
+    ran = run("verify")
+
+    assert ran.code == 1
+    assert {row.split("\t")[0] for row in ran.rows[1:]} == {"7"}
+
+
+def test_that_the_usual_application_has_no_events_is_no_matter_where_all_are_verified(
+    url: str,
+) -> None:
+    with SessionStore.open(url, 7) as store:
+        store.execute("a", OpenSession())
+
+    assert run("verify", "--store", url) == (0, "1 event: every view matches the log\n", "")
+
+
+def test_a_store_without_events_is_verified_too(url: str) -> None:
+    with SessionStore.open(url, projections=[*installed(), replace(SALES, mode="inline")]) as store:
+        store.make()
+
+    ran = run("verify", "--store", url)
+
+    assert ran.code == 1
+    assert ran.err.startswith("sales was not compared: the store keeps sales 1, but none is insta")

@@ -135,9 +135,12 @@ def test_status_shows_how_far_each_has_come(store: SessionStore) -> None:
 
 
 def test_run_once_ends_when_all_have_come_to_the_end(store: SessionStore) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
     ran = projections("run", "--once")
 
     assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert StoredProjection(store, SALES).position == 4
     assert StoredProjection(store, SPEND).position == 4
     assert projections("run", "--once", "spend").code == 0

@@ -158,6 +158,17 @@ def test_sessions_are_found_by_what_they_are_now(
     assert {plain.err, json.err} == {more if options == ("--limit", "1") else ""}
 
 
+def test_what_is_found_is_read_page_by_page(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.cli.find.MAX_PAGE", 2)
+    with SessionStore.open(store_url) as store:
+        for session in "cde":
+            store.execute(session, OpenSession())
+
+    assert [row.split("\t")[0] for row in run("find").rows] == ["session", *"abcde"]
+
+
 def test_what_is_found_is_shown_though_what_comes_after_it_cannot_be_read(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +239,8 @@ def test_a_timeline_says_when_by_whom_and_what_changed() -> None:
     assert head == ["version", "at", "by", "event", "changed"]
     assert opened[:4] == ["1", "2026-11-23T10:00:00.000000Z", "till 3", "SessionOpened"]
     assert 'profileId: (none) -> "p"' in opened[4]
+    assert "updated: (none) -> " in opened[4]
+    assert "referral" not in opened[4]
     assert coupon[3:] == ["CouponApplied", 'coupon: "" -> "C"']
     assert closed[3:] == ["SessionClosed", 'state: "open" -> "closed"']
     assert returned[:4] == ["6", "2026-11-23T10:01:00.000000Z", "", "ItemsReturned"]

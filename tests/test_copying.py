@@ -552,6 +552,52 @@ def test_followers_of_others_keep_their_place(road: tuple[str, str]) -> None:
         ]
 
 
+def test_a_build_of_the_copy_does_not_take_its_place_from_one_with_the_same_number(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    known = in_mode("followed", SALES)
+
+    def build_of_sales(store: SessionStore) -> int:
+        builds = [each for each in status(store) if each.name == "sales"]
+        return max(each.build or 0 for each in builds)
+
+    with (
+        SessionStore.open(sqlite_url, projections=known) as one,
+        SessionStore.open("memory:", projections=known) as first,
+        SessionStore.open(postgres_url, read_only=True, projections=known) as other,
+    ):
+        one.execute("a", OpenSession())
+        one.execute("a", add("x"))
+        Runner(one).run(until=2)
+        copy(one, first)
+        while build_of_sales(one) < build_of_sales(first):
+            rebuild(one, names=["sales"])
+        assert build_of_sales(one) == build_of_sales(first)
+        Runner(one).run(until=2)
+
+        copy(one, other)
+
+        assert build_of_sales(other) == build_of_sales(one)
+        assert sales_of(other).get("a") == sales_of(one).get("a")
+        assert verify(other) == []
+
+
+def test_the_copy_of_a_store_without_events_keeps_projections_as_that_does(
+    sqlite_url: str, postgres_url: str
+) -> None:
+    with (
+        SessionStore.open(sqlite_url) as one,
+        SessionStore.open(postgres_url, read_only=True) as other,
+    ):
+        one.make()
+        rebuild(one, names=["attachments"], mode="followed")
+
+        assert copy(one, other).events == 0
+
+        assert modes(other) == modes(one)
+        assert modes(other)["attachments"] == "followed"
+
+
 @pytest.mark.parametrize("application", [1, 2])
 def test_a_target_with_a_key_of_its_own_is_left_as_it_is(
     sqlite_url: str, tmp_path: Path, application: int

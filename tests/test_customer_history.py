@@ -101,6 +101,17 @@ def test_a_history_is_one_moments_where_its_sessions_are_followed_too(
     assert histories.get("p").figures.orders == 1
 
 
+def test_a_time_before_the_first_session_that_is_followed_is_too_early_however_far_that_has_come(
+    store: SessionStore, histories: CustomerHistories
+) -> None:
+    store.execute("s", OpenSession(profile_id="p"))
+    rebuild(store, names=["attachments"], mode="followed")
+    store.execute("t", OpenSession(profile_id="p"))
+
+    with pytest.raises(ProfileNotYet):
+        histories.get("p", as_of=TEN - DAY)
+
+
 def test_a_guests_session_moves_to_the_known_customer_with_its_past(
     guest: Move, histories: CustomerHistories, store: SessionStore
 ) -> None:

@@ -24,7 +24,7 @@ from sessions import (
     StoreClosed,
     UndecodableEvent,
 )
-from sessions.sql.signals import signal_of
+from sessions.sql.signals import Signal, signal_of
 from tests.conftest import add, in_threads
 from tests.tampering import unguarded
 from tests.waiting import SOON, until
@@ -331,3 +331,26 @@ def test_the_handler_of_a_systems_signal_may_wake_who_waits_whatever_it_interrup
 ) -> None:
     command = [sys.executable, "-c", INTERRUPTED]
     subprocess.run(command, check=True, cwd=pytestconfig.rootpath, timeout=SOON)
+
+
+def test_a_signal_that_was_given_before_is_not_waited_for() -> None:
+    signal = Signal()
+    seen = signal.count
+    signal.give()
+    began = time.monotonic()
+
+    signal.wait(seen, SOON)
+
+    assert time.monotonic() - began < SOON
+
+
+def test_a_signal_wakes_all_who_wait() -> None:
+    signal = Signal()
+    began = time.monotonic()
+    with ThreadPoolExecutor(3) as threads:
+        for _ in range(3):
+            threads.submit(signal.wait, signal.count, SOON)
+        until(lambda: signal._waiting == 3)
+        signal.give()
+
+    assert time.monotonic() - began < SOON

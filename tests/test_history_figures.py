@@ -121,8 +121,8 @@ def test_codes_count_once_for_each_order_that_redeemed_them(
     store: SessionStore, histories: CustomerHistories
 ) -> None:
     for name, coupon, referral in (
-        ("a", "X", "F"),
-        ("b", "X", ""),
+        ("a", "X", "G"),
+        ("b", "X", "F"),
         ("c", "A", "F"),
         ("d", "X", ""),
     ):
@@ -133,7 +133,7 @@ def test_codes_count_once_for_each_order_that_redeemed_them(
     figures = histories.get("p").figures
 
     assert list(figures.coupons.items()) == [("A", 1), ("X", 2)]
-    assert figures.referrals == {"F": 2}
+    assert list(figures.referrals.items()) == [("F", 2), ("G", 1)]
 
 
 def test_the_time_between_orders_is_that_between_their_closings_in_order_of_time(
@@ -147,3 +147,15 @@ def test_the_time_between_orders_is_that_between_their_closings_in_order_of_time
 
     assert figures.gaps == [6 * DAY, 0 * DAY, 1 * DAY]
     assert figures.average_gap == timedelta(days=7) / 3
+
+
+def test_an_order_has_the_time_of_its_closing_whatever_is_returned_later(
+    store: SessionStore, histories: CustomerHistories, clock: Clock
+) -> None:
+    order(store, "s", "10", "5")
+    clock.move(days=1)
+    order(store, "t", "1")
+    clock.move(days=1)
+    store.execute("s", ReturnItems(items=[ReturnItem(position=0)]))
+
+    assert histories.get("p").figures.order_times == (TEN, TEN + DAY)

@@ -28,6 +28,7 @@ from sessions.sql.tables import Column
 from sessions.views.installed import installed
 from tests.conftest import add
 from tests.sample_projections import profiles
+from tests.tampering import unguarded
 
 if TYPE_CHECKING:
     from sessions import Command
@@ -197,6 +198,36 @@ def test_what_another_writer_makes_of_a_view_that_is_held_is_taken_in(
         ("d", 1),
     ]
     assert verify(one) == []
+
+
+@pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+def test_what_another_writer_makes_of_a_view_that_is_held_no_longer_is_replaced(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.views.inline.HELD", 1)
+    one, other = (open_store() for _ in range(2))
+    one.execute("a", OpenSession())
+    one.execute("b", OpenSession())  # it holds this view alone
+    other.execute("a", CloseSession())
+
+    one.execute("a", ReopenSession())
+
+    found = one.query("SELECT state FROM customer_sessions WHERE session_id = 'a'")
+    assert found == [("open",)]
+    assert verify(one) == []
+
+
+@pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+def test_what_a_newer_writer_makes_of_a_view_that_is_held_is_read(open_store: OpenStore) -> None:
+    one, newer = (open_store(projections=WITH_TRAFFIC) for _ in range(2))
+    one.execute("a", OpenSession(profile_id="p"))  # it holds the traffic of p
+    newer.execute("b", OpenSession(profile_id="p"))
+    with unguarded(newer.recorder.database) as connection:  # an event that `one` does not know
+        connection.execute("UPDATE events SET type = 'SessionSpawned' WHERE position = 2")
+
+    one.execute("c", OpenSession(profile_id="p"))
+
+    assert rows(one) == [("p", 3, 0)]
 
 
 @pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)

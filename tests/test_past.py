@@ -16,6 +16,7 @@ from projections import (
     Runner,
     rebuild,
 )
+from projections.known import parked_keys
 from sessions import (
     CancelSession,
     CartItem,
@@ -37,7 +38,10 @@ from sessions import (
     UndecodableEvent,
     VersionNotFound,
     ViewBehind,
+    ViewParked,
 )
+from sessions.views import kept
+from sessions.views.parked import ParkedKeys
 from tests.conftest import add, deeper
 from tests.tampering import unguarded
 from tests.test_broken_commits import Interrupts
@@ -213,13 +217,13 @@ def test_all_sessions_end_at_an_event_that_cannot_be_read(
     store: SessionStore, views: CustomerSessions
 ) -> None:
     for session_id in ("a", "b", "c"):
-        store.execute_many(session_id, [OpenSession(), add()])
+        store.execute_many(session_id, [OpenSession(), add("x"), add("y"), RemoveItem(position=0)])
     with unguarded(store.recorder.database) as connection:
-        connection.execute("UPDATE events SET data = '{}' WHERE position = 4")
+        connection.execute("UPDATE events SET data = '{}' WHERE position = 6")
     found = views.all()
 
-    assert next(found).integration_id == "a"
-    with pytest.raises(UndecodableEvent, match=r"ItemAdded .version 1. at position 4 "):
+    assert next(found) == views.get("a")
+    with pytest.raises(UndecodableEvent, match=r"ItemAdded .version 1. at position 6 "):
         next(found)
 
 
@@ -300,6 +304,29 @@ def test_sessions_are_found_by_what_they_are_now(
     assert _ids(views.find(updated_since=at)) == ["a", "b", "d"]
 
 
+def test_a_session_that_waits_is_not_found_and_not_shown_as_if_it_were_right(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    for session in ("a", "b", "c"):
+        store.execute(session, OpenSession(profile_id="p"))
+    opened = {recorded.stream_id: recorded for recorded in store.log()}
+    current = kept.builds(store.rows, "current")["customer_sessions"]
+    keys = parked_keys(store, current)
+    with store.recorder.database.writing() as connection:
+        keys.write(connection, [(each, opened[each], "because") for each in "ab"])
+        keys.skip(connection, "a")
+        dialect = store.recorder.database.dialect
+        for application, build in ((1, 99), (2, current.number)):
+            of_others = ParkedKeys(application, current.name, build, dialect)
+            of_others.write(connection, [("c", opened["c"], "because")])
+
+    assert _ids(views.find()) == ["a", "c"]
+    assert (views.get("a").integration_id, views.get("c").integration_id) == ("a", "c")
+    for ask in (lambda: views.get("b"), lambda: views.of_profile("p")):
+        with pytest.raises(ViewParked, match="'b' is parked at position 2"):
+            ask()
+
+
 def test_what_is_found_is_read_page_by_page(store: SessionStore, views: CustomerSessions) -> None:
     with store.batch():
         for number in range(25):
@@ -316,6 +343,7 @@ def test_what_is_found_is_read_page_by_page(store: SessionStore, views: Customer
     assert pages() == views.find()
     assert _ids(pages(profile_id="p")) == [i for i in _ids(views.find()) if int(i[1:]) % 2]
     assert len(views.find(limit=25)) == 25
+    assert views.find(limit=1000) == views.find()
 
 
 @pytest.mark.parametrize(
@@ -531,6 +559,39 @@ def test_views_may_be_changed_without_harm_to_the_store(
     for view in (views.get("s"), views.get("s", version=4)):
         assert view.attributes == {"a": {"deep": [1]}, "b": 1}
         assert view.cart_items[0].attributes == {"a": {"deep": [1]}}
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+def test_all_events_of_a_session_come_and_once_however_many_are_read_together(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    store.execute_many("s", [OpenSession(), *[add(str(number)) for number in range(4)]])
+    monkeypatch.setattr("sessions.log.reader._LONG", page)
+
+    assert [recorded.version for recorded in store.events("s")] == [1, 2, 3, 4, 5]
+    assert [recorded.version for recorded in store.events("s", after=2, until=4)] == [3, 4]
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+def test_all_of_the_log_comes_and_once_however_much_is_read_together(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    store.execute_many("s", [OpenSession(), *[add(str(number)) for number in range(4)]])
+    monkeypatch.setattr(store.recorder.database, "page", page)
+
+    assert [recorded.position for recorded in store.log()] == [1, 2, 3, 4, 5]
+    assert [recorded.position for recorded in store.log(types=["ItemAdded"])] == [2, 3, 4, 5]
+
+
+def test_a_session_with_an_event_that_cannot_be_read_is_not_folded_without_it(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    store.execute_many("s", [OpenSession(), add("x"), add("y")])
+    with unguarded(store.recorder.database) as connection:
+        connection.execute("UPDATE events SET data = '{}' WHERE position = 2")
+
+    with pytest.raises(UndecodableEvent, match="at position 2 "):
+        views.get("s", version=3)
 
 
 def test_the_past_of_a_session_of_many_events_is_read_in_pages(

@@ -33,6 +33,7 @@ from projections import (
     status,
     verify,
 )
+from projections.comparing import compare_builds
 from projections.rebuilding import building, catching_up
 from sessions import (
     CloseSession,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from projections.comparing import Compared
     from sessions.sql.head import Build, Mode
     from tests.conftest import OpenStore
 
@@ -389,6 +391,26 @@ def test_only_one_rebuilds_at_a_time(store: SessionStore) -> None:
 
     assert refused == [True] * len(refused)
     assert refused
+
+
+def test_one_that_is_overtaken_before_its_switch_leaves_what_the_other_made(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = store.recorder.database
+    monkeypatch.setattr(type(database), "held", lambda *_: nullcontext(enter_result=True))
+    left: list[Sequence[tuple[object, ...]]] = []
+
+    def overtaken(*given: Any) -> list[Compared]:
+        monkeypatch.setattr(building, "compare_builds", compare_builds)
+        assert rebuild(knows(store, MENDED, SPEND), names=["spend"], mode="live").switched
+        left.append(store.query(BUILDS))
+        return compare_builds(*given)
+
+    monkeypatch.setattr(building, "compare_builds", overtaken)
+    with pytest.raises(RebuildRunning):  # nothing is written before, as there are no relations
+        rebuild(store, names=["spend"], mode="live")
+
+    assert [store.query(BUILDS)] == left
 
 
 def other_rebuilds(other: SessionStore) -> None:
@@ -806,6 +828,19 @@ def test_what_it_cannot_do_is_refused_and_changes_nothing(store: SessionStore) -
     with store.batch(), pytest.raises(SessionsError, match="batch"):
         rebuild(store)
 
+    assert store.query(BUILDS) == before
+
+
+def test_other_columns_under_the_same_version_are_refused_before_anything_is_built(
+    store: SessionStore,
+) -> None:
+    before = store.query(BUILDS)
+    other = knows(store, replace(SPEND, columns=(*SPEND.columns, Column("gone", "integer"))))
+
+    with pytest.raises(ViewsDiffer) as refused:
+        rebuild(other, names=["spend"])
+
+    assert refused.value.advice == "raise its version, and run `sessions projections rebuild spend`"
     assert store.query(BUILDS) == before
 
 

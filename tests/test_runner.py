@@ -22,7 +22,14 @@ import pytest
 from projections import Runner, StoredProjection, drop, rebuild, verify
 from projections.pages import read_page
 from projections.running.coming import is_followed
-from sessions import CloseSession, OpenSession, SessionStore, SetProfile, StorageFailed
+from sessions import (
+    CloseSession,
+    OpenSession,
+    ReopenSession,
+    SessionStore,
+    SetProfile,
+    StorageFailed,
+)
 from sessions.errors import (
     InvalidValue,
     ProjectionNotFound,
@@ -142,6 +149,21 @@ def test_pages_that_are_split_anywhere_make_the_same(store: SessionStore, page: 
 
     assert (spend(store).get("p"), spend(store).get("q")) == (Spend(4, 4), Spend(0, 4))
     assert store.query("SELECT count(*), sum(units) FROM sold_lines") == [(8, 8)]
+    assert verify(store) == []
+
+
+def test_views_that_are_read_a_few_at_a_time_are_all_read(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.views.views._READ_TOGETHER", 2)
+    Runner(store).run(until=20)
+    for number in range(4):
+        store.execute(f"a{number}", ReopenSession())
+        store.execute(f"a{number}", add("z", price="1"))
+
+    Runner(store).run(until=28)  # it holds none of the four yet
+
+    assert store.query("SELECT count(*), sum(units) FROM sold_lines") == [(12, 12)]
     assert verify(store) == []
 
 

@@ -27,6 +27,7 @@ from sessions import (
     OpenSession,
     SessionNotOpen,
     SessionStore,
+    StoreBusy,
     ViewsDiffer,
 )
 from sessions.commits.writer import Writer
@@ -329,3 +330,19 @@ def test_sessions_are_held_no_longer_where_the_log_went_back(sqlite_url: str) ->
 
         assert store.execute("s", AddItem(sku="c", price=1)).version == 2
         assert verify(store) == []
+
+
+@pytest.mark.parametrize("what", [None, "projections"])
+def test_nobody_changes_relations_while_others_write_to_them(url: str, what: str | None) -> None:
+    with SessionStore.open(url) as store, SessionStore.open(url, lock_timeout=0.05) as other:
+        store.make()
+        changing, writing = other.recorder.database, store.recorder.database
+        with writing.writing(what), pytest.raises(StoreBusy), changing.clearing():
+            pass
+        with store.batch() as batch:
+            batch.begin()
+            with pytest.raises(StoreBusy), changing.clearing():
+                pass
+
+        with changing.clearing():
+            pass

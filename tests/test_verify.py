@@ -385,6 +385,17 @@ def test_a_wrong_first_session_is_named_where_all_views_are_as_wrong(
     assert ("events", position) in [(d.relation, *d.key[:1]) for d in verify(store)]
 
 
+def test_an_event_that_makes_a_session_anonymous_and_no_first_one_is_named(
+    store: SessionStore,
+) -> None:
+    moved = store.execute("b", SetProfile(profile_id="")).position
+    data = '{"firstSession":false,"oldProfileId":"p","profileId":""}'
+    change(store, "UPDATE events SET data = ? WHERE position = ?", data, moved)
+    rebuild(store)
+
+    assert named(store) == [(moved, "events", "firstSession")]
+
+
 # --- the first event that is not reflected
 
 MODES: tuple[Mode, ...] = ("inline", "followed")
