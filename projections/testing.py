@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from projections.trying import APPLICATION, fail, tried
 from sessions import rules
-from sessions.errors import InvalidValue
+from sessions.errors import InvalidValue, UndecodableEvent
 from sessions.events import EVENTS, SESSION, Event
+from sessions.log.mapper import Mapper
 from sessions.recorded import Recorded
 from sessions.views.projection import Projection
 
@@ -39,6 +40,9 @@ AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
 """When the first event happens if you do not say; each later one is a second after the last."""
 
 _EVENTS = frozenset(EVENTS.values())
+_MAPPER = Mapper()
+_COMMAND = "019aaff1-2640-7000-8000-{:012x}"
+"""The id of a command, by its number; each event is of another one."""
 
 
 @dataclass(frozen=True)
@@ -130,20 +134,20 @@ class Given:
             metadata: Who caused them and why, such as `{"actor": "till 3"}`.
 
         Raises:
-            InvalidValue, LimitExceeded: One is not an event, a time has no timezone or is after
-                year 9999, or a store would not take the session's id or the metadata.
+            InvalidValue, LimitExceeded: One is not an event, or none that a store can hold, a time
+                has no timezone or is after year 9999, or a store would not take the session's id or
+                the metadata.
         """
         session = rules.text("session", session)
         known = {} if metadata is None else rules.metadata("metadata", metadata)
         log = list(self.log)
         first = rules.moment("at", at) if at is not None else self._following
         for count, event in enumerate(events):
-            if type(event) not in _EVENTS:
-                raise InvalidValue(field="events", rule="event instances", value=rules.shown(event))
+            stored = _stored(event)
             version = 1 + sum(each.stream_id == session for each in log)
             when = _seconds_after(first, count)
             ids = (APPLICATION, len(log) + 1, SESSION, session, version)
-            log.append(Recorded(*ids, when, when, f"command-{len(log) + 1}", {**known}, event))
+            log.append(Recorded(*ids, when, when, _COMMAND.format(len(log) + 1), {**known}, stored))
         return Given(tuple(log))
 
     @property
@@ -189,6 +193,18 @@ def given(
         InvalidValue, LimitExceeded: As with `and_given`.
     """
     return Given().and_given(*events, session=session, at=at, metadata=metadata)
+
+
+def _stored(event: Event) -> Event:
+    """An event as it is once it was stored and read again."""
+    if type(event) not in _EVENTS:
+        raise InvalidValue(field="events", rule="event instances", value=rules.shown(event))
+    try:
+        return _MAPPER.decode(*_MAPPER.encode(event), where=0)
+    except (UndecodableEvent, TypeError, ValueError, RecursionError) as error:
+        reason = error.reason if isinstance(error, UndecodableEvent) else error
+        rule, value = "events that a store can hold", f"{rules.shown(event)}: {reason}"
+        raise InvalidValue(field="events", rule=rule, value=value) from error
 
 
 def _seconds_after(at: datetime, count: int) -> datetime:

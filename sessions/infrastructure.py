@@ -2,7 +2,9 @@
 
 Set `PERSISTENCE_MODULE` to this module, `SESSIONS_STORE` to the store's URL, and
 `SESSIONS_APPLICATION` to the application (default 1). Ids of aggregates are texts. Events that are
-recorded in this way are in the log beside those of sessions, and are followed like them.
+recorded in this way are in the log beside those of sessions, and are followed like them. Each
+application of a `System` needs a log of its own, such as by `COUNTERS_SESSIONS_APPLICATION`: one
+that follows the log into which it writes would follow itself without end.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import resolve_topic, strtobool
 
+from sessions import rules
 from sessions.log.recorder import SessionRecorder
 from sessions.sql import schema
 from sessions.sql.database import LOCK_TIMEOUT, Database
@@ -107,8 +110,8 @@ class SessionsFactory(InfrastructureFactory[TrackingRecorder]):
         if not url:
             message = "SESSIONS_STORE is not set: it must be the URL of a store"
             raise OSError(message)
+        self._application_id = _number("SESSIONS_APPLICATION", self.env.get("SESSIONS_APPLICATION"))
         self._database = database_of(url, lock_timeout=LOCK_TIMEOUT)
-        self._application_id = int(self.env.get("SESSIONS_APPLICATION") or 1)
 
     def aggregate_recorder(self, purpose: str = "events") -> AggregateSessionRecorder:
         """A recorder of aggregates' events; snapshots are not kept.
@@ -117,7 +120,8 @@ class SessionsFactory(InfrastructureFactory[TrackingRecorder]):
             NotImplementedError: It is for snapshots.
         """
         if purpose != "events":
-            raise NotImplementedError(purpose)
+            message = f"a store keeps no {purpose}: leave IS_SNAPSHOTTING_ENABLED out"
+            raise NotImplementedError(message)
         return self._made(AggregateSessionRecorder(self._database, self._application_id))
 
     def application_recorder(self) -> SessionRecorder:
@@ -130,19 +134,42 @@ class SessionsFactory(InfrastructureFactory[TrackingRecorder]):
         """A recorder of positions; `TRACKING_RECORDER_TOPIC` may name its class."""
         topic = self.env.get(self.TRACKING_RECORDER_TOPIC)
         kind: Any = tracking_recorder_class or (resolve_topic(topic) if topic else PositionRecorder)
-        recorder: TrackingRecorder = kind(self._database, self.env.name)
+        recorder: TrackingRecorder = kind(self._database, self._follower)
         return self._made(recorder)
 
     def process_recorder(self) -> PositionedRecorder:
         """A recorder of events, with the position of the one that caused them."""
-        recorder = PositionedRecorder(self._database, self._application_id, self.env.name)
+        recorder = PositionedRecorder(self._database, self._application_id, self._follower)
         return self._made(recorder)
 
+    @property
+    def _follower(self) -> str:
+        """The name under which positions are kept: each application of a store has its own."""
+        name, application = self.env.name, self._application_id
+        return name if application == 1 else f"{name}@{application}"
+
     def _made(self, recorder: R) -> R:
-        if strtobool(self.env.get("CREATE_TABLE") or "yes"):
-            SessionStore(self._database, self._application_id).make()
+        """A recorder, of a store that exists.
+
+        Raises:
+            StoreNotFound: It does not, and `CREATE_TABLE` says not to make it.
+            StoreTooOld: It is to be migrated first, likewise.
+        """
+        makes = strtobool(self.env.get("CREATE_TABLE") or "yes")
+        store = SessionStore(self._database, self._application_id, read_only=not makes)
+        if makes:
+            store.make()
+        else:
+            store.check_made()
         return recorder
 
     def close(self) -> None:
         """Close the connections."""
         self._database.close()
+
+
+def _number(name: str, given: str | None) -> int:
+    """The number of an application, as a variable of the environment says it."""
+    if not given:
+        return 1
+    return rules.count(name, int(given) if given.isdecimal() else given)

@@ -58,7 +58,12 @@ class SessionStore(CommandExecutor):
         self.projections = distinct(installed() if projections is None else projections)
         self.application_id = rules.count("applicationId", application_id)
         self.mapper = Mapper()
-        self.recorder = SessionRecorder(database, self.application_id)
+        self.recorder = SessionRecorder(
+            database,
+            self.application_id,
+            query=partial(self._committed, database.query),
+            check_writable=self._check_writable,
+        )
         self._database = database
         self._read_only = read_only
         check_function("now", now)
@@ -253,6 +258,17 @@ class SessionStore(CommandExecutor):
             return batch.query(sql, parameters)
         if batch is None and self._database.in_memory:  # the batch has its only connection
             self.check_no_batch("a query from another task")
+        return self._committed(query, sql, parameters, passing=passing)
+
+    def _committed(
+        self,
+        query: Callable[..., list[Any]],
+        sql: str,
+        parameters: Sequence[object],
+        *,
+        passing: bool = False,
+    ) -> list[tuple[Any, ...]]:
+        """All rows of one SELECT of what is committed; a store not made yet reads as empty."""
         if not self._is_made:
             empty = self._rehearsal()
             if empty is not None:

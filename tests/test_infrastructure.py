@@ -19,8 +19,16 @@ from eventsourcing.tests.persistence import (
 )
 from eventsourcing.utils import Environment
 
-from projections import verify
-from sessions import CloseSession, OpenSession, SessionStore
+from projections import copy, verify
+from sessions import (
+    CloseSession,
+    CopyUnfinished,
+    InvalidValue,
+    LimitExceeded,
+    OpenSession,
+    SessionStore,
+    StoreNotFound,
+)
 from sessions.infrastructure import (
     AggregateSessionRecorder,
     PositionedRecorder,
@@ -33,6 +41,7 @@ from tests.waiting import SOON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class Given:
@@ -140,7 +149,7 @@ def test_snapshots_are_not_kept(url: str) -> None:
     with SessionStore.open(url) as store:
         store.make()
     factory = SessionsFactory(Environment("Shop", {"SESSIONS_STORE": url}))
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(NotImplementedError, match="a store keeps no snapshots: leave IS_SNAPSH"):
         factory.aggregate_recorder("snapshots")
     factory.close()
 
@@ -163,6 +172,66 @@ def test_fault_5_two_followers_in_one_database_do_not_share_a_position(url: str)
     one.insert_tracking(Tracking("shop", 3))
     assert (one.max_tracking_id("shop"), other.max_tracking_id("shop")) == (3, None)
     database.close()
+
+
+def test_fault_6_one_follower_of_two_applications_has_a_position_in_each(url: str) -> None:
+    with SessionStore.open(url) as store:
+        store.make()
+    positions: dict[str, list[int | None]] = {}
+    for application in ("1", "2", "", "2"):
+        env = {"SESSIONS_STORE": url, "SESSIONS_APPLICATION": application}
+        factory = SessionsFactory(Environment("count", env))
+        found = positions[application] = []
+        for recorder in (factory.tracking_recorder(), factory.process_recorder()):
+            found.append(recorder.max_tracking_id("Shop"))
+            recorder.insert_tracking(Tracking("Shop", (found[-1] or 0) + 5))
+        factory.close()
+
+    assert positions == {"1": [None, 5], "": [10, 15], "2": [10, 15]}
+
+
+@pytest.mark.parametrize("wrong", ["abc", "-1", "0", "1.5", str(2**63)])
+def test_an_application_is_a_whole_number_from_1(url: str, wrong: str) -> None:
+    env = {"SESSIONS_STORE": url, "SESSIONS_APPLICATION": wrong}
+    with pytest.raises((InvalidValue, LimitExceeded), match=r"^SESSIONS_APPLICATION: "):
+        SessionsFactory(Environment("Shop", env))
+
+
+def test_a_store_that_is_not_to_be_made_is_not_made(tmp_path: Path) -> None:
+    env = {"SESSIONS_STORE": f"sqlite:///{tmp_path / 'shop.db'}", "CREATE_TABLE": "n"}
+    factory = SessionsFactory(Environment("Shop", env))
+
+    with pytest.raises(StoreNotFound):
+        factory.application_recorder()
+
+    factory.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_writes_to_a_copy_before_it_is_complete(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with (
+        SessionStore.open("memory:") as one,
+        SessionStore.open(url, read_only=True) as other,
+    ):
+        one.execute("s", OpenSession())
+        with monkeypatch.context() as patched:
+            patched.setattr("projections.copying.copy.differences_within", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                copy(one, other)
+
+        for makes in ("y", "n"):
+            env = {"SESSIONS_STORE": url, "CREATE_TABLE": makes}
+            factory = SessionsFactory(Environment("Shop", env))
+            with pytest.raises(CopyUnfinished):
+                factory.application_recorder().insert_events([StoredEvent("a-1", 1, "T", b"{}")])
+            factory.close()
+
+        assert copy(one, other).events == 1
 
 
 class Shop(Application[str]): ...

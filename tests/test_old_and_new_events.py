@@ -5,9 +5,10 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 
-from sessions import CouponApplied, SessionsError, UndecodableEvent, UnknownEvent
-from sessions.events import EVENTS, Event
+from sessions import CouponApplied, UndecodableEvent, UnknownEvent
+from sessions.events import EVENTS, SESSION, Event
 from sessions.log.mapper import UPCASTERS, VERSIONS, Mapper, Upcaster
+from sessions.sql.topics import topic_of
 
 
 def test_an_event_of_a_newer_library_is_unknown() -> None:
@@ -175,10 +176,22 @@ def test_a_shape_after_the_newest_is_unknown() -> None:
         mapper().decode("CodeEntered", 4, '{"kind":"coupon","codes":["A"]}', where=17)
 
 
-def test_an_upcasters_own_fault_is_not_taken_for_a_newer_library() -> None:
-    with pytest.raises((KeyError, SessionsError)) as caught:
-        mapper(to_3=_wrongly).decode("CodeEntered", 1, '{"code":"coupon:A"}', where=17)
-    assert not isinstance(caught.value, UnknownEvent)
+def test_an_upcasters_own_fault_is_named_with_the_event() -> None:
+    wrong, data, at = mapper(to_3=_wrongly), '{"code":"coupon:A"}', "2026-11-23T10:00:00.000000Z"
+    row = (17, SESSION, "s", 1, topic_of("CodeEntered", 1), at, None, "c", None, data)
+
+    with pytest.raises(UndecodableEvent, match=r"17.*an upcaster failed: KeyError\("):
+        wrong.decode("CodeEntered", 1, data, where=17)
+    with pytest.raises(UndecodableEvent, match=r"17.*an upcaster failed: KeyError\("):
+        list(wrong.recorded(1, [row]))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_upcasters_that_do_not_lead_to_the_newest_shape_are_refused(version: int) -> None:
+    only = {("CodeEntered", version): Upcaster(CodeV1, _to_2)}
+
+    with pytest.raises(ValueError, match=f"CodeEntered do not lead from version {version} to the"):
+        Mapper({"CodeEntered": CodeEntered}, {"CodeEntered": 3 if version == 1 else 2}, only)
 
 
 def test_mappers_do_not_share_what_they_know() -> None:

@@ -334,6 +334,20 @@ def test_who_asks_a_pool_that_another_thread_has_just_left_is_told_to_ask_again(
         assert patiently(lambda: store.position) == 0
 
 
+def test_a_statement_with_more_parameters_than_can_be_sent_is_refused_at_once(
+    postgres_url: str,
+) -> None:
+    with SessionStore.open(postgres_url) as store:
+        store.execute("s", OpenSession())
+        sql = f"SELECT stream_id FROM events WHERE stream_id IN ({', '.join('?' * 65_536)})"
+
+        with pytest.raises(StorageFailed, match="number of parameters must be between") as failed:
+            store.query(sql, ["s"] * 65_536)
+
+        assert not failed.value.retry
+        assert store.query(sql.replace("?, ", "", 1), ["s"] * 65_535) == [("s",)]
+
+
 def test_a_statement_that_a_server_refuses_is_not_asked_again(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

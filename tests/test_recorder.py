@@ -21,6 +21,7 @@ from eventsourcing.tests.persistence import (
 
 from projections import CustomerSessions
 from sessions import (
+    BatchOpen,
     InvalidValue,
     OpenSession,
     SessionsError,
@@ -28,6 +29,7 @@ from sessions import (
     SetAttributes,
     StorageFailed,
     StoreNotFound,
+    StoreReadOnly,
     UndecodableEvent,
     VersionNotFound,
 )
@@ -42,6 +44,7 @@ from sessions.url import database_of
 from sessions.views.inline import InlineViews
 from tests.conftest import add, in_threads
 from tests.tampering import unguarded
+from tests.test_unfit_values import scattered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,7 +191,23 @@ def test_whatever_its_topic_a_stored_event_comes_back_as_it_was(
     assert [each.stream_id for each in store.log(types=["SessionOpened"])] == ["s", "t"]
 
 
-@pytest.mark.parametrize("name", ["a-1", "a", "a-", "-a", "-", "", "a--b", "é-\U0001f600"])
+def test_a_state_that_is_nested_deeper_than_json_is_read_comes_back_as_it_was(
+    store: SessionStore,
+) -> None:
+    deep = StoredEvent("a-1", 1, "m:T", b"[" * 5000 + b"]" * 5000)
+
+    store.recorder.insert_events([deep])
+
+    assert store.recorder.select_events("a-1") == [deep]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["a-1", "a", "a-", "-a", "-", "", "a--b", "é-\U0001f600"],
+        *[f"{scattered(count)}-1" for count in (255, 256, 4000)],
+    ],
+)
 def test_a_stream_comes_back_by_the_name_that_it_has(store: SessionStore, name: str) -> None:
     store.execute("s", OpenSession())
     names = {name, "a", "a-", "-a", "a-1"}
@@ -219,6 +238,59 @@ def test_a_name_that_not_every_database_keeps_is_refused(
         store.recorder.insert_events([StoredEvent(name, 1, topic, b"{}")])
 
     assert store.position == 1
+    if field == "originator_id":
+        with pytest.raises(InvalidValue, match=f"^{field}: "):
+            store.recorder.select_events(name)
+
+
+def test_topics_are_not_one_text_whose_letters_would_be_waited_for(store: SessionStore) -> None:
+    with pytest.raises(InvalidValue, match="topics: a list of names, not 'SessionClosed'"):
+        store.recorder.subscribe(topics="SessionClosed")
+
+
+def test_a_thread_in_a_batch_does_not_wait_for_what_it_keeps_back(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+    with store.recorder.subscribe() as before:
+        assert next(before).id == 1
+        with store.batch():
+            store.execute("t", OpenSession())
+            with pytest.raises(BatchOpen, match="subscribe is not possible"):
+                store.recorder.subscribe()
+            with pytest.raises(BatchOpen, match="subscribe is not possible"):
+                next(before)
+        assert next(before).id == 2
+
+
+@pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+def test_who_may_only_read_writes_no_events_of_eventsourcing_either(
+    open_store: OpenStore,
+) -> None:
+    open_store().execute("s", OpenSession())
+    store = open_store(read_only=True)
+
+    with pytest.raises(StoreReadOnly):
+        store.recorder.insert_events([StoredEvent("a-1", 1, "m:T", b"{}")])
+
+    assert store.position == 1
+
+
+def test_a_store_that_is_not_made_yet_has_no_events_for_eventsourcing(url: str) -> None:
+    with SessionStore.open(url) as store:
+        recorder = store.recorder
+        assert (recorder.max_notification_id(), recorder.select_notifications(1, 9)) == (None, [])
+        assert recorder.select_events("session-s") == []
+        with recorder.subscribe() as subscription:
+            store.execute("s", OpenSession())
+            assert next(subscription).originator_id == "session-s"
+
+    with SessionStore.open(url, 2) as store:
+        assert store.recorder.insert_events([StoredEvent("a-1", 1, "m:T", b"{}")]) == [1]
+
+
+def test_eventsourcing_may_be_the_first_to_write(url: str) -> None:
+    with SessionStore.open(url) as store:
+        assert store.recorder.insert_events([StoredEvent("a-1", 1, "m:T", b"{}")]) == [1]
+        assert store.execute("s", OpenSession()).position == 2
 
 
 def test_a_version_that_is_taken_conflicts_and_writes_nothing(store: SessionStore) -> None:

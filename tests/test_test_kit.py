@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -14,7 +15,15 @@ from msgspec.structs import replace as changed
 
 from projections import Column, Projection, Rows
 from projections.testing import AT, given
-from sessions import InvalidValue, SessionCancelled, SessionClosed, SessionOpened, SessionReopened
+from sessions import (
+    InvalidValue,
+    ItemsReturned,
+    ReturnedLine,
+    SessionCancelled,
+    SessionClosed,
+    SessionOpened,
+    SessionReopened,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +74,26 @@ def test_what_is_no_event_or_no_moment_is_refused() -> None:
     assert (
         last.and_given(SessionOpened(first_session=True), session="order-2", at=AT).log[1].at == AT
     )
+
+
+def test_events_are_as_they_are_when_they_were_stored() -> None:
+    total: Any = 60
+    items: Any = [ReturnedLine(position=0, sku="a", quantity=1, price=Decimal(3))]
+
+    log = given(SessionClosed(total), ItemsReturned(items)).log
+
+    closed, returned = [each.event for each in log]
+    assert isinstance(closed, SessionClosed)
+    assert isinstance(returned, ItemsReturned)
+    assert (type(closed.total), type(returned.items)) == (Decimal, tuple)
+    assert [UUID(each.command_id).version for each in log] == [7, 7]
+    assert len({each.command_id for each in log}) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"total": None}, {"total": "sixty"}, {"total": object()}])
+def test_an_event_that_no_store_could_hold_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidValue, match="events: events that a store can hold, not SessionClo"):
+        given(SessionClosed(**wrong))
 
 
 def test_what_no_store_would_take_is_refused() -> None:

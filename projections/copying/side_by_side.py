@@ -10,6 +10,7 @@ from uuid import uuid4
 from projections.pages import applications_of
 from sessions.errors import CopyDiffers
 from sessions.sql import schema
+from sessions.sql.head import COPY
 from sessions.views import kept
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class SideBySide:
     def is_complete(self) -> bool:
         """Whether an earlier copy was completed, and has as much as the source has now."""
         extent = extent_of(self.target.query)
-        is_whole = kept.COPY not in kept.builds(self.target.query, "current")
+        is_whole = COPY not in kept.builds(self.target.query, "current")
         return is_whole and extent != _NOTHING and extent == extent_of(self.source.query)
 
     def check_begun(self) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sessions.errors import StoreBusy
 from sessions.sql.connection import query_on
 from sessions.sql.database import StillRead
+from sessions.sql.head import COPY
 from sessions.views import kept
 from sessions.views.current import retire, take_names
 
@@ -70,7 +71,7 @@ def switch_claims(database: Database, connection: Connection, build: Build) -> N
 
 def unknown_to(query: Query, known: Collection[str]) -> list[Build]:
     """The inline builds of projections that are not known: writers without them are refused."""
-    current, names = kept.builds(query, "current").values(), {kept.COPY, *known}
+    current, names = kept.builds(query, "current").values(), {COPY, *known}
     return [each for each in current if each.mode == "inline" and each.name not in names]
 
 
@@ -84,12 +85,12 @@ def close(database: Database, confirm: Callable[[Query], object]) -> None:
     with database.writing() as connection:
         confirm(query_on(connection))
         current = kept.builds(query_on(connection), "current")
-        for name in current.keys() - {kept.COPY}:
+        for name in current.keys() - {COPY}:
             retire(database, connection, name)
-        if kept.COPY not in current:
-            kept.register(connection, (kept.COPY, 1, "inline"), "current", ())
+        if COPY not in current:
+            kept.register(connection, (COPY, 1, "inline"), "current", ())
 
 
 def open_to_all(connection: Connection) -> None:
     """Let writers in: once this transaction is committed, the copy is complete."""
-    kept.remove(connection, kept.builds(query_on(connection), "current")[kept.COPY])
+    kept.remove(connection, kept.builds(query_on(connection), "current")[COPY])

@@ -1,8 +1,8 @@
 """eventsourcing's stored events as rows of the log, and back, whatever they hold.
 
-A stream is named `category-id`. If a name is not of that form, it has no category, and the whole
-name is the id. The state is the event's data. A state that is not JSON, because another transcoder
-wrote it, is stored as a JSON text of its bytes, under version 0.
+A stream is named `category-id`. If a name is not of that form, or its category has over 255 bytes,
+it has no category, and the whole name is the id. The state is the event's data. A state that is not
+JSON, because another transcoder wrote it, is stored as a JSON text of its bytes, under version 0.
 """
 
 from __future__ import annotations
@@ -22,23 +22,25 @@ if TYPE_CHECKING:
     from eventsourcing.persistence import StoredEvent
 
 _BYTES = 0
+_MOST_CATEGORY = 255
+"""How many bytes a category may have: it stands in an index as it is."""
 
 
 def stream_of(originator_id: object) -> tuple[str, str]:
     """The category and the id in a stream's name."""
     name = str(originator_id)
     category, dash, stream_id = name.partition("-")
-    return (category, stream_id) if category and dash else ("", name)
+    is_category = dash and 0 < len(category.encode()) <= _MOST_CATEGORY
+    return (category, stream_id) if is_category else ("", name)
 
 
 def _name_of(category: str, stream_id: str) -> str:
     return f"{category}-{stream_id}" if category else stream_id
 
 
-def _check(stored: StoredEvent) -> None:
-    """Raise for names that not every database takes."""
-    rules.text("originator_id", str(stored.originator_id), least=0, most=None)
-    rules.text("topic", stored.topic, least=0, most=None)
+def check_name(originator_id: object) -> None:
+    """Raise for a stream's name that not every database takes."""
+    rules.text("originator_id", str(originator_id), least=0, most=None)
 
 
 def shapes_of(topic: str) -> list[tuple[str, int]]:
@@ -55,12 +57,13 @@ def row_of(
     Raises:
         InvalidValue: Its stream's name or its topic is not a text that every database takes.
     """
-    _check(stored)
+    check_name(stored.originator_id)
+    rules.text("topic", stored.topic, least=0, most=None)
     as_json, as_bytes = shapes_of(stored.topic)
     try:
         msgspec.json.decode(stored.state)
         (name, version), data = as_json, stored.state.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = stored.state.decode("latin-1")
         (name, version), data = as_bytes, msgspec.json.encode(text).decode()
     row = (

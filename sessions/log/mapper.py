@@ -67,8 +67,11 @@ class Mapper:
             for name, kind in events.items()
         }
         for name, version in upcasters:
-            steps = [upcasters[name, passed] for passed in range(version, self._newest[name])]
-            self._decoders[topic_of(name, version)] = _of_old(steps)
+            steps = [upcasters.get((name, at)) for at in range(version, self._newest.get(name, 1))]
+            if not steps or not all(steps):
+                message = f"upcasters of {name} do not lead from version {version} to the newest"
+                raise ValueError(message)
+            self._decoders[topic_of(name, version)] = _of_old([step for step in steps if step])
 
     def encode(self, event: Event) -> tuple[str, int, str]:
         """The stored name, version and data of an event."""
@@ -200,8 +203,12 @@ def _of_old(steps: Sequence[Upcaster]) -> Callable[[str], Any]:
 
     def decoded(data: str) -> Any:  # noqa: ANN401  an event of any old shape
         event = decode(data)
-        for step in steps:
-            event = step.to_next(event)
+        try:
+            for step in steps:
+                event = step.to_next(event)
+        except Exception as error:
+            message = f"an upcaster failed: {error!r}"
+            raise ValueError(message) from error
         return event
 
     return decoded

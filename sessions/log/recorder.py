@@ -11,25 +11,45 @@ from typing import TYPE_CHECKING, Any
 
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent
 
-from sessions import clock
+from sessions import clock, rules
 from sessions.errors import Duplicate, StoreClosed
 from sessions.log import foreign
 from sessions.log.rows import OF_APPLICATION, Log
 from sessions.log.subscription import FollowingSubscription
 from sessions.sql import schema
 from sessions.sql.connection import query_on
-from sessions.sql.head import Head
+from sessions.sql.head import Head, check_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from eventsourcing.persistence import Subscription
 
-    from sessions.sql.connection import Connection
+    from sessions.sql.connection import Connection, Query
+    from sessions.sql.database import Database
 
 
 class SessionRecorder(Log, ApplicationRecorder):
-    """The recorder of one application in one database, as eventsourcing expects it."""
+    """The recorder of one application in one database, as eventsourcing expects it.
+
+    Args:
+        database: The database.
+        application_id: The application.
+        query: What it reads with, if the store need not exist yet.
+        check_writable: Called before it writes: makes a store that does not exist yet, or refuses.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        application_id: int,
+        *,
+        query: Query | None = None,
+        check_writable: Callable[[], object] = bool,
+    ) -> None:
+        super().__init__(database, application_id)
+        self._query = query or database.query
+        self._check_writable = check_writable
 
     def insert_events(
         self,
@@ -41,12 +61,16 @@ class SessionRecorder(Log, ApplicationRecorder):
         Raises:
             IntegrityError: A stream already has an event with that version.
             BatchOpen: This thread has a batch open on a store.
+            StoreReadOnly: The store was opened with `read_only=True`.
+            CopyUnfinished: The store is being copied to.
         """
         database = self.database
+        self._check_writable()
         connection = database.begin(lambda: None, self.application_id).connection
         try:
             with database.failures:
                 head = self.head(query_on(connection))
+            check_whole(head.views)
             first = head.position + 1
             now = clock.now()
             rows = [
@@ -76,12 +100,13 @@ class SessionRecorder(Log, ApplicationRecorder):
     ) -> Sequence[StoredEvent]:
         """The events of a stream named `category-id`."""
         where = self._of_stream
+        foreign.check_name(originator_id)
         parameters = [self.application_id, *foreign.stream_of(originator_id)]
         for bound, value in (("version > ?", gt), ("version <= ?", lte)):
             if value is not None:
                 where, parameters = f"{where} AND {bound}", [*parameters, value]
         order = "version DESC" if desc else "version"
-        rows = self.database.query(schema.EVENTS.select(where, order, limit), parameters)
+        rows = self._query(schema.EVENTS.select(where, order, limit), parameters)
         return [StoredEvent(**foreign.fields_of(row)) for row in rows]
 
     def select_notifications(
@@ -103,12 +128,12 @@ class SessionRecorder(Log, ApplicationRecorder):
             shapes = [shape for topic in topics for shape in foreign.shapes_of(topic)]
             where += f" AND (type, type_version) IN (VALUES {', '.join(['(?, ?)'] * len(shapes))})"
             parameters += [part for shape in shapes for part in shape]
-        rows = self.database.query(schema.EVENTS.select(where, "position", limit), parameters)
+        rows = self._query(schema.EVENTS.select(where, "position", limit), parameters)
         return [Notification(id=row[1], **foreign.fields_of(row)) for row in rows]
 
     def max_notification_id(self) -> int | None:
         """The end of the log; None if it is empty."""
-        return self.head(self.database.query).position or None
+        return self.head(self._query).position or None
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
@@ -117,7 +142,11 @@ class SessionRecorder(Log, ApplicationRecorder):
 
         Raises:
             StoreClosed: The store is closed.
+            BatchOpen: This thread has a batch open. Reading from it raises it too, while one is.
+            InvalidValue: `topics` is a single text.
         """
         if self.database.is_closed:
             raise StoreClosed
+        self.database.check_outside("subscribe")
+        topics = rules.names("topics", topics)
         return FollowingSubscription(self, self.database, gt, topics)

@@ -23,6 +23,7 @@ class _Notifications(Following[Notification]):
         self._topics = topics
 
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Notification]], int]:
+        self._database.check_outside("subscribe")  # it would wait for what its thread keeps back
         until = self._recorder.max_notification_id() or 0
         page = self._recorder.select_notifications(
             after, PAGE, until, self._topics, inclusive_of_start=False

@@ -27,6 +27,8 @@ _CUT = re.compile(
     "|administrator command|crash of another",
     re.IGNORECASE,
 )
+_NOT_SENT = re.compile("number of parameters must be between")
+"""What libpq says if it does not even send a statement."""
 _TRANSACTION_TIMEOUT = "25P04"
 _GONE = (psycopg.OperationalError, psycopg.InterfaceError)
 
@@ -73,6 +75,8 @@ def is_gone(error: psycopg.Error) -> bool:
     if not isinstance(error, _GONE) or isinstance(error, (PoolTimeout, pg.PipelineAborted)):
         return False
     if error.diag.severity_nonlocalized == "ERROR":  # of a statement, by a server that is there
+        return False
+    if _NOT_SENT.search(str(error)):
         return False
     state = error.sqlstate
     return state is None or state[:2] == "08" or state[:3] in {"57P", "533"}

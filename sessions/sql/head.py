@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from sessions.errors import CopyUnfinished
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 HEAD = (
     "SELECT (SELECT max(position) FROM events WHERE application_id = ?), "
@@ -19,6 +21,9 @@ HEAD = (
 
 CATCH_UP = 1000
 """How many events of others a writer folds into what it holds; more are not worth it."""
+
+COPY = "(copy)"
+"""Marks a store as a copy that is not complete yet; no projection can have this name."""
 
 Mode = Literal["inline", "followed", "live"]
 """How a projection is kept: with the command, behind the log, or only folded when it is asked."""
@@ -67,3 +72,13 @@ class Head(msgspec.Struct, frozen=True):
     def signature(self) -> str:
         """The views as PostgreSQL compares them (`confirm_writing`)."""
         return ", ".join([f"{v.name} {v.number} {v.mode} {v.revision}" for v in self.views])
+
+
+def check_whole(current: Iterable[Build]) -> None:
+    """Raise if the store with these current builds is the target of a copy that is not complete.
+
+    Raises:
+        CopyUnfinished: It is being copied to, or the copy was interrupted.
+    """
+    if any(each.name == COPY for each in current):
+        raise CopyUnfinished

@@ -41,6 +41,15 @@ class OneAtATime:
             raise BatchOpen(what="another transaction")
         self._owner = me
 
+    def check_outside(self, what: str) -> None:
+        """Raise if the calling thread is in a transaction, beside which `what` is not possible.
+
+        Raises:
+            BatchOpen: It is.
+        """
+        if self._owner == threading.get_ident():
+            raise BatchOpen(what=what)
+
     def _take_lock(self) -> None:
         """Keep other threads out; `_lock.release` must follow, in the same thread.
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sessions.errors import CopyUnfinished, ViewsDiffer
+from sessions.errors import ViewsDiffer
+from sessions.sql.head import check_whole
 from sessions.views import kept
 from sessions.views.views import HELD, Views
 
@@ -50,8 +51,7 @@ class InlineViews:
         """
         if self._is_arranged and current == self.current:
             return
-        if any(each.name == kept.COPY for each in current):
-            raise CopyUnfinished
+        check_whole(current)
         inline = [each for each in current if each.mode == "inline"]
         lacking = self._own - {each.name for each in current}
         if lacking or not all(self._has(each) for each in inline):

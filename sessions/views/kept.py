@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from sessions import clock
-from sessions.errors import CopyUnfinished, ViewsDiffer
-from sessions.sql import schema
+from sessions.errors import ViewsDiffer
+from sessions.sql import head, schema
 from sessions.sql.connection import query_on
 from sessions.sql.creating import created
 from sessions.sql.head import Build
@@ -47,10 +47,6 @@ _NEWEST = "SELECT max(build) FROM projections"
 """No two builds share a number: relations, and indexes that need a name, are named with it."""
 
 
-COPY = "(copy)"
-"""Marks a store as a copy that is not complete yet; no projection can have this name."""
-
-
 def builds(query: Query, status: Status) -> dict[str, Build]:
     """The builds with that status, by the names of their projections."""
     sql = schema.PROJECTIONS.select("status = ?", "name, build", columns=_COLUMNS)
@@ -63,8 +59,7 @@ def check_whole(query: Query) -> None:
     Raises:
         CopyUnfinished: It is being copied to, or the copy was interrupted.
     """
-    if COPY in builds(query, "current"):
-        raise CopyUnfinished
+    head.check_whole(builds(query, "current").values())
 
 
 def suffix(build: Build) -> str:
