@@ -201,7 +201,7 @@ def _step_row(step: HistoryStep, profile: str) -> tuple[object, ...]:
 def _moved(recorded: Recorded, profile: str, *, belongs: bool) -> str:
     """How an event moved its session, or that the session was another customer's then."""
     match recorded.event:
-        case SessionOpened(profile_id=opened) if belongs and opened == profile:
+        case SessionOpened(profile_id=opened) if opened == profile:
             return "attached"
         case ProfileChanged(profile_id=new, old_profile_id=old) if new == profile:
             return f"came from {_named(old)}"

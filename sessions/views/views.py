@@ -198,7 +198,6 @@ class Views(Generic[V]):
     def _make_as_far_as_it_goes(self, key: Key, events: Sequence[Recorded]) -> None:
         """Fold again, one event at a time; park the key at the event to blame, if there is one."""
         view = self._changed[key] = self._before[key]
-        self._made.pop(key, None)
         for event in events:
             try:
                 view = self.projection.after(view, event)
