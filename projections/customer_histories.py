@@ -16,6 +16,7 @@ from sessions.errors import ProfileNotFound, ProfileNotYet
 from sessions.events import SESSION
 from sessions.log.claim_rows import ClaimRows
 from sessions.sql import schema
+from sessions.views import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,8 @@ class CustomerHistories:
         self._dialect = store.recorder.database.dialect
         attached = f"{_OF_APPLICATION} AND {attachments.are_of_profile(self._dialect)}"
         self._attached = attachments.TABLE.select(
-            f"{attached} AND {UP_TO}", columns="DISTINCT session_id"
+            f"{attached} AND {UP_TO}",
+            columns=f"DISTINCT session_id, {kept.is_any_other([attachments.PROJECTION])}",
         )
 
     def get(
@@ -110,9 +112,10 @@ class CustomerHistories:
         until = min(known, come)
         customer = (self._store.application_id, profile_id)
         found = self._query(self._attached, (*customer, until, at))
-        check_versions(self._store, attachments.PROJECTION)
+        if not found or found[0][1]:
+            check_versions(self._store, attachments.PROJECTION)
         if found:
-            return self._events([session_id for (session_id,) in found], until, at)
+            return self._events([session_id for session_id, _ in found], until, at)
         has_come = bool(self._query(self._attached, (*customer, come, EVER)))
         is_to_come = come < head.position and self._is_claimed(profile_id)
         if is_to_come and not has_come and position is None:

@@ -44,6 +44,7 @@ class Gate(Protocol):
 
 _watched: weakref.WeakSet[Forked] = weakref.WeakSet()
 _held: weakref.WeakSet[Held] = weakref.WeakSet()
+_first: weakref.WeakSet[Held] = weakref.WeakSet()
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 _holding: list[Held] = []
 _closed: list[Gate] = []
@@ -59,11 +60,16 @@ def watch(one: Forked) -> None:
         _watched.add(one)
 
 
-def watch_and_hold(one: Held) -> None:
-    """As `watch`, and also wait for its work to end before a child is forked."""
+def watch_and_hold(one: Held, *, first: bool = False) -> None:
+    """As `watch`, and also wait for its work to end before a child is forked.
+
+    What is held first gives up what others may wait for, of which some are to be held too.
+    """
     with _mutex:
         watch(one)
         _held.add(one)
+        if first:
+            _first.add(one)
 
 
 def watch_gate(gate: Gate) -> None:
@@ -86,7 +92,8 @@ def _before_fork() -> None:
 
 def _not_held() -> tuple[list[Held], list[Gate]]:
     done = {id(one) for one in (*_holding, *_closed)}
-    held = sorted([one for one in _held if id(one) not in done], key=id)
+    new = [one for one in _held if id(one) not in done]
+    held = sorted(new, key=lambda one: (one not in _first, id(one)))
     return held, [gate for gate in _gates if id(gate) not in done]
 
 

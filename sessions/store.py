@@ -142,6 +142,7 @@ class SessionStore(CommandExecutor):
             BatchOpen: This thread has a batch open.
             CommitUnderway: A signal handler, a clock or a fold called it while this thread was at a
                 commit.
+            StoreBusy: Another thread had a transaction open for too long, such as in a batch.
         """
         self.check_no_batch("close")
         self._commits.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
@@ -18,6 +19,7 @@ from projections import CustomerSessions, verify
 from sessions import (
     ApplyCoupon,
     AttributesChanged,
+    Batch,
     BatchFailed,
     BatchOpen,
     CancelSession,
@@ -56,6 +58,8 @@ from tests.tampering import unguarded
 from tests.test_broken_commits import Interrupts
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sessions import Recorded
     from sessions.commands import Command
     from tests.conftest import OpenStore
@@ -324,6 +328,30 @@ def test_a_batch_that_ends_in_another_thread_ends_with_an_error_and_keeps_no_loc
         assert store.execute("s", OpenSession()).position == 1
         assert pool.submit(store.execute, "s", add()).result().position == 2
         assert list(store.events("dropped")) == []
+
+
+def test_a_batch_whose_thread_has_ended_lets_nobody_wait_for_ever(sqlite_url: str) -> None:
+    store = SessionStore.open(sqlite_url, lock_timeout=0.05)
+    store.make()
+
+    def left_open() -> None:
+        opened.append(store.batch())
+        opened[0].__enter__()
+        store.execute("lost", OpenSession())
+
+    opened: list[AbstractContextManager[Batch]] = []
+    thread = threading.Thread(target=left_open)
+    thread.start()
+    thread.join()
+
+    with pytest.raises(OutsideBatch):
+        opened[0].__exit__(None, None, None)
+    for call in (lambda: store.execute("s", OpenSession()), store.close):
+        with pytest.raises(StoreBusy):
+            call()
+    with SessionStore.open(sqlite_url, lock_timeout=0.05) as other:
+        assert other.position == 0
+    store.recorder.database._connections.close()  # type: ignore[attr-defined]  # else it warns
 
 
 def test_batches_that_have_ended_are_not_kept(store: SessionStore) -> None:

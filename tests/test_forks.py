@@ -231,6 +231,69 @@ store.close()
 """
 
 
+LEASES = """
+import os
+from sessions import SessionStore
+
+store = SessionStore.open("memory:")
+with store.recorder.database.held("rebuild") as parent:
+    assert parent is not None
+    if not (child := os.fork()):
+        with store.recorder.database.held("rebuild") as held:
+            os._exit(held is None)
+    assert os.waitpid(child, 0)[1] == 0
+    with store.recorder.database.held("rebuild") as again:
+        assert again is None
+"""
+
+EARLIER_HOOK = """
+import os, sys
+
+url, when = sys.argv[1:]
+os.register_at_fork(**{when: lambda: os.write(1, f"{store.query('SELECT 1')}\\n".encode())})
+
+from sessions import OpenSession, SessionStore
+
+store = SessionStore.open(url)
+store.execute("s", OpenSession())
+if not (child := os.fork()):
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+store.close()
+"""
+
+TWO_BATCHES = """
+import os, sys, threading
+from sessions import OpenSession, SessionStore
+
+stores = [SessionStore.open(f"sqlite:///{sys.argv[1]}/{n}.db", lock_timeout=10) for n in range(9)]
+for store in stores:
+    store.make()
+own = stores.pop()  # of the others, some are held before it, if in no order
+
+def other(theirs, barrier):
+    with theirs.batch():
+        theirs.execute("x", OpenSession())
+        barrier.wait()
+        own.execute("y" + str(id(theirs)), OpenSession())
+
+for theirs in stores:
+    barrier = threading.Barrier(2)
+    thread = threading.Thread(target=other, args=(theirs, barrier))
+    thread.start()
+    with own.batch() as batch:
+        barrier.wait()
+        batch.begin()
+        if not (child := os.fork()):
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    thread.join()
+    print("done", flush=True)
+for store in [own, *stores]:
+    store.close()
+"""
+
+
 def forked(script: str, *arguments: str) -> str:
     """What a script prints that forks."""
     quiet = ["-W", "ignore::DeprecationWarning"]  # of a fork beside threads, from 3.12 on
@@ -317,8 +380,23 @@ def test_a_child_goes_on_whatever_stores_are_opened_when_it_is_forked(
     forked(MADE_MEANWHILE, sqlite_url, f"sqlite:///{tmp_path}/fresh.db")
 
 
-def test_a_child_may_unwind_through_what_its_parent_has_begun(sqlite_url: str) -> None:
-    forked(UNWINDING, sqlite_url)
+def test_a_child_may_unwind_through_what_its_parent_has_begun(any_url: str) -> None:
+    forked(UNWINDING, any_url)
+
+
+def test_a_child_may_take_the_leases_that_its_parent_holds_in_memory() -> None:
+    forked(LEASES)
+
+
+@pytest.mark.parametrize("when", ["before", "after_in_parent", "after_in_child"])
+def test_who_came_before_the_library_may_use_a_store_as_it_forks(
+    sqlite_url: str, when: str
+) -> None:
+    assert forked(EARLIER_HOOK, sqlite_url, when) == "[(1,)]\n"
+
+
+def test_a_fork_in_a_batch_keeps_no_other_batch_waiting(tmp_path: Path) -> None:
+    assert forked(TWO_BATCHES, str(tmp_path)) == "done\n" * 8
 
 
 def test_who_writes_to_one_store_may_read_another_while_a_fork_waits(

@@ -757,6 +757,63 @@ def test_what_a_process_executes_that_a_batch_started_is_durable_when_it_is_answ
         assert verify(store) == []
 
 
+@pytest.mark.parametrize("forks_in", ["clock", "fold as it is read", "fold as it is committed"])
+def test_a_fork_in_the_middle_of_a_call_of_a_batch_takes_nothing_from_it(
+    any_url: str, forks_in: str
+) -> None:
+    command = [sys.executable, "-W", "error", "-c", FORK_IN_A_CALL, any_url, forks_in]
+    said = subprocess.run(command, check=True, timeout=60, stdout=subprocess.PIPE, text=True)
+
+    assert said.stdout.split() == ["8", "8", "0", "1", "9"]
+
+
+FORK_IN_A_CALL = """
+import os, sys
+from datetime import UTC, datetime
+import msgspec
+from projections import Projection, installed, verify
+from sessions import OpenSession, SessionStore, SetAttributes
+
+url, forks_in = sys.argv[1:]
+forks, calls = 0, {"clock": 0, "fold": 0}
+at = {"clock": 5, "fold as it is read": 2, "fold as it is committed": 7}[forks_in]
+
+def called(what):
+    global forks
+    calls[what] += 1
+    if forks_in.startswith(what) and calls[what] == at:
+        forks += 1
+        if os.fork() == 0:
+            os._exit(0)
+        os.wait()
+
+def now():
+    called("clock")
+    return datetime.now(UTC)
+
+class Seen(msgspec.Struct, frozen=True):
+    events: int = 0
+
+def fold(view, recorded):
+    called("fold")
+    return Seen((view.events if view else 0) + 1)
+
+seen = Projection(name="seen", version=1, view=Seen, fold=fold, mode="inline")
+with SessionStore.open(url, now=now, projections=[*installed(), seen]) as store:
+    store.make()
+    answers = []
+    with store.batch():
+        for number in range(8):
+            command = OpenSession() if number < 3 else SetAttributes(attributes={"a": number})
+            answers.append(store.execute(f"s{number % 3}", command))
+            if number == 5:
+                store.query("SELECT 1")
+    stored = store.position
+    print(len(answers), stored, len(verify(store)), forks)
+    print(store.execute("after", OpenSession()).position)
+"""
+
+
 PROCESSES_IN_BATCH = """
 import sys
 from multiprocessing import get_context

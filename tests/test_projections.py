@@ -405,21 +405,24 @@ def test_no_column_of_a_key_is_without_a_value_and_no_index_without_a_column() -
 
 
 def test_there_are_no_more_columns_than_every_database_has_room_for(open_store: OpenStore) -> None:
-    columns = tuple(Column(f"c{number}", "text") for number in range(299))
+    columns = tuple(Column(f"c{number}", "text") for number in range(328))
     names = tuple(column.name for column in columns)
-    with pytest.raises(InvalidValue, match=r"sold\.columns: at most 300 columns, .* not 301"):
+    with pytest.raises(InvalidValue, match=r"sold\.columns: columns of at most 7900 bytes .* 7904"):
         replace(SALES, rows=(with_columns(*columns),))
+    numbers = tuple(Column(f"c{number}", "integer") for number in range(1000))
+    with pytest.raises(InvalidValue, match=r"sold\.columns: columns of at most 7900 bytes .* 8032"):
+        replace(SALES, rows=(with_columns(*numbers),))
     with pytest.raises(InvalidValue, match=r"sold\.key: at most 32 columns, .* not 33"):
         replace(SALES, rows=(with_columns(*columns[:50], key=names[:31]),))
     with pytest.raises(InvalidValue, match=r"sold\.indexes: at most 32 columns, .* not 33"):
         replace(SALES, rows=(with_columns(*columns[:50], indexes=(names[:33],)),))
 
-    full = with_columns(*columns[:298], key=names[:30], indexes=(names[:32],))
-    row = [f"{number}-".ljust(23, "x") for number in range(298)]
+    full = with_columns(*columns[:327], key=names[:30], indexes=(names[:32],))
+    row = [f"{number}-".ljust(23, "x") for number in range(327)]
     rows = msgspec.structs.replace(full, of=lambda _: [row])
     store = open_store(projections=inline(replace(MENDED, rows=(rows,))))
     store.execute("s", OpenSession())
-    assert len(store.query("SELECT c297 FROM sold")) == 1
+    assert len(store.query("SELECT c326 FROM sold")) == 1
 
 
 def test_a_session_is_no_number_and_so_are_its_keys_not() -> None:

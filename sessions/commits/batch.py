@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from sessions import forks
 from sessions.errors import BatchFailed, OutsideBatch, SessionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sessions.commits.answers import Executed
     from sessions.commits.job import Job
@@ -51,12 +51,17 @@ class RunningBatch:
         self._lost = 0
         self._cause: BaseException | None = None
         self._thread = get_ident()
+        self._is_at_work = False
         self.has_ended = False
-        forks.watch_and_hold(self)
+        forks.watch_and_hold(self, first=True)
 
     def hold_for_fork(self) -> None:
-        """Commit before a fork: in the child SQLite would take the transaction for the child's."""
-        if self._is_here:
+        """Commit before a fork: in the child SQLite would take the transaction for the child's.
+
+        Not if a clock, a fold or a signal handler forks in the middle of a call of the batch: that
+        call goes on with the transaction.
+        """
+        if self._is_here and not self._is_at_work:
             with suppress(Exception):  # the next call raises what is lost
                 self._commit()
 
@@ -98,7 +103,8 @@ class RunningBatch:
         """
         if not self._is_here:
             raise OutsideBatch
-        self._commit()
+        with self._at_work():
+            self._commit()
         self.check()
 
     def close(self) -> None:
@@ -117,11 +123,21 @@ class RunningBatch:
         if not self.is_inside:
             raise OutsideBatch
         self.check()
-        if self._transaction is not None and self._is_due():
-            self._commit()
-        if self._transaction is None:
-            self._check_writable()
-            self._begin(())
+        with self._at_work():
+            if self._transaction is not None and self._is_due():
+                self._commit()
+            if self._transaction is None:
+                self._check_writable()
+                self._begin(())
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """A call of the batch, which may be inside another one: by a clock or a fold, say."""
+        before, self._is_at_work = self._is_at_work, True
+        try:
+            yield
+        finally:
+            self._is_at_work = before
 
     def _begin(self, jobs: Sequence[Job]) -> Transaction:
         self._transaction = self._writer.begin(lambda: jobs)
@@ -135,6 +151,13 @@ class RunningBatch:
             BatchFailed: Commands that it answered before are lost.
         """
         self.check()
+        before, self._is_at_work = self._is_at_work, True  # `_at_work`, which costs more
+        try:
+            return self._run(job)
+        finally:
+            self._is_at_work = before
+
+    def _run(self, job: Job) -> list[Executed]:
         transaction = self._transaction or self._begin([job])
         self._asked += len(job.requests)
         try:
@@ -158,6 +181,10 @@ class RunningBatch:
             BatchFailed: Commands that it answered before are lost.
         """
         self.check()
+        with self._at_work():
+            return self._query(sql, parameters)
+
+    def _query(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         transaction = self._transaction
         if transaction is None:
             raise AssertionError
@@ -206,7 +233,8 @@ class RunningBatch:
         if not self.is_inside:
             raise OutsideBatch
         self.check()
-        self._commit()
+        with self._at_work():
+            self._commit()
 
     def _commit(self) -> None:
         transaction = self._transaction

@@ -13,6 +13,7 @@ from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from sessions import forks
 from sessions.errors import StoreClosed
 from sessions.postgres.connection import BEGIN, PostgresConnection
 from sessions.postgres.place import options_of
@@ -186,6 +187,7 @@ class Connections:
     def connect(self, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
         """A new connection, with the store's settings."""
         raw = self._connected(options)
+        forks.watch(raw)
         try:
             self._configure(raw)
         except BaseException:

@@ -6,9 +6,10 @@ statements one by one; each wakes the server, and it costs the client several ti
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections import OrderedDict
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
@@ -222,6 +223,13 @@ def _fetched(pgconn: PGconn, results: list[PGresult], count: int) -> PQGen[None]
 
 class ServerConnection(psycopg.Connection[Any]):
     """psycopg's connection, with its round trips."""
+
+    def begin_again_in_child(self) -> None:
+        """Leave the server to the parent: what a child says here, as it unwinds, goes nowhere."""
+        with suppress(psycopg.Error):  # it is closed
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, self.pgconn.socket)
+            os.close(nowhere)
 
     @cached_property
     def trips(self) -> RoundTrips:

@@ -199,11 +199,12 @@ class SqliteDatabase(SqliteRelations):
     @contextmanager
     def _taken(self) -> Iterator[None]:
         """Use the only connection of a store in memory, also within this thread's transaction."""
+        lock = self._lock  # a forked child that unwinds has another one by then
         self._take_lock()
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     def _begin(self) -> sqlite3.Connection:
         self._enter()
@@ -271,12 +272,12 @@ class SqliteDatabase(SqliteRelations):
 
     def close(self) -> None:
         """Wait for the writer, and close; a reader that is at work closes when it is done."""
-        with self._lock:
+        with self._taken():
             self._connections.close()
         self.signal.give()
 
     def begin_again_in_child(self) -> None:
         """In a forked child, leave the parent's connections and locks to the parent."""
         self._begin_alone()
-        self._left = None
+        self._left, self._names = None, set()
         self._connections.begin_again_in_child()

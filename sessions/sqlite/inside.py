@@ -32,6 +32,7 @@ class Inside:
         """Begin with nobody inside: at the start, and in a forked child."""
         self._threads: set[int] = set()
         self._is_open = True
+        self._closer: int | None = None
         self._opens = threading.Event()
 
     def __enter__(self) -> Self:
@@ -51,7 +52,7 @@ class Inside:
         thread = threading.get_ident()
         while True:
             self._threads.add(thread)  # first, so that `close` sees the thread
-            if self._is_open:
+            if self._is_open or self._closer == thread:
                 return
             self._threads.discard(thread)
             self._opens.wait()
@@ -62,7 +63,8 @@ class Inside:
 
     def close(self, seconds: float = _MOST_SECONDS) -> None:
         """Let no other thread in, and wait until all others are out, for `seconds` at most."""
-        own, deadline = {threading.get_ident()}, time.monotonic() + seconds
+        self._closer = threading.get_ident()  # its own hooks of the fork may read
+        own, deadline = {self._closer}, time.monotonic() + seconds
         self._opens.clear()
         self._is_open = False
         try:
@@ -77,5 +79,5 @@ class Inside:
 
     def open(self) -> None:
         """Let threads in again."""
-        self._is_open = True
+        self._is_open, self._closer = True, None
         self._opens.set()

@@ -44,8 +44,10 @@ _GIVEN = re.compile(r"excluded|(pg|sqlite)_.*|.*_(build_[0-9]+|idx[0-9]*|pkey|fr
 `excluded` is the row that an INSERT cannot add because there is one with its key.
 """
 _STORE = {table.name for table in TABLES}
-_MOST_COLUMNS = 300
-"""How many columns have room in a row of PostgreSQL (8160 bytes), if each takes 24 bytes."""
+_ROOM = 7_900
+"""How many bytes of values a row of PostgreSQL has room for, beside what heads it. A long value is
+kept elsewhere; any other may take as much as the reference to one."""
+_SHORT, _REFERENCE = 8, 24
 _MOST_INDEXED = 32
 """How many columns an index of PostgreSQL can have."""
 
@@ -78,7 +80,7 @@ def check_table(table: Table) -> None:
     for column in table.columns:
         _check_column(table.name, column)
     names = [column.name for column in table.columns]
-    _check_count(f"{table.name}.columns", names, _MOST_COLUMNS)
+    _check_room(table)
     if len(set(names)) < len(names):
         rule, value = "a different name for each", ", ".join(names)
         raise InvalidValue(field=f"{table.name}.columns", rule=rule, value=value)
@@ -103,10 +105,13 @@ def _check_plain(field: str, name: object, pattern: re.Pattern[str], most: int) 
         raise InvalidValue(field=field, rule="a name that SQL does not reserve", value=shown(name))
 
 
-def _check_count(field: str, names: Sequence[str], most: int) -> None:
-    if len(names) > most:
-        rule = f"at most {most} columns, with those of the application and the key"
-        raise InvalidValue(field=field, rule=rule, value=len(names))
+def _check_room(table: Table) -> None:
+    short = [column for column in table.columns if column.kind in {"integer", "flag", "time"}]
+    size = _SHORT * len(short) + _REFERENCE * (len(table.columns) - len(short))
+    if size > _ROOM:
+        each = f"{_SHORT} for an integer, a flag or a time, {_REFERENCE} for any other"
+        rule = f"columns of at most {_ROOM} bytes together ({each})"
+        raise InvalidValue(field=f"{table.name}.columns", rule=rule, value=size)
 
 
 def _check_indexed(
@@ -120,4 +125,6 @@ def _check_indexed(
     if not names or not all(name in can for name in names) or len(set(names)) < len(names):
         rule = f"one or more of the columns {', '.join(can)}, each once"
         raise InvalidValue(field=f"{table.name}.{what}", rule=rule, value=shown(tuple(names)))
-    _check_count(f"{table.name}.{what}", names, _MOST_INDEXED)
+    if len(names) > _MOST_INDEXED:
+        rule = f"at most {_MOST_INDEXED} columns, with those of the application and the key"
+        raise InvalidValue(field=f"{table.name}.{what}", rule=rule, value=len(names))
