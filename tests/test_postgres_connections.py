@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,12 +19,23 @@ import pytest
 from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 
-from projections import CustomerSessions, Runner, StoredProjection, parked, status, verify
+from projections import (
+    CustomerSessions,
+    Runner,
+    StoredProjection,
+    parked,
+    rebuild,
+    status,
+    verify,
+)
 from sessions import (
     ApplyCoupon,
     CloseSession,
     OpenSession,
+    OutcomeUnknown,
+    PositionNotFound,
     ReopenSession,
+    SessionNotFound,
     SessionStore,
     SetProfile,
 )
@@ -42,6 +54,7 @@ from sessions.postgres.round_trip import ServerConnection
 from tests.conftest import add
 from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed
+from tests.tampering import unguarded
 from tests.waiting import SOON, come, patiently, until
 
 if TYPE_CHECKING:
@@ -332,6 +345,56 @@ def test_who_asks_a_pool_that_another_thread_has_just_left_is_told_to_ask_again(
             store.position  # noqa: B018  it is read from the database
         assert unavailable.value.retry
         assert patiently(lambda: store.position) == 0
+
+
+@pytest.mark.parametrize("written", [0, 2, 4])
+def test_who_writes_to_another_server_after_a_failover_knows_no_event_that_it_lacks(
+    postgres_url: str, written: int
+) -> None:
+    with Line(postgres_url) as line, SessionStore.open(line.url) as survivor:
+        survivor.execute("x", OpenSession())
+        survivor.execute("x", add("a"))
+        survivor.execute("x", add("lost"))
+        survivor.execute("lost", OpenSession())
+        line.cut()
+        with SessionStore.open(postgres_url) as other:
+            with unguarded(other.recorder.database) as connection:  # now it is the standby
+                connection.execute("DELETE FROM events WHERE position > 2")
+            rebuild(other)
+            for number in range(written):
+                other.execute(f"y{number}", OpenSession())
+            line.mend()
+
+            with suppress(OutcomeUnknown):  # the log is at a place where a lost commit might come
+                survivor.execute("x", add("b"), idempotency_key="k")
+            added = survivor.execute("x", add("b"), idempotency_key="k")
+            with pytest.raises(SessionNotFound):
+                survivor.execute("lost", add("c"))
+
+            assert (added.version, added.position) == (3, 3 + written)
+            items = CustomerSessions(other).get("x").cart_items
+            assert [item.sku for item in items] == ["a", "b"]
+            assert verify(other) == []
+
+
+def test_a_follower_is_told_that_a_server_lacks_events_that_it_has_seen(
+    postgres_url: str,
+) -> None:
+    with SessionStore.open(postgres_url) as store:
+        for number in range(4):
+            store.execute(f"s{number}", OpenSession())
+        for types in ((), ("SessionOpened",)):
+            with store.follow(types=types) as follower:
+                assert [next(follower).position for _ in range(4)] == [1, 2, 3, 4]
+                with unguarded(store.recorder.database) as connection:
+                    connection.execute("DELETE FROM events WHERE position = 4")
+                late = threading.Timer(SOON, follower.stop)
+                late.start()
+                with pytest.raises(PositionNotFound, match="no position 4: its newest is 3"):
+                    next(follower)
+                late.cancel()
+            with SessionStore.open(postgres_url) as other:
+                other.execute(f"t{len(types)}", OpenSession())
 
 
 def test_a_statement_with_more_parameters_than_can_be_sent_is_refused_at_once(

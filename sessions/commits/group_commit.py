@@ -183,7 +183,8 @@ class GroupCommit:
         """Answer the jobs; but a refusal is no answer while another commit of the job may come."""
         for job, outcome in zip(jobs, outcomes, strict=True):
             may_come = late_commits.may_come(job, transaction.position)
-            job.finish(self._unknown(repr(outcome)) if may_come else outcome)
+            said = repr(outcome) if isinstance(outcome, Exception) else "it was also done again"
+            job.finish(self._unknown(said) if may_come else outcome)
 
     def _unknown(self, reason: str) -> OutcomeUnknown:
         return OutcomeUnknown(path=self._path, reason=reason)

@@ -5,7 +5,8 @@ the idempotency key) cannot change before its events are committed: a race is no
 take place. If the lock costs a round trip, a writer that was alone takes it with its commit, and
 decides again with the lock first if the log has moved meanwhile. Sessions and views are held in
 memory between transactions; the end of the log proves that nobody else has written since this
-writer left it.
+writer left it. It proves nothing in a new session with a server: after a failover that may be
+another one, which lacks the newest events, and whose log others have gone on with since.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Writer:
         self._memory = Memory()
         self._means = Means(recorder, mapper, self._views, self._memory, now)
         self._left: Head | None = None
+        self._session = 0
         self.is_alone = False
         forks.watch(self)
 
@@ -84,8 +86,10 @@ class Writer:
             needs = needs_of(jobs(), self._means, {}, lambda _: False)
             return needs.statements if needs else ()
 
-        application_id = self._recorder.application_id
-        begun = self._database.begin(lambda: self._left, application_id, asked, lock=lock)
+        begun = self._begun(asked, lock=lock)
+        if begun.is_late and begun.session > self._session:  # nothing proves what is known
+            self._database.end(begun.connection)
+            begun = self._begun(asked, lock=True)
         try:
             head = self._arrived(begun)
             early = (needs, begun.answers) if needs and begun.answers else None
@@ -96,7 +100,14 @@ class Writer:
             self._database.end(begun.connection)
             raise
 
+    def _begun(self, asking: Callable[[], Sequence[Statement]], *, lock: bool) -> Begun:
+        application_id = self._recorder.application_id
+        return self._database.begin(lambda: self._left, application_id, asking, lock=lock)
+
     def _arrived(self, begun: Begun) -> Head:
+        if begun.session > self._session:
+            self._left, self._session = None, begun.session
+            self._memory.forget()
         head = self._left if begun.head is None else Head.of(begun.head)
         if head is None:
             raise AssertionError

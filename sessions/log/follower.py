@@ -30,7 +30,6 @@ class Follower(Following[Recorded]):
         self._store = store
         self._types = types
         self._check = check
-        self._is_there = after == 0
 
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
         self._check()
@@ -38,9 +37,8 @@ class Follower(Following[Recorded]):
         query = partial(self._store.rows, passing=True)
         until = max(after, recorder.head(query).position) if self._types else None
         rows = recorder.log_rows(query, after, PAGE, until, self._types)
-        if not self._is_there and not rows:
+        if not rows:
             self._check_there(after, recorder.head(query).position)
-        self._is_there = True
         envelopes = mapper.recorded(recorder.application_id, of_sessions(rows))
         if until is None or len(rows) == PAGE:
             until = rows[-1][0] if rows else after

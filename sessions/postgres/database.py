@@ -169,15 +169,16 @@ class PostgresDatabase(PostgresRelations):
 
         def begun(taken: PostgresConnection, rows: list[list[Any]]) -> Begun:
             head, news, *answers = rows
-            return Begun(taken, head, news, answers)
+            return Begun(taken, head, news, answers, session=taken.raw.number)
+
+        def begun_late(taken: PostgresConnection, _: object) -> Begun:
+            return Begun(taken, None, is_late=True, session=taken.raw.number)
 
         def begin() -> Begun:
             left = known()
             if not lock and left is not None:
                 confirmed = (*locks, left.position, left.signature)
-                return self._connections.begun(
-                    (), lambda taken, _: Begun(taken, None, is_late=True), confirmed
-                )
+                return self._connections.begun((), begun_late, confirmed)
             since = sys.maxsize if left is None else left.position
             first = [(_BEGIN_WRITING, locks), (self.dialect.news, (application_id, since))]
             return self._connections.begun([*first, *asking()], begun)

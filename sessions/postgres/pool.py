@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
@@ -58,6 +59,7 @@ _DURABLE = (
 
 _LEFT = "its connections were lost, and are being replaced"
 
+_numbers = count(1)
 _inherited: list[object] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
 
@@ -187,6 +189,7 @@ class Connections:
     def connect(self, **options: Any) -> ServerConnection:  # noqa: ANN401  as libpq's are
         """A new connection, with the store's settings."""
         raw = self._connected(options)
+        raw.number = next(_numbers)
         forks.watch(raw)
         try:
             self._configure(raw)

@@ -222,7 +222,13 @@ def _fetched(pgconn: PGconn, results: list[PGresult], count: int) -> PQGen[None]
 
 
 class ServerConnection(psycopg.Connection[Any]):
-    """psycopg's connection, with its round trips."""
+    """psycopg's connection, with its round trips.
+
+    Attributes:
+        number: What numbers this process's connections in the order in which they were made.
+    """
+
+    number: int = 0
 
     def begin_again_in_child(self) -> None:
         """Leave the server to the parent: what a child says here, as it unwinds, goes nowhere."""

@@ -19,6 +19,8 @@ class Begun(msgspec.Struct, frozen=True):
         news: What others wrote since, as rows of `Dialect.event`; `CATCH_UP` of them at most.
         answers: The rows of each SELECT that was to be asked; none, if asking later costs no more.
         is_late: Whether the lock is taken only with the commit.
+        session: The number of the session with the server, which later ones exceed: what was known
+            before a session began may be of another server, which had events that this one has not.
     """
 
     connection: Connection
@@ -26,3 +28,4 @@ class Begun(msgspec.Struct, frozen=True):
     news: Sequence[Any] = ()
     answers: Sequence[list[Any]] = ()
     is_late: bool = False
+    session: int = 0
