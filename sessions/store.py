@@ -55,8 +55,10 @@ class SessionStore(CommandExecutor):
         now: Callable[[], datetime] = clock.now,
         projections: Iterable[Projection[Any]] | None = None,
     ) -> None:
-        self.projections = distinct(installed() if projections is None else projections)
-        self.application_id = rules.count("applicationId", application_id)
+        self.projections: tuple[Projection[Any], ...] = distinct(
+            installed() if projections is None else projections
+        )
+        self.application_id: int = rules.count("applicationId", application_id)
         self.mapper = Mapper()
         self.recorder = SessionRecorder(
             database,
@@ -67,7 +69,7 @@ class SessionStore(CommandExecutor):
         self._database = database
         self._read_only = read_only
         check_function("now", now)
-        self.now = now if now is clock.now else partial(_in_utc, now)
+        self.now: Callable[[], datetime] = now if now is clock.now else partial(_in_utc, now)
         super().__init__(Writer(self.recorder, self.mapper, self.projections, self.now))
         self._is_made = False
         if read_only:

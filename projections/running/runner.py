@@ -68,7 +68,7 @@ class Runner:
         """
         asked = named(store, rules.names("names", names))
         self._posts = Posts(store, asked, rules.count("page", page))
-        self.paused = self._posts.paused
+        self.paused: dict[str, SessionsError] = self._posts.paused
         self._store = store
         self._database = store.recorder.database
         self._until: int | None = None

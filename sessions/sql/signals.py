@@ -32,7 +32,7 @@ class Signal:
         self._lock = threading.RLock()  # the thread that a handler interrupts may have it
         self._changed = threading.Condition(self._lock)
         self._waiting = 0
-        self.count = 0
+        self.count: int = 0
 
     def give(self) -> None:
         """Wake the followers that wait."""
