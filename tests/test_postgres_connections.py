@@ -51,6 +51,7 @@ from sessions.postgres import PostgresDatabase
 from sessions.postgres.failures import PostgresFailures
 from sessions.postgres.pool import Connections
 from sessions.postgres.round_trip import ServerConnection
+from sessions.sql.head import CATCH_UP
 from tests.conftest import add
 from tests.postgres_line import Line
 from tests.sample_projections import SPEND, Spend, followed
@@ -374,6 +375,36 @@ def test_who_writes_to_another_server_after_a_failover_knows_no_event_that_it_la
             assert (added.version, added.position) == (3, 3 + written)
             items = CustomerSessions(other).get("x").cart_items
             assert [item.sku for item in items] == ["a", "b"]
+            assert verify(other) == []
+
+
+@pytest.mark.parametrize("written", [0, 2])
+def test_nor_does_it_know_an_event_of_a_session_that_it_last_saw_long_before(
+    postgres_url: str, written: int
+) -> None:
+    with Line(postgres_url) as line, SessionStore.open(line.url) as survivor:
+        survivor.execute("x", OpenSession())
+        survivor.execute("x", add("a"))
+        left = survivor.execute("x", add("lost")).position
+        with SessionStore.open(postgres_url) as other:
+            with other.batch():
+                for number in range(CATCH_UP + 1):
+                    other.execute(f"w{number}", OpenSession())
+            survivor.execute("z", OpenSession())
+            line.cut()
+            with unguarded(other.recorder.database) as connection:  # now it is the standby
+                connection.execute("DELETE FROM events WHERE position >= ?", (left,))
+        with SessionStore.open(postgres_url) as other:
+            rebuild(other)
+            for number in range(written):
+                other.execute(f"y{number}", OpenSession())
+            line.mend()
+
+            with suppress(OutcomeUnknown):
+                survivor.execute("x", add("b"), idempotency_key="k")
+            added = survivor.execute("x", add("b"), idempotency_key="k")
+
+            assert (added.version, added.position) == (3, 3 + written)
             assert verify(other) == []
 
 

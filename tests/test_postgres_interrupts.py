@@ -14,12 +14,15 @@ import pytest
 from projections.verifying.verify import verify
 from sessions import OpenSession, SessionStore
 from tests.conftest import add
+from tests.postgres_line import Line
 from tests.test_interrupted_anywhere import batch, execute, soon
+from tests.waiting import patiently
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sessions.postgres.connection import PostgresConnection
+    from sessions.sql.connection import Connection
 
 
 class SoftTimeLimitError(Exception):
@@ -122,6 +125,31 @@ def test_connections_that_an_interrupt_took_out_of_the_pool_are_replaced(
 
         store.execute("after", OpenSession())
         assert [recorded.stream_id for recorded in store.log()] == ["before", "after"]
+
+
+def test_an_interrupt_as_a_writer_gives_up_a_new_session_with_the_server_lets_others_write(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Line(postgres_url) as line,
+        SessionStore.open(f"{line.url}&pool=2", lock_timeout=3) as store,
+    ):
+        for number in range(2):  # then it is alone, and does not lock at once
+            store.execute(f"before {number}", OpenSession())
+        line.cut()
+        line.mend()
+        assert patiently(lambda: store.position) == 2  # by a new connection
+
+        def end(connection: Connection) -> None:  # noqa: ARG001  as the database's
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(store.recorder.database, "end", end)
+        with pytest.raises(KeyboardInterrupt):
+            store.execute("interrupted", OpenSession())
+
+        soon(partial(store.execute, "after", OpenSession()), 1)
+        assert [each.stream_id for each in store.log()] == ["before 0", "before 1", "after"]
 
 
 def test_an_interrupt_in_a_snapshot_reaches_its_caller(postgres_url: str) -> None:

@@ -40,11 +40,16 @@ class Memory:
     Events that others record are folded in as they come. If it is not known what others recorded, a
     new epoch begins: a session of an older epoch has to be brought up to date with the events after
     its version.
+
+    Attributes:
+        generation: How often it has forgotten everything: what was asked for because of what it
+            held before that is of no use.
     """
 
     def __init__(self) -> None:
         self._held: OrderedDict[str, tuple[int, Held]] = OrderedDict()
         self._epoch = 0
+        self.generation = 0
 
     def begin_epoch(self) -> None:
         """Others may have written: no held session is proved to be current any more."""
@@ -53,6 +58,7 @@ class Memory:
     def forget(self) -> None:
         """Hold nothing: the log is no longer the same one."""
         self._held.clear()
+        self.generation += 1
 
     def last_seen(self, session_id: str) -> tuple[Held, bool]:
         """The session as it was last seen, and whether that is proved to be current."""

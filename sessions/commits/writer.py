@@ -86,14 +86,16 @@ class Writer:
             needs = needs_of(jobs(), self._means, {}, lambda _: False)
             return needs.statements if needs else ()
 
+        known = self._memory.generation
         begun = self._begun(asked, lock=lock)
-        if begun.is_late and begun.session > self._session:  # nothing proves what is known
-            self._database.end(begun.connection)
-            begun = self._begun(asked, lock=True)
         try:
+            if begun.is_late and begun.session > self._session:  # nothing proves what is known
+                self._database.end(begun.connection)
+                begun = self._begun(asked, lock=True)
             head = self._arrived(begun)
-            early = (needs, begun.answers) if needs and begun.answers else None
-            late = begun.is_late
+            early, late = None, begun.is_late
+            if needs and begun.answers and self._memory.generation == known:
+                early = needs, begun.answers
             return Transaction(self._means, begun.connection, head, early, is_late=late)
         except BaseException:
             self._views.forget()
