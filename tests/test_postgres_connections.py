@@ -348,9 +348,12 @@ def test_who_asks_a_pool_that_another_thread_has_just_left_is_told_to_ask_again(
         assert patiently(lambda: store.position) == 0
 
 
+@pytest.mark.parametrize("reads", [False, True])
 @pytest.mark.parametrize("written", [0, 2, 4])
 def test_who_writes_to_another_server_after_a_failover_knows_no_event_that_it_lacks(
-    postgres_url: str, written: int
+    postgres_url: str,
+    written: int,
+    reads: bool,  # noqa: FBT001  a parameter of the test
 ) -> None:
     with Line(postgres_url) as line, SessionStore.open(line.url) as survivor:
         survivor.execute("x", OpenSession())
@@ -365,6 +368,8 @@ def test_who_writes_to_another_server_after_a_failover_knows_no_event_that_it_la
             for number in range(written):
                 other.execute(f"y{number}", OpenSession())
             line.mend()
+            if reads:  # then no connection fails in a command
+                assert patiently(lambda: survivor.position) == 2 + written
 
             with suppress(OutcomeUnknown):  # the log is at a place where a lost commit might come
                 survivor.execute("x", add("b"), idempotency_key="k")
