@@ -19,11 +19,21 @@ class Forked(Protocol):
         """Leave to the parent what belongs to the parent."""
 
 
+class Settled(Forked, Protocol):
+    """Something that gives up what others may wait for before a child is forked."""
+
+    def settle_for_fork(self) -> None:
+        """Give it up, if this is the thread that has it."""
+
+
 class Held(Forked, Protocol):
     """Something that must not be in the middle of its work when a child is forked."""
 
-    def hold_for_fork(self) -> None:
-        """Wait until nobody is at work, and let nobody begin."""
+    def hold_for_fork(self, seconds: float) -> bool:
+        """Wait until nobody is at work, for so long at most, and let nobody begin.
+
+        The answer is False if that is to be tried again.
+        """
 
     def go_on_after_fork(self) -> None:
         """Let the parent go on, whether it was held or not."""
@@ -44,8 +54,11 @@ class Gate(Protocol):
 
 _watched: weakref.WeakSet[Forked] = weakref.WeakSet()
 _held: weakref.WeakSet[Held] = weakref.WeakSet()
-_first: weakref.WeakSet[Held] = weakref.WeakSet()
+_settled: weakref.WeakSet[Settled] = weakref.WeakSet()
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+_SECONDS = 0.1
+"""How long a fork waits at first for something that is at work."""
+
 _holding: list[Held] = []
 _closed: list[Gate] = []
 _mutex = threading.RLock()
@@ -60,16 +73,18 @@ def watch(one: Forked) -> None:
         _watched.add(one)
 
 
-def watch_and_hold(one: Held, *, first: bool = False) -> None:
-    """As `watch`, and also wait for its work to end before a child is forked.
+def watch_and_settle(one: Settled) -> None:
+    """As `watch`, and also let it give up what others may wait for before a child is forked."""
+    with _mutex:
+        watch(one)
+        _settled.add(one)
 
-    What is held first gives up what others may wait for, of which some are to be held too.
-    """
+
+def watch_and_hold(one: Held) -> None:
+    """As `watch`, and also wait for its work to end before a child is forked."""
     with _mutex:
         watch(one)
         _held.add(one)
-        if first:
-            _first.add(one)
 
 
 def watch_gate(gate: Gate) -> None:
@@ -83,7 +98,9 @@ def _before_fork() -> None:
     _turn.acquire()
     try:
         with _mutex:
-            found = _not_held()
+            settled, found = list(_settled), _not_held()
+        for one in settled:
+            one.settle_for_fork()
         _hold(*found)
     finally:
         _mutex.acquire()
@@ -92,15 +109,23 @@ def _before_fork() -> None:
 
 def _not_held() -> tuple[list[Held], list[Gate]]:
     done = {id(one) for one in (*_holding, *_closed)}
-    new = [one for one in _held if id(one) not in done]
-    held = sorted(new, key=lambda one: (one not in _first, id(one)))
+    held = [one for one in _held if id(one) not in done]
     return held, [gate for gate in _gates if id(gate) not in done]
 
 
-def _hold(held: Iterable[Held], gates: Iterable[Gate]) -> None:
-    for one in held:
-        _holding.append(one)
-        one.hold_for_fork()
+def _hold(held: list[Held], gates: Iterable[Gate]) -> None:
+    """Hold all, and close all gates.
+
+    Who works at one thing may wait for another that is held already: so if something stays busy,
+    all are let go, and the next time that one is held first, and all are waited for longer.
+    """
+    _holding.extend(held)
+    seconds = _SECONDS
+    while busy := next((one for one in held if not one.hold_for_fork(seconds)), None):
+        for one in held:
+            one.go_on_after_fork()
+        held = [busy, *[one for one in held if one is not busy]]
+        seconds *= 2
     for gate in gates:
         _closed.append(gate)
         gate.close()

@@ -25,7 +25,7 @@ import os, sys, threading
 from sessions import forks
 
 class Watched:
-    def hold_for_fork(self): held.append(self)
+    def hold_for_fork(self, seconds): return not held.append(self)
     def go_on_after_fork(self): pass
     def begin_again_in_child(self): begun.append(self)
 
@@ -262,11 +262,13 @@ assert os.waitpid(child, 0)[1] == 0
 store.close()
 """
 
-TWO_BATCHES = """
-import os, sys, threading
+WRITES_TO_BOTH = """
+import os, sys, threading, time
+from contextlib import nullcontext
 from sessions import OpenSession, SessionStore
 
-stores = [SessionStore.open(f"sqlite:///{sys.argv[1]}/{n}.db", lock_timeout=10) for n in range(9)]
+directory, how = sys.argv[1:]
+stores = [SessionStore.open(f"sqlite:///{directory}/{n}.db", lock_timeout=20) for n in range(5)]
 for store in stores:
     store.make()
 own = stores.pop()  # of the others, some are held before it, if in no order
@@ -275,20 +277,24 @@ def other(theirs, barrier):
     with theirs.batch():
         theirs.execute("x", OpenSession())
         barrier.wait()
+        time.sleep(0.2)  # the fork waits by now
         own.execute("y" + str(id(theirs)), OpenSession())
 
 for theirs in stores:
     barrier = threading.Barrier(2)
     thread = threading.Thread(target=other, args=(theirs, barrier))
     thread.start()
-    with own.batch() as batch:
+    with own.batch() if how == "in a batch" else nullcontext() as batch:
+        if batch is not None:
+            batch.begin()
         barrier.wait()
-        batch.begin()
+        began = time.monotonic()
         if not (child := os.fork()):
             os._exit(0)
+        took = time.monotonic() - began
         assert os.waitpid(child, 0)[1] == 0
     thread.join()
-    print("done", flush=True)
+    print("forked" if took < 10 else f"forked after {took} s", flush=True)
 for store in [own, *stores]:
     store.close()
 """
@@ -395,8 +401,11 @@ def test_who_came_before_the_library_may_use_a_store_as_it_forks(
     assert forked(EARLIER_HOOK, sqlite_url, when) == "[(1,)]\n"
 
 
-def test_a_fork_in_a_batch_keeps_no_other_batch_waiting(tmp_path: Path) -> None:
-    assert forked(TWO_BATCHES, str(tmp_path)) == "done\n" * 8
+@pytest.mark.parametrize("how", ["in a batch", "outside"])
+def test_a_fork_waits_for_who_needs_another_store_and_keeps_nobody_waiting(
+    tmp_path: Path, how: str
+) -> None:
+    assert forked(WRITES_TO_BOTH, str(tmp_path), how) == "forked\n" * 4
 
 
 def test_who_writes_to_one_store_may_read_another_while_a_fork_waits(

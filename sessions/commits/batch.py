@@ -53,9 +53,9 @@ class RunningBatch:
         self._thread = get_ident()
         self._is_at_work = False
         self.has_ended = False
-        forks.watch_and_hold(self, first=True)
+        forks.watch_and_settle(self)
 
-    def hold_for_fork(self) -> None:
+    def settle_for_fork(self) -> None:
         """Commit before a fork: in the child SQLite would take the transaction for the child's.
 
         Not if a clock, a fold or a signal handler forks in the middle of a call of the batch: that
@@ -64,9 +64,6 @@ class RunningBatch:
         if self._is_here and not self._is_at_work:
             with suppress(Exception):  # the next call raises what is lost
                 self._commit()
-
-    def go_on_after_fork(self) -> None:
-        """Nothing to do: the next command begins a transaction."""
 
     def begin_again_in_child(self) -> None:
         """End in a forked child: the block is the parent's, and a child may never leave it.

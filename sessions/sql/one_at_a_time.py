@@ -56,12 +56,12 @@ class OneAtATime:
         Raises:
             StoreBusy: Another thread had the lock for too long.
         """
-        if not self._acquired():
+        if not self._acquired(self.lock_timeout):
             raise StoreBusy(path=self.path, seconds=self.lock_timeout)
 
-    def _acquired(self) -> bool:
+    def _acquired(self, seconds: float) -> bool:
         try:
-            return self._lock.acquire(timeout=self.lock_timeout)
+            return self._lock.acquire(timeout=seconds)
         except BaseException:
             with suppress(RuntimeError):  # it was interrupted while it waited: it has none
                 self._lock.release()
@@ -76,9 +76,13 @@ class OneAtATime:
         """Whether this thread is in no transaction any more: to end one twice does nothing."""
         return self._owner != threading.get_ident()
 
-    def hold_for_fork(self) -> None:
-        """Wait until the transaction of another thread has ended, since a child cannot end it."""
-        self._held_for_fork = self._acquired()
+    def hold_for_fork(self, seconds: float) -> bool:
+        """Wait until the transaction of another thread has ended, since a child cannot end it.
+
+        After `lock_timeout` the fork does not wait any longer.
+        """
+        self._held_for_fork = self._acquired(min(seconds, self.lock_timeout))
+        return self._held_for_fork or seconds >= self.lock_timeout
 
     def go_on_after_fork(self) -> None:
         """Let other threads write again."""
