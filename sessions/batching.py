@@ -162,8 +162,9 @@ class StoreWithBatches(StoreReader):
         Returns:
             An iterator for one thread; `pages()` iterates in pages. It ends after `stop()`, which
             any thread may call, when the store is closed, and when the interpreter exits. If the
-            log ends before `after`, for example because an older backup was restored, the iterator
-            raises `PositionNotFound`; on a standby of PostgreSQL it waits.
+            log ends before `after`, or before what came already, for example because an older
+            backup was restored, the iterator raises `PositionNotFound`; on a standby of PostgreSQL
+            it waits.
 
         Raises:
             BatchOpen: This thread has a batch open. Reading from the follower raises it too, while

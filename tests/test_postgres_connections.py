@@ -433,6 +433,22 @@ def test_a_follower_is_told_that_a_server_lacks_events_that_it_has_seen(
                 other.execute(f"t{len(types)}", OpenSession())
 
 
+def test_so_is_a_subscription(postgres_url: str) -> None:
+    with SessionStore.open(postgres_url) as store:
+        for number in range(4):
+            store.execute(f"s{number}", OpenSession())
+        with store.recorder.subscribe() as subscription:
+            assert [next(subscription).id for _ in range(4)] == [1, 2, 3, 4]
+            with unguarded(store.recorder.database) as connection:
+                connection.execute("DELETE FROM events WHERE position = 4")
+            late = threading.Timer(SOON, subscription.stop)
+            late.start()
+
+            with pytest.raises(PositionNotFound, match="no position 4: its newest is 3"):
+                next(subscription)
+            late.cancel()
+
+
 def test_a_statement_with_more_parameters_than_can_be_sent_is_refused_at_once(
     postgres_url: str,
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sessions.errors import PositionNotFound
 from sessions.log.following import PAGE, Following
 from sessions.log.reader import of_sessions
 from sessions.recorded import Recorded
@@ -26,26 +25,20 @@ class Follower(Following[Recorded]):
     def __init__(
         self, store: StoreReader, after: int, types: Sequence[str], check: Callable[[], object]
     ) -> None:
-        super().__init__(store.recorder.database, after)
+        super().__init__(store.recorder, after)
         self._store = store
         self._types = types
         self._check = check
 
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
         self._check()
-        recorder, mapper = self._store.recorder, self._store.mapper
+        recorder, mapper = self._recorder, self._store.mapper
         query = partial(self._store.rows, passing=True)
-        until = max(after, recorder.head(query).position) if self._types else None
+        until = self._end(after, recorder.head(query).position) if self._types else None
         rows = recorder.log_rows(query, after, PAGE, until, self._types)
-        if not rows:
-            self._check_there(after, recorder.head(query).position)
+        if until is None and not rows:
+            self._end(after, recorder.head(query).position)
         envelopes = mapper.recorded(recorder.application_id, of_sessions(rows))
         if until is None or len(rows) == PAGE:
             until = rows[-1][0] if rows else after
         return ((recorded.position, recorded) for recorded in envelopes), until
-
-    def _check_there(self, after: int, newest: int) -> None:
-        """Raise if the log ends before `after`: new events up to there would be missed."""
-        if after > newest and not self._store.recorder.database.is_standby():
-            application = self._store.recorder.application_id
-            raise PositionNotFound(application=application, position=after, newest=newest)

@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from sessions.errors import SessionsError, StoreClosed
+from sessions.errors import PositionNotFound, SessionsError, StoreClosed
 from sessions.sql.signals import is_exiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from sessions.sql.database import Database
+    from sessions.log.recorder import SessionRecorder
 
 T = TypeVar("T")
 
@@ -31,16 +31,32 @@ class Following(ABC, Generic[T]):
         position: Everything up to it was yielded, or was not asked for.
     """
 
-    def __init__(self, database: Database, after: int) -> None:
+    def __init__(self, recorder: SessionRecorder, after: int) -> None:
         self.position = after
-        self._database = database
+        self._recorder = recorder
+        self._database = recorder.database
         self._read_to = after
         self._page: Iterator[tuple[int, T]] = iter(())
         self._stopped = False
 
     @abstractmethod
     def _read(self, after: int) -> tuple[Iterator[tuple[int, T]], int]:
-        """A page after a position: items with their positions, and the position that it reaches."""
+        """A page after a position: items with their positions, and the position that it reaches.
+
+        Raises:
+            PositionNotFound: It reaches none, and the log ends before that position.
+        """
+
+    def _end(self, after: int, newest: int) -> int:
+        """The end of the log, which is at `newest`; that of a standby may be before `after`.
+
+        Raises:
+            PositionNotFound: The log ends before `after`: new events up to there would be missed.
+        """
+        if newest < after and not self._database.is_standby():
+            application = self._recorder.application_id
+            raise PositionNotFound(application=application, position=after, newest=newest)
+        return max(after, newest)
 
     def stop(self) -> None:
         """End the iteration: at once if it is waiting, else before the next item."""

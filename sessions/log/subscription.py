@@ -11,40 +11,31 @@ from sessions.log.following import PAGE, Following
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.sql.database import Database
+    from sessions.log.recorder import SessionRecorder
 
 
 class _Notifications(Following[Notification]):
-    def __init__(
-        self, recorder: ApplicationRecorder, database: Database, after: int, topics: Sequence[str]
-    ) -> None:
-        super().__init__(database, after)
-        self._recorder = recorder
+    def __init__(self, recorder: SessionRecorder, after: int, topics: Sequence[str]) -> None:
+        super().__init__(recorder, after)
         self._topics = topics
 
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Notification]], int]:
         self._database.check_outside("subscribe")  # it would wait for what its thread keeps back
-        until = self._recorder.max_notification_id() or 0
+        until = self._end(after, self._recorder.max_notification_id() or 0)
         page = self._recorder.select_notifications(
             after, PAGE, until, self._topics, inclusive_of_start=False
         )
         if len(page) == PAGE:
             until = page[-1].id
-        return ((notification.id, notification) for notification in page), max(after, until)
+        return ((notification.id, notification) for notification in page), until
 
 
 class FollowingSubscription(Subscription[ApplicationRecorder]):
     """Notifications in the order of the log, each once, until it is stopped."""
 
-    def __init__(
-        self,
-        recorder: ApplicationRecorder,
-        database: Database,
-        gt: int | None,
-        topics: Sequence[str],
-    ) -> None:
+    def __init__(self, recorder: SessionRecorder, gt: int | None, topics: Sequence[str]) -> None:
         super().__init__(recorder, gt, topics)
-        self._following = _Notifications(recorder, database, gt or 0, topics)
+        self._following = _Notifications(recorder, gt or 0, topics)
 
     def stop(self) -> None:
         """End the iteration, also in a thread that is waiting."""
@@ -52,5 +43,9 @@ class FollowingSubscription(Subscription[ApplicationRecorder]):
         self._following.stop()
 
     def __next__(self) -> Notification:
-        """Wait for the next notification, and return it."""
+        """Wait for the next notification, and return it.
+
+        Raises:
+            PositionNotFound: The log ends before what was seen, as that of an older backup does.
+        """
         return next(self._following)
