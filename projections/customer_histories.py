@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from projections import attachments
 from projections.customer_history import CustomerHistory, folded
 from projections.history_replay import HistoryStep, steps
-from projections.known import asking, behind, check_versions, come_together
+from projections.known import asking, behind, come_together
 from projections.moments import EVER, UP_TO, check_one, known_until, shown
 from sessions import clock, rules
 from sessions.claims import first_session
@@ -45,7 +45,7 @@ class CustomerHistories:
         attached = f"{_OF_APPLICATION} AND {attachments.are_of_profile(self._dialect)}"
         self._attached = attachments.TABLE.select(
             f"{attached} AND {UP_TO}",
-            columns=f"DISTINCT session_id, {kept.is_any_other([attachments.PROJECTION])}",
+            columns=f"DISTINCT {kept.is_any_other([attachments.PROJECTION])}, session_id",
         )
 
     def get(
@@ -112,10 +112,8 @@ class CustomerHistories:
         until = min(known, come)
         customer = (self._store.application_id, profile_id)
         found = self._query(self._attached, (*customer, until, at))
-        if not found or found[0][1]:
-            check_versions(self._store, attachments.PROJECTION)
         if found:
-            return self._events([session_id for session_id, _ in found], until, at)
+            return self._events([session_id for _, session_id in found], until, at)
         has_come = bool(self._query(self._attached, (*customer, come, EVER)))
         is_to_come = come < head.position and self._is_claimed(profile_id)
         if is_to_come and not has_come and position is None:

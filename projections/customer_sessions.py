@@ -5,14 +5,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from projections.customer_session import (
-    PROJECTION,
-    TABLE,
-    CustomerSession,
-    folded,
-)
+from projections.customer_session import PROJECTION, TABLE, CustomerSession, folded
 from projections.finding import Filters, Finding
-from projections.known import asking, behind, check_versions
+from projections.known import asking, behind
 from projections.moments import check_one, known_until
 from projections.of_profile import SessionsOfProfile
 from projections.reading import past, read
@@ -43,8 +38,8 @@ class CustomerSessions:
         self._query = asking(store, PROJECTION)
         dialect, name = store.recorder.database.dialect, TABLE.name
         self._get = (
-            f"SELECT document, {row_waits(dialect, TABLE)}, version, "
-            f"{kept.is_any_other([PROJECTION])} FROM {name} "
+            f"SELECT {kept.is_any_other([PROJECTION])}, {row_waits(dialect, TABLE)}, document, "
+            f"version FROM {name} "
             f"WHERE application_id = ? AND {dialect.is_id('session_id')}"
         )
         self._finding = Finding(store.application_id, dialect)
@@ -174,8 +169,7 @@ class CustomerSessions:
         }
         sql, parameters = self._finding.asks(filters, limit, after)
         rows = self._query(sql, parameters)
-        check_versions(self._store, PROJECTION)
-        return [read(self._store, session_id, document) for document, session_id in rows]
+        return [read(self._store, session_id, document) for _, document, session_id in rows]
 
     def all(
         self, *, as_of: datetime | None = None, position: int | None = None
@@ -227,10 +221,7 @@ class CustomerSessions:
         if not rows or rows[0][1]:
             self._stored.check_not_parked(session_id)
             rows = self._late(session_id)
-        ((document, _, version, is_other),) = rows
-        if is_other:
-            check_versions(self._store, PROJECTION)
-            return self._current(session_id)  # it has just been switched again
+        ((_, _, document, version),) = rows
         return document, version
 
     def _late(self, session_id: str) -> list[Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict, get_args
 
-from projections.customer_session import TABLE, CustomerSession
+from projections.customer_session import PROJECTION, TABLE, CustomerSession
 from sessions import clock, rules
 from sessions.errors import InvalidValue, LimitExceeded
 from sessions.events import State
+from sessions.views import kept
 from sessions.views.parked import row_waits
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Finding:
     def asks(
         self, filters: Filters, limit: int, after: CustomerSession | None
     ) -> tuple[str, Sequence[object]]:
-        """The SELECT of documents and ids, and its parameters.
+        """The SELECT of documents and ids, after what `known.asking` asks for, and its parameters.
 
         Raises:
             InvalidValue, LimitExceeded: A filter, `limit` or `after` is not a valid value.
@@ -50,8 +51,8 @@ class Finding:
         if rules.count("limit", limit) > rules.MAX_PAGE:
             raise LimitExceeded(field="limit", limit=rules.MAX_PAGE, value=limit)
         sql = (
-            f"SELECT document, session_id FROM {TABLE.name} WHERE {' AND '.join(where)} "
-            f"ORDER BY updated, session_id LIMIT {limit}"
+            f"SELECT {kept.is_any_other([PROJECTION])}, document, session_id FROM {TABLE.name} "
+            f"WHERE {' AND '.join(where)} ORDER BY updated, session_id LIMIT {limit}"
         )
         return sql, [self._application_id, *parameters]
 

@@ -40,42 +40,47 @@ def named(store: SessionStore, names: Sequence[str]) -> list[Projection[Any]]:
 
 
 def asking(store: SessionStore, *projections: Projection[Any]) -> Query:
-    """A function that queries relations of projections by SQL.
+    """A function that queries relations of projections by SQL, of this process's versions only.
+
+    The first column that is asked for is `kept.is_any_other` of the projections. What another
+    version made is not returned: if the store has just been switched again, it is asked again.
 
     Raises:
-        ProjectionNotKept: A query failed, and the store does not keep one of the projections.
+        ProjectionNotKept: The store does not keep one of the projections, or another version.
         CopyUnfinished: A query failed, and the store is being copied to.
-        ViewsDiffer: A query failed, and one has columns that its build does not have.
+        ViewsDiffer: A query failed, and one has relations or columns that its build does not have.
     """
 
     def asked(sql: str, parameters: Sequence[object]) -> list[Any]:
-        try:
-            return store.rows(sql, parameters)
-        except StorageFailed as error:
-            kept.check_whole(store.rows)
+        while True:
+            try:
+                rows = store.rows(sql, parameters)
+            except StorageFailed as error:
+                kept.check_whole(store.rows)
+                _check_kept(store, projections, error)
+                raise
+            if rows and not rows[0][0]:
+                return rows
             builds = kept.builds(store.rows, "current")
             for each in projections:
-                if not is_kept(each, builds.get(each.name)):
-                    raise not_kept(store, each, builds.get(each.name)) from error
-            kept.check_columns(store.recorder.database, [(builds[e.name], e) for e in projections])
-            raise
+                build = builds.get(each.name)
+                if build is not None and not is_kept(each, build):
+                    raise not_kept(store, each, build)
+            if not rows:
+                return rows
 
     return asked
 
 
-def check_versions(store: SessionStore, *projections: Projection[Any]) -> None:
-    """Raise if the store keeps other versions of projections than this process has.
-
-    Called after a query, it tells whether what was found may have been another version's.
-
-    Raises:
-        ProjectionNotKept: It does.
-    """
+def _check_kept(
+    store: SessionStore, projections: Sequence[Projection[Any]], error: StorageFailed
+) -> None:
+    """Raise if a query failed because the store does not keep projections as they are here."""
     builds = kept.builds(store.rows, "current")
     for each in projections:
-        build = builds.get(each.name)
-        if build is not None and not is_kept(each, build):
-            raise not_kept(store, each, build)
+        if not is_kept(each, builds.get(each.name)):
+            raise not_kept(store, each, builds.get(each.name)) from error
+    kept.check_columns(store.recorder.database, [(builds[e.name], e) for e in projections])
 
 
 def is_kept(projection: Projection[Any], build: Build | None) -> bool:

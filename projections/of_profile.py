@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from projections import attachments
 from projections.customer_session import PROJECTION, TABLE, CustomerSession
-from projections.known import asking, check_versions, come_together
+from projections.known import asking, come_together
 from projections.moments import EVER, UP_TO
 from projections.reading import past, read
 from projections.stored import StoredProjection
 from sessions import clock
+from sessions.events import ProfileChanged, SessionOpened
 from sessions.views import kept
 from sessions.views.parked import waits
 
@@ -36,18 +37,23 @@ class SessionsOfProfile:
         self._stored = StoredProjection(store, PROJECTION)
         self._query = asking(store, *_BOTH)
         dialect, name = store.recorder.database.dialect, TABLE.name
-        attached = (
-            f"SELECT session_id, max(position) AS attached FROM {attachments.TABLE.name} "
+        attached = "session_id, max(position) AS attached"
+        of_profile = (
+            f"FROM {attachments.TABLE.name} "
             f"WHERE application_id = ? AND {attachments.are_of_profile(dialect)}"
         )
-        self._then = f"{attached} AND {UP_TO} GROUP BY session_id ORDER BY attached"
+        self._then = (
+            f"SELECT {kept.is_any_other([attachments.PROJECTION])}, {attached} "
+            f"{of_profile} AND {UP_TO} GROUP BY session_id ORDER BY attached"
+        )
+        mine = f"SELECT {attached} {of_profile} GROUP BY session_id"
         kept_as = f"{kept.is_any_other(_BOTH)}, {kept.is_any_followed(_BOTH)}"
         is_waiting = waits(dialect, name, "mine.session_id", "?")
         same = dialect.is_id(f"{name}.session_id", "mine.session_id")
         views = TABLE.each_or_none(f"{name}.application_id = ? AND {same}", dialect)
         self._now = (
             f"SELECT {kept_as}, mine.session_id, {name}.profile_id, document, {is_waiting} "
-            f"FROM (SELECT 1) AS one LEFT JOIN ({attached} GROUP BY session_id) AS mine ON TRUE "
+            f"FROM (SELECT 1) AS one LEFT JOIN ({mine}) AS mine ON TRUE "
             f"{views} ORDER BY attached"
         )
 
@@ -60,19 +66,24 @@ class SessionsOfProfile:
         store = self._store
         application = store.application_id
         rows = self._query(self._now, (application, application, profile_id, application))
-        is_any_other, is_any_followed, *_ = rows[0]
-        if is_any_other:
-            check_versions(store, *_BOTH)
-            return self.now(profile_id)  # it has just been switched again
+        _, is_any_followed, *_ = rows[0]
         if is_any_followed:
             return self._followed(profile_id)
         found = []
         for _, _, session_id, of, document, is_waiting in rows:
-            if is_waiting and of in {None, profile_id}:
-                self._stored.check_not_parked(session_id)
-            if of == profile_id:
+            if is_waiting:
+                if self._has(profile_id, session_id):
+                    self._stored.check_not_parked(session_id)
+                    return self.now(profile_id)  # it has just been folded again
+            elif of == profile_id:
                 found.append(read(store, session_id, document))
         return found
+
+    def _has(self, profile_id: str, session_id: str) -> bool:
+        """Whether a profile has a session, whose view may not be up to date."""
+        events = [event for *_, event in self._store.happened(session_id)]
+        came = [each for each in events if isinstance(each, SessionOpened | ProfileChanged)]
+        return came[-1].profile_id == profile_id
 
     def _followed(self, profile_id: str) -> list[CustomerSession]:
         """The sessions that the profile has at the position that both views have reached."""
@@ -100,5 +111,4 @@ class SessionsOfProfile:
     def _attached(self, profile_id: str, until: int, at: str) -> list[str]:
         """The sessions that had come to the profile by a moment, also those that left it since."""
         rows = self._query(self._then, (self._store.application_id, profile_id, until, at))
-        check_versions(self._store, attachments.PROJECTION)
-        return [session_id for session_id, _ in rows]
+        return [session_id for _, session_id, _ in rows]

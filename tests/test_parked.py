@@ -381,6 +381,28 @@ def test_a_customers_sessions_are_not_told_without_one_that_waits(
     assert [view.integration_id for view in views.of_profile("q")] == ["c"]
 
 
+def test_a_session_that_waits_is_told_of_the_customer_whose_it_is_by_the_log(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
+        if recorded.type == "ProfileChanged":
+            raise ValueError(BAD)
+        return PROJECTION.fold(view, recorded)
+
+    store = open_store(projections=(replace(PROJECTION, fold=fold), attachments.PROJECTION))
+    store.make()
+    rebuild(store, names=[PROJECTION.name], mode=mode)
+    store.execute("a", OpenSession(profile_id="guest"))
+    store.execute("b", OpenSession(profile_id="guest"))
+    store.execute("a", SetProfile(profile_id="p"))
+    caught_up(store)
+    views = CustomerSessions(store)
+
+    with pytest.raises(ViewParked, match="customer_sessions of 'a' is parked at position 3"):
+        views.of_profile("p")
+    assert [view.integration_id for view in views.of_profile("guest")] == ["b"]
+
+
 def test_a_customers_sessions_leave_out_what_is_skipped(open_store: OpenStore, mode: Mode) -> None:
     def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
         if isinstance(recorded.event, ItemAdded) and recorded.event.item.sku == BAD:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from projections import (
     Change,
     CustomerHistories,
     CustomerSession,
     CustomerSessions,
+    Projection,
     Runner,
     rebuild,
 )
+from projections.customer_session import PROJECTION, SessionView
 from projections.known import parked_keys
 from sessions import (
     CancelSession,
@@ -31,6 +35,7 @@ from sessions import (
     ReopenSession,
     SessionNotFound,
     SessionNotYet,
+    SessionStore,
     SetAttributes,
     SetDiscount,
     SetProfile,
@@ -49,7 +54,7 @@ from tests.test_broken_commits import Interrupts
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sessions import SessionStore
+    from sessions import Recorded
     from sessions.sql.head import Head
     from tests.conftest import Clock
 
@@ -442,6 +447,39 @@ def test_who_asks_as_followed_attachments_are_rebuilt_twice_is_told_of_all(
     for ask in asks:
         monkeypatch.setattr(recorder, "head", rebuilt)
         assert len(ask()) == 1
+
+
+def test_who_asks_as_a_store_is_switched_to_another_version_and_back_is_told_of_its_own(
+    store: SessionStore, views: CustomerSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
+        after = PROJECTION.fold(view, recorded)
+        return structs.replace(after, session=structs.replace(after.session, coupon="OTHER"))
+
+    def switch(projection: Projection[SessionView]) -> None:
+        database = store.recorder.database
+        of = SessionStore(database, store.application_id, read_only=True, projections=[projection])
+        rebuild(of, names=[projection.name], allow_older=True)
+
+    def switched_back(*statement: Any, **how: Any) -> list[Any]:
+        found = rows(*statement, **how)
+        monkeypatch.setattr(store, "rows", rows)
+        switch(PROJECTION)
+        return found
+
+    store.execute("s", OpenSession(profile_id="p"))
+    rows = store.rows
+    asks: list[Callable[[], Sequence[CustomerSession]]] = [
+        lambda: [views.get("s")],
+        lambda: [views.get_with_version("s")[0]],
+        views.find,
+        lambda: views.of_profile("p"),
+    ]
+    for ask in asks:
+        switch(replace(PROJECTION, version=2, fold=fold))
+        monkeypatch.setattr(store, "rows", switched_back)
+
+        assert [view.coupon for view in ask()] == [""]
 
 
 def test_the_timeline_of_a_large_cart_says_what_changed_and_no_more(
