@@ -1127,6 +1127,7 @@ def test_a_relation_that_somebody_dropped_is_named_and_a_rebuild_makes_it_again(
     calls: list[Callable[[], object]] = [
         lambda: verify(store),
         lambda: SessionStore(database, 1, projections=inline(MENDED)),
+        lambda: store.execute("a", add("y")),
     ]
     if dropped == "sales":
         calls.append(lambda: StoredProjection(store, MENDED).get("a"))

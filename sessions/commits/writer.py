@@ -18,7 +18,7 @@ from sessions import forks, tracing
 from sessions.commits.memory import Memory
 from sessions.commits.needs import Means, needs_of
 from sessions.commits.transaction import Transaction
-from sessions.errors import OutcomeUnknown, SessionsError, StoreUnavailable
+from sessions.errors import OutcomeUnknown, SessionsError, StorageFailed, StoreUnavailable
 from sessions.sql.head import Head
 from sessions.views import kept
 from sessions.views.inline import InlineViews
@@ -147,6 +147,7 @@ class Writer:
             OutcomeUnknown: The database did not say whether it committed, and could not be asked.
             StoreUnavailable: The database went away before the commit; nothing is written, or not
                 yet (`may_come`).
+            ViewsDiffer: Somebody dropped a relation of an inline view.
         """
         try:
             self._commit(transaction)
@@ -157,6 +158,9 @@ class Writer:
                 raise error from None
             if not written:
                 raise StoreUnavailable(path=error.path, reason=error.reason) from error
+        except StorageFailed:
+            self._check_relations()
+            raise
 
     def _commit(self, transaction: Transaction) -> None:
         try:
@@ -229,4 +233,7 @@ class Writer:
             ViewsDiffer: It does.
         """
         self._views.arrange(self._recorder.head(self._database.query).views)
+        self._check_relations()
+
+    def _check_relations(self) -> None:
         kept.check_columns(self._database, self._views.kept_here)

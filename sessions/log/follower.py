@@ -32,13 +32,13 @@ class Follower(Following[Recorded]):
 
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Recorded]], int]:
         self._check()
-        recorder, mapper = self._recorder, self._store.mapper
+        log, mapper = self._log, self._store.mapper
         query = partial(self._store.rows, passing=True)
-        until = self._end(after, recorder.head(query).position) if self._types else None
-        rows = recorder.log_rows(query, after, PAGE, until, self._types)
+        until = self._end(after, log.head(query).position) if self._types else None
+        rows = log.log_rows(query, after, PAGE, until, self._types)
         if until is None and not rows:
-            self._end(after, recorder.head(query).position)
-        envelopes = mapper.recorded(recorder.application_id, of_sessions(rows))
+            self._end(after, log.head(query).position)
+        envelopes = mapper.recorded(log.application_id, of_sessions(rows))
         if until is None or len(rows) == PAGE:
             until = rows[-1][0] if rows else after
         return ((recorded.position, recorded) for recorded in envelopes), until

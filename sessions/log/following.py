@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from sessions.log.recorder import SessionRecorder
+    from sessions.log.rows import Log
 
 T = TypeVar("T")
 
@@ -31,10 +31,10 @@ class Following(ABC, Generic[T]):
         position: Everything up to it was yielded, or was not asked for.
     """
 
-    def __init__(self, recorder: SessionRecorder, after: int) -> None:
+    def __init__(self, log: Log, after: int) -> None:
         self.position = after
-        self._recorder = recorder
-        self._database = recorder.database
+        self._log = log
+        self._database = log.database
         self._read_to = after
         self._page: Iterator[tuple[int, T]] = iter(())
         self._stopped = False
@@ -54,7 +54,7 @@ class Following(ABC, Generic[T]):
             PositionNotFound: The log ends before `after`: new events up to there would be missed.
         """
         if newest < after and not self._database.is_standby():
-            application = self._recorder.application_id
+            application = self._log.application_id
             raise PositionNotFound(application=application, position=after, newest=newest)
         return max(after, newest)
 

@@ -149,4 +149,4 @@ class SessionRecorder(Log, ApplicationRecorder):
             raise StoreClosed
         self.database.check_outside("subscribe")
         topics = rules.names("topics", topics)
-        return FollowingSubscription(self, gt, topics)
+        return FollowingSubscription(self, self, gt, topics)

@@ -11,12 +11,15 @@ from sessions.log.following import PAGE, Following
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sessions.log.recorder import SessionRecorder
+    from sessions.log.rows import Log
 
 
 class _Notifications(Following[Notification]):
-    def __init__(self, recorder: SessionRecorder, after: int, topics: Sequence[str]) -> None:
-        super().__init__(recorder, after)
+    def __init__(
+        self, recorder: ApplicationRecorder, log: Log, after: int, topics: Sequence[str]
+    ) -> None:
+        super().__init__(log, after)
+        self._recorder = recorder
         self._topics = topics
 
     def _read(self, after: int) -> tuple[Iterator[tuple[int, Notification]], int]:
@@ -33,9 +36,11 @@ class _Notifications(Following[Notification]):
 class FollowingSubscription(Subscription[ApplicationRecorder]):
     """Notifications in the order of the log, each once, until it is stopped."""
 
-    def __init__(self, recorder: SessionRecorder, gt: int | None, topics: Sequence[str]) -> None:
+    def __init__(
+        self, recorder: ApplicationRecorder, log: Log, gt: int | None, topics: Sequence[str]
+    ) -> None:
         super().__init__(recorder, gt, topics)
-        self._following = _Notifications(recorder, gt or 0, topics)
+        self._following = _Notifications(recorder, log, gt or 0, topics)
 
     def stop(self) -> None:
         """End the iteration, also in a thread that is waiting."""
