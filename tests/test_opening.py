@@ -130,6 +130,7 @@ def test_an_option_that_nobody_knows_is_named(options: str, unknown: str) -> Non
         ("connect_timeout=soon", "connect_timeout= must be a whole number"),
         ("tcp_user_timeout=1.5", "tcp_user_timeout= must be a whole number"),
         ("schema=a&schema=b", "schema= must be given only once"),
+        ("schema=%ff", "schema= must be Unicode text"),
         ("pool=4&%70ool=4", "pool= must be given only once"),
     ],
 )

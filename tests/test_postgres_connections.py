@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
+from psycopg_pool import PoolTimeout
 
 from projections import (
     CustomerSessions,
@@ -225,6 +226,26 @@ def test_a_pool_that_is_used_up_says_so(postgres_url: str) -> None:
                 store.query("SELECT 1")
             assert no.value.retry
 
+        assert patiently(lambda: store.query("SELECT 1")) == [(1,)]
+
+
+def test_a_pool_that_was_used_up_until_just_now_stays(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with patiently(lambda: SessionStore.open(postgres_url, lock_timeout=0)) as store:
+        patiently(lambda: store.execute("s", OpenSession()))
+        connections = cast("PostgresDatabase", store.recorder.database)._connections
+        pool = connections._opened()
+
+        def waited_in_vain(_: float) -> None:
+            raise PoolTimeout
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pool, "getconn", waited_in_vain)
+            with pytest.raises(StoreUnavailable, match="connections are in use"):
+                store.query("SELECT 1")
+
+        assert connections._opened() is pool
         assert patiently(lambda: store.query("SELECT 1")) == [(1,)]
 
 

@@ -553,6 +553,52 @@ def test_an_error_of_it_is_logged_told_to_who_waits_and_reaches_who_leaves_the_b
         raise KeyError
 
 
+def test_what_fails_in_the_database_is_tried_again_by_one_that_nobody_would_begin_again(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StorageFailed(path="the store", reason="the disk is full")
+
+    def told() -> str:
+        with pytest.raises(ViewBehind) as behind:
+            spend(store).wait(last, timeout=0)
+        return str(behind.value)
+
+    store = open_store(projections=followed(SPEND))
+    last = store.execute("a", OpenSession(profile_id="p")).position
+    monkeypatch.setattr("projections.running.runner.AGAIN_SECONDS", 0.01)
+    with monkeypatch.context() as failing:
+        failing.setattr(Views, "fold", full)
+        with Runner(store) as runner:
+            until(lambda: caplog.text.count("tries again in") > 1)
+            until(lambda: "this process's runner failed, and tries again: Storage" in told())
+
+            failing.undo()
+            come(spend(store), last)
+            assert (runner.error, runner.working) == (None, ["spend"])
+
+
+def test_one_that_waits_to_try_again_can_be_stopped(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StorageFailed(path="the store", reason="the disk is full")
+
+    store = open_store(projections=followed(SPEND))
+    store.execute("a", OpenSession(profile_id="p"))
+    monkeypatch.setattr("projections.running.runner.AGAIN_SECONDS", 10 * SOON)
+    began = time.monotonic()
+    with monkeypatch.context() as failing:
+        failing.setattr(Views, "fold", full)
+        with Runner(store):
+            until(lambda: "tries again in" in caplog.text)
+            failing.undo()
+            store.execute("b", OpenSession())  # what is committed meanwhile ends no wait
+
+    assert time.monotonic() - began < SOON
+    assert caplog.text.count("tries again in") == 1
+
+
 def test_it_can_be_run_again(open_store: OpenStore) -> None:
     store = open_store(projections=followed(SPEND))
     runner = Runner(store)

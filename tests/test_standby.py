@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from projections import CustomerSessions, Runner, StoredProjection
-from sessions import CloseSession, OpenSession, SessionStore, ViewBehind
+from sessions import CloseSession, OpenSession, SessionStore, StoreUnavailable, ViewBehind
 from tests.postgres_server import hot_standby
 from tests.sample_projections import SPEND, Spend, followed
 from tests.waiting import SOON, until
@@ -32,6 +32,12 @@ def test_who_reads_a_standby_sees_what_is_written_and_is_told_of_nothing_that_it
         store.execute("a", OpenSession(profile_id="p"))
         with Runner(store) as runner, hot_standby(postgres_directory, directory) as server:
             url = f"{server}&schema={postgres_url.rpartition('=')[2]}"
+            with SessionStore.open(url, projections=known) as writer:
+                with pytest.raises(
+                    StoreUnavailable, match="a standby, which can only be read"
+                ) as no:
+                    writer.execute("b", OpenSession())
+                assert no.value.retry
             with SessionStore.open(url, read_only=True, projections=known) as standby:
                 spend, views = StoredProjection(standby, SPEND), CustomerSessions(standby)
                 seen = standby.follow()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Self
 
 from projections.folding import Overtaken, Progress, silent
@@ -17,6 +18,7 @@ from projections.running.posts import TAKE_OVER_SECONDS, Posts
 from sessions import rules
 from sessions.errors import (
     SessionsError,
+    StorageFailed,
     StoreClosed,
     StoreNotFound,
 )
@@ -36,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 PAGE = 1000
 """How many positions are folded in one transaction at most."""
+
+AGAIN_SECONDS = 5
+"""How long a runner with a thread of its own waits after the database failed."""
 
 
 class Runner:
@@ -178,11 +183,33 @@ class Runner:
 
     def _run(self) -> None:
         try:
-            self._follow(None, silent)
+            while not self._has_followed():
+                pass
         except BaseException as error:  # the end of the `with` block raises it
             self._error = error
             logger.exception("the runner failed: this process no longer follows its projections")
             self._posts.note(f"ended: {error!r}")
+
+    def _has_followed(self) -> bool:
+        """Whether it followed until it was stopped; what failed in the database is tried again.
+
+        Nobody else would begin it again: a disk that was full may have room, a right be granted.
+        """
+        try:
+            self._follow(None, silent)
+        except StorageFailed as error:
+            if self._is_stopped:
+                raise
+            logger.warning("the runner failed, and tries again in %d s: %s", AGAIN_SECONDS, error)
+            self._posts.note(f"failed, and tries again: {error!r}")
+            return self._was_stopped_within(AGAIN_SECONDS)
+        return True
+
+    def _was_stopped_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not self._is_stopped and (left := deadline - time.monotonic()) > 0:
+            self._sleep(left)  # a commit ends it
+        return self._is_stopped
 
     def _sleep(self, seconds: float, seen: int | None = None) -> None:
         """Wait for a signal that comes after those seen; a stop is one."""

@@ -51,6 +51,8 @@ class PostgresFailures(Failures):
             return DependentObject(what=what, relation=relation or "a relation of the store")
         if isinstance(error, pg.LockNotAvailable):
             return StoreBusy(path=self._path, seconds=self._lock_timeout)
+        if _is_of_standby(error):
+            reason = "it is a standby, which can only be read"
         return _kind_of(error)(path=self._path, reason=reason)
 
 
@@ -67,7 +69,13 @@ def _kind_of(error: psycopg.Error) -> type[SessionsError]:
         case _ if error.sqlstate == _TRANSACTION_TIMEOUT:
             return StatementTimeout
         case _:
-            return StoreUnavailable if is_gone(error) else StorageFailed
+            is_away = is_gone(error) or _is_of_standby(error)  # until it is promoted
+            return StoreUnavailable if is_away else StorageFailed
+
+
+def _is_of_standby(error: psycopg.Error) -> bool:
+    """Whether a transaction that writes was refused: a setting that a server cannot have now."""
+    return isinstance(error, pg.FeatureNotSupported) and error.diag.source_file == "guc.c"
 
 
 def is_gone(error: psycopg.Error) -> bool:

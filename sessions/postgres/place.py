@@ -79,7 +79,7 @@ def _split(url: str) -> tuple[str, dict[str, str]]:
     """The part of a URL that is libpq's, as it is written, and our own options.
 
     Raises:
-        InvalidURL: One of our own options is given twice.
+        InvalidURL: One of our own options is given twice, or is no text.
     """
     base, _, query = url.partition("?")
     libpqs: list[str] = []
@@ -90,7 +90,11 @@ def _split(url: str) -> tuple[str, dict[str, str]]:
             if unquote(name) in ours:
                 rule = f"{unquote(name)}= must be given only once"
                 raise InvalidURL(url=without_password(url), rule=rule)
-            ours[unquote(name)] = unquote(value)
+            try:
+                ours[unquote(name)] = unquote(value, errors="strict")
+            except UnicodeDecodeError:
+                rule = f"{unquote(name)}= must be Unicode text"
+                raise InvalidURL(url=without_password(url), rule=rule) from None
         else:
             libpqs.append(option)
     return f"{base}?{'&'.join(libpqs)}" if libpqs else base, ours

@@ -140,12 +140,15 @@ class Connections:
         nobody has. The next attempt makes another pool.
         """
         size = self._place.pool_size
+        all_taken = PoolTimeout(f"all {size} connections are in use (pool= in the URL allows more)")
         if len(self._taken) >= size:
-            return PoolTimeout(f"all {size} connections are in use (pool= in the URL allows more)")
+            return all_taken
         try:
             self.connect(connect_timeout=CONNECT_SECONDS).close()
         except psycopg.Error as refused:
             return refused
+        if len(self._taken) >= size or pool.get_stats().get("pool_available"):
+            return all_taken  # until just now
         self._leave(pool)
         return error
 
