@@ -50,6 +50,7 @@ from sessions.errors import (
 )
 from sessions.postgres import PostgresDatabase
 from sessions.postgres.failures import PostgresFailures
+from sessions.postgres.place import place_of
 from sessions.postgres.pool import Connections
 from sessions.postgres.round_trip import ServerConnection
 from sessions.sql.head import CATCH_UP
@@ -431,6 +432,24 @@ def test_nor_does_it_know_an_event_of_a_session_that_it_last_saw_long_before(
             added = survivor.execute("x", add("b"), idempotency_key="k")
 
             assert (added.version, added.position) == (3, 3 + written)
+            assert verify(other) == []
+
+
+def test_nor_does_who_writes_to_a_store_that_was_dropped_and_made_anew(postgres_url: str) -> None:
+    with SessionStore.open(postgres_url) as survivor:
+        for session in "ab":
+            survivor.execute(session, OpenSession())
+        schema = place_of(postgres_url).schema
+        with psycopg.connect(place_of(postgres_url).server) as administrator:
+            administrator.execute(f"DROP SCHEMA {schema} CASCADE".encode())
+        with SessionStore.open(postgres_url) as other:
+            for session in "yz":
+                other.execute(session, OpenSession())
+
+            with pytest.raises(SessionNotFound):
+                survivor.execute("a", add("x"))
+
+            assert survivor.execute("z", add("x")).version == 2
             assert verify(other) == []
 
 

@@ -114,9 +114,10 @@ class Writer:
         if head is None:
             raise AssertionError
         self._views.arrange(head.views)
-        if self._left is not None and head.position < self._left.position:
-            self._memory.forget()  # a backup was restored
-        self.is_alone = head == self._left
+        left = self._left
+        if left is not None and (head.position < left.position or head.views != left.views):
+            self._memory.forget()  # perhaps a backup was restored, or the store was made anew
+        self.is_alone = head == left
         if not (self.is_alone or self._catch_up(head, begun.news)):
             self._memory.begin_epoch()
             self._views.forget()
