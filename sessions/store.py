@@ -144,7 +144,8 @@ class SessionStore(CommandExecutor):
             BatchOpen: This thread has a batch open.
             CommitUnderway: A signal handler, a clock or a fold called it while this thread was at a
                 commit.
-            StoreBusy: Another thread had a transaction open for too long, such as in a batch.
+            StoreBusy: Another thread had a transaction open for too long, such as in a batch. Call
+                it again: the store refuses commands, but can still be read.
         """
         self.check_no_batch("close")
         self._commits.close()
