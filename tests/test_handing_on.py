@@ -551,6 +551,35 @@ def test_what_was_taken_back_is_not_given_again_by_default(postgres_url: str) ->
                 assert rights(store, "mine", reader) == 0
 
 
+def test_an_owner_who_grants_by_default_keeps_what_is_the_owners(
+    postgres: str, postgres_url: str
+) -> None:
+    with role(postgres_url) as (owner, schema), role(postgres_url) as (reader, _):
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            for statement in (
+                f"ALTER ROLE {owner} LOGIN",
+                f"CREATE SCHEMA {schema} AUTHORIZATION {owner}",
+                (
+                    f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} "
+                    f"GRANT SELECT ON TABLES TO {reader}"
+                ),
+            ):
+                connection.execute(statement.encode())
+        url, projections = f"{postgres_url}&user={owner}", in_mode("inline", MENDED, SPEND)
+        with SessionStore.open(url, projections=projections) as store:
+            fill(store, "a", 1)
+            with store.recorder.database.writing() as made:
+                made.execute("CREATE MATERIALIZED VIEW mine AS SELECT * FROM sales")
+
+            for number in range(2):
+                assert rebuild(store).switched
+                fill(store, f"{number} ", 1)
+
+            assert granted(store, "sales", reader) == {"SELECT"}
+            assert len(store.query("SELECT * FROM mine")) == 2
+            assert verify(store) == []
+
+
 GIVEN = ("sales", "sales.session_id", "sales.total", "claims", "spend", "sold_lines")
 
 
@@ -704,6 +733,31 @@ def test_who_is_not_the_owner_is_told_so_before_anything_is_built(postgres_url: 
                 "AND pg_get_userbyid(grantee) = 'pg_monitor'"
             ),
         ),
+        (
+            "GRANT SELECT (total), UPDATE (total) ON sales TO pg_monitor",
+            (
+                "SELECT count(*) FROM pg_attribute, aclexplode(attacl) "
+                "WHERE attrelid = CAST('sales' AS regclass)"
+            ),
+        ),
+        (
+            "ALTER TABLE sales ENABLE ROW LEVEL SECURITY",
+            (
+                "SELECT 2 * CAST(relrowsecurity AS integer) FROM pg_class "
+                "WHERE oid = CAST('sales' AS regclass)"
+            ),
+        ),
+        (
+            "ALTER TABLE sales FORCE ROW LEVEL SECURITY",
+            (
+                "SELECT 2 * CAST(relforcerowsecurity AS integer) FROM pg_class "
+                "WHERE oid = CAST('sales' AS regclass)"
+            ),
+        ),
+        (
+            "CREATE POLICY own ON sales USING (TRUE)",
+            "SELECT 2 * count(*) FROM pg_policy WHERE polrelid = CAST('sales' AS regclass)",
+        ),
     ],
     ids=lambda made: made.partition(" ON ")[0][:16],
 )
@@ -725,18 +779,47 @@ def test_what_is_made_as_a_switch_begins_goes_on_too(
         assert drop(store, "sales")
 
 
+@pytest.mark.parametrize(
+    ("made", "shows"),
+    [
+        (
+            "FUNCTION mine() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM sales; END",
+            "SELECT mine()",
+        ),
+        ("FUNCTION mine(sales) RETURNS int LANGUAGE sql AS 'SELECT 1'", "SELECT mine(NULL)"),
+        ("FUNCTION mine(sales[]) RETURNS int LANGUAGE sql AS 'SELECT 1'", "SELECT mine(NULL)"),
+    ],
+    ids=lambda made: made.partition(" RETURNS ")[0],
+)
 def test_what_is_made_as_a_switch_begins_and_cannot_go_on_is_named(
-    postgres: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    postgres: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch, made: str, shows: str
 ) -> None:
-    made = "CREATE FUNCTION mine() RETURNS bigint BEGIN ATOMIC SELECT count(*) FROM sales; END"
     with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
         fill(store, "a", 1)
-        made_before_the_rename(store, postgres, postgres_url, monkeypatch, made)
+        made_before_the_rename(store, postgres, postgres_url, monkeypatch, f"CREATE {made}")
 
-        with pytest.raises(DependentObject, match=r"function mine\(\)"):
+        with pytest.raises(DependentObject, match=r"function mine\((sales|sales\[\])?\)"):
             rebuild(store)
 
-        assert store.query("SELECT mine()") == [(1,)]
+        assert store.query(shows) == [(1,)]
+
+
+def test_who_gives_a_relation_away_as_a_switch_begins_keeps_nothing_of_it(
+    postgres: str, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_away = "ALTER TABLE sales OWNER TO pg_signal_backend"
+    with SessionStore.open(postgres_url, projections=in_mode("inline", MENDED, SPEND)) as store:
+        fill(store, "a", 1)
+        with store.recorder.database.writing() as connection:
+            connection.execute("ALTER TABLE sales OWNER TO pg_monitor")
+        made_before_the_rename(store, postgres, postgres_url, monkeypatch, given_away)
+
+        assert rebuild(store).switched
+
+        sql = "SELECT tableowner FROM pg_tables WHERE tablename = 'sales' AND schemaname = ?"
+        schema = postgres_url.rpartition("schema=")[2]
+        assert store.query(sql, [schema]) == [("pg_signal_backend",)]
+        assert rights(store, "sales", "pg_monitor") == 0
 
 
 @pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])

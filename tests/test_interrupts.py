@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,8 @@ from projections.verifying.verify import verify
 from sessions import OpenSession, SessionStore
 from tests.conftest import add
 from tests.groups import joined, skus
-from tests.waiting import until
+from tests.test_broken_commits import Interrupts
+from tests.waiting import SOON, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,6 +68,27 @@ def test_an_interrupt_while_waiting_for_other_writers_leaves_the_lock_to_them(
         assert store.execute("s", add("b")).version == 3
         assert skus(store) == ["a", "b"]
         assert verify(store) == []
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before it has it", "as it has it"])
+def test_an_interrupt_as_a_thread_gets_its_turn_leaves_the_turn_to_others(
+    url: str, monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    with SessionStore.open(url) as store, ThreadPoolExecutor(1) as others:
+        store.execute("s", OpenSession())
+        database = store.recorder.database
+        lock = database._lock
+        acquire = Interrupts(lock.acquire, KeyboardInterrupt(), first=first)
+        turns = SimpleNamespace(acquire=acquire, release=lock.release)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(database, "_lock", turns)
+            with pytest.raises(KeyboardInterrupt):
+                store.execute("s", add("never"))
+
+        assert others.submit(store.execute, "s", add("a")).result(SOON).version == 2
+        assert store.execute("s", add("b")).version == 3
+        assert skus(store) == ["a", "b"]
 
 
 def wait(store: SessionStore, how: str) -> None:

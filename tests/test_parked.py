@@ -403,13 +403,16 @@ def test_a_session_that_waits_is_told_of_the_customer_whose_it_is_by_the_log(
     assert [view.integration_id for view in views.of_profile("guest")] == ["b"]
 
 
-def test_a_customers_sessions_leave_out_what_is_skipped(open_store: OpenStore, mode: Mode) -> None:
-    def fold(view: SessionView | None, recorded: Recorded) -> SessionView:
-        if isinstance(recorded.event, ItemAdded) and recorded.event.item.sku == BAD:
-            raise ValueError(BAD)
-        return PROJECTION.fold(view, recorded)
+def without_bad(view: SessionView | None, recorded: Recorded) -> SessionView:
+    """The fold of sessions, which cannot take a bad item."""
+    if isinstance(recorded.event, ItemAdded) and recorded.event.item.sku == BAD:
+        raise ValueError(BAD)
+    return PROJECTION.fold(view, recorded)
 
-    store = open_store(projections=(replace(PROJECTION, fold=fold), attachments.PROJECTION))
+
+def test_a_customers_sessions_leave_out_what_is_skipped(open_store: OpenStore, mode: Mode) -> None:
+    projections = (replace(PROJECTION, fold=without_bad), attachments.PROJECTION)
+    store = open_store(projections=projections)
     store.make()
     rebuild(store, names=[PROJECTION.name], mode=mode)
     store.execute("a", OpenSession(profile_id="p"))
@@ -422,6 +425,28 @@ def test_a_customers_sessions_leave_out_what_is_skipped(open_store: OpenStore, m
     views = CustomerSessions(store)
     (view,) = views.of_profile("p")
     assert ([item.sku for item in view.cart_items], view) == (["x"], views.get("a"))
+    assert views.find() == [view]
+
+
+def test_what_waited_in_the_build_before_is_found_like_any_other(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    projections = (replace(PROJECTION, fold=without_bad), attachments.PROJECTION)
+    store = open_store(projections=projections)
+    store.make()
+    rebuild(store, names=[PROJECTION.name], mode=mode)
+    store.execute("a", OpenSession(profile_id="p"))
+    store.execute("a", add(BAD))
+    caught_up(store)
+    views = CustomerSessions(store)
+    assert views.find() == []
+
+    mended = SessionStore(store.recorder.database, 1, read_only=True)
+    assert rebuild(mended, names=[PROJECTION.name]).switched
+
+    (view,) = views.find()
+    assert [item.sku for item in view.cart_items] == [BAD]
+    assert views.of_profile("p") == [view]
 
 
 def test_the_other_projections_of_the_same_command_are_kept(store: SessionStore) -> None:
@@ -507,6 +532,7 @@ def test_an_event_of_two_keys_may_let_one_of_them_wait(open_store: OpenStore, mo
     assert verify(store) == []
     assert of(store, SPEND).retry("p")
     assert of(store, SPEND).get("p") == Spend(2, 2)
+    assert [of(store, SPEND).get(other) for other in "qr"] == [Spend(0, 1)] * 2
 
 
 class Odd(msgspec.Struct, frozen=True):
@@ -670,6 +696,51 @@ def test_the_next_one_behind_what_is_skipped_may_wait_too(store: SessionStore) -
     assert verify(store) == []
 
 
+def test_a_runner_that_parks_one_key_after_the_other_lets_both_wait(open_store: OpenStore) -> None:
+    store = open_store(projections=in_mode("followed", SALES))
+    for session_id in ("a", "b"):
+        store.execute(session_id, OpenSession())
+        store.execute(session_id, add(BAD))
+    store.execute("a", add("y"))
+
+    Runner(store, page=1).run(until=store.position)
+
+    assert [(each.key, each.position) for each in of(store).parked()] == [("a", 2), ("b", 4)]
+    assert store.query("SELECT sku FROM sold_lines") == []
+    assert verify(store) == []
+
+
+def test_what_is_skipped_stays_left_out_when_a_later_event_is_mended(
+    store: SessionStore, mode: Mode
+) -> None:
+    assert of(store).skip("a")
+    store.execute("a", add(BAD, price="1"))
+    store.execute("a", add("z"))
+    caught_up(store)
+    assert [(each.key, each.position) for each in of(store).parked()] == [("a", 7)]
+
+    assert of(store, MENDED).retry("a")
+
+    mended = SessionStore(
+        store.recorder.database, 1, read_only=True, projections=in_mode(mode, MENDED)
+    )
+    assert verify(mended) == []
+    assert rebuild(mended).switched
+    sales = there(of(mended, MENDED).get("a"))
+    assert [line.sku for line in sales.lines] == ["x", "y", BAD, "z"]
+
+
+def test_what_waits_is_told_in_the_order_of_its_events(store: SessionStore) -> None:
+    for session_id in ("c", "0"):
+        store.execute(session_id, OpenSession())
+        store.execute(session_id, add(BAD))
+    caught_up(store)
+
+    waiting = [(each.key, each.position) for each in of(store).parked()]
+
+    assert waiting == [("a", 3), ("c", 8), ("0", 10)]
+
+
 @pytest.mark.parametrize("key", ["b", "no such key", ""])
 def test_what_does_not_wait_is_neither_retried_nor_skipped(store: SessionStore, key: str) -> None:
     for go_on in (of(store).retry, of(store).skip):
@@ -802,6 +873,22 @@ def test_another_writer_knows_at_once_what_waits(open_store: OpenStore, first: i
     for store in stores:
         assert [(each.key, each.position) for each in of(store).parked()] == [("a", 4)]
         assert store.query("SELECT sku, units FROM sold_lines") == [("x", 2)]
+        assert verify(store) == []
+
+
+def test_another_writer_that_has_never_held_it_knows_at_once_that_it_waits(
+    open_store: OpenStore,
+) -> None:
+    one, other = (open_store(projections=in_mode("inline", SALES, SPEND)) for _ in range(2))
+    one.execute("a", OpenSession())
+    other.execute("b", OpenSession())  # it knows by now that nothing waits
+
+    one.execute("a", add(BAD))
+    other.execute("a", add("y"))
+
+    for store in (one, other):
+        assert [(each.key, each.position) for each in of(store).parked()] == [("a", 3)]
+        assert store.query("SELECT sku FROM sold_lines") == []
         assert verify(store) == []
 
 

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from sessions import Recorded
     from sessions.sql.head import Head
-    from tests.conftest import Clock
+    from tests.conftest import Clock, OpenStore
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -403,6 +403,22 @@ def test_a_customers_sessions_are_those_of_one_moment_whatever_is_behind(
     assert now == [views.get(session, position=reached) for session in OF_P[reached]]
     known = reached if behind == "attachments" else 5
     assert past == [views.get(session, position=known) for session in OF_P[known]]
+
+
+def test_a_customers_sessions_are_all_that_the_build_has_come_to_which_is_kept(
+    open_store: OpenStore,
+) -> None:
+    store, other = open_store(), open_store(2)
+    store.execute("a", OpenSession(profile_id="p"))
+    other.execute("a", OpenSession(profile_id="p"))
+    for _ in range(2):
+        rebuild(store, names=["attachments"], mode="followed")  # the build before stays there
+    store.execute("b", OpenSession(profile_id="p"))
+    Runner(store).run(until=2)
+
+    sessions = CustomerSessions(store).of_profile("p")
+
+    assert [session.integration_id for session in sessions] == ["a", "b"]
 
 
 def test_who_asks_just_as_attachments_become_inline_is_told_of_those_that_they_lacked(

@@ -186,7 +186,15 @@ def test_a_schema_may_be_called_in_any_script_whatever_the_encoding(
         (psycopg.errors.LockNotAvailable(), StoreBusy),
         (psycopg.errors.UniqueViolation(), Duplicate),
         (psycopg.errors.AdminShutdown(), StoreUnavailable),
+        (psycopg.errors.CannotConnectNow(), StoreUnavailable),
+        (psycopg.errors.TooManyConnections(), StoreUnavailable),
+        (psycopg.errors.ConnectionFailure(), StoreUnavailable),
+        (psycopg.OperationalError(), StoreUnavailable),
+        (psycopg.InterfaceError(), StoreUnavailable),
+        (psycopg.errors.DiskFull(), StorageFailed),
+        (psycopg.errors.ObjectInUse(), StorageFailed),
         (psycopg.errors.UndefinedTable(), StorageFailed),
+        (psycopg.ProgrammingError(), StorageFailed),
     ],
     ids=repr,
 )
@@ -503,8 +511,19 @@ def test_a_statement_with_more_parameters_than_can_be_sent_is_refused_at_once(
         assert store.query(sql.replace("?, ", "", 1), ["s"] * 65_535) == [("s",)]
 
 
+AWAY = """
+CREATE FUNCTION away(one bigint) RETURNS integer LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not connect to server "theirs"' USING ERRCODE = '08001'; END $$
+"""
+"""Raises what a foreign table does whose server is away."""
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [("SELECT ? FROM nowhere", '"nowhere" does not exist'), ("SELECT away(?)", '"theirs"')],
+)
 def test_a_statement_that_a_server_refuses_is_not_asked_again(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, sql: str, reason: str
 ) -> None:
     taken: list[None] = []
     take = Connections.take
@@ -515,10 +534,12 @@ def test_a_statement_that_a_server_refuses_is_not_asked_again(
 
     with SessionStore.open(postgres_url) as store:
         store.execute("s", OpenSession())
+        with store.recorder.database.writing() as connection:
+            connection.execute(AWAY)
         monkeypatch.setattr(Connections, "take", counted)
 
-        with pytest.raises(StorageFailed, match='"nowhere" does not exist'):
-            store.query("SELECT ? FROM nowhere", [1])
+        with pytest.raises(StorageFailed, match=reason):
+            store.query(sql, [1])
 
         assert len(taken) == 1
 

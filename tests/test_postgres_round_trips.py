@@ -231,6 +231,29 @@ def test_a_writer_among_others_has_a_command_done_in_two_round_trips(
         assert [verify(store) for store in (mine, other)] == [[], []]
 
 
+def test_a_question_in_a_batch_is_answered_though_its_relation_has_a_column_more(
+    postgres_url: str,
+) -> None:
+    sql = "SELECT * FROM customer_sessions WHERE session_id = ?"
+    with SessionStore.open(postgres_url) as store, SessionStore.open(postgres_url) as other:
+        store.execute("s", OpenSession())
+        for _ in range(2):
+            with store.batch():
+                store.execute("s", add())
+                assert store.query(sql, ["s"])
+        with other.recorder.database.writing() as connection:
+            connection.execute("ALTER TABLE customer_sessions ADD more text DEFAULT 'x'")
+
+        with store.batch():
+            store.execute("s", add())
+            ((*_, more),) = store.query(sql, ["s"])
+            assert more == "x"
+            store.execute("s", add())
+
+        assert store.execute("s", add()).version == 6
+        assert verify(store) == []
+
+
 def test_a_writer_that_is_alone_has_a_command_on_what_it_holds_done_in_one_round_trip(
     postgres_url: str, trips: list[int]
 ) -> None:

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypedDict, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    NamedTuple,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_args,
+)
 
 import msgspec
 import pytest
@@ -22,7 +32,9 @@ from projections import (
     Projection,
     Rows,
     Runner,
+    Storage,
     StoredProjection,
+    Table,
     rebuild,
     verify,
 )
@@ -43,7 +55,7 @@ from sessions import (
     SetQuantity,
     ViewsDiffer,
 )
-from sessions.events import ItemAdded, SessionClosed, SessionOpened
+from sessions.events import Event, ItemAdded, SessionClosed, SessionOpened
 from sessions.views.installed import installed
 from tests.conftest import add
 from tests.processes import in_processes
@@ -65,6 +77,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sessions import Command, Recorded
+    from sessions.keys import Key
     from sessions.kinds import Kind
     from sessions.sql.connection import Query
     from sessions.sql.database import Database
@@ -185,6 +198,34 @@ def test_a_column_is_a_field_or_a_property_of_any_type_that_views_may_have(
     )
 
     given(SessionOpened(first_session=True)).when_folded(projection).then("order-1", view)
+
+
+DESCRIBED = Annotated[int, msgspec.Meta(description="how many there are")]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Plain,
+        Boxed[int],
+        Boxed[int] | Other,
+        Boxed[int] | None,
+        Boxed[DESCRIBED],
+        Annotated[Plain, msgspec.Meta(description="what there is")],
+        Pair,
+    ],
+)
+def test_a_column_is_of_a_kind_that_takes_the_field_of_any_type_that_views_may_have(
+    kind: Any,
+) -> None:
+    with pytest.raises(InvalidValue, match="columns: units needs the kind integer or money"):
+        Projection(
+            name="plain",
+            version=1,
+            view=kind,
+            fold=lambda view, _: view,
+            columns=(Column("units", "text"),),
+        )
 
 
 class Kinds(msgspec.Struct, frozen=True):
@@ -341,6 +382,23 @@ def test_what_is_defined_can_be_opened_or_is_refused_as_invalid(
         SessionStore.open("memory:", projections=[replace(defined, **given)]).close()
 
 
+def test_what_is_several_may_be_given_in_lists(open_store: OpenStore) -> None:
+    rows = changed(LINES_OF, columns=[*LINES_OF.columns], key=["sku"], indexes=[*LINES_OF.indexes])
+    listed: dict[str, Any] = {
+        "types": [*get_args(Event)],
+        "columns": [*SALES.columns],
+        "indexes": [("application_id", "total")],
+        "rows": [rows],
+    }
+    store = open_store(projections=inline(replace(SALES, **listed)))
+
+    store.execute_many("a", [OpenSession(), add("x")])
+
+    assert store.query("SELECT session_id, sku, units FROM sold_lines") == [("a", "x", 1)]
+    assert rebuild(store).switched
+    assert verify(store) == []
+
+
 def test_only_projections_are_given_to_a_store() -> None:
     with pytest.raises(InvalidValue, match="projections: Projection objects, not <class"):
         SessionStore.open("memory:", projections=[cast("Any", Kinds)])
@@ -425,6 +483,24 @@ def test_there_are_no_more_columns_than_every_database_has_room_for(open_store: 
     assert len(store.query("SELECT c326 FROM sold")) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "most", "size"),
+    [
+        *[(kind, 982, 7904) for kind in ("integer", "flag", "time")],
+        *[(kind, 327, 7912) for kind in ("id", "text", "money", "json")],
+    ],
+)
+def test_a_row_has_room_for_more_columns_of_kinds_that_are_short(
+    kind: Kind, most: int, size: int
+) -> None:
+    number = Column("number", "integer")
+    columns = [Column(f"c{n}", kind) for n in range(most + 1)]
+
+    with pytest.raises(InvalidValue, match=rf"columns of at most 7900 bytes .* {size}"):
+        replace(SALES, rows=(with_columns(number, *columns),))
+    replace(SALES, rows=(with_columns(number, *columns[:most]),))
+
+
 def test_a_session_is_no_number_and_so_are_its_keys_not() -> None:
     with pytest.raises(InvalidValue, match="key: a column of the kind id or text, not"):
         replace(SALES, key=Column("session_id", "integer"))
@@ -461,6 +537,20 @@ def test_two_projections_do_not_share_a_relation(
 ) -> None:
     with pytest.raises(InvalidValue, match="projections: a different name for each projection"):
         open_store(projections=inline(SALES, other))
+
+
+def test_two_projections_do_not_share_a_name_whatever_their_relations_are_called() -> None:
+    def kept_in(relation: str) -> Projection[Any]:
+        table = Table(
+            relation,
+            (Column("application_id", "integer"), SALES.key),
+            key=("application_id", SALES.key.name),
+        )
+        own: Storage[Any] = Storage(table, lambda key, _: (key,), lambda _: Sales())
+        return replace(SALES, columns=(), rows=(), kept=own)
+
+    with pytest.raises(InvalidValue, match=r"a different name for each .*, not sales"):
+        SessionStore.open("memory:", projections=[kept_in("ours"), kept_in("theirs")])
 
 
 # --- what is kept of views
@@ -593,6 +683,34 @@ def test_an_event_that_changes_no_view_writes_none(open_store: OpenStore) -> Non
     assert store.query("SELECT profile_id, opened FROM spend") == [("all", 99)]
 
 
+class Tally(msgspec.Struct):
+    """A view that can be changed in place."""
+
+    units: int = 0
+
+
+def test_an_event_that_changes_no_view_that_can_be_changed_writes_none_either(
+    open_store: OpenStore,
+) -> None:
+    def fold(view: Tally | None, recorded: Recorded) -> Tally:
+        tally = view or Tally()
+        tally.units += isinstance(recorded.event, ItemAdded)
+        return tally
+
+    tally = Projection(
+        name="tally", version=1, view=Tally, fold=fold, columns=(Column("units", "integer"),)
+    )
+    store = open_store(projections=inline(tally))
+    store.execute("a", OpenSession())
+    store.execute("a", add("x"))
+    with store.recorder.database.writing() as connection:
+        connection.execute("UPDATE tally SET units = 99")
+
+    store.execute("a", CloseSession())
+
+    assert store.query("SELECT key, units FROM tally") == [("a", 99)]
+
+
 def test_only_the_types_that_are_wanted_are_folded(open_store: OpenStore) -> None:
     wants_two = replace(SALES, types=(ItemAdded, SessionClosed))
     store = open_store(projections=inline(wants_two))
@@ -632,6 +750,23 @@ def test_a_key_that_is_named_twice_is_folded_as_often_as_it_is_asked_for(
 
     spend = stored(store, "spend")
     assert spend.get("p") == spend.get("p", position=1)
+
+
+def test_a_key_that_is_named_twice_is_folded_once_though_a_signal_comes_between(
+    open_store: OpenStore,
+) -> None:
+    signals = [TimeoutError("a handler raises it wherever it interrupts")]
+
+    def twice(recorded: Recorded) -> Sequence[Key]:
+        if signals:
+            raise signals.pop()
+        return (*profiles(recorded), *profiles(recorded))
+
+    store = open_store(projections=inline(replace(SPEND, keys=twice)))
+    store.execute("a", OpenSession(profile_id="p"))
+
+    assert stored(store, "spend").get("p") == Spend(1)
+    assert verify(store) == []
 
 
 def test_keys_of_any_length_and_text_are_told_apart(open_store: OpenStore) -> None:
@@ -1036,6 +1171,32 @@ def test_a_writer_that_lacks_an_inline_projection_is_refused(open_store: OpenSto
 
     SessionStore(database, 1, projections=inline(SALES)).execute("a", add("x"))
     assert verify(store) == []
+
+
+def test_a_writer_that_is_older_is_told_to_upgrade_whatever_else_it_lacks(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=inline(replace(SALES, version=2), SPEND))
+    store.execute("a", OpenSession())
+
+    for older in (inline(SALES, SPEND), inline(SALES)):
+        with pytest.raises(ViewsDiffer) as refused:
+            SessionStore(store.recorder.database, 1, projections=older)
+        assert refused.value.advice == "upgrade this process"
+
+
+def test_a_writer_that_is_refused_is_told_what_it_has_of_what_the_store_keeps(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(projections=in_mode("inline", SALES))
+    store.execute("a", OpenSession())
+    others = in_mode("followed", replace(SALES, version=2), SPEND)
+
+    with pytest.raises(ViewsDiffer) as refused:
+        SessionStore(store.recorder.database, 1, projections=others)
+
+    assert refused.value.stored == "attachments 1, customer_sessions 1, sales 1"
+    assert refused.value.found == "attachments 1, customer_sessions 1, sales 2"
 
 
 WIDER = with_columns(*SALES.rows[0].columns, Column("a"), Column("b"), name="sold_lines")

@@ -735,6 +735,26 @@ def test_one_that_is_renamed_and_keeps_its_relations_is_told_whose_they_are(
     assert verify(store) == []
 
 
+def test_a_relation_that_another_one_takes_meanwhile_is_told_and_nothing_is_switched(
+    open_store: OpenStore,
+) -> None:
+    store = open_store()
+    store.execute("a", OpenSession())
+    database, followed = store.recorder.database, in_mode("followed", SALES)
+    other = SessionStore(database, 1, projections=followed)
+    renamed = in_mode("inline", replace(SALES, name="sold"))
+    building = SessionStore(database, 1, read_only=True, projections=renamed)
+
+    def begun(*_: object) -> None:
+        Runner(other).run(until=1)  # it begins the sales
+
+    with pytest.raises(ViewsDiffer) as refused:
+        rebuild(building, begun, names=["sold"])
+
+    assert (refused.value.stored, refused.value.found) == ("sales 1", "sold 1 with sold_lines")
+    assert StoredProjection(other, SALES).get("a") is not None
+
+
 def with_relations(name: str, *relations: str, version: int = 1) -> Projection[Any]:
     """Sales under a name, with the lines in each of some further relations."""
     rows = [structs.replace(MENDED.rows[0], name=relation) for relation in relations]

@@ -1048,6 +1048,20 @@ def test_a_runner_is_stopped_while_its_server_is_away(postgres_url: str) -> None
         assert time.monotonic() - started < SOON / 3
 
 
+def test_who_ran_a_runner_waits_for_the_server_again_as_anyone_does(postgres_url: str) -> None:
+    options: dict[str, Any] = {"projections": followed(MENDED), "lock_timeout": SOON}
+    with Line(postgres_url) as line, SessionStore.open(line.url, **options) as store:
+        store.execute("a", OpenSession())
+        Runner(store).run(until=1)
+        line.cut()
+        mended = threading.Timer(0.3, line.mend)
+        mended.start()
+
+        assert store.query("SELECT count(*) FROM events") == [(1,)]
+
+        mended.join()
+
+
 def test_a_runner_that_is_to_come_to_a_position_waits_for_its_server_too(
     postgres_url: str,
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from projections import Projection, Runner, rebuild
-from sessions import OpenSession, SessionExists, SessionStore
+from sessions import OpenSession, SessionExists, SessionStore, SetProfile
 from sessions.views.installed import installed
 
 if TYPE_CHECKING:
@@ -109,6 +109,29 @@ def test_a_log_that_has_moved_is_no_error_of_a_commit(
 
     commits = of(spans, "commit")
     assert len(commits) == (2 if url.startswith("postgresql") else 1)
+    assert {span.status.status_code for span in commits} == {StatusCode.UNSET}
+    assert [span.events for span in commits] == [()] * len(commits)
+
+
+def test_a_key_that_others_use_at_the_very_moment_is_no_error_of_a_commit(
+    postgres_url: str, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = SetProfile(profile_id="")
+    with SessionStore.open(postgres_url) as mine, SessionStore.open(postgres_url) as other:
+        for name in ("a", "b", "c"):
+            mine.execute(name, OpenSession())
+        commit = mine.recorder.database.commit
+
+        def late(*given: Any) -> None:
+            monkeypatch.undo()
+            other.execute("a", nothing, idempotency_key="k")
+            spans.clear()
+            commit(*given)
+
+        monkeypatch.setattr(mine.recorder.database, "commit", late)
+        mine.execute("a", nothing, idempotency_key="k")
+
+    commits = of(spans, "commit")
     assert {span.status.status_code for span in commits} == {StatusCode.UNSET}
     assert [span.events for span in commits] == [()] * len(commits)
 

@@ -7,7 +7,7 @@ from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum, StrEnum
 from hashlib import sha512
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -455,9 +455,18 @@ class Channel(StrEnum):
     WEB = "web"
 
 
-def test_a_key_of_a_kind_of_text_of_its_own_is_the_text(open_store: OpenStore, mode: Mode) -> None:
+class Named(str, Enum):  # noqa: UP042  it is shown as its name, and not as the text that it is
+    """The same."""
+
+    WEB = "web"
+
+
+@pytest.mark.parametrize("channel", [Channel, Named])
+def test_a_key_of_a_kind_of_text_of_its_own_is_the_text(
+    open_store: OpenStore, mode: Mode, channel: type[Channel | Named]
+) -> None:
     def channels(recorded: Recorded) -> list[str]:
-        return [Channel(_value(recorded))]
+        return [channel(_value(recorded))]
 
     def fold(view: Seen | None, recorded: Recorded) -> Seen:
         if view is not None:
@@ -469,12 +478,12 @@ def test_a_key_of_a_kind_of_text_of_its_own_is_the_text(open_store: OpenStore, m
 
     about(store, "web")
     views = StoredProjection(store, seen)
-    assert views.get("web") == views.get(Channel.WEB) == Seen(1, "web")
+    assert views.get("web") == views.get(channel.WEB) == Seen(1, "web")
     store.execute("t", OpenSession(attributes={"about": "web"}))
     Runner(store).run(until=store.position)
 
     assert [waiting.key for waiting in views.parked()] == ["web"]
-    for key in ("web", Channel.WEB):
+    for key in ("web", channel.WEB):
         with pytest.raises(ViewParked):
             views.get(key)
     assert not views.retry("web")
@@ -808,6 +817,46 @@ def _twice_or_once(view: Seen) -> list[tuple[str, int]]:
     return [("one", 1), ("one" if view.count == 2 else "two", 2)]
 
 
+TWICE_OR_ONCE = Rows(
+    "seen_rows", (Column("what"), Column("n", "integer")), ("what",), _twice_or_once
+)
+
+
+def _counted(view: Seen | None, _: Recorded) -> Seen:
+    """How many events there were, if each view is given as it is read again."""
+    before = view or Seen(0)
+    return Seen(before.count + (100 if before.value else 1), "which is not kept")
+
+
+COUNTS: Storage[Seen] = Storage(
+    Table(
+        "seen",
+        (Column("application_id", "integer"), Column("key", "id"), Column("n", "integer")),
+        key=("application_id", "key"),
+    ),
+    lambda key, view: (key, view.count),
+    lambda row: Seen(row[1]),
+    always_fits=True,
+    settled=lambda view: Seen(view.count),
+)
+
+
+@pytest.mark.parametrize("mode", ["inline", "followed", "live"])
+def test_a_view_that_is_kept_in_a_way_of_its_own_is_given_as_it_is_read_again(
+    open_store: OpenStore, mode: Mode
+) -> None:
+    seen = Projection(name="seen", version=1, view=Seen, fold=_counted, kept=COUNTS, mode=mode)
+    store = open_store(projections=[seen])
+
+    store.execute("s", OpenSession())
+    for many in ([1], [2, 3]):
+        store.execute_many("s", [SetAttributes(attributes={"about": value}) for value in many])
+    Runner(store).run(until=store.position)
+
+    assert StoredProjection(store, seen).get("s") == Seen(4)
+    assert verify(store) == []
+
+
 def _unfit_at_two(_: Seen | None, recorded: Recorded) -> Seen:
     count: Any = recorded.version if recorded.version != 2 else "two"
     return Seen(count)
@@ -815,25 +864,26 @@ def _unfit_at_two(_: Seen | None, recorded: Recorded) -> Seen:
 
 @pytest.mark.parametrize("mode", ["inline", "followed", "live"])
 @pytest.mark.parametrize(
-    ("fold", "rows"),
+    ("fold", "rows", "kept"),
     [
-        (
-            lambda view, _: Seen(1 + (view.count if view else 0)),
-            [
-                Rows(
-                    "seen_rows", (Column("what"), Column("n", "integer")), ("what",), _twice_or_once
-                )
-            ],
-        ),
-        (_unfit_at_two, []),
+        (lambda view, _: Seen(1 + (view.count if view else 0)), [TWICE_OR_ONCE], None),
+        (_counted, [TWICE_OR_ONCE], COUNTS),
+        (_unfit_at_two, [], None),
     ],
-    ids=["two rows with one key", "a value that is not of its type"],
+    ids=["two rows with one key", "and views that always fit", "a value that is not of its type"],
 )
 @pytest.mark.parametrize("commands", [[1, 2], [[1, 2]]], ids=["one by one", "together"])
-def test_a_view_that_cannot_be_kept_between_two_events_waits_however_they_come(
-    open_store: OpenStore, mode: Mode, fold: Any, rows: list[Rows[Seen]], commands: list[Any]
+def test_a_view_that_cannot_be_kept_between_two_events_waits_however_they_come(  # noqa: PLR0913, PLR0917  its parameters and fixtures
+    open_store: OpenStore,
+    mode: Mode,
+    fold: Any,
+    rows: list[Rows[Seen]],
+    kept: Storage[Seen] | None,
+    commands: list[Any],
 ) -> None:
-    seen = Projection(name="seen", version=1, view=Seen, fold=fold, mode=mode, rows=tuple(rows))
+    seen = Projection(
+        name="seen", version=1, view=Seen, fold=fold, mode=mode, rows=tuple(rows), kept=kept
+    )
     store = open_store(projections=[seen])
     store.execute("s", OpenSession())
 

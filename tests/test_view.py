@@ -335,6 +335,21 @@ def test_what_is_read_is_never_another_versions_even_if_it_can_be_read(
             ask()
 
 
+def test_another_version_that_was_kept_before_is_nothing_to_who_reads(
+    store: SessionStore, views: CustomerSessions
+) -> None:
+    database = store.recorder.database
+    store.execute("order-1", OpenSession(profile_id="p"))
+    newer = [replace(each, version=2) for each in store.projections]
+    rebuild(SessionStore(database, 1, read_only=True, projections=newer))
+    assert rebuild(store, allow_older=True).switched
+
+    session = views.get("order-1")
+
+    assert views.find() == views.of_profile("p") == [session]
+    assert len(CustomerHistories(store).get("p").sessions) == 1
+
+
 def test_the_lines_of_a_view_can_be_given_back_as_a_cart(
     store: SessionStore, views: CustomerSessions
 ) -> None:
