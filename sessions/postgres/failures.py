@@ -6,7 +6,6 @@ import re
 
 import psycopg
 from psycopg import errors as pg
-from psycopg_pool import PoolTimeout
 
 from sessions.errors import (
     DependentObject,
@@ -64,8 +63,6 @@ def _kind_of(error: psycopg.Error) -> type[SessionsError]:
             return StatementTimeout  # a standby's recovery needs what it read, or people lock too
         case pg.UniqueViolation():
             return Duplicate
-        case PoolTimeout():
-            return StoreUnavailable
         case _ if error.sqlstate == _TRANSACTION_TIMEOUT:
             return StatementTimeout
         case _:
@@ -79,8 +76,8 @@ def _is_of_standby(error: psycopg.Error) -> bool:
 
 
 def is_gone(error: psycopg.Error) -> bool:
-    """Whether the connection or the server went away, so that another connection may work."""
-    if not isinstance(error, _GONE) or isinstance(error, (PoolTimeout, pg.PipelineAborted)):
+    """Whether another connection may work: this one or the server went away, or there was none."""
+    if not isinstance(error, _GONE):
         return False
     if error.diag.severity_nonlocalized == "ERROR":  # of a statement, by a server that is there
         return False

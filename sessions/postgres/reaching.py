@@ -12,7 +12,6 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import ConnectionTimeout
 from psycopg.pq import PGconn, Ping
-from psycopg_pool import PoolTimeout
 
 from sessions.postgres.failures import is_cut, is_gone
 from sessions.postgres.pool import CONNECT_SECONDS
@@ -84,7 +83,7 @@ class Reaching:
             try:
                 return work()
             except psycopg.Error as error:
-                tried = is_gone(error) or isinstance(error, PoolTimeout)
+                tried = is_gone(error)
                 closed = self._connections.closed
                 if not tried or closed or time.monotonic() + pause > deadline:
                     raise

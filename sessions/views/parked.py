@@ -101,8 +101,7 @@ class ParkedKeys:
 
     def skip(self, connection: Connection, key: str) -> None:
         """Skip the event that a key waits for, from now on."""
-        where = f"{self._of_key} AND NOT skipped"
-        sql = f"UPDATE {self._table.name} SET skipped = TRUE WHERE {where}"
+        sql = f"UPDATE {self._table.name} SET skipped = TRUE WHERE {self._of_key}"
         connection.execute(sql, (*self._build, key))
 
 
