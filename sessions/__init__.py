@@ -6,6 +6,7 @@ The views are in `projections`.
 
 from sessions.batching import Batch
 from sessions.claims import Claim, Usage
+from sessions.command_json import command_from_json
 from sessions.commands import (
     AddItem,
     ApplyCoupon,
@@ -60,6 +61,7 @@ from sessions.errors import (
     KeyNotTouched,
     LimitExceeded,
     LineNotFound,
+    MalformedCommand,
     NotAStore,
     NotEnoughLeft,
     NotFound,
@@ -188,6 +190,7 @@ __all__ = [
     "LimitExceeded",
     "Line",
     "LineNotFound",
+    "MalformedCommand",
     "NotAStore",
     "NotEnoughLeft",
     "NotFound",
@@ -259,6 +262,7 @@ __all__ = [
     "ViewUnreadable",
     "ViewsDiffer",
     "asks",
+    "command_from_json",
     "decide",
     "evolve",
 ]

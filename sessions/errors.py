@@ -118,6 +118,12 @@ class LimitExceeded(InvalidInput):
     value: object
 
 
+class MalformedCommand(InvalidInput):
+    """{reason}"""
+
+    reason: str
+
+
 class LineNotFound(InvalidInput):
     """{field}: {rule}: {value!r}"""
 

@@ -12,7 +12,7 @@ import pytest
 
 from projections import CustomerSessions, verify
 from sessions import SessionStore
-from sessions.cli.execute import _texts
+from sessions.command_json import _texts
 from sessions.commands import Command
 from tests.test_cli_maintain import SESSIONS, run
 from tests.waiting import SOON

@@ -14,6 +14,8 @@ from sessions import (
     CancelSession,
     CartItem,
     CloseSession,
+    InvalidValue,
+    MalformedCommand,
     OpenSession,
     Product,
     RemoveCoupon,
@@ -29,8 +31,49 @@ from sessions import (
     SetIdentifiers,
     SetProfile,
     SetQuantity,
+    command_from_json,
 )
 from sessions.commands import Command, name_of
+
+NOT_COMMANDS: list[tuple[str | bytes, str, str]] = [
+    ("", "$", "Input data was truncated"),
+    ("[]", "$", "Expected `object`, got `array` - at `$`"),
+    ('{"command":"close"', "$", "Input data was truncated"),
+    (
+        '{"command":"sell"}',
+        "$.command",
+        "Invalid value 'sell' - at `$.command`: the commands are add-",
+    ),
+    ('{"sku":"a"}', "$", "Object missing required field `command` - at `$`"),
+    ('{"command":"close","at":"now"}', "$.at", "Invalid RFC3339 encoded datetime - at `$.at`"),
+    (
+        '{"command":"close","command":"cancel"}',
+        "$",
+        "Object has the field `command` twice - at `$`",
+    ),
+    (
+        '{"command":"add-item","sku":"a","price":"1_0"}',
+        "$.price",
+        "Expected a number in JSON's notation - at `$.price`",
+    ),
+    (
+        '{"command":"return","items":[{"sku":"a"},{"position":"1"}]}',
+        "$.items[1].position",
+        "Expected `int | null`, got `str` - at `$.items[1].position`",
+    ),
+    (
+        '{"command":"apply-coupon","coupon":"\\ud800"}',
+        "$.coupon",
+        r"a string holds one half of a surrogate pair, such as \ud800 - at `$.coupon`",
+    ),
+    (
+        '{"command":"apply-coupon","coupon":"\ud800"}',
+        "$.coupon",
+        r"a string holds one half of a surrogate pair, such as \ud800 - at `$.coupon`",
+    ),
+    (b'{"command":"\xff"}', "$", "JSON is malformed: invalid UTF-8 (byte 12)"),
+    ('{"command":"set-attributes","attributes":{"a":' + "[" * 5000, "$", "lists and objects nest"),
+]
 
 AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
 AN_ITEM = '{"sku":"a","price":59.90,"quantity":2}'
@@ -213,3 +256,43 @@ def test_positions_of_a_command_are_given_by_keyword_only() -> None:
     positional: Any = ApplyCoupon
     with pytest.raises(TypeError):
         positional("A")
+
+
+@pytest.mark.parametrize(("text", "command"), EVERY)
+def test_a_command_is_read_from_a_text_or_bytes_whether_or_not_its_class_is_asked_for(
+    text: str, command: Command
+) -> None:
+    kind: Any = type(command)
+    untagged = text.replace(f'"command":"{name_of(command)}"', "", 1).replace("{,", "{", 1)
+
+    assert command_from_json(text) == command_from_json(text.encode()) == command
+    assert command_from_json(text, kind) == command_from_json(untagged, kind) == command
+
+
+@pytest.mark.parametrize(("text", "field", "said"), NOT_COMMANDS)
+def test_what_is_no_command_is_refused_with_the_path_to_the_error(
+    text: str | bytes, field: str, said: str
+) -> None:
+    with pytest.raises(MalformedCommand) as refused:
+        command_from_json(text)
+
+    assert refused.value.field == field
+    assert str(refused.value).startswith(said)
+    assert str(refused.value) == refused.value.reason
+
+
+def test_a_command_of_another_class_than_asked_for_is_refused() -> None:
+    with pytest.raises(MalformedCommand, match="Invalid value 'close'"):
+        command_from_json('{"command":"close"}', CancelSession)
+
+
+@pytest.mark.parametrize("kind", [CartItem, int, Command])
+def test_what_is_no_class_of_a_command_is_refused(kind: Any) -> None:
+    with pytest.raises(InvalidValue, match="kind: the class of a command"):
+        command_from_json("{}", kind)
+
+
+def test_what_is_no_text_is_refused() -> None:
+    text: Any = {"command": "close"}
+    with pytest.raises(InvalidValue, match="text: JSON, as a str or bytes, not"):
+        command_from_json(text)

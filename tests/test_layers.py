@@ -35,7 +35,7 @@ PACKAGES = {
 
 WORDS = {
     *DECIDER,
-    *("cached", "exits", "forks", "mutability", "news", "recorded", "tracing"),
+    *("cached", "command_json", "exits", "forks", "mutability", "news", "recorded", "tracing"),
 }
 """What all may know, and what knows no package."""
 

@@ -86,10 +86,12 @@ class Post:
         if hindered == self._hindered:
             return
         self._hindered = hindered
-        if hindered is None:
+        if hindered is not None:
+            logger.warning("%s is not followed by this process: %s", name, hindered)
+        elif build is not None and build.mode == "followed":
             logger.warning("%s can be followed by this process again", name)
         else:
-            logger.warning("%s is not followed by this process: %s", name, hindered)
+            logger.warning("%s is not to be followed any more", name)
 
     def _is_due(self, build: Build) -> bool:
         """Whether this process should follow a build, which it may have left to a newer process."""

@@ -198,15 +198,19 @@ class Table:
     def _same(self, name: str, value: str, dialect: Dialect) -> str:
         return dialect.is_id(name, value) if name in self.ids else f"{name} = {value}"
 
-    def check(self, row: Sequence[object]) -> None:
+    def check(self, row: Sequence[object], *, known: int = 0) -> None:
         """Raise if a database would not take a row, which is given without the application's id.
+
+        Args:
+            row: The row.
+            known: How many of its first values are the library's own: an error does not count them.
 
         Raises:
             ValueError: A value is not of its column's kind, or there are too few or too many.
         """
         if len(row) != len(self.columns) - 1:
-            named = ", ".join([column.name for column in self.columns[1:]])
-            message = f"{self.name}: a value for each of {named}, not {len(row)} values"
+            named = ", ".join([column.name for column in self.columns[1 + known :]])
+            message = f"{self.name}: a value for each of {named}, not {len(row) - known} values"
             raise ValueError(message)
         for column, value in zip(self.columns[1:], row, strict=True):
             if not (column.nullable if value is None else fits(column.kind, value)):

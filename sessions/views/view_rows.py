@@ -42,7 +42,7 @@ class MadeRows(Generic[V]):
         """
         rows: KeyedRows = {}
         for made in self._rows.of(view):
-            self._table.check((key, *made))
+            self._table.check((key, *made), known=1)
             row = self._table.values((application_id, key, *made))
             own = self._table.key_of(row)
             if rows.setdefault(own, row) is not row:
