@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 import weakref
 from contextlib import ExitStack, suppress
@@ -59,8 +60,13 @@ _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 _SECONDS = 0.1
 """How long a fork waits at first for something that is at work."""
 
+_CHILD_SECONDS = 10.0
+"""How long a parent waits at most until its child has begun again."""
+
 _holding: list[Held] = []
 _closed: list[Gate] = []
+_line: list[int] = []
+"""Both ends of a pipe, which nobody has any more as soon as the child has begun again."""
 _mutex = threading.RLock()
 """Held to add to what is watched, and by a fork once it holds all of that."""
 _turn = threading.RLock()
@@ -105,6 +111,8 @@ def _before_fork() -> None:
     finally:
         _mutex.acquire()
     _hold(*_not_held())  # what was made meanwhile; nothing more can be
+    with suppress(OSError):  # too many open files
+        _line.extend(os.pipe())
 
 
 def _not_held() -> tuple[list[Held], list[Gate]]:
@@ -140,7 +148,20 @@ def _after_in_parent() -> None:
             steps.callback(one.go_on_after_fork)
         for gate in _closed:
             steps.callback(gate.open)
-        _release(_mutex)
+        steps.callback(_release, _mutex)
+        _wait_for_child()
+
+
+def _wait_for_child() -> None:
+    """Wait until the child has begun again, or has ended: until then it needs what is held here."""
+    if _line:
+        reads, writes = _line
+        _line.clear()
+        os.close(writes)
+        ends = select.poll()
+        ends.register(reads)
+        ends.poll(_CHILD_SECONDS * 1000)
+        os.close(reads)
 
 
 def _after_in_child() -> None:
@@ -148,8 +169,13 @@ def _after_in_child() -> None:
     _closed.clear()
     _release(_mutex)
     _release(_turn)
-    for one in list(_watched):
-        one.begin_again_in_child()
+    try:
+        for one in list(_watched):
+            one.begin_again_in_child()
+    finally:
+        for end in _line:
+            os.close(end)
+        _line.clear()
 
 
 def _release(lock: threading.RLock) -> None:

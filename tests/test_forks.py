@@ -300,6 +300,93 @@ for store in [own, *stores]:
 """
 
 
+OUTLIVES = """
+import os, select, sys
+from sessions import OpenSession, SessionStore
+
+url, generations = sys.argv[1], int(sys.argv[2])
+store = SessionStore.open(url)
+store.execute("parent", OpenSession())
+assert store.position == 1
+works, ends = os.pipe()
+if not os.fork():
+    if generations == 2 and os.fork():
+        os._exit(0)
+    for number in range(400):
+        store.execute(f"child {number}", OpenSession())
+    os._exit(0)
+os.close(ends)
+store.close()
+while not select.select([works], [], [], 0)[0]:  # until the last child ends
+    with SessionStore.open(url, read_only=True) as other:
+        other.position  # as it closes, nobody else seems to have the file open
+with SessionStore.open(url) as store:
+    print(store.position)
+"""
+
+TAKES_OVER = """
+import os, sys, time
+from sessions import SessionStore
+
+store = SessionStore.open(sys.argv[1])
+database = store.recorder.database
+tried, tries = os.pipe()
+with database.held("rebuild") as parent:
+    assert parent is not None
+    if not (child := os.fork()):
+        with database.held("rebuild") as held:
+            assert held is None
+        os.write(tries, b"x")
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with database.held("rebuild") as held:
+                if held is not None:
+                    os._exit(0)
+            time.sleep(0.005)
+        os._exit(1)
+    os.read(tried, 1)
+assert os.waitpid(child, 0)[1] == 0
+store.close()
+"""
+
+CANNOT_LOCK = """
+import os, sys
+from sessions import OpenSession, SessionStore, StorageFailed
+from sessions.sqlite import inherited
+
+def lock(path, *, reads):
+    raise OSError(0, "No locks available")
+
+inherited.lock = lock
+store = SessionStore.open(sys.argv[1])
+store.execute("parent", OpenSession())
+if not (child := os.fork()):
+    try:
+        store.execute("child", OpenSession())
+    except StorageFailed as failed:
+        os.write(1, str(failed).encode())
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+store.execute("goes on", OpenSession())
+store.close()
+"""
+
+LATE = """
+import os, sys, time
+os.register_at_fork(after_in_child=lambda: time.sleep(0.5))
+from sessions import OpenSession, SessionStore
+
+store = SessionStore.open(sys.argv[1])
+store.execute("parent", OpenSession())
+began = time.monotonic()
+if not (child := os.fork()):
+    os._exit(0)
+assert time.monotonic() - began >= 0.5
+assert os.waitpid(child, 0)[1] == 0
+store.close()
+"""
+
+
 def forked(script: str, *arguments: str) -> str:
     """What a script prints that forks."""
     quiet = ["-W", "ignore::DeprecationWarning"]  # of a fork beside threads, from 3.12 on
@@ -392,6 +479,31 @@ def test_a_child_may_unwind_through_what_its_parent_has_begun(any_url: str) -> N
 
 def test_a_child_may_take_the_leases_that_its_parent_holds_in_memory() -> None:
     forked(LEASES)
+
+
+@pytest.mark.parametrize("generations", [1, 2])
+def test_what_a_child_is_answered_stays_though_its_parent_and_others_come_and_go(
+    sqlite_url: str, generations: int
+) -> None:
+    assert forked(OUTLIVES, sqlite_url, str(generations)) == "401\n"
+
+
+def test_a_child_takes_over_a_lease_of_its_parent_once_it_is_free(sqlite_url: str) -> None:
+    forked(TAKES_OVER, sqlite_url)
+
+
+def test_a_child_that_cannot_lock_what_it_inherits_says_so_and_does_nothing(
+    sqlite_url: str,
+) -> None:
+    said = forked(CANNOT_LOCK, sqlite_url)
+
+    assert said.endswith(
+        "forked from one that had it open, and could not lock it: No locks available"
+    )
+
+
+def test_a_parent_goes_on_once_its_child_has_begun_again(sqlite_url: str) -> None:
+    forked(LATE, sqlite_url)
 
 
 @pytest.mark.parametrize("when", ["before", "after_in_parent", "after_in_child"])

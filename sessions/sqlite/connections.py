@@ -17,7 +17,8 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sessions.errors import StoreClosed, StoreNotFound
+from sessions.errors import StorageFailed, StoreClosed, StoreNotFound
+from sessions.sqlite import inherited
 from sessions.sqlite.files import Files
 from sessions.sqlite.inside import Inside
 from sessions.sqlite.private import Private
@@ -54,6 +55,8 @@ _PAUSE = (0.0005, 0.002)
 _LOOK_SECONDS = 0.5
 """How often it is checked whether the files still have their names; it costs microseconds."""
 
+_NOT_LOCKED = "this process was forked from one that had it open, and could not lock it: {}"
+
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
 
@@ -71,6 +74,9 @@ class Connections:
         failures.check_version(sqlite3.sqlite_version_info)
         self.closed = False
         self._files = Files(path)
+        self._inherits = False
+        self._not_locked: str | None = None
+        self._private = 0
         self._look_at = math.inf if self.in_memory else 0.0
         self._writer: sqlite3.Connection | None = None
         self.inside = Inside()
@@ -135,25 +141,33 @@ class Connections:
         """A connection that nobody else uses, for reading each page once."""
         with self.inside:
             connection = self._connect(must_exist=True)
+            self._private += 1
         try:
             private = Private(connection, self.inside)
             private.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
             yield private
         finally:
             with self.inside:
+                self._private -= 1
                 connection.close()
 
     def check_files(self) -> None:
         """Raise if the files were deleted, moved or replaced; they are checked now and then."""
         if monotonic() < self._look_at:
             return
-        is_open = self._writer is not None or any(self._readers.values())
-        if self._files.check(is_open=is_open):
+        if self._files.check(is_open=self._is_open):
             self._look_at = monotonic() + _LOOK_SECONDS
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether a connection is open that stays open."""
+        return self._writer is not None or any(self._readers.values())
 
     def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
         if self.closed:
             raise StoreClosed
+        if self._not_locked is not None:
+            raise StorageFailed(path=self._path, reason=_NOT_LOCKED.format(self._not_locked))
         if must_exist and not self.exists:
             raise StoreNotFound(path=self._path)
         name = (
@@ -228,10 +242,27 @@ class Connections:
             if self._writer is not None and self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             return
+        if self._is_open or self._private or self._inherits:
+            self._inherits = True
+            self._lock_what_is_inherited()
         for idle in self._readers.values():
             _inherited.extend(idle)
         self._readers = {False: deque(), True: deque()}
         if self._writer is not None:
             _inherited.append(self._writer)
             self._writer = None
+        self._private = 0
         self._files.begin_again()
+
+    def _lock_what_is_inherited(self) -> None:
+        """Take the locks that SQLite believes to have; if that fails, the child gets no connection.
+
+        The parent waits for it. If it was killed, others may have replaced the files meanwhile.
+        """
+        try:
+            inherited.lock(self._path, reads=self._private > 0)
+            self._files.check(is_open=self._is_open)
+        except OSError as error:
+            self._not_locked = error.strerror
+        except StorageFailed as error:
+            self._not_locked = f"{error.reason}"

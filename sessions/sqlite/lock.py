@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sessions import forks
 from sessions.errors import StorageFailed
 from sessions.sqlite.failures import refused_by_system
 from sessions.sqlite.files import file_number
@@ -19,6 +20,32 @@ if TYPE_CHECKING:
     from sessions.sqlite.inside import Inside
 
 _NO_NAME = re.compile(r"[^a-z0-9_]+")
+
+
+class _Leases:
+    """The connections that hold leases. A child closes them, or SQLite would take them for its own.
+
+    Their databases are empty: to close one there changes nothing for the parent.
+    """
+
+    def __init__(self) -> None:
+        self._held: set[sqlite3.Connection] = set()
+        forks.watch(self)
+
+    @contextmanager
+    def noted(self, connection: sqlite3.Connection) -> Iterator[None]:
+        self._held.add(connection)
+        try:
+            yield
+        finally:
+            self._held.discard(connection)
+
+    def begin_again_in_child(self) -> None:
+        while self._held:
+            self._held.pop().close()
+
+
+_leases = _Leases()
 
 
 @contextmanager
@@ -35,7 +62,7 @@ def held_file(path: str, what: str, inside: Inside) -> Iterator[StillHeld | None
     name = f"{path}-{_NO_NAME.sub('-', what)}.lock"
     with _refused(path, name), inside:
         connection = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
-    with _closing(connection, inside):
+    with _leases.noted(connection), _closing(connection, inside):
         with _refused(path, name), inside:
             is_mine = _lock(connection)
         if is_mine and not os.access(name, os.W_OK):  # readers can share a read-only file
