@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ from sessions.errors import (
     ProjectionNotLoaded,
     ProjectionTooOld,
     RebuildRunning,
+    StorageFailed,
     ViewBehind,
 )
 from sessions.sql import inserting
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from projections.comparing import Compared
+    from sessions.sql.connection import Connection
     from sessions.sql.head import Build, Mode
     from tests.conftest import OpenStore
 
@@ -391,6 +393,26 @@ def test_only_one_rebuilds_at_a_time(store: SessionStore) -> None:
 
     assert refused == [True] * len(refused)
     assert refused
+
+
+def test_one_that_fails_as_it_begins_is_not_said_to_be_overtaken(
+    store: SessionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def full(*what: Any) -> Iterator[Connection]:
+        with writing(*what) as connection:
+            yield connection
+            raise StorageFailed(path="the store", reason="the disk is full")
+
+    store.execute("s", OpenSession())
+    database = store.recorder.database
+    writing = database.writing
+    with monkeypatch.context() as failing:
+        failing.setattr(database, "writing", full)
+        with pytest.raises(StorageFailed, match="the disk is full"):
+            rebuild(store)
+
+    assert rebuild(store).switched
 
 
 def test_one_that_is_overtaken_before_its_switch_leaves_what_the_other_made(

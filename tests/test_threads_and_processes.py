@@ -174,6 +174,28 @@ def test_what_would_wait_for_its_own_thread_is_refused_and_the_store_goes_on(
         assert verify(store) == []
 
 
+@pytest.mark.parametrize("when", ["_join", "_hand_over"])
+def test_so_is_what_a_signal_handler_asks_for_as_its_thread_comes_or_goes(
+    url: str, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionStore.open(url) as store:
+        shared, refused = store._commits, list[str]()
+        goes_on = getattr(shared, when)
+
+        def interrupted(job: Any) -> Any:
+            monkeypatch.undo()
+            with pytest.raises(CommitUnderway):
+                store.execute("inner", OpenSession())
+            refused.append(when)
+            return goes_on(job)
+
+        monkeypatch.setattr(shared, when, interrupted)
+        store.execute("outer", OpenSession())
+
+        assert refused == [when]
+        assert store.execute("inner", OpenSession()).position == 2
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_task_that_is_thrown_away_may_be_collected_at_any_moment(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -719,6 +719,15 @@ def test_what_is_skipped_meanwhile_lets_it_begin_anew(url: str) -> None:
         assert to_skip == []
 
 
+def test_what_an_interrupted_verification_has_left_is_in_nobodys_way(store: SessionStore) -> None:
+    store.execute("s", OpenSession())
+    with store.recorder.database.private() as connection:  # in memory all have the same one
+        connection.execute("CREATE TEMPORARY TABLE claims_fresh (left_over text)")
+        connection.execute("CREATE TEMPORARY TABLE parked_fresh (left_over text)")
+
+    assert verify(store) == []
+
+
 def test_an_interrupt_that_closes_its_connection_is_still_an_interrupt(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ from sessions.views.current import check_free, retire, switch
 from sessions.views.parked import parked_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sessions.sql.connection import Connection, Query
     from sessions.sql.database import Database
@@ -113,7 +113,7 @@ class Building:
             ProjectionTooOld: The store keeps a newer version, and an older one is not allowed.
         """
         done_before = self._begin()
-        labels = [each.label for each in self._of_projections]
+        labels = [each.label for each in _of_projections(self._builds)]
         compared: list[Compared] = []
         retired: list[str] = []
         go_on = partial(self._catching_up.go_on, progress, stop)
@@ -137,20 +137,16 @@ class Building:
         with self._database.writing() as connection:
             if not self._is_copy:
                 kept.check_whole(query_on(connection))
-            self._builds = {
+            builds = {
                 name: self._attempts.build(connection, name, tables)
                 for name, tables in self._tables.items()
             }
             query = query_on(connection)
             leaving = [*self._projections, *[each.name for each in self._to_be_retired(query)]]
-            check_free(query, self._of_projections, leaving)
-            self._catching_up.begin(self._builds, query)
+            check_free(query, _of_projections(builds), leaving)
+            self._catching_up.begin(builds, query)
+        self._builds = builds  # it has them: they are committed
         return self._catching_up.position
-
-    @property
-    def _of_projections(self) -> list[Build]:
-        """The builds of projections; the claims are none."""
-        return [build for build in self._builds.values() if build.name != CLAIMS]
 
     def _to_be_retired(self, query: Query) -> list[Build]:
         """The builds that no writer keeps any longer after the switch."""
@@ -185,8 +181,13 @@ class Building:
         retired = self._to_be_retired(query_on(connection))
         for each in retired:
             retire(self._database, connection, each.name)
-        switch(self._database, connection, self._of_projections)
+        switch(self._database, connection, _of_projections(self._builds))
         if self._is_of_all:
             switch_claims(self._database, connection, self._builds[CLAIMS])
         confirm(connection)
         return retired
+
+
+def _of_projections(builds: Mapping[str, Build]) -> list[Build]:
+    """The builds of projections; the claims are none."""
+    return [build for build in builds.values() if build.name != CLAIMS]

@@ -87,13 +87,20 @@ class Verification:
 
     @contextmanager
     def relations(self) -> Iterator[None]:
-        """Temporary relations for what is folded afresh."""
+        """Temporary relations for what is folded afresh.
+
+        Those of a verification that was interrupted are removed first: in memory all share one
+        connection.
+        """
+        dialect = self._database.dialect
         made = [table.beside(_FRESH) for table in (*self._tables, schema.PARKED)]
-        for table in made:
-            for statement in created_temporary(table, self._database.dialect):
-                self._connection.execute(statement)
-        drops = [f"DROP TABLE {table.name}" for table in made]
+        drops = [f"DROP TABLE IF EXISTS {dialect.temporary}.{table.name}" for table in made]
+        for statement in drops:
+            self._connection.execute(statement)
         with ending(self._connection, drops, drops):
+            for table in made:
+                for statement in created_temporary(table, dialect):
+                    self._connection.execute(statement)
             self._parked.take_skips()
             yield
 

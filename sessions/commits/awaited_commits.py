@@ -37,7 +37,7 @@ class AwaitedCommits(SharedCommits):
         """
         import asyncio  # noqa: PLC0415  callers that await have it; others start faster
 
-        self._check_not_leading("a command")
+        self._check_not_inside("a command")
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         lead = tracing.carried(self._lead_unless_withdrawn)
 

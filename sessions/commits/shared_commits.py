@@ -97,6 +97,7 @@ class SharedCommits:
         self._outside = Outside(self._mutex, self._lock, self._full)
         self._led = False
         self._leader: int | None = None
+        self._inside: set[int] = set()
         self._closed = False
         self._closing: list[Lock] = []
         self._taken: list[Job] = []
@@ -115,9 +116,17 @@ class SharedCommits:
         Raises:
             QueueFull: Too many callers were waiting, for too long.
             StoreClosed: The store is closed.
-            CommitUnderway: This thread is leading, and would wait for itself.
+            CommitUnderway: This thread is inside already, and would wait for itself.
         """
-        self._check_not_leading("a command")
+        self._check_not_inside("a command")
+        thread = threading.get_ident()
+        try:
+            self._inside.add(thread)
+            return self._do(job)
+        finally:
+            self._inside.discard(thread)
+
+    def _do(self, job: Job) -> list[Executed]:
         gate = closed_gate(self._lock)
         job.wake = gate.release
         deadline = None
@@ -272,9 +281,13 @@ class SharedCommits:
         self._queue.remove(job)
         self._outside.admit(1)
 
-    def _check_not_leading(self, what: str) -> None:
-        """Refuse what a signal handler, a clock or a fold asks for in the thread that leads."""
-        if self._leader == threading.get_ident():
+    def _check_not_inside(self, what: str) -> None:
+        """Refuse what a signal handler, a clock or a fold asks for in a thread that is inside.
+
+        A thread may lead for a task.
+        """
+        thread = threading.get_ident()
+        if thread in self._inside or thread == self._leader:
             raise CommitUnderway(what=what)
 
     def _full(self) -> QueueFull:
@@ -284,9 +297,9 @@ class SharedCommits:
         """Accept nothing more, and wait until what was accepted is done.
 
         Raises:
-            CommitUnderway: This thread is leading, and would wait for itself.
+            CommitUnderway: This thread is inside, and would wait for itself.
         """
-        self._check_not_leading("close")
+        self._check_not_inside("close")
         gate = closed_gate(self._lock)
         with self._mutex:
             self._closed = True

@@ -35,6 +35,7 @@ class Dialect:
             database may change this order; SQLite takes it from CROSS JOIN.
         each_or_none: As `each`, with NULLs where there is no row.
         rare: Tells the planner that a condition holds for few rows, if it would guess otherwise.
+        temporary: The schema of relations that a connection has for itself.
         functions: The statements that make the functions it needs.
         event: The columns of an event for `Mapper.recorded`; no value is read twice.
         refuse_changes: The statements that make the log append-only.
@@ -50,6 +51,7 @@ class Dialect:
     each: str
     each_or_none: str
     rare: str
+    temporary: str
     functions: Sequence[str]
     event: str
     refuse_changes: Sequence[str]
@@ -105,6 +107,7 @@ SQLITE = Dialect(
     each="CROSS JOIN {table} ON {where}",
     each_or_none="LEFT JOIN {table} ON {where}",
     rare="unlikely({})",
+    temporary="temp",
     functions=[],
     event=_EVENT.format("metadata"),
     refuse_changes=[
@@ -190,6 +193,7 @@ POSTGRES = Dialect(
     each=f"CROSS JOIN {_EACH}",
     each_or_none=f"LEFT JOIN {_EACH} ON TRUE",
     rare="{}",
+    temporary="pg_temp",
     functions=[_SHORT_KEY, _BEGIN_WRITING, _CONFIRM_WRITING],
     event=_EVENT.format("CAST(metadata AS text)"),
     refuse_changes=[_REFUSE, _REFUSE_CHANGES],
