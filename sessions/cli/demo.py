@@ -71,8 +71,9 @@ def demo(*, store: str | None, application: int) -> None:
     """Import three days of a real shop's orders into a new store, and take a short tour.
 
     The tour takes one session through its life step by step, shows the history of customers, looks
-    into the past, and ends with commands to try on the store. It writes only to the new store, and
-    refuses one that exists (exit code 1).
+    into the past, and ends with commands to try on the store. It writes only to the new store,
+    demo.db or the first of demo-2.db, demo-3.db and so on that does not exist, or the one that
+    you name; one that exists is refused (exit code 1).
     """
     url = store or _free_url()
     with SessionStore.open(url, read_only=True) as looked_at:

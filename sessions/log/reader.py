@@ -168,7 +168,7 @@ class StoreReader(ABC):
     def log(
         self, after: int = 0, *, until: int | None = None, types: Iterable[str | type[Event]] = ()
     ) -> Iterator[Recorded]:
-        """The application's events in order, read lazily in pages.
+        """The application's events in order, read lazily in pages; none after the log's end.
 
         Events of other categories, which applications of eventsourcing write, are left out.
 
