@@ -349,6 +349,55 @@ assert os.waitpid(child, 0)[1] == 0
 store.close()
 """
 
+SNAPSHOT = """
+import os, sys
+from sessions import OpenSession, SessionStore
+
+url = sys.argv[1]
+with SessionStore.open(url) as store:
+    store.execute("before", OpenSession())
+store = SessionStore.open(url)  # with an empty log
+database = store.recorder.database
+done, does = os.pipe()
+ended, ends = os.pipe()
+with database.private() as connection, database.snapshot(connection):
+    count = "SELECT count(*) FROM events"
+    assert connection.execute(count).fetchall() == [(1,)]
+    if not (child := os.fork()):
+        for number in range(50):
+            store.execute(f"child {number}", OpenSession())
+        os.write(does, b"x")
+        os.read(ended, 1)
+        for number in range(50, 100):
+            store.execute(f"child {number}", OpenSession())
+        os._exit(store.position != 102)
+    os.read(done, 1)
+    store.execute("beside a snapshot", OpenSession())
+    assert connection.execute(count).fetchall() == [(1,)]
+assert store.position == 52
+os.write(ends, b"x")
+assert os.waitpid(child, 0)[1] == 0
+assert store.position == 102
+store.close()
+"""
+
+EMPTY = """
+import os, sys
+from sessions import OpenSession, SessionStore
+
+url = sys.argv[1]
+open(url.removeprefix("sqlite:///"), "w").close()
+store = SessionStore.open(url)
+assert not store.exists
+if not (child := os.fork()):
+    store.execute("child", OpenSession())
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+store.execute("parent", OpenSession())
+assert store.position == 2
+store.close()
+"""
+
 CANNOT_LOCK = """
 import os, sys
 from sessions import OpenSession, SessionStore, StorageFailed
@@ -490,6 +539,16 @@ def test_what_a_child_is_answered_stays_though_its_parent_and_others_come_and_go
 
 def test_a_child_takes_over_a_lease_of_its_parent_once_it_is_free(sqlite_url: str) -> None:
     forked(TAKES_OVER, sqlite_url)
+
+
+def test_a_child_and_its_parent_go_on_beside_a_snapshot_that_the_parent_reads(
+    sqlite_url: str,
+) -> None:
+    forked(SNAPSHOT, sqlite_url)
+
+
+def test_a_child_may_make_a_store_that_its_parent_found_empty(sqlite_url: str) -> None:
+    forked(EMPTY, sqlite_url)
 
 
 def test_a_child_that_cannot_lock_what_it_inherits_says_so_and_does_nothing(

@@ -76,7 +76,7 @@ class Connections:
         self._files = Files(path)
         self._inherits = False
         self._not_locked: str | None = None
-        self._private = 0
+        self._private: set[sqlite3.Connection] = set()
         self._look_at = math.inf if self.in_memory else 0.0
         self._writer: sqlite3.Connection | None = None
         self.inside = Inside()
@@ -141,14 +141,14 @@ class Connections:
         """A connection that nobody else uses, for reading each page once."""
         with self.inside:
             connection = self._connect(must_exist=True)
-            self._private += 1
+            self._private.add(connection)
         try:
             private = Private(connection, self.inside)
             private.execute(f"PRAGMA cache_size = -{_PASSING_CACHE_KIB}")
             yield private
         finally:
             with self.inside:
-                self._private -= 1
+                self._private.discard(connection)
                 connection.close()
 
     def check_files(self) -> None:
@@ -251,7 +251,8 @@ class Connections:
         if self._writer is not None:
             _inherited.append(self._writer)
             self._writer = None
-        self._private = 0
+        _inherited.extend(self._private)
+        self._private = set()
         self._files.begin_again()
 
     def _lock_what_is_inherited(self) -> None:
@@ -260,9 +261,9 @@ class Connections:
         The parent waits for it. If it was killed, others may have replaced the files meanwhile.
         """
         try:
-            inherited.lock(self._path, reads=self._private > 0)
+            inherited.lock(self._path, reads=bool(self._private))
             self._files.check(is_open=self._is_open)
         except OSError as error:
-            self._not_locked = error.strerror
+            self._not_locked = error.strerror or str(error)
         except StorageFailed as error:
             self._not_locked = f"{error.reason}"

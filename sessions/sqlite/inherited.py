@@ -20,8 +20,8 @@ _SHARED = (0x40000002, 510)
 _IN_USE = (128, 1)
 """What each process has locked of the file (-shm) that tells where commits are."""
 
-_READ_MARKS = (123, 5)
-"""What a transaction that reads has locked there."""
+_READ_MARKS = range(123, 128)
+"""The bytes there of which a transaction that reads has locked one."""
 
 _kept: list[int] = []
 """The descriptors: as one of a file is closed, the system drops all locks on that file."""
@@ -36,13 +36,31 @@ def lock(path: str, *, reads: bool) -> None:
     Raises:
         OSError: The system refuses it.
     """
-    _lock(path, *_SHARED)
-    _lock(f"{path}-shm", *_IN_USE)
+    index = f"{path}-shm"
+    if not os.path.exists(index):  # noqa: PTH110  there is no log yet: who is idle has locked nothing
+        return
+    _share(_opened(path, os.O_RDONLY), *_SHARED)
+    _share(_opened(index, os.O_RDONLY), *_IN_USE)
     if reads:
-        _lock(f"{path}-shm", *_READ_MARKS)
+        _share_what_is_read(_opened(index, os.O_RDWR))
 
 
-def _lock(path: str, first: int, count: int) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _opened(path: str, how: int) -> int:
+    descriptor = os.open(path, how)
     _kept.append(descriptor)
+    return descriptor
+
+
+def _share(descriptor: int, first: int, count: int = 1) -> None:
     fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, count, first)
+
+
+def _share_what_is_read(descriptor: int) -> None:
+    """Lock what others read by, and so the parent; if all were locked, nobody could begin to."""
+    for mark in _READ_MARKS:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, mark)
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, mark)
+        except (BlockingIOError, PermissionError):
+            with suppress(BlockingIOError, PermissionError):  # somebody is about to begin to read
+                _share(descriptor, mark)
