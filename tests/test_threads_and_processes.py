@@ -174,9 +174,11 @@ def test_what_would_wait_for_its_own_thread_is_refused_and_the_store_goes_on(
         assert verify(store) == []
 
 
-@pytest.mark.parametrize("when", ["_join", "_hand_over"])
+@pytest.mark.parametrize(
+    ("when", "how"), [("_join", "execute"), ("_join", "await"), ("_hand_over", "execute")]
+)
 def test_so_is_what_a_signal_handler_asks_for_as_its_thread_comes_or_goes(
-    url: str, when: str, monkeypatch: pytest.MonkeyPatch
+    url: str, when: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with SessionStore.open(url) as store:
         shared, refused = store._commits, list[str]()
@@ -190,7 +192,10 @@ def test_so_is_what_a_signal_handler_asks_for_as_its_thread_comes_or_goes(
             return goes_on(job)
 
         monkeypatch.setattr(shared, when, interrupted)
-        store.execute("outer", OpenSession())
+        if how == "await":
+            asyncio.run(store.execute_async("outer", OpenSession()))
+        else:
+            store.execute("outer", OpenSession())
 
         assert refused == [when]
         assert store.execute("inner", OpenSession()).position == 2

@@ -51,7 +51,7 @@ class AwaitedCommits(SharedCommits):
         job.wake = job.wake_again = wake
         deadline = monotonic() + self._timeout
         try:
-            while isinstance(joined := self._join(job), Place):
+            while isinstance(joined := self._within(self._join, job), Place):
                 await self._outside.pause(joined, deadline)
             if joined:
                 self._in_thread(lead, job, loop)
@@ -59,7 +59,7 @@ class AwaitedCommits(SharedCommits):
         except GeneratorExit:  # garbage collection, perhaps in a thread that has the mutex
             raise
         except BaseException:
-            self._withdraw(job)
+            self._within(self._withdraw, job)
             raise
         return job.answer()
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sessions import forks
 from sessions.commits.gates import closed_gate, opens_within
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sessions.commits.answers import Executed
     from sessions.commits.gates import Lock
     from sessions.commits.job import Job
+
+T = TypeVar("T")
 
 TOGETHER = 256
 """The most commands of one commit; further ones wait for the next."""
@@ -119,10 +121,14 @@ class SharedCommits:
             CommitUnderway: This thread is inside already, and would wait for itself.
         """
         self._check_not_inside("a command")
+        return self._within(self._do, job)
+
+    def _within(self, work: Callable[[Job], T], job: Job) -> T:
+        """Do something with a job; whatever a signal handler asks for meanwhile is refused."""
         thread = threading.get_ident()
         try:
             self._inside.add(thread)
-            return self._do(job)
+            return work(job)
         finally:
             self._inside.discard(thread)
 
