@@ -177,6 +177,7 @@ class AllAreReachedError(Exception):
     """Nothing more is to be looked for."""
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # the last one is shown
 def test_the_histories_reach_every_command_event_and_state() -> None:
     wanted = {*get_args(Command), *EVENTS.values(), *get_args(State)}
 
