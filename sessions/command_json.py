@@ -31,7 +31,7 @@ TAGS = ", ".join(sorted([f"{kind.__struct_config__.tag}" for kind in COMMANDS]))
 """The names of all commands."""
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-_AT = re.compile(r" - at `(\$.*)`")
+_AT = re.compile(r" - at `(\$[^`]*)`$")
 _HALF = r"a string holds one half of a surrogate pair, such as \ud800"
 
 
@@ -55,7 +55,7 @@ def command_from_json(text: str | bytes, kind: type[Any] | None = None) -> Any:
     """
     if not isinstance(text, str | bytes):
         raise InvalidValue(field="text", rule="JSON, as a str or bytes", value=shown(text))
-    if kind is not None and kind not in COMMANDS:
+    if kind is not None and kind not in list(COMMANDS):
         raise InvalidValue(field="kind", rule="the class of a command", value=shown(kind))
     return _reader(kind).read(text)
 
@@ -65,10 +65,12 @@ class Reader(Generic[T]):
 
     Args:
         shape: The type of what is read, or a union of some with tags.
+        tags: The commands that it may be.
     """
 
-    def __init__(self, shape: Any) -> None:  # noqa: ANN401  a union is no type
+    def __init__(self, shape: Any, tags: str = TAGS) -> None:  # noqa: ANN401  a union is no type
         self._decode = msgspec.json.Decoder(shape).decode
+        self._expected = f"the commands are {tags}" if tags == TAGS else f"the command is {tags}"
 
     def read(self, text: str | bytes) -> T:
         """What a text says.
@@ -84,13 +86,17 @@ class Reader(Generic[T]):
         except UNREADABLE as error:
             reason = _why(error, text)
             at = _AT.search(reason)
+            if at and at[1] == "$.command":
+                reason += f": {self._expected}"
             raise MalformedCommand(field=at[1] if at else "$", reason=reason) from error
         return read
 
 
 @cache
 def _reader(kind: type[Any] | None) -> Reader[Any]:
-    return Reader(kind or Command)
+    if kind is None:
+        return Reader(Command)
+    return Reader(kind, f"{kind.__struct_config__.tag}")
 
 
 def plain(text: bytes) -> object:
@@ -143,9 +149,7 @@ def _why(error: Exception, text: str | bytes) -> str:
         return f"lists and objects nest more than {MAX_DEPTH} levels deep"
     if not isinstance(error, msgspec.ValidationError):
         return _half_a_pair(text) or _no_text(text) or said
-    if " - at `" not in said:  # msgspec leaves out the path of the top
-        said += " - at `$`"
-    return f"{said}: the commands are {TAGS}" if said.endswith("`$.command`") else said
+    return said if _AT.search(said) else f"{said} - at `$`"  # msgspec leaves out that of the top
 
 
 def _no_text(text: str | bytes) -> str:

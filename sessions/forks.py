@@ -7,6 +7,7 @@ import select
 import threading
 import weakref
 from contextlib import ExitStack, suppress
+from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ _CHILD_SECONDS = 10.0
 
 _holding: list[Held] = []
 _closed: list[Gate] = []
-_line: list[int] = []
+_line: list[FileIO] = []
 """Both ends of a pipe, which nobody has any more as soon as the child has begun again."""
+_begun_in = os.getpid()
+"""The process that has begun again, if it is a child."""
 _mutex = threading.RLock()
 """Held to add to what is watched, and by a fork once it holds all of that."""
 _turn = threading.RLock()
@@ -111,8 +114,10 @@ def _before_fork() -> None:
     finally:
         _mutex.acquire()
     _hold(*_not_held())  # what was made meanwhile; nothing more can be
+    _hang_up()  # what an interrupt has left
     with suppress(OSError):  # too many open files
-        _line.extend(os.pipe())
+        reads, writes = os.pipe()
+        _line.extend((FileIO(reads), FileIO(writes, "w")))
 
 
 def _not_held() -> tuple[list[Held], list[Gate]]:
@@ -140,42 +145,57 @@ def _hold(held: list[Held], gates: Iterable[Gate]) -> None:
 
 
 def _after_in_parent() -> None:
+    """Let all go on. It is called twice: the second call does what an interrupt has cut short."""
+    if not _turn._is_owned():  # type: ignore[attr-defined]  # noqa: SLF001  as `Condition` asks; typeshed has it not
+        return
     with ExitStack() as steps:  # all of them, the last one first, whatever interrupts it
-        steps.callback(_release, _turn)
-        steps.callback(_closed.clear)
-        steps.callback(_holding.clear)
         for one in _holding:
             steps.callback(one.go_on_after_fork)
         for gate in _closed:
             steps.callback(gate.open)
         steps.callback(_release, _mutex)
         _wait_for_child()
+    _holding.clear()
+    _closed.clear()
+    _end_turn()
+
+
+def _end_turn() -> None:
+    """Let other threads fork, if this one has not done so: interrupts may have come twice."""
+    _release(_turn)
 
 
 def _wait_for_child() -> None:
     """Wait until the child has begun again, or has ended: until then it needs what is held here."""
-    if _line:
+    if len(_line) > 1:
         reads, writes = _line
-        _line.clear()
-        os.close(writes)
-        ends = select.poll()
-        ends.register(reads)
-        ends.poll(_CHILD_SECONDS * 1000)
-        os.close(reads)
+        writes.close()
+        end = select.poll()
+        end.register(reads)
+        end.poll(_CHILD_SECONDS * 1000)
+    _hang_up()
+
+
+def _hang_up() -> None:
+    for end in _line:  # an end may be closed twice
+        end.close()
+    _line.clear()
 
 
 def _after_in_child() -> None:
+    """Begin again. It is called twice too."""
+    global _begun_in  # noqa: PLW0603  each process has one
+    if _begun_in == os.getpid():
+        return
     _holding.clear()
     _closed.clear()
     _release(_mutex)
     _release(_turn)
-    try:
+    with ExitStack() as steps:  # all of them, whatever interrupts it
         for one in list(_watched):
-            one.begin_again_in_child()
-    finally:
-        for end in _line:
-            os.close(end)
-        _line.clear()
+            steps.callback(one.begin_again_in_child)
+    _begun_in = os.getpid()
+    _hang_up()
 
 
 def _release(lock: threading.RLock) -> None:
@@ -186,3 +206,5 @@ def _release(lock: threading.RLock) -> None:
 os.register_at_fork(
     before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
 )
+os.register_at_fork(after_in_parent=_after_in_parent, after_in_child=_after_in_child)
+os.register_at_fork(after_in_parent=_end_turn)

@@ -310,8 +310,13 @@ store.execute("parent", OpenSession())
 assert store.position == 1
 works, ends = os.pipe()
 if not os.fork():
-    if generations == 2 and os.fork():
-        os._exit(0)
+    if generations > 1:
+        store.close()
+        if generations > 2:
+            del store
+        if os.fork():
+            os._exit(0)
+        store = SessionStore.open(url)
     for number in range(400):
         store.execute(f"child {number}", OpenSession())
     os._exit(0)
@@ -403,20 +408,52 @@ import os, sys
 from sessions import OpenSession, SessionStore, StorageFailed
 from sessions.sqlite import inherited
 
-def lock(path, *, reads):
+def share(*_):
     raise OSError(0, "No locks available")
 
-inherited.lock = lock
-store = SessionStore.open(sys.argv[1])
+inherited._share = share
+url = sys.argv[1]
+store = SessionStore.open(url)
 store.execute("parent", OpenSession())
 if not (child := os.fork()):
-    try:
-        store.execute("child", OpenSession())
-    except StorageFailed as failed:
-        os.write(1, str(failed).encode())
+    for again in (lambda: store, lambda: SessionStore.open(url)):
+        try:
+            again().execute("child", OpenSession())
+        except StorageFailed as failed:
+            os.write(1, str(failed).encode() + b"\\n")
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 store.execute("goes on", OpenSession())
+store.close()
+"""
+
+INTERRUPTED_AFTERWARDS = """
+import os, random, signal, sys, threading
+from sessions import OpenSession, SessionStore
+
+store = SessionStore.open(sys.argv[1])
+store.execute("parent", OpenSession())
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+sys.unraisablehook = lambda _: None  # that it was interrupted
+for _ in range(150):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0003, 0.003))
+        if not os.fork():
+            os._exit(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    for work in (lambda: store.query("SELECT 1"), store.make, os.wait):
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+opened = len(os.listdir("/dev/fd"))
+for _ in range(5):
+    if not (child := os.fork()):
+        os._exit(0)
+    os.waitpid(child, 0)
+assert len(os.listdir("/dev/fd")) <= opened
 store.close()
 """
 
@@ -530,7 +567,7 @@ def test_a_child_may_take_the_leases_that_its_parent_holds_in_memory() -> None:
     forked(LEASES)
 
 
-@pytest.mark.parametrize("generations", [1, 2])
+@pytest.mark.parametrize("generations", [1, 2, 3])
 def test_what_a_child_is_answered_stays_though_its_parent_and_others_come_and_go(
     sqlite_url: str, generations: int
 ) -> None:
@@ -556,9 +593,11 @@ def test_a_child_that_cannot_lock_what_it_inherits_says_so_and_does_nothing(
 ) -> None:
     said = forked(CANNOT_LOCK, sqlite_url)
 
-    assert said.endswith(
-        "forked from one that had it open, and could not lock it: No locks available"
-    )
+    assert said.count("one that had it open, and could not lock it: No locks available\n") == 2
+
+
+def test_an_interrupt_after_a_fork_leaves_a_parent_that_works(sqlite_url: str) -> None:
+    forked(INTERRUPTED_AFTERWARDS, sqlite_url)
 
 
 def test_a_parent_goes_on_once_its_child_has_begun_again(sqlite_url: str) -> None:

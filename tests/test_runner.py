@@ -587,13 +587,19 @@ def test_one_that_waits_to_try_again_can_be_stopped(
     store = open_store(projections=followed(SPEND))
     store.execute("a", OpenSession(profile_id="p"))
     monkeypatch.setattr("projections.running.runner.AGAIN_SECONDS", 10 * SOON)
-    began = time.monotonic()
-    with monkeypatch.context() as failing:
-        failing.setattr(Views, "fold", full)
-        with Runner(store):
+    failing = pytest.MonkeyPatch()
+
+    def run() -> None:
+        with Runner(store) as runner:
             until(lambda: "tries again in" in caplog.text)
             failing.undo()
             store.execute("b", OpenSession())  # what is committed meanwhile ends no wait
+            assert isinstance(runner.error, StorageFailed)
+
+    began = time.monotonic()
+    failing.setattr(Views, "fold", full)
+    with pytest.raises(StorageFailed, match="the disk is full"):
+        run()
 
     assert time.monotonic() - began < SOON
     assert caplog.text.count("tries again in") == 1

@@ -200,6 +200,7 @@ class Runner:
         except StorageFailed as error:
             if self._is_stopped:
                 raise
+            self._error = error  # until a page is folded again
             logger.warning("the runner failed, and tries again in %d s: %s", AGAIN_SECONDS, error)
             self._posts.note(f"failed, and tries again: {error!r}")
             return self._was_stopped_within(AGAIN_SECONDS)
@@ -282,7 +283,9 @@ class Runner:
         """Fold the next page, or wait for one; the answer is whether there was one."""
         seen = self._database.signal.count
         self._posts.take_over()
-        if self._posts.advance(self._until, self._progress):
+        has_advanced = self._posts.advance(self._until, self._progress)
+        self._error = None
+        if has_advanced:
             return True
         self._wait(seen)
         return False

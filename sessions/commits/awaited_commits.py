@@ -33,7 +33,7 @@ class AwaitedCommits(SharedCommits):
         Raises:
             QueueFull: Too many callers were waiting, for too long.
             StoreClosed: The store is closed.
-            CommitUnderway: This thread is leading, and would wait for itself.
+            CommitUnderway: This thread is inside already, and would wait for itself.
         """
         import asyncio  # noqa: PLC0415  callers that await have it; others start faster
 

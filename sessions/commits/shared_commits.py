@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sessions.commits.gates import Lock
     from sessions.commits.job import Job
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 TOGETHER = 256
@@ -123,12 +124,12 @@ class SharedCommits:
         self._check_not_inside("a command")
         return self._within(self._do, job)
 
-    def _within(self, work: Callable[[Job], T], job: Job) -> T:
-        """Do something with a job; whatever a signal handler asks for meanwhile is refused."""
+    def _within(self, work: Callable[[A], T], argument: A) -> T:
+        """Do something; whatever a signal handler asks for meanwhile in this thread is refused."""
         thread = threading.get_ident()
         try:
             self._inside.add(thread)
-            return work(job)
+            return work(argument)
         finally:
             self._inside.discard(thread)
 
@@ -306,7 +307,9 @@ class SharedCommits:
             CommitUnderway: This thread is inside, and would wait for itself.
         """
         self._check_not_inside("close")
-        gate = closed_gate(self._lock)
+        self._within(self._close, closed_gate(self._lock))
+
+    def _close(self, gate: Lock) -> None:
         with self._mutex:
             self._closed = True
             self._outside.admit_all()

@@ -18,7 +18,13 @@ from sessions import forks, tracing
 from sessions.commits.memory import Memory
 from sessions.commits.needs import Means, needs_of
 from sessions.commits.transaction import Transaction
-from sessions.errors import OutcomeUnknown, SessionsError, StorageFailed, StoreUnavailable
+from sessions.errors import (
+    OutcomeUnknown,
+    SessionsError,
+    StorageFailed,
+    StoreUnavailable,
+    ViewsDiffer,
+)
 from sessions.sql.head import Head
 from sessions.views import kept
 from sessions.views.inline import InlineViews
@@ -160,7 +166,7 @@ class Writer:
             if not written:
                 raise StoreUnavailable(path=error.path, reason=error.reason) from error
         except StorageFailed:
-            self._check_relations()
+            self._tell_if_dropped()
             raise
 
     def _commit(self, transaction: Transaction) -> None:
@@ -235,6 +241,15 @@ class Writer:
         """
         self._views.arrange(self._recorder.head(self._database.query).views)
         self._check_relations()
+
+    def _tell_if_dropped(self) -> None:
+        """Raise if something failed because a relation was dropped, and nothing else."""
+        try:
+            self._check_relations()
+        except ViewsDiffer:
+            raise
+        except SessionsError:
+            return
 
     def _check_relations(self) -> None:
         kept.check_columns(self._database, self._views.kept_here)

@@ -12,14 +12,15 @@ import random
 import sqlite3
 from collections import deque
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sessions.errors import StorageFailed, StoreClosed, StoreNotFound
-from sessions.sqlite import inherited
+from sessions.errors import StoreClosed, StoreNotFound
 from sessions.sqlite.files import Files
+from sessions.sqlite.inherited import LOCKS
 from sessions.sqlite.inside import Inside
 from sessions.sqlite.private import Private
 
@@ -55,8 +56,6 @@ _PAUSE = (0.0005, 0.002)
 _LOOK_SECONDS = 0.5
 """How often it is checked whether the files still have their names; it costs microseconds."""
 
-_NOT_LOCKED = "this process was forked from one that had it open, and could not lock it: {}"
-
 _inherited: list[sqlite3.Connection] = []
 """Connections of a parent process: closing one in a child would harm the parent's."""
 
@@ -74,8 +73,6 @@ class Connections:
         failures.check_version(sqlite3.sqlite_version_info)
         self.closed = False
         self._files = Files(path)
-        self._inherits = False
-        self._not_locked: str | None = None
         self._private: set[sqlite3.Connection] = set()
         self._look_at = math.inf if self.in_memory else 0.0
         self._writer: sqlite3.Connection | None = None
@@ -166,8 +163,7 @@ class Connections:
     def _connect(self, *, must_exist: bool) -> sqlite3.Connection:
         if self.closed:
             raise StoreClosed
-        if self._not_locked is not None:
-            raise StorageFailed(path=self._path, reason=_NOT_LOCKED.format(self._not_locked))
+        LOCKS.check(self._path)
         if must_exist and not self.exists:
             raise StoreNotFound(path=self._path)
         name = (
@@ -242,9 +238,9 @@ class Connections:
             if self._writer is not None and self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             return
-        if self._is_open or self._private or self._inherits:
-            self._inherits = True
-            self._lock_what_is_inherited()
+        if self._is_open or self._private:
+            check = partial(self._files.check, is_open=self._is_open)
+            LOCKS.lock(self._path, check, reads=bool(self._private))
         for idle in self._readers.values():
             _inherited.extend(idle)
         self._readers = {False: deque(), True: deque()}
@@ -254,16 +250,3 @@ class Connections:
         _inherited.extend(self._private)
         self._private = set()
         self._files.begin_again()
-
-    def _lock_what_is_inherited(self) -> None:
-        """Take the locks that SQLite believes to have; if that fails, the child gets no connection.
-
-        The parent waits for it. If it was killed, others may have replaced the files meanwhile.
-        """
-        try:
-            inherited.lock(self._path, reads=bool(self._private))
-            self._files.check(is_open=self._is_open)
-        except OSError as error:
-            self._not_locked = error.strerror or str(error)
-        except StorageFailed as error:
-            self._not_locked = f"{error.reason}"

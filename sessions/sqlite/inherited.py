@@ -3,16 +3,23 @@
 SQLite notes for a whole process which files it has locked, and does not ask the system again. A
 child inherits the note, but not the locks: its connections would be safe only for as long as its
 parent's are, and then another process would take its own for the last one, and remove the newest
-commits from under it. So the child takes, on descriptors of its own, what SQLite believes to have.
+commits from under it. So the child takes what SQLite believes to have, on descriptors of its own,
+for as long as it lives. So do its own children, whatever stores it has closed by then.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-with suppress(ImportError):  # where there is none, there are no forks
-    import fcntl
+from sessions import forks
+from sessions.errors import StorageFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SHARED = (0x40000002, 510)
 """What each connection to a file has locked for reading: the first byte, and how many."""
@@ -23,36 +30,85 @@ _IN_USE = (128, 1)
 _READ_MARKS = range(123, 128)
 """The bytes there of which a transaction that reads has locked one."""
 
-_kept: list[int] = []
-"""The descriptors: as one of a file is closed, the system drops all locks on that file."""
+_LOCK = fcntl.LOCK_SH | fcntl.LOCK_NB
+_TAKEN = (BlockingIOError, PermissionError)
+"""What the system says if another process has a lock."""
+
+_SECONDS, _PAUSE = 5.0, 0.001
+"""How long others may have what is to be locked, and how often it is tried."""
+
+_REFUSED = "this process was forked from one that had it open, and could not lock it: {}"
 
 
-def lock(path: str, *, reads: bool) -> None:
-    """Lock a file of which the parent has connections.
+class _Locks:
+    """The files of which this process has inherited connections, by their paths."""
 
-    If one of them `reads`, so that it sees what it saw before, SQLite's log cannot begin again
-    before the child ends.
+    def __init__(self) -> None:
+        self._kept: dict[str, list[int]] = {}
+        self._refused: dict[str, str] = {}
+        forks.watch(self)
 
-    Raises:
-        OSError: The system refuses it.
-    """
-    index = f"{path}-shm"
-    if not os.path.exists(index):  # noqa: PTH110  there is no log yet: who is idle has locked nothing
-        return
-    _share(_opened(path, os.O_RDONLY), *_SHARED)
-    _share(_opened(index, os.O_RDONLY), *_IN_USE)
-    if reads:
-        _share_what_is_read(_opened(index, os.O_RDWR))
+    def begin_again_in_child(self) -> None:
+        """Lock in a child what this process had inherited."""
+        for path in list(self._kept):
+            self.lock(path, bool)
+
+    def lock(self, path: str, check: Callable[[], object], *, reads: bool = False) -> None:
+        """Lock a file of which the parent has connections; see `check` for what comes of it.
+
+        As one descriptor of a file is closed, the system drops all locks on it: none ever is.
+
+        Args:
+            path: The file.
+            check: Called then; it raises if the file is not the one that the parent had open.
+            reads: Whether a connection of the parent sees what it saw before: SQLite's log then
+                cannot begin again before the child ends.
+        """
+        try:
+            self._lock(path, self._kept.setdefault(path, []), reads=reads)
+            check()
+        except OSError as error:
+            self._refused.setdefault(path, error.strerror or str(error))
+        except StorageFailed as error:
+            self._refused.setdefault(path, f"{error.reason}")
+
+    def check(self, path: str) -> None:
+        """Raise if the locks that are needed to open a file could not be taken.
+
+        Raises:
+            StorageFailed: They could not.
+        """
+        reason = self._refused.get(path)
+        if reason is not None:
+            raise StorageFailed(path=path, reason=_REFUSED.format(reason))
+
+    def _lock(self, path: str, kept: list[int], *, reads: bool) -> None:
+        index = f"{path}-shm"
+        if not kept:
+            if not os.path.exists(index):  # noqa: PTH110  without a log, who is idle has no lock
+                return
+            kept.append(os.open(path, os.O_RDONLY))
+            kept.append(os.open(index, os.O_RDONLY))
+        of_file, of_index = kept[:2]
+        _share(of_file, *_SHARED)
+        _share(of_index, *_IN_USE)
+        if reads:
+            with suppress(OSError):  # it may only be read: then nobody writes to it here
+                kept.append(os.open(index, os.O_RDWR))
+                _share_what_is_read(kept[-1])
 
 
-def _opened(path: str, how: int) -> int:
-    descriptor = os.open(path, how)
-    _kept.append(descriptor)
-    return descriptor
-
-
-def _share(descriptor: int, first: int, count: int = 1) -> None:
-    fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB, count, first)
+def _share(descriptor: int, first: int, count: int) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        try:
+            fcntl.lockf(descriptor, _LOCK, count, first)
+        except _TAKEN:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(_PAUSE)
 
 
 def _share_what_is_read(descriptor: int) -> None:
@@ -61,6 +117,9 @@ def _share_what_is_read(descriptor: int) -> None:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, mark)
             fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, mark)
-        except (BlockingIOError, PermissionError):
-            with suppress(BlockingIOError, PermissionError):  # somebody is about to begin to read
-                _share(descriptor, mark)
+        except _TAKEN:
+            with suppress(*_TAKEN):  # somebody is about to begin to read by it
+                fcntl.lockf(descriptor, _LOCK, 1, mark)
+
+
+LOCKS = _Locks()
