@@ -12,14 +12,15 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sessions import forks
 from sessions.errors import StorageFailed
+from sessions.sqlite.files import file_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 _SHARED = (0x40000002, 510)
 """What each connection to a file has locked for reading: the first byte, and how many."""
@@ -41,17 +42,18 @@ _REFUSED = "this process was forked from one that had it open, and could not loc
 
 
 class _Locks:
-    """The files of which this process has inherited connections, by their paths."""
+    """The files of which this process has inherited connections, each with descriptors of it."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, list[int]] = {}
+        self._kept: dict[tuple[str, int | None], list[int]] = {}
         self._refused: dict[str, str] = {}
         forks.watch(self)
 
     def begin_again_in_child(self) -> None:
         """Lock in a child what this process had inherited."""
-        for path in list(self._kept):
-            self.lock(path, bool)
+        for (path, _), kept in list(self._kept.items()):
+            with self._noted(path):
+                _share_all(kept)
 
     def lock(self, path: str, check: Callable[[], object], *, reads: bool = False) -> None:
         """Lock a file of which the parent has connections; see `check` for what comes of it.
@@ -64,9 +66,24 @@ class _Locks:
             reads: Whether a connection of the parent sees what it saw before: SQLite's log then
                 cannot begin again before the child ends.
         """
-        try:
-            self._lock(path, self._kept.setdefault(path, []), reads=reads)
+        index = f"{path}-shm"
+        if not os.path.exists(index):  # noqa: PTH110  without a log, who is idle has no lock
+            return
+        with self._noted(path):
+            kept = self._kept.setdefault((path, file_number(path)), [])
+            for name in (path, index)[len(kept) :]:
+                kept.append(os.open(name, os.O_RDONLY))
+            _share_all(kept)
+            if reads:
+                with suppress(OSError):  # it may only be read: then nobody writes to it here
+                    kept.append(os.open(index, os.O_RDWR))
+                    _share_what_is_read(kept[-1])
             check()
+
+    @contextmanager
+    def _noted(self, path: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             self._refused.setdefault(path, error.strerror or str(error))
         except StorageFailed as error:
@@ -82,20 +99,10 @@ class _Locks:
         if reason is not None:
             raise StorageFailed(path=path, reason=_REFUSED.format(reason))
 
-    def _lock(self, path: str, kept: list[int], *, reads: bool) -> None:
-        index = f"{path}-shm"
-        if not kept:
-            if not os.path.exists(index):  # noqa: PTH110  without a log, who is idle has no lock
-                return
-            kept.append(os.open(path, os.O_RDONLY))
-            kept.append(os.open(index, os.O_RDONLY))
-        of_file, of_index = kept[:2]
-        _share(of_file, *_SHARED)
-        _share(of_index, *_IN_USE)
-        if reads:
-            with suppress(OSError):  # it may only be read: then nobody writes to it here
-                kept.append(os.open(index, os.O_RDWR))
-                _share_what_is_read(kept[-1])
+
+def _share_all(kept: Sequence[int]) -> None:
+    for descriptor, place in zip(kept, (_SHARED, _IN_USE), strict=False):
+        _share(descriptor, *place)
 
 
 def _share(descriptor: int, first: int, count: int) -> None:
