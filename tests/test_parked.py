@@ -355,6 +355,16 @@ def test_a_view_that_waits_is_not_shown_as_if_it_were_right(store: SessionStore)
             of(store).get("a", position=position)
 
 
+def with_sessions(
+    open_store: OpenStore, mode: Mode, fold: Callable[[SessionView | None, Recorded], SessionView]
+) -> SessionStore:
+    """A store that keeps sessions in a mode, with another fold."""
+    store = open_store(projections=(replace(PROJECTION, fold=fold), attachments.PROJECTION))
+    store.make()
+    rebuild(store, names=[PROJECTION.name], mode=mode)
+    return store
+
+
 @pytest.mark.parametrize("at", ["SessionOpened", "ItemAdded"])
 def test_a_customers_sessions_are_not_told_without_one_that_waits(
     open_store: OpenStore, mode: Mode, at: str
@@ -364,9 +374,7 @@ def test_a_customers_sessions_are_not_told_without_one_that_waits(
             raise ValueError(at)
         return PROJECTION.fold(view, recorded)
 
-    store = open_store(projections=(replace(PROJECTION, fold=fold), attachments.PROJECTION))
-    store.make()
-    rebuild(store, names=[PROJECTION.name], mode=mode)
+    store = with_sessions(open_store, mode, fold)
     store.execute("b", OpenSession(profile_id="p"))
     store.execute("a", OpenSession(profile_id="p"))
     store.execute("a", add("x"))
@@ -389,9 +397,7 @@ def test_a_session_that_waits_is_told_of_the_customer_whose_it_is_by_the_log(
             raise ValueError(BAD)
         return PROJECTION.fold(view, recorded)
 
-    store = open_store(projections=(replace(PROJECTION, fold=fold), attachments.PROJECTION))
-    store.make()
-    rebuild(store, names=[PROJECTION.name], mode=mode)
+    store = with_sessions(open_store, mode, fold)
     store.execute("a", OpenSession(profile_id="guest"))
     store.execute("b", OpenSession(profile_id="guest"))
     store.execute("a", SetProfile(profile_id="p"))
@@ -411,10 +417,7 @@ def without_bad(view: SessionView | None, recorded: Recorded) -> SessionView:
 
 
 def test_a_customers_sessions_leave_out_what_is_skipped(open_store: OpenStore, mode: Mode) -> None:
-    projections = (replace(PROJECTION, fold=without_bad), attachments.PROJECTION)
-    store = open_store(projections=projections)
-    store.make()
-    rebuild(store, names=[PROJECTION.name], mode=mode)
+    store = with_sessions(open_store, mode, without_bad)
     store.execute("a", OpenSession(profile_id="p"))
     store.execute("a", add(BAD))
     store.execute("a", add("x"))
@@ -431,10 +434,7 @@ def test_a_customers_sessions_leave_out_what_is_skipped(open_store: OpenStore, m
 def test_what_waited_in_the_build_before_is_found_like_any_other(
     open_store: OpenStore, mode: Mode
 ) -> None:
-    projections = (replace(PROJECTION, fold=without_bad), attachments.PROJECTION)
-    store = open_store(projections=projections)
-    store.make()
-    rebuild(store, names=[PROJECTION.name], mode=mode)
+    store = with_sessions(open_store, mode, without_bad)
     store.execute("a", OpenSession(profile_id="p"))
     store.execute("a", add(BAD))
     caught_up(store)

@@ -63,6 +63,10 @@ from tests.waiting import SOON, come, patiently, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from eventsourcing.persistence import Subscription
+
+    from sessions import Follower
+
 GUIDE = Path(__file__).parents[1] / "docs" / "how-to" / "run-on-postgresql.md"
 INLINE = ("customer_sessions", "attachments")
 
@@ -461,6 +465,17 @@ def test_nor_does_who_writes_to_a_store_that_was_dropped_and_made_anew(postgres_
             assert verify(other) == []
 
 
+def is_told_of_a_lack(following: Follower | Subscription[Any], store: SessionStore) -> None:
+    """Take the newest of four events from a server, which were seen."""
+    with unguarded(store.recorder.database) as connection:
+        connection.execute("DELETE FROM events WHERE position = 4")
+    late = threading.Timer(SOON, following.stop)
+    late.start()
+    with pytest.raises(PositionNotFound, match="no position 4: its newest is 3"):
+        next(following)
+    late.cancel()
+
+
 def test_a_follower_is_told_that_a_server_lacks_events_that_it_has_seen(
     postgres_url: str,
 ) -> None:
@@ -470,13 +485,7 @@ def test_a_follower_is_told_that_a_server_lacks_events_that_it_has_seen(
         for types in ((), ("SessionOpened",)):
             with store.follow(types=types) as follower:
                 assert [next(follower).position for _ in range(4)] == [1, 2, 3, 4]
-                with unguarded(store.recorder.database) as connection:
-                    connection.execute("DELETE FROM events WHERE position = 4")
-                late = threading.Timer(SOON, follower.stop)
-                late.start()
-                with pytest.raises(PositionNotFound, match="no position 4: its newest is 3"):
-                    next(follower)
-                late.cancel()
+                is_told_of_a_lack(follower, store)
             with SessionStore.open(postgres_url) as other:
                 other.execute(f"t{len(types)}", OpenSession())
 
@@ -487,14 +496,7 @@ def test_so_is_a_subscription(postgres_url: str) -> None:
             store.execute(f"s{number}", OpenSession())
         with store.recorder.subscribe() as subscription:
             assert [next(subscription).id for _ in range(4)] == [1, 2, 3, 4]
-            with unguarded(store.recorder.database) as connection:
-                connection.execute("DELETE FROM events WHERE position = 4")
-            late = threading.Timer(SOON, subscription.stop)
-            late.start()
-
-            with pytest.raises(PositionNotFound, match="no position 4: its newest is 3"):
-                next(subscription)
-            late.cancel()
+            is_told_of_a_lack(subscription, store)
 
 
 def test_a_statement_with_more_parameters_than_can_be_sent_is_refused_at_once(

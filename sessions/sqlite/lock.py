@@ -33,11 +33,13 @@ class _Leases:
         forks.watch(self)
 
     @contextmanager
-    def noted(self, connection: sqlite3.Connection) -> Iterator[None]:
+    def closing(self, connection: sqlite3.Connection, inside: Inside) -> Iterator[None]:
         self._held.add(connection)
         try:
             yield
         finally:
+            with inside:
+                connection.close()
             self._held.discard(connection)
 
     def begin_again_in_child(self) -> None:
@@ -62,22 +64,13 @@ def held_file(path: str, what: str, inside: Inside) -> Iterator[StillHeld | None
     name = f"{path}-{_NO_NAME.sub('-', what)}.lock"
     with _refused(path, name), inside:
         connection = sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
-    with _leases.noted(connection), _closing(connection, inside):
+    with _leases.closing(connection, inside):
         with _refused(path, name), inside:
             is_mine = _lock(connection)
         if is_mine and not os.access(name, os.W_OK):  # readers can share a read-only file
             raise _cannot_be_written(path, name, "it is read-only")
         locked = file_number(name)
         yield (lambda: file_number(name) == locked) if is_mine else None
-
-
-@contextmanager
-def _closing(connection: sqlite3.Connection, inside: Inside) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with inside:
-            connection.close()
 
 
 def _lock(connection: sqlite3.Connection) -> bool:
