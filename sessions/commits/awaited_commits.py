@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class AwaitedCommits(SharedCommits):
 
         self._check_not_inside("a command")
         loop, done = asyncio.get_running_loop(), asyncio.Event()
-        lead = tracing.carried(self._lead_unless_withdrawn)
+        lead = tracing.carried(partial(self._within, self._lead_unless_withdrawn))
 
         def wake() -> None:
             if not job.done:

@@ -99,7 +99,6 @@ class SharedCommits:
         self._queue: deque[Job] = deque()
         self._outside = Outside(self._mutex, self._lock, self._full)
         self._led = False
-        self._leader: int | None = None
         self._inside: set[int] = set()
         self._closed = False
         self._closing: list[Lock] = []
@@ -175,13 +174,11 @@ class SharedCommits:
     def lead(self, job: Job) -> None:
         """Let all waiting jobs decide and commit together, and hand over the lead."""
         try:
-            self._leader = threading.get_ident()
             self._perform(self)
         except BaseException as error:
             job.error, job.done = error, True
             raise
         finally:
-            self._leader = None  # no signal is handled before
             self._hand_over(job)
 
     def waiting(self) -> Sequence[Job]:
@@ -289,12 +286,8 @@ class SharedCommits:
         self._outside.admit(1)
 
     def _check_not_inside(self, what: str) -> None:
-        """Refuse what a signal handler, a clock or a fold asks for in a thread that is inside.
-
-        A thread may lead for a task.
-        """
-        thread = threading.get_ident()
-        if thread in self._inside or thread == self._leader:
+        """Refuse what a signal handler, a clock or a fold asks for in a thread that is inside."""
+        if threading.get_ident() in self._inside:
             raise CommitUnderway(what=what)
 
     def _full(self) -> QueueFull:
